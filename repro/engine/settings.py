@@ -1,0 +1,30 @@
+"""What a training run is told, as plain data (no torch), so that plans and hashes can be made from it cheaply."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """One training; the defaults are CAT-Seg's published recipe (specs of the official code, ViT-B/16 and ViT-L/14).
+
+    Lengths in iterations, sizes in pixels. ``lr`` belongs to new modules; a method lowers it for its CLIP parameters
+    in ``param_groups``.
+    """
+
+    iterations: int = 80_000
+    batch_size: int = 4
+    lr: float = 2e-4
+    weight_decay: float = 1e-4
+    warmup_iterations: int = 0
+    clip_grad_norm: float = 0.01
+    short_side: int = 384
+    crop: int = 384
+    cat_max_ratio: float = 1.0
+    """Crops in which one category covers more than this share are redrawn (1.0 accepts every crop)."""
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    workers: int = 4
+    checkpoint_every: int = 5_000
+    log_every: int = 50

@@ -1,0 +1,75 @@
+"""The one family of errors a user sees: what was expected, what was found, the command that mends it.
+
+Everything that can go wrong because of the user's input or machine raises a :class:`ReproError`; the command line
+prints it without a traceback and exits with its ``exit_code``. Any other exception is a defect of the project.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReproError(Exception):
+    """Base class; ``exit_code`` is stable and part of the interface (see ``repro --help``).
+
+    Parameters: ``message`` says what is wrong, ``expected`` and ``found`` make it checkable, ``mend`` is the command
+    (or the page) that puts it right.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, message: str, *, expected: object = None, found: object = None, mend: str | None = None
+    ) -> None:
+        self.message, self.expected, self.found, self.mend = message, expected, found, mend
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.expected is not None:
+            lines.append(f"  expected: {self.expected}")
+        if self.found is not None:
+            lines.append(f"  found:    {self.found}")
+        if self.mend is not None:
+            lines.append(f"  mend:     {self.mend}")
+        return "\n".join(lines)
+
+
+class UsageError(ReproError):
+    """The command line or a configuration asks for something that cannot be (unknown name, bad option)."""
+
+    exit_code = 2
+
+
+class DataError(ReproError):
+    """Missing, half-prepared or corrupt data: folders, images, masks, label values."""
+
+    exit_code = 3
+
+
+class WeightsError(ReproError):
+    """Missing, corrupt or wrong weights: an absent file, another architecture, another method."""
+
+    exit_code = 4
+
+
+class ResourceError(ReproError):
+    """The machine lacks something: disk space, memory, a GPU, an optional package, write permission."""
+
+    exit_code = 5
+
+
+class RunError(ReproError):
+    """A run failed or its folder is in an impossible state (locked, divergent, of another version)."""
+
+    exit_code = 6
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "repro list") -> UsageError:
+    """A :class:`UsageError` for an unknown ``kind`` called ``name``, with the nearest known names suggested."""
+    names = sorted(known)
+    folded = {n.casefold(): n for n in names}
+    close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return UsageError(f"unknown {kind} {name!r}{hint}", expected=f"one of {', '.join(names)}", found=name, mend=mend)

@@ -1,0 +1,46 @@
+"""The interface every method implements and the only thing the engine knows of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Method(nn.Module, ABC):
+    """An open-vocabulary segmenter.
+
+    Images are float tensors (B, 3, H, W), RGB, 0..255; the method normalises and resizes them itself. Classes are
+    names; the method turns them into prompts. A method knows no file, no data set and no device name.
+    """
+
+    activation: Literal["sigmoid", "softmax"] = "softmax"
+    """What turns logits into the scores that are averaged over windows."""
+
+    @abstractmethod
+    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Logits (B, N, h, w) for N = len(classes); h, w are the method's own output size.
+
+        Raises ValueError for an empty class list.
+        """
+
+    @abstractmethod
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """Named scalars for images (B, 3, H, W) and labels (B, H, W) int64 with 255 = ignored; their sum is minimised.
+
+        Names that do not start with ``loss`` are logged and not optimised.
+        """
+
+    def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Optimiser groups over exactly the parameters that train: dicts with params, lr, weight_decay, name."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return [{"name": "all", "params": trained, "lr": lr, "weight_decay": weight_decay}]
+
+    @torch.no_grad()
+    def scores(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Scores (B, N, h, w) in 0..1, ready to be averaged over windows."""
+        logits = self(images, classes)
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)

@@ -1,0 +1,83 @@
+"""The method interface and the registry through which the harness finds methods without knowing any by name.
+
+A method is a torch module; see :class:`repro.layers.method.Method` for the interface (kept apart so that listing
+methods does not import torch). Packages announce methods as entry points of the group ``repro.methods``::
+
+    [project.entry-points."repro.methods"]
+    catseg = "baselines.catseg:METHOD"
+
+each a :class:`MethodEntry`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from repro.clip.tower import ClipTower
+    from repro.layers.method import Method
+
+ENTRY_POINT_GROUP = "repro.methods"
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodEntry:
+    """What the harness knows of a method before importing torch.
+
+    ``name`` is the id on the command line, ``title`` the name in tables, ``paper`` the source. ``options`` is a frozen
+    dataclass type whose defaults are the paper's values. ``build`` is ``"module:callable"`` called as
+    ``callable(clip: ClipTower, options) -> Method``. ``sources`` are the packages whose code decides the method's
+    numbers (they enter the content address of a run). ``trainable`` is False for zero-shot methods, which are
+    evaluated from their CLIP weights alone.
+    """
+
+    name: str
+    title: str
+    paper: str
+    options: type
+    build: str
+    sources: tuple[str, ...]
+    trainable: bool = True
+
+    def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
+        """Options with ``values`` over the paper's defaults; an unknown option raises UsageError naming the nearest."""
+        known = {f.name: f for f in dataclasses.fields(self.options)}
+        for key in values or {}:
+            if key not in known:
+                raise unknown_name(f"option of method {self.name}", key, known, mend=f"repro describe {self.name}")
+        cleaned = {k: tuple(v) if isinstance(v, list) else v for k, v in (values or {}).items()}
+        return self.options(**cleaned)
+
+    def create(self, clip: ClipTower, options: Any) -> Method:
+        """The method as a torch module around ``clip`` (imports torch)."""
+        module, _, attribute = self.build.partition(":")
+        method: Method = getattr(importlib.import_module(module), attribute)(clip, options)
+        return method
+
+
+@cache
+def registry() -> dict[str, MethodEntry]:
+    """All installed methods by id, in the order of their ids."""
+    found: dict[str, MethodEntry] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        entry = point.load()
+        if not isinstance(entry, MethodEntry):
+            raise UsageError(
+                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a MethodEntry", found=type(entry).__name__
+            )
+        found[entry.name] = entry
+    return found
+
+
+def get_method(name: str) -> MethodEntry:
+    """The method called ``name``; UsageError with suggestions where there is none."""
+    if name not in registry():
+        raise unknown_name("method", name, registry())
+    return registry()[name]
