@@ -1,0 +1,30 @@
+"""The printed recipe: real data, OpenAI CLIP, 80,000 iterations, GPUs."""
+
+name = "paper"
+title = "the papers' recipe on the real data"
+comparable = True
+data = dict(kind="external")
+towers = dict(
+    base=dict(
+        kind="open_clip",
+        title="CLIP ViT-B/16",
+        spec=dict(model="ViT-B-16-quickgelu", weights="openai", resolution=384),
+    ),
+    large=dict(
+        kind="open_clip",
+        title="CLIP ViT-L/14@336",
+        spec=dict(model="ViT-L-14-336-quickgelu", weights="openai", resolution=336),
+    ),
+)
+protocol = dict(short_side=640, max_long_side=2560, canvas=640, window=384, overlap=0.333)
+train = dict(
+    iterations=80_000,
+    batch_size=4,
+    lr=2e-4,
+    weight_decay=1e-4,
+    warmup_iterations=0,
+    clip_grad_norm=0.01,
+    short_side=384,
+    crop=384,
+)
+seeds = [0]

@@ -1,0 +1,28 @@
+"""Table 1 of the DiSa paper: every method on the six benchmarks, trained on COCO-Stuff."""
+
+name = "table1"
+title = "Table 1"
+caption = "Open-vocabulary segmentation, trained on COCO-Stuff, mIoU (%) on six benchmarks"
+benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
+metric = "miou_gt"
+
+_disa_table1 = dict(paper="DiSa (ICLR 2026 submission)", table="Table 1")
+
+rows = [
+    dict(id="clip-base", title="CLIP (zero-shot, dense)", method="clip", tower="base"),
+    dict(
+        id="catseg-base",
+        title="CAT-Seg",
+        method="catseg",
+        tower="base",
+        published=dict(_disa_table1, method="CAT-Seg", vlm="CLIP ViT-B/16"),
+    ),
+    dict(id="clip-large", title="CLIP (zero-shot, dense)", method="clip", tower="large"),
+    dict(
+        id="catseg-large",
+        title="CAT-Seg",
+        method="catseg",
+        tower="large",
+        published=dict(_disa_table1, method="CAT-Seg", vlm="CLIP ViT-L/14"),
+    ),
+]

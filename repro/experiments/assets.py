@@ -1,0 +1,171 @@
+"""What runs are made from: prepared data and CLIP towers. Knows what is missing, and makes what can be made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from repro.benchmarks.downloads import DOWNLOADS
+from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
+from repro.clip.spec import TowerSpec
+from repro.errors import DataError, UsageError, WeightsError
+from repro.experiments.profiles import Profile
+from repro.experiments.store import RunStore
+from repro.files import read_json, write_json
+from repro.hashing import digest, source_digest
+
+SYNTH_CODE = ("repro.data.mini", "repro.benchmarks.prepare")
+TOWER_CODE = ("repro.clip.tiny", "repro.data.mini.catalogue", "repro.data.mini.looks", "repro.data.mini.scenes")
+READY = "ready.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Something a cell waits for, and the command or page that provides it."""
+
+    what: str
+    mend: str
+
+
+def all_sets() -> dict[str, Benchmark]:
+    """The six benchmarks and the training set by id."""
+    return {**BENCHMARKS, **TRAIN_SETS}
+
+
+class Assets:
+    """The data and towers of one profile below one runs folder."""
+
+    def __init__(self, profile: Profile, runs_root: Path, data_root: Path | None) -> None:
+        if profile.synthetic and data_root is not None:
+            raise UsageError(
+                f"profile {profile.name} draws its own data; --data-root has no place in it",
+                found=f"--data-root {data_root}",
+                mend="leave --data-root out, or choose --profile paper",
+            )
+        self.profile, self.store, self._data_root = profile, RunStore(runs_root), data_root
+        self._keys: dict[str, str] = {}
+
+    # -- data ---------------------------------------------------------------------------------------------------
+    @property
+    def data_root(self) -> Path | None:
+        """The folder all sets lie under, or None where the user must still name it."""
+        if self.profile.synthetic:
+            return self.store.cache / "data" / f"{self.profile.name}-{self.data_key('')}"
+        return self._data_root
+
+    def data_key(self, set_id: str) -> str:
+        """What identifies the images and labels of a set: the recipe of generated data, else file names and sizes."""
+        if set_id not in self._keys:
+            self._keys[set_id] = self._data_key(set_id)
+        return self._keys[set_id]
+
+    def _data_key(self, set_id: str) -> str:
+        if self.profile.synthetic:
+            return digest([dict(self.profile.data), source_digest(SYNTH_CODE)], 10)
+        if self._data_root is None or self.missing_data(all_sets()[set_id]):
+            return "absent"
+        from repro.benchmarks.fingerprint import fingerprint
+
+        return fingerprint(set_id, self._data_root)
+
+    def missing_data(self, benchmark: Benchmark) -> list[Missing]:
+        """What must still be downloaded or prepared before ``benchmark`` can be used (empty for generated data)."""
+        if self.profile.synthetic:
+            return []
+        page = DOWNLOADS[benchmark.id]
+        if self._data_root is None:
+            return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
+        from repro.benchmarks.layout import prepared_pairs
+
+        try:
+            prepared_pairs(benchmark, self._data_root)
+        except DataError as error:
+            source = self._data_root / page.folder
+            if not source.is_dir():
+                return [Missing(f"{benchmark.id}: {source} is absent", page.instructions)]
+            return [Missing(f"{benchmark.id}: {error.message}", error.mend or f"repro data prepare {benchmark.id}")]
+        return []
+
+    def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:
+        """The data root, generated and prepared first where the profile draws its own data."""
+        root = self.data_root
+        if root is None:
+            raise UsageError(
+                f"profile {self.profile.name} needs real data",
+                expected="--data-root DIR",
+                found="no --data-root",
+                mend=f"repro run table1 --profile {self.profile.name} --data-root DIR --dry-run lists what is needed",
+            )
+        if not self.profile.synthetic or (root / READY).is_file():
+            return root
+        from repro.benchmarks.prepare import prepare
+        from repro.data.mini.synth import MiniSizes, synth
+
+        self.store.check_space(200)
+        with self.store.lock(str(root.relative_to(self.store.root))):
+            if progress:
+                progress("drawing the miniature")
+            synth(root, seed=self.profile.data["seed"], sizes=MiniSizes(**self.profile.data.get("sizes", {})))
+            for set_id in all_sets():
+                if progress:
+                    progress(f"preparing {set_id}")
+                prepare(set_id, root)
+            write_json(root / READY, {"key": self.data_key(""), "data": dict(self.profile.data)})
+        return root
+
+    # -- towers -------------------------------------------------------------------------------------------------
+    def tower_key(self, tower: str) -> dict[str, Any]:
+        """What identifies a tower's weights: the recipe it is trained by, else the model and the weights file."""
+        plan = self.profile.towers[tower]
+        facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
+        if plan.kind == "tiny":
+            return {**facts, "recipe": digest([dict(plan.recipe), source_digest(TOWER_CODE)])}
+        if plan.kind == "open_clip":
+            from repro.clip.weights import weights_digest
+
+            try:
+                return {**facts, "weights": weights_digest(plan.spec)}
+            except WeightsError:
+                return {**facts, "weights": "absent"}
+        return facts
+
+    def tower_folder(self, tower: str) -> Path:
+        """Where a tower that the profile trains itself is kept."""
+        return self.store.cache / "clip" / f"{tower}-{digest(self.tower_key(tower), 10)}"
+
+    def tower_spec(self, tower: str) -> TowerSpec:
+        """The tower to build; for a self-trained one its folder and weights are filled in."""
+        plan = self.profile.towers[tower]
+        if plan.kind != "tiny":
+            return plan.spec
+        folder = self.tower_folder(tower)
+        ready = read_json(folder / READY)
+        return dataclasses.replace(plan.spec, model=str(folder), weights=str(folder / ready["weights"]))
+
+    def missing_tower(self, tower: str) -> list[Missing]:
+        """What must still be downloaded before ``tower`` can be built."""
+        plan = self.profile.towers[tower]
+        if plan.kind != "open_clip":
+            return []
+        from repro.clip.weights import weights_digest
+
+        try:
+            weights_digest(plan.spec)
+        except WeightsError as error:
+            return [Missing(f"{plan.title} weights: {error.message}", error.mend or "repro doctor")]
+        return []
+
+    def ensure_tower(self, tower: str, progress: Callable[[int, int, float], None] | None = None) -> TowerSpec:
+        """A tower spec that can be built now, trained first where the profile trains its own."""
+        plan = self.profile.towers[tower]
+        if plan.kind == "tiny" and not (self.tower_folder(tower) / READY).is_file():
+            from repro.clip.tiny import TinyClipRecipe, train_tiny_clip
+
+            folder = self.tower_folder(tower)
+            self.store.check_space(300)
+            with self.store.lock(str(folder.relative_to(self.store.root))):
+                weights = train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
+                write_json(folder / READY, {"weights": weights.name})
+        return self.tower_spec(tower)

@@ -1,0 +1,135 @@
+"""Working off a plan in this process: data, towers, trainings, evaluations; each only if it is not finished yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import ReproError
+from repro.experiments.plan import Cell, Plan, Run, train_set
+from repro.experiments.provenance import provenance
+from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
+from repro.experiments.store import RunStore
+from repro.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from repro.layers.method import Method
+
+Log = Callable[[str], None]
+
+
+def execute(plan: Plan, *, device: str, log: Log) -> list[CellStatus]:
+    """Compute every missing cell of ``plan`` and return the state of all.
+
+    A run that fails with a :class:`ReproError` leaves its cells ``failed`` with the reason and the others go on.
+    KeyboardInterrupt passes through; what is finished stays finished, and the next call continues.
+    """
+    results: list[CellStatus] = []
+    for run in plan.runs:
+        states = [cell_status(plan, Cell(run, benchmark)) for benchmark in plan.benchmarks]
+        if any(s.status not in (DONE, BLOCKED) for s in states):
+            _work_off(plan, run, states, device, log)
+        results += states
+    return results
+
+
+def _work_off(plan: Plan, run: Run, states: list[CellStatus], device: str, log: Log) -> None:
+    store = plan.assets.store
+    try:
+        plan.assets.ensure_data(log)
+        method = ensure_trained(plan, run, device, log)
+    except ReproError as error:
+        for state in states:
+            if state.status not in (DONE, BLOCKED):
+                state.status, state.error = FAILED, str(error)
+        return
+    for state in states:
+        if state.status in (DONE, BLOCKED):
+            continue
+        try:
+            with store.lock(run.id):
+                state.metrics = _evaluate(plan, state.cell, method, device, log)
+            state.status = DONE
+        except ReproError as error:
+            state.status, state.error = FAILED, str(error)
+
+
+def build_method(plan: Plan, run: Run, log: Log) -> Method:
+    """The untrained method of ``run`` on its tower (which is made first where the profile trains its own)."""
+    from repro.clip.tower import build_tower
+    from repro.experiments.progress import tower_progress
+
+    with tower_progress(run.tower.title) as progress:
+        spec = plan.assets.ensure_tower(run.row.tower, progress)
+    import torch
+
+    torch.manual_seed(run.seed)
+    return run.entry.create(build_tower(spec), run.options)
+
+
+def ensure_trained(plan: Plan, run: Run, device: str, log: Log) -> Method:
+    """The method of ``run`` with its final weights, trained (or resumed) first if they are not there."""
+    store = plan.assets.store
+    method = build_method(plan, run, log)
+    if run.train is None:
+        with store.lock(run.id):
+            describe_run(store, run, device)
+        return method.to(device).eval()
+    from repro.benchmarks.layout import prepared_pairs
+    from repro.engine.train import load_weights, train
+
+    weights = store.weights(run.id)
+    if not weights.is_file():
+        root = plan.assets.ensure_data(log)
+        data = train_set()
+        with store.lock(run.id):
+            describe_run(store, run, device)
+            log(f"training {run.row.title} on {run.tower.title}: {run.train.iterations} iterations ({run.id})")
+            started = time.monotonic()
+            train(
+                method,
+                run.train,
+                prepared_pairs(data, root, split="train"),
+                data.prompt_names(),
+                store.run(run.id),
+                seed=run.seed,
+                device=device,
+                method_name=run.entry.name,
+            )
+            log(f"trained in {time.monotonic() - started:.0f} s")
+    load_weights(method, weights, run.entry.name)
+    return method.to(device).eval()
+
+
+def describe_run(store: RunStore, run: Run, device: str) -> None:
+    """Write config.py (resolved) and provenance.json into the run's folder, once."""
+    folder = store.run(run.id)
+    if (folder / "provenance.json").is_file():
+        return
+    lines = [f"{key} = {value!r}" for key, value in {"profile": run.profile.name, "row": run.row.id, **run.facts}.items()]
+    header = '"""Resolved configuration of this run; its values are the run\'s address."""\n\n'
+    write_text(folder / "config.py", header + "\n".join(lines) + "\n")
+    write_json(folder / "provenance.json", {"run": run.id, **provenance(device), "facts": run.facts})
+
+
+def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
+    from repro.benchmarks.layout import prepared_pairs
+    from repro.engine.evaluate import evaluate
+
+    root = plan.assets.ensure_data()
+    run, benchmark = cell.run, cell.benchmark
+    facts = {"benchmark": benchmark.id, "protocol": cell.protocol_digest, "profile": run.profile.name}
+    folder = plan.assets.store.claim_evaluation(run.id, benchmark.id, cell.key, facts)
+    log(f"evaluating {run.row.title} ({run.tower.title}, seed {run.seed}) on {benchmark.id}")
+    evaluate(
+        method,
+        benchmark,
+        prepared_pairs(benchmark, root),
+        run.profile.protocol,
+        folder,
+        device=device,
+    )
+    metrics = plan.assets.store.result(run.id, benchmark.id, cell.key)
+    assert metrics is not None, f"evaluate() ended without {folder}/metrics.json"
+    return metrics

@@ -1,0 +1,113 @@
+"""Profiles: which data, towers, sizes and schedule a table is made with (``configs/profiles/*.py``)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from repro.benchmarks.protocol import Protocol
+from repro.clip.spec import TowerSpec
+from repro.engine.settings import TrainSettings
+from repro.errors import UsageError, unknown_name
+from repro.paths import CONFIGS
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerPlan:
+    """One CLIP tower of a profile.
+
+    ``kind`` is ``open_clip`` (``spec`` names model and weights), ``tiny`` (trained on the profile's own scenes by
+    ``recipe``) or ``random`` (``spec.seed``; for plumbing checks only).
+    """
+
+    kind: str
+    title: str
+    spec: TowerSpec
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """Everything that turns a table's rows into runs.
+
+    ``data`` is ``{"kind": "synthetic", "seed": .., "sizes": {..}}`` or ``{"kind": "external"}`` (``--data-root``).
+    ``methods`` maps method id, then tower key, to options that differ from the method's defaults; ``train_overrides``
+    likewise for the schedule. ``cost`` holds measured costs for time estimates, with the hardware they come from.
+    """
+
+    name: str
+    title: str
+    comparable: bool
+    """True only where the numbers may stand beside the papers' as the same quantity."""
+    data: Mapping[str, Any]
+    towers: Mapping[str, TowerPlan]
+    protocol: Protocol
+    train: TrainSettings
+    methods: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    train_overrides: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...]
+    cost: Mapping[str, Any]
+
+    @property
+    def synthetic(self) -> bool:
+        return self.data["kind"] == "synthetic"
+
+    def train_settings(self, method: str) -> TrainSettings:
+        """The schedule of ``method`` in this profile."""
+        return dataclasses.replace(self.train, **self.train_overrides.get(method, {}))
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the project."""
+    return sorted(p.stem for p in (CONFIGS / "profiles").glob("*.py"))
+
+
+@cache
+def load_profile(name: str) -> Profile:
+    """The profile called ``name``, or the one in the file ``name`` when it ends with ``.py``.
+
+    Raises UsageError for an unknown name (with the nearest), a missing key or an unknown one.
+    """
+    path = Path(name) if name.endswith(".py") else CONFIGS / "profiles" / f"{name}.py"
+    if not path.is_file():
+        raise unknown_name("profile", name, profile_names())
+    raw = read_config(path)
+    try:
+        return Profile(
+            name=raw["name"],
+            title=raw["title"],
+            comparable=raw["comparable"],
+            data=raw["data"],
+            towers={key: _tower_plan(value) for key, value in raw["towers"].items()},
+            protocol=Protocol(**raw["protocol"]),
+            train=TrainSettings(**raw["train"]),
+            methods=raw.get("methods", {}),
+            train_overrides=raw.get("train_overrides", {}),
+            seeds=tuple(raw.get("seeds", (0,))),
+            cost=raw.get("cost", {}),
+        )
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"profile {path} is not complete or has an unknown key",
+            expected="the keys of configs/profiles/mini.py",
+            found=str(error),
+            mend="compare it with the profiles that come with the project: repro describe mini",
+        ) from error
+
+
+def _tower_plan(raw: Mapping[str, Any]) -> TowerPlan:
+    return TowerPlan(raw["kind"], raw["title"], TowerSpec(**raw["spec"]), raw.get("recipe", {}))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The values of a Python configuration file (mmengine's format, ``_base_`` included)."""
+    from mmengine.config import Config, ConfigParsingError
+
+    try:
+        config: dict[str, Any] = Config.fromfile(str(path)).to_dict()
+    except (SyntaxError, NameError, ConfigParsingError, ImportError) as error:
+        raise UsageError(f"cannot read configuration {path}", found=str(error), mend="correct the file") from error
+    return config

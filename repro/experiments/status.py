@@ -1,0 +1,119 @@
+"""The state of every cell of a plan: done, missing, blocked or failed, and what it still costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from repro.experiments.assets import READY, Missing
+from repro.experiments.plan import Cell, Plan, Run, train_set
+
+DONE, MISSING, BLOCKED, FAILED = "done", "missing", "blocked", "failed"
+
+
+@dataclasses.dataclass
+class CellStatus:
+    """One cell: ``done`` (``metrics`` are there), ``missing`` (can be computed), ``blocked`` (waits for ``needs``)
+    or ``failed`` (``error`` says why)."""
+
+    cell: Cell
+    status: str
+    needs: list[Missing]
+    metrics: dict[str, Any] | None = None
+    error: str | None = None
+    expected_seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat object; the keys are an interface and documented in docs/json.md."""
+        run = self.cell.run
+        return {
+            "table": None,
+            "row": run.row.id,
+            "title": run.row.title,
+            "method": run.entry.name,
+            "tower": run.tower.title,
+            "benchmark": self.cell.benchmark.id,
+            "profile": run.profile.name,
+            "seed": run.seed,
+            "run": run.id,
+            "status": self.status,
+            "missing": [dataclasses.asdict(m) for m in self.needs],
+            "error": self.error,
+            "expected_seconds": self.expected_seconds,
+            "protocol": self.cell.protocol_digest,
+            "metrics": _headline(self.metrics),
+        }
+
+
+HEADLINE = ("miou_gt", "miou_union", "fwiou", "macc", "pacc", "num_images")
+
+
+def _headline(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
+    return {k: metrics[k] for k in HEADLINE if k in metrics} if metrics else None
+
+
+def plan_status(plan: Plan) -> list[CellStatus]:
+    """The state of every cell now, without computing anything."""
+    return [cell_status(plan, cell) for cell in plan.cells]
+
+
+def cell_status(plan: Plan, cell: Cell) -> CellStatus:
+    """The state of one cell now."""
+    store, run = plan.assets.store, cell.run
+    metrics = store.result(run.id, cell.benchmark.id, cell.key)
+    if metrics is not None:
+        return CellStatus(cell, DONE, [], metrics)
+    needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
+    if run.train and not store.weights(run.id).is_file():
+        needs += plan.assets.missing_data(train_set())
+    seconds = evaluation_seconds(run, cell.benchmark.id)
+    return CellStatus(cell, BLOCKED if needs else MISSING, needs, expected_seconds=seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A shared piece of work before cells can be computed, with its expected time."""
+
+    what: str
+    done: bool
+    seconds: float | None
+
+
+def plan_steps(plan: Plan) -> list[Step]:
+    """Data, towers and trainings in the order they are made."""
+    assets, cost = plan.assets, plan.profile.cost
+    steps = []
+    if plan.profile.synthetic:
+        root = assets.data_root
+        steps.append(Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s")))
+    for tower in dict.fromkeys(run.row.tower for run in plan.runs):
+        if plan.profile.towers[tower].kind == "tiny":
+            ready = (assets.tower_folder(tower) / READY).is_file()
+            steps.append(Step(f"train {plan.profile.towers[tower].title}", ready, cost.get("tower_s")))
+    for run in plan.runs:
+        if run.train:
+            done = assets.store.weights(run.id).is_file()
+            steps.append(Step(f"train {run.row.title} ({run.tower.title}), seed {run.seed}", done, train_seconds(run)))
+    return steps
+
+
+def train_seconds(run: Run) -> float | None:
+    """Expected seconds of a training, from the profile's measured cost an iteration; None where nobody measured it."""
+    per_iteration = run.profile.cost.get("train_s_per_iteration", {}).get(run.entry.name)
+    return per_iteration * run.train.iterations if per_iteration and run.train else None
+
+
+def evaluation_seconds(run: Run, benchmark: str) -> float | None:
+    """Expected seconds of an evaluation, from the profile's measured cost; None where nobody measured it."""
+    seconds: float | None = run.profile.cost.get("eval_s", {}).get(run.entry.name, {}).get(benchmark)
+    return seconds
+
+
+def remaining_seconds(plan: Plan, cells: list[CellStatus]) -> float | None:
+    """Expected seconds of all that is not done; None where a part of it was never measured."""
+    open_steps = [s.seconds for s in plan_steps(plan) if not s.done]
+    open_cells = [c.expected_seconds for c in cells if c.status != DONE]
+    if all(c.status == DONE for c in cells):
+        return 0.0
+    costs = open_steps + open_cells
+    return None if any(c is None for c in costs) else float(sum(c for c in costs if c is not None))

@@ -1,0 +1,95 @@
+"""The run store: where finished work lies, and how it is recognised, locked and never mistaken for half-done work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from repro.errors import ResourceError, RunError
+from repro.files import read_json, storage_errors, write_json
+
+COMPLETE = "metrics.json"
+FINAL_WEIGHTS = "weights.pth"
+
+
+class RunStore:
+    """``root``/<run id>/ holds one run; ``root``/cache what runs share (generated data, trained towers)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def run(self, run_id: str) -> Path:
+        return self.root / run_id
+
+    def weights(self, run_id: str) -> Path:
+        """The final weights of a training; present only once it has finished."""
+        return self.run(run_id) / FINAL_WEIGHTS
+
+    def evaluation(self, run_id: str, benchmark: str, key: str) -> Path:
+        """The folder of one evaluation.
+
+        ``eval/<benchmark>`` belongs to the first protocol and data used; the same run evaluated another way lies in
+        ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten.
+        """
+        plain = self.run(run_id) / "eval" / benchmark
+        owner = plain / "cell.json"
+        if owner.is_file() and read_json(owner)["key"] != key:
+            return plain.with_name(f"{benchmark}@{key}")
+        return plain
+
+    def claim_evaluation(self, run_id: str, benchmark: str, key: str, facts: dict[str, Any]) -> Path:
+        """The evaluation folder, marked as belonging to ``key`` before anything is computed into it."""
+        folder = self.evaluation(run_id, benchmark, key)
+        if not (folder / "cell.json").is_file():
+            write_json(folder / "cell.json", {"key": key, **facts})
+        return folder
+
+    def result(self, run_id: str, benchmark: str, key: str) -> dict[str, Any] | None:
+        """The metrics of a finished evaluation, or None."""
+        path = self.evaluation(run_id, benchmark, key) / COMPLETE
+        if not path.is_file():
+            return None
+        metrics: dict[str, Any] = read_json(path)
+        return metrics
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keep other processes out of run or cache entry ``name`` (path below the root); RunError if one is inside."""
+        from filelock import FileLock, Timeout
+
+        folder = self.root / name
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock")
+        try:
+            with lock.acquire(timeout=0):
+                yield
+        except Timeout as error:
+            raise RunError(
+                f"{folder} is in use by another process",
+                expected="one process a run",
+                found=f"lock {folder / '.lock'}",
+                mend="wait for the other process to end, or stop it, and run the same command again",
+            ) from error
+
+    def check_space(self, needed_mib: float) -> None:
+        """ResourceError where the disk below the store has less than ``needed_mib`` MiB free."""
+        folder = self.root.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        stat = os.statvfs(folder)
+        free_mib = stat.f_bavail * stat.f_frsize / 2**20
+        if free_mib < needed_mib:
+            raise ResourceError(
+                f"not enough disk space in {self.root}",
+                expected=f"{needed_mib:.0f} MiB free",
+                found=f"{free_mib:.0f} MiB free",
+                mend="free some space, or name another folder with --runs",
+            )

@@ -1,0 +1,14 @@
+"""Where the project's own data files lie, and where a user's output goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+CONFIGS = PACKAGE / "_configs"
+"""The top-level ``configs`` folder, also in an installed wheel."""
+PUBLISHED = PACKAGE / "_results" / "published.csv"
+"""The papers' numbers, with source, table and note."""
+
+DEFAULT_RUNS = Path("runs")
+DEFAULT_RESULTS = Path("results")
