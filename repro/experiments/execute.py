@@ -107,7 +107,9 @@ def describe_run(store: RunStore, run: Run, device: str) -> None:
     folder = store.run(run.id)
     if (folder / "provenance.json").is_file():
         return
-    lines = [f"{key} = {value!r}" for key, value in {"profile": run.profile.name, "row": run.row.id, **run.facts}.items()]
+    lines = [
+        f"{key} = {value!r}" for key, value in {"profile": run.profile.name, "row": run.row.id, **run.facts}.items()
+    ]
     header = '"""Resolved configuration of this run; its values are the run\'s address."""\n\n'
     write_text(folder / "config.py", header + "\n".join(lines) + "\n")
     write_json(folder / "provenance.json", {"run": run.id, **provenance(device), "facts": run.facts})

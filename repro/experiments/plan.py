@@ -87,7 +87,9 @@ class Cell:
     @cached_property
     def protocol_digest(self) -> str:
         b = self.benchmark
-        return self.run.profile.protocol.digest(b.id, b.class_names(), b.prompt_names(), b.ignore_label, b.background_index)
+        return self.run.profile.protocol.digest(
+            b.id, b.class_names(), b.prompt_names(), b.ignore_label, b.background_index
+        )
 
     @cached_property
     def key(self) -> str:

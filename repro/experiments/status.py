@@ -23,11 +23,11 @@ class CellStatus:
     error: str | None = None
     expected_seconds: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, table: str) -> dict[str, Any]:
         """One flat object; the keys are an interface and documented in docs/json.md."""
         run = self.cell.run
         return {
-            "table": None,
+            "table": table,
             "row": run.row.id,
             "title": run.row.title,
             "method": run.entry.name,
@@ -85,7 +85,9 @@ def plan_steps(plan: Plan) -> list[Step]:
     steps = []
     if plan.profile.synthetic:
         root = assets.data_root
-        steps.append(Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s")))
+        steps.append(
+            Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s"))
+        )
     for tower in dict.fromkeys(run.row.tower for run in plan.runs):
         if plan.profile.towers[tower].kind == "tiny":
             ready = (assets.tower_folder(tower) / READY).is_file()

@@ -1,0 +1,18 @@
+"""Plumbing check: random tiny weights, a handful of generated images, seconds a cell. Its numbers mean nothing."""
+
+_base_ = ["./mini.py"]
+
+name = "smoke"
+title = "plumbing check with random weights; its numbers mean nothing"
+data = dict(_delete_=True, kind="synthetic", seed=0, sizes=dict(train=8, ade=2, context=2, voc=2))
+towers = dict(
+    _delete_=True,
+    base=dict(
+        kind="random",
+        title="random tiny CLIP",
+        spec=dict(model="tiny", weights=None, resolution=48, last_block="full", dense_residual="token"),
+    ),
+)
+protocol = dict(short_side=80, max_long_side=320, canvas=80, window=48)
+train = dict(iterations=4, batch_size=2, crop=48, short_side=48, checkpoint_every=2, log_every=1, workers=0)
+cost = dict(_delete_=True)

@@ -1,0 +1,78 @@
+"""The command line: ``repro COMMAND``. Each command group is one module; none is imported before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import repro
+from repro.errors import ReproError, unknown_name
+from repro.runtime import prepare
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("repro.cli.run", "make a table: train and evaluate what is missing, then write CSV, LaTeX and Markdown"),
+    "report": ("repro.cli.run", "write a table from what is already done"),
+    "train": ("repro.cli.train", "train one method by a profile's recipe"),
+    "eval": ("repro.cli.evaluate", "evaluate one method on benchmarks"),
+    "data": ("repro.cli.data", "synth, prepare and verify data sets"),
+    "list": ("repro.cli.describe", "name every table, method, benchmark and profile"),
+    "describe": ("repro.cli.describe", "explain one table, method, benchmark, profile or run"),
+    "doctor": ("repro.cli.doctor", "report environment, hardware, versions and what can run"),
+}
+EPILOG = """\
+examples:
+  repro run table1                  the miniature: data, CLIP and all, on a CPU
+  repro run table1 --dry-run        what is done, what is missing, how long it takes
+  repro run table1 --profile paper --data-root DATA --dry-run
+  repro doctor
+
+exit codes: 0 done; 1 a part of the work failed; 2 usage; 3 data; 4 weights; 5 machine (disk, memory, packages);
+6 run state; 130 interrupted (run the same command again to continue)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (see ``repro --help``). Logs go to stderr, results to stdout."""
+    prepare()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="repro",
+        description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"repro {repro.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((w for w in words if not w.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == chosen:
+            importlib.import_module(module).configure(sub, name)
+    try:
+        if chosen is not None and chosen not in COMMANDS:
+            raise unknown_name("command", chosen, COMMANDS, mend="repro --help")
+        options = parser.parse_args(words)
+        signal.signal(signal.SIGTERM, _interrupt)
+        code: int = options.execute(options)
+    except ReproError as error:
+        print(f"repro: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nrepro: interrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return code
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

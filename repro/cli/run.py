@@ -1,0 +1,155 @@
+"""``repro run TABLE`` and ``repro report TABLE``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from repro.cli import common
+from repro.experiments.plan import Plan, make_plan
+from repro.experiments.profiles import load_profile
+from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
+from repro.experiments.tables import load_table
+
+
+def configure(parser: argparse.ArgumentParser, command: str) -> None:
+    """Options of ``run`` and ``report``."""
+    parser.add_argument("table", help="table1 (repro list names all)")
+    common.add_plan_options(parser)
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
+    common.add_json_option(parser)
+    parser.add_argument("--formats", type=common.names, default=["csv", "latex", "md"], help="csv,latex,md")
+    if command == "report":
+        parser.set_defaults(execute=report)
+        return
+    common.add_device_option(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what is done, missing and expected"
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
+    parser.epilog = (
+        "Finished cells are never recomputed; after an interruption the same command continues. Without options\n"
+        "results go to ./runs and ./results/<profile>/."
+    )
+    parser.set_defaults(execute=run)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    iterations = getattr(options, "iterations", None)
+    return make_plan(
+        load_table(options.table),
+        load_profile(options.profile),
+        options.runs,
+        data_root=options.data_root,
+        methods=options.methods,
+        benchmarks=options.benchmarks,
+        seeds=options.seeds,
+        overrides={"iterations": iterations} if iterations else None,
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make a table; exit code 1 where a cell failed, 3 where cells wait for data or weights."""
+    started = time.monotonic()
+    plan = _plan(options)
+    cells = plan_status(plan)
+    if options.dry_run:
+        return _show_plan(plan, cells, options)
+    if any(c.status not in (DONE, BLOCKED) for c in cells):
+        from repro.experiments.execute import execute
+
+        with common.stdout_to_stderr():
+            device = common.choose_device(options.device)
+            common.log(f"{plan.table.title}, profile {plan.profile.name}: {_tally(cells)}; device {device}")
+            try:
+                cells = execute(plan, device=device, log=common.log)
+            except KeyboardInterrupt:
+                _write(plan, plan_status(plan), options)
+                raise
+    _write(plan, cells, options)
+    for cell in cells:
+        if cell.status == FAILED:
+            common.log(f"failed: {cell.cell.run.row.title} on {cell.cell.benchmark.id}: {cell.error}")
+    _warn_blocked(cells)
+    _print_result(plan, cells, options)
+    common.log(f"{_tally(cells)} after {common.duration(time.monotonic() - started)}")
+    if any(c.status == FAILED for c in cells):
+        return 1
+    return 3 if any(c.status == BLOCKED for c in cells) else 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the table from finished cells only; computes nothing."""
+    plan = _plan(options)
+    cells = plan_status(plan)
+    _write(plan, cells, options)
+    _print_result(plan, cells, options)
+    return 0
+
+
+def _write(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
+    from repro.reports.writers import write_report
+
+    for path in write_report(plan, cells, common.results_folder(options.profile, options.results), options.formats):
+        common.log(f"wrote {path}")
+
+
+def _print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
+    if options.json:
+        common.print_json(cells_json(plan, cells))
+        return
+    from repro.reports.frame import notes, paper_frame
+    from repro.reports.writers import markdown_text
+
+    print(markdown_text(plan, paper_frame(plan, cells), notes(plan, cells)))
+
+
+def cells_json(plan: Plan, cells: list[CellStatus]) -> list[dict[str, Any]]:
+    """The cells as flat objects (keys: docs/json.md)."""
+    return [cell.to_json(plan.table.name) for cell in cells]
+
+
+def _tally(cells: list[CellStatus]) -> str:
+    counts = {s: sum(c.status == s for c in cells) for s in (DONE, "missing", BLOCKED, FAILED)}
+    return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(cells)} cells"
+
+
+def _warn_blocked(cells: list[CellStatus]) -> None:
+    needs = dict.fromkeys((m.what, m.mend) for c in cells if c.status == BLOCKED for m in c.needs)
+    for what, mend in needs:
+        common.log(f"missing: {what}\n           {mend}")
+
+
+def _show_plan(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> int:
+    if options.json:
+        common.print_json(cells_json(plan, cells))
+        return 0
+    print(f"{plan.table.title}: {plan.table.caption}\nProfile {plan.profile.name}: {plan.profile.title}\n")
+    print("Steps")
+    for step in plan_steps(plan):
+        print(
+            f"  {'done   ' if step.done else 'missing'}  {step.what:<60} {'' if step.done else common.duration(step.seconds)}"
+        )
+    from repro.experiments.recipe import recipe_lines
+
+    for line in recipe_lines(plan):
+        print(f"  {line}")
+    width = max(len(b.id) for b in plan.benchmarks) + 2
+    print(f"\nCells\n  {'':<44}" + "".join(f"{b.id:>{width}}" for b in plan.benchmarks))
+    for run_ in plan.runs:
+        own = [c for c in cells if c.cell.run is run_]
+        name = f"{run_.row.title}, {run_.tower.title}, seed {run_.seed}"
+        print(f"  {name:<44}" + "".join(f"{c.status:>{width}}" for c in own))
+    needs = dict.fromkeys((m.what, m.mend) for c in cells for m in c.needs)
+    if needs:
+        print("\nMissing")
+        for what, mend in needs:
+            print(f"  {what}\n      {mend}")
+    remaining = remaining_seconds(plan, cells)
+    basis = plan.profile.cost.get("hardware")
+    print(
+        f"\n{_tally(cells)}; expected time {common.duration(remaining)}" + (f" (measured on {basis})" if basis else "")
+    )
+    return 0

@@ -1,0 +1,22 @@
+"""Session-wide settings and fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repro.runtime import prepare
+
+prepare()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The read-only folder of specifications, facts, real samples and recordings; skips where it is absent."""
+    root = Path(__file__).resolve().parents[1]
+    folder = (root / os.environ.get("REPRO_SHARED", "../shared")).resolve()
+    if not folder.is_dir():
+        pytest.skip("needs the shared folder: set REPRO_SHARED")
+    return folder
