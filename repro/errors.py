@@ -19,9 +19,7 @@ class ReproError(Exception):
 
     exit_code = 2
 
-    def __init__(
-        self, message: str, *, expected: object = None, found: object = None, mend: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, expected: object = None, found: object = None, mend: str | None = None) -> None:
         self.message, self.expected, self.found, self.mend = message, expected, found, mend
         super().__init__(message)
 

@@ -70,7 +70,8 @@ def registry() -> dict[str, MethodEntry]:
         entry = point.load()
         if not isinstance(entry, MethodEntry):
             raise UsageError(
-                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a MethodEntry", found=type(entry).__name__
+                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a MethodEntry",
+                found=type(entry).__name__,
             )
         found[entry.name] = entry
     return found

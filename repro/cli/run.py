@@ -25,9 +25,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
         parser.set_defaults(execute=report)
         return
     common.add_device_option(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show what is done, missing and expected"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
     parser.epilog = (
         "Finished cells are never recomputed; after an interruption the same command continues. Without options\n"
@@ -129,9 +127,8 @@ def _show_plan(plan: Plan, cells: list[CellStatus], options: argparse.Namespace)
     print(f"{plan.table.title}: {plan.table.caption}\nProfile {plan.profile.name}: {plan.profile.title}\n")
     print("Steps")
     for step in plan_steps(plan):
-        print(
-            f"  {'done   ' if step.done else 'missing'}  {step.what:<60} {'' if step.done else common.duration(step.seconds)}"
-        )
+        state, left = ("done", "") if step.done else ("missing", common.duration(step.seconds))
+        print(f"  {state:<8} {step.what:<60} {left}")
     from repro.experiments.recipe import recipe_lines
 
     for line in recipe_lines(plan):

@@ -1,0 +1,94 @@
+"""``repro train METHOD``: one training by a profile's recipe, shared with the tables that use the same run."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+from typing import Any
+
+from repro.cli import common
+from repro.errors import UsageError, unknown_name
+from repro.experiments.assets import Assets
+from repro.experiments.plan import Plan, Run
+from repro.experiments.profiles import Profile, load_profile
+from repro.experiments.tables import Row, Table
+from repro.methods import get_method
+
+
+def configure(parser: argparse.ArgumentParser, _command: str) -> None:
+    """Options of ``train``."""
+    add_run_options(parser)
+    parser.add_argument("--data-root", type=common.Path, metavar="DIR", help="folder of the real data sets")
+    parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
+    common.add_device_option(parser)
+    common.add_json_option(parser)
+    parser.set_defaults(execute=train)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What names one run: method, tower, options, seed, profile."""
+    parser.add_argument("method", help="a method of repro list")
+    common.add_store_options(parser)
+    parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
+    parser.add_argument("--tower", default="base", help="tower of the profile (default: base)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-o", "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the method, repeatable"
+    )
+
+
+def single_run(options: argparse.Namespace, profile: Profile, assets: Assets) -> Run:
+    """The run the options name; the same address as in a table where the options are the same."""
+    entry = get_method(options.method)
+    if options.tower not in profile.towers:
+        raise unknown_name(
+            f"tower of profile {profile.name}", options.tower, profile.towers, mend="repro describe mini"
+        )
+    row = Row(f"{entry.name}-{options.tower}", entry.title, entry.name, options.tower, parse_options(options.option))
+    return Run(row, profile, profile.towers[options.tower], entry, options.seed, assets)
+
+
+def parse_options(pairs: list[str]) -> dict[str, Any]:
+    """``key=value`` pairs; values are Python literals where they parse as such, else strings."""
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise UsageError("an option must be KEY=VALUE", found=pair, mend="-o name=value")
+        try:
+            parsed[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            parsed[key] = text
+    return parsed
+
+
+def single_plan(run: Run) -> Plan:
+    """A plan of one row, for what works on plans."""
+    table = Table("single", run.row.title, run.row.title, (), "miou_gt", (run.row,))
+    return Plan(table, run.profile, run.assets, (run,), ())
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train (or resume, or recognise as finished) and print where the weights are."""
+    profile = load_profile(options.profile)
+    if options.iterations:
+        profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, iterations=options.iterations))
+    run = single_run(options, profile, Assets(profile, options.runs, options.data_root))
+    if run.train is None:
+        raise UsageError(
+            f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone", mend="repro eval"
+        )
+    weights = run.assets.store.weights(run.id)
+    if not weights.is_file():
+        from repro.experiments.execute import ensure_trained
+
+        with common.stdout_to_stderr():
+            device = common.choose_device(options.device)
+            run.assets.ensure_data(common.log)
+            ensure_trained(single_plan(run), run, device, common.log)
+    if options.json:
+        common.print_json({"run": run.id, "weights": str(weights), "facts": run.facts})
+    else:
+        print(weights)
+    return 0

@@ -1,0 +1,121 @@
+"""Weights files: a plain state dict under a small header, read without unpickling anything but tensors."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repro.engine.files import atomic_file
+from repro.errors import WeightsError
+from repro.layers.method import Method
+
+FORMAT = 1
+_SHOWN = 8  # names of a long list that an error message prints
+
+
+def save_weights(method: Method, path: Path, method_name: str, **header: str | int | float) -> None:
+    """Write all tensors of ``method`` to ``path`` atomically; ``header`` values go beside ``method`` and ``format``."""
+    state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
+    save_torch(path, {"header": {"method": method_name, "format": FORMAT, **header}, "state_dict": state})
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a weights file; WeightsError when ``path`` is none."""
+    header: dict[str, Any] = _read_weights(path)["header"]
+    return header
+
+
+def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]:
+    """Fill ``method`` from ``path`` and return the file's header.
+
+    Raises WeightsError for an absent or corrupt file, for weights of another method than ``method_name``, and for
+    names or shapes that do not fit (listed); ``method`` is unchanged then.
+    """
+    stored = _read_weights(path)
+    state, header = stored["state_dict"], stored["header"]
+    misfit = describe_misfit(method.state_dict(), state)
+    if header.get("method") != method_name:
+        raise WeightsError(
+            f"{path} holds weights of another method" + (f"\n{misfit}" if misfit else ""),
+            expected=f"weights of {method_name}",
+            found=f"weights of {header.get('method')}",
+            mend=f"repro train {method_name}",
+        )
+    if misfit:
+        raise WeightsError(
+            f"{path} does not fit this {method_name}",
+            expected="the names and shapes of this model (same CLIP, same options)",
+            found=misfit,
+            mend=f"repro train {method_name}, or give the options the weights were trained with",
+        )
+    method.load_state_dict(state)
+    return dict(header)
+
+
+def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Missing names, unexpected names and other shapes of ``found``, in words; empty when it fits."""
+    shapes = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name].shape != expected[name].shape
+    ]
+    lists = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "of another shape": shapes,
+    }
+    return "; ".join(f"{len(names)} {kind}: {_shorten(names)}" for kind, names in lists.items() if names)
+
+
+def save_torch(path: Path, value: Any) -> None:
+    """``torch.save`` that is atomic and reports a full disk as ResourceError."""
+    with atomic_file(path) as stream:
+        try:
+            torch.save(value, stream)
+        except RuntimeError as error:
+            # The archive writer reports a failed write in its own words, with the OSError as the context at best.
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, OSError):
+                raise cause from error
+            raise
+
+
+def read_torch(path: Path) -> Any:
+    """``torch.load`` of tensors and plain values only, on the CPU; WeightsError for anything else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"no weights at {path}", mend="repro train METHOD") from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights",
+            expected="a file written by repro train (tensors only, complete)",
+            found=str(error).splitlines()[0],
+            mend=f"rm {path}, then train again",
+        ) from error
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    stored = read_torch(path)
+    if not isinstance(stored, dict) or not {"header", "state_dict"} <= stored.keys():
+        raise WeightsError(
+            f"{path} is not a weights file of repro",
+            expected="a header and a state dict",
+            found=f"{type(stored).__name__} with {_shorten(sorted(map(str, stored)))}"
+            if isinstance(stored, dict)
+            else type(stored).__name__,
+            mend=f"repro import-checkpoint {path}",
+        )
+    if stored["header"].get("format") != FORMAT:
+        raise WeightsError(f"{path} has another format", expected=FORMAT, found=stored["header"].get("format"))
+    return stored
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

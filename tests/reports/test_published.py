@@ -1,0 +1,42 @@
+"""The papers' numbers are those of the facts file, and a cell names exactly one of them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from repro.paths import PUBLISHED
+from repro.reports.published import find_published
+
+DISA = {"paper": "DiSa (ICLR 2026 submission)", "table": "Table 1"}
+
+
+def test_every_fact_is_carried_unchanged(shared: Path):
+    def rows(path: Path) -> list[dict[str, str]]:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+
+    ours = rows(PUBLISHED)
+    facts = rows(shared / "facts" / "published.csv")
+    assert [{k: r[k] for k in facts[0]} for r in ours] == facts
+
+
+def test_catseg_on_ade_847_is_12_0_in_the_disa_paper():
+    found = find_published({**DISA, "method": "CAT-Seg", "vlm": "CLIP ViT-B/16"}, "A-847")
+    assert found is not None
+    assert (found.value, found.convention) == (12.0, "unknown")
+
+
+def test_a_cell_the_paper_leaves_empty_is_none():
+    assert find_published({**DISA, "method": "SED", "vlm": "ConvNeXt-B"}, "PAS-20b") is None
+
+
+def test_no_selection_means_no_published_value():
+    assert find_published({}, "A-847") is None
+
+
+def test_an_ambiguous_selection_is_refused():
+    with pytest.raises(ValueError, match="published numbers match"):
+        find_published({"method": "CAT-Seg"}, "A-847")

@@ -1,0 +1,33 @@
+"""Errors say what was expected, what was found and what mends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from repro.errors import DataError, ReproError, ResourceError, RunError, UsageError, WeightsError, unknown_name
+
+
+def test_message_expected_found_and_mend_are_all_printed():
+    text = str(DataError("bad label", expected="0..149", found=200, mend="repro data verify"))
+    assert text.splitlines() == [
+        "bad label",
+        "  expected: 0..149",
+        "  found:    200",
+        "  mend:     repro data verify",
+    ]
+
+
+def test_exit_codes_are_stable():
+    codes = {e: e.exit_code for e in (ReproError, UsageError, DataError, WeightsError, ResourceError, RunError)}
+    assert list(codes.values()) == [2, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("catsegg", "catseg"), ("CATSEG", "catseg"), ("clpi", "clip")])
+def test_an_unknown_name_suggests_the_nearest(typed: str, meant: str):
+    assert f"did you mean {meant}" in str(unknown_name("method", typed, ["catseg", "clip"]))
+
+
+def test_a_name_like_no_other_gets_no_suggestion_but_the_list():
+    error = unknown_name("method", "zzzzzz", ["catseg", "clip"])
+    assert "did you mean" not in str(error)
+    assert error.expected == "one of catseg, clip"
