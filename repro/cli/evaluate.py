@@ -1,0 +1,170 @@
+"""``repro eval METHOD``: one method on benchmarks of the profile, or on a folder of real data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
+from repro.cli import common
+from repro.cli.train import add_run_options, single_plan, single_run
+from repro.errors import DataError, WeightsError
+from repro.experiments.assets import Assets
+from repro.experiments.plan import EVAL_CODE, Run
+from repro.experiments.profiles import load_profile
+from repro.hashing import digest, file_digest, source_digest
+
+if TYPE_CHECKING:
+    from repro.benchmarks.layout import Pair
+    from repro.layers.method import Method
+
+UNTRAINED = "none"
+
+
+def configure(parser: argparse.ArgumentParser, _command: str) -> None:
+    """Options of ``eval``."""
+    add_run_options(parser)
+    parser.add_argument("--benchmarks", type=common.names, metavar="B,..", help="default: all, or all the folder has")
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="evaluate on the sets below DIR")
+    parser.add_argument("--split", help="another split than the benchmark's own (e.g. train)")
+    parser.add_argument(
+        "--weights", metavar="FILE", help=f"weights of this method; '{UNTRAINED}' for none (default: the run's own)"
+    )
+    common.add_device_option(parser)
+    common.add_json_option(parser)
+    parser.epilog = (
+        "Without --weights the run's own are used; in a profile that draws its own data they are trained first if they\n"
+        "are not there. Figures on a handful of images, or of untrained weights, mean nothing and are marked so."
+    )
+    parser.set_defaults(execute=evaluate)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate and print all aggregate metrics; exit code 3 where a named benchmark has no data."""
+    profile = load_profile(options.profile)
+    external = options.data_root if profile.synthetic else None
+    assets = Assets(profile, options.runs, None if profile.synthetic else options.data_root)
+    run = single_run(options, profile, assets)
+    chosen = [get_benchmark(b) for b in options.benchmarks or BENCHMARKS]
+    with common.stdout_to_stderr():
+        data = _data(run, chosen, external, options)
+        method, weights = _method(run, options)
+        rows = [_evaluate(run, method, weights, b, pairs, key, options) for b, pairs, key in data]
+    if options.json:
+        common.print_json(rows)
+    else:
+        _print(rows)
+    return 0
+
+
+def _data(
+    run: Run, chosen: list[Benchmark], external: Path | None, options: argparse.Namespace
+) -> list[tuple[Benchmark, list[Pair], str]]:
+    from repro.benchmarks.fingerprint import fingerprint
+    from repro.experiments.external import open_data
+
+    cache = run.assets.store.cache
+    found = []
+    for benchmark in chosen:
+        root = external or run.assets.ensure_data(common.log)
+        try:
+            pairs, prepared = open_data(benchmark, root, cache, options.split)
+        except DataError as error:
+            if options.benchmarks or external is None:
+                raise
+            common.log(f"skipped {benchmark.id}: {error.message}")
+            continue
+        key = fingerprint(benchmark.id, prepared) if external else run.assets.data_key(benchmark.id)
+        found.append((benchmark, pairs, f"{key} {options.split or ''}"))
+    if not found:
+        raise DataError(
+            f"no benchmark has data below {external}",
+            expected="the layout of docs/protocol.md",
+            mend="repro data prepare all --data-root DIR",
+        )
+    return found
+
+
+def _method(run: Run, options: argparse.Namespace) -> tuple[Method, str]:
+    from repro.engine.train import load_weights
+    from repro.experiments.execute import build_method, ensure_trained
+
+    device = common.choose_device(options.device)
+    plan = single_plan(run)
+    if options.weights is None:
+        if run.train and not run.profile.synthetic and not run.assets.store.weights(run.id).is_file():
+            raise WeightsError(
+                f"{run.id} is not trained",
+                expected=str(run.assets.store.weights(run.id)),
+                mend=f"repro train {run.entry.name} --profile {run.profile.name} --data-root DIR, or --weights FILE",
+            )
+        return ensure_trained(plan, run, device, common.log), "own"
+    method = build_method(plan, run, common.log)
+    if options.weights == UNTRAINED:
+        return method.to(device).eval(), "untrained"
+    path = Path(options.weights)
+    load_weights(method, path, run.entry.name)
+    return method.to(device).eval(), file_digest(path, 12)
+
+
+def _evaluate(
+    run: Run,
+    method: Method,
+    weights: str,
+    benchmark: Benchmark,
+    pairs: list[Pair],
+    data_key: str,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    from repro.engine.evaluate import evaluate as evaluate_method
+    from repro.engine.evaluate import protocol_digest
+    from repro.experiments.execute import describe_run
+
+    store, profile = run.assets.store, run.profile
+    device = common.choose_device(options.device)
+    protocol = protocol_digest(benchmark, profile.protocol)
+    parts = [protocol, data_key.strip(), source_digest(EVAL_CODE)]
+    key = digest(parts if weights == "own" else [*parts, weights])
+    facts = {"benchmark": benchmark.id, "protocol": protocol, "profile": profile.name, "weights": weights}
+    with store.lock(run.id):
+        describe_run(store, run, device)
+        folder = store.claim_evaluation(run.id, benchmark.id, key, facts)
+        common.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(pairs)} images")
+        result = evaluate_method(method, benchmark, pairs, profile.protocol, folder, device=device)
+    return {
+        "method": run.entry.name,
+        "benchmark": benchmark.id,
+        "profile": profile.name,
+        "weights": weights,
+        "run": run.id,
+        "folder": str(folder),
+        "complete": len(pairs) == benchmark.split(options.split).num_images,
+        "num_images": len(pairs),
+        "protocol": protocol,
+        **result.metrics,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    metrics = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")
+    first = rows[0]
+    print(f"{first['method']}, profile {first['profile']}, weights: {first['weights']}; percent")
+    print(f"{'':<10}{'images':>8}" + "".join(f"{m:>12}" for m in metrics))
+    for row in rows:
+        values = "".join(f"{100 * row[m]:>12.1f}" if row[m] is not None else f"{'-':>12}" for m in metrics)
+        print(f"{row['benchmark']:<10}{row['num_images']:>8}{values}")
+    if first["weights"] == "untrained" or not all(r["complete"] for r in rows) or first["profile"] != "paper":
+        print("These figures are no benchmark result: " + _why(rows) + ".")
+
+
+def _why(rows: list[dict[str, Any]]) -> str:
+    reasons = []
+    if rows[0]["weights"] == "untrained":
+        reasons.append("the weights are not trained")
+    if rows[0]["profile"] != "paper":
+        reasons.append(f"the method is that of profile {rows[0]['profile']}")
+    partial = [f"{r['benchmark']} ({r['num_images']})" for r in rows if not r["complete"]]
+    if partial:
+        reasons.append("not all images of the set are there: " + ", ".join(partial))
+    return "; ".join(reasons)

@@ -1,0 +1,48 @@
+"""Evaluation data named by the user: used where it lies, prepared into the cache where it cannot be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repro.benchmarks.spec import Benchmark
+from repro.errors import DataError
+from repro.files import storage_errors
+from repro.hashing import digest
+
+if TYPE_CHECKING:
+    from repro.benchmarks.layout import Pair
+
+
+def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | None = None) -> tuple[list[Pair], Path]:
+    """Pairs of ``benchmark`` below ``data_root`` and the root their labels lie under.
+
+    Labels that are not prepared yet are converted into a view of the set in ``cache`` (symbolic links to the images
+    and source labels, real folders for what is written), so that a named data root is only read. Raises DataError
+    where neither prepared nor source files are there.
+    """
+    from repro.benchmarks.layout import prepared_pairs
+    from repro.benchmarks.prepare import prepare
+
+    split = split or benchmark.splits[0].name
+    try:
+        return prepared_pairs(benchmark, data_root, split), data_root
+    except DataError:
+        if not (data_root / benchmark.folder).is_dir():
+            raise
+    view = cache / "views" / digest(str(data_root.resolve()), 10)
+    link_view(data_root / benchmark.folder, view / benchmark.folder)
+    prepare(benchmark.id, view, split=split)
+    return prepared_pairs(benchmark, view, split), view
+
+
+def link_view(source: Path, view: Path) -> None:
+    """Make ``view`` show every entry of ``source`` but prepared folders, which are left to be written there."""
+    with storage_errors(view):
+        view.mkdir(parents=True, exist_ok=True)
+        for entry in source.iterdir():
+            link = view / entry.name
+            if entry.name.endswith("_detectron2") or entry.name.startswith("annotations_detectron2") or link.exists():
+                continue
+            os.symlink(entry.resolve(), link, target_is_directory=entry.is_dir())
