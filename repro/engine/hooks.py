@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 from repro.engine.checkpoint import rng_state, save_checkpoint, set_rng_state
-from repro.engine.files import atomic_file, full_disk_is_a_resource_error
+from repro.files import storage_errors, write_text
 from repro.layers.method import Method
 
 Evaluator = Callable[[Method, int], Mapping[str, float]]
@@ -54,8 +54,7 @@ class CurveHook(Hook):
                     kept.append(line)
             except ValueError:  # the last line of a killed process may be half a line
                 break
-        with atomic_file(self.path) as stream:
-            stream.write("".join(line + "\n" for line in kept).encode())
+        write_text(self.path, "".join(line + "\n" for line in kept))
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter == 0:
@@ -97,7 +96,7 @@ class CurveHook(Hook):
     def write(self, runner: Runner, record: dict[str, Any]) -> None:
         """Append one line to the curve and tell the log file and TensorBoard."""
         line = json.dumps(record)
-        with full_disk_is_a_resource_error(self.path), self.path.open("a") as stream:
+        with storage_errors(self.path), self.path.open("a") as stream:
             stream.write(line + "\n")
         runner.logger.info(line)
         if self.board is not None:

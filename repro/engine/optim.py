@@ -80,7 +80,7 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        self.scaler.scale(loss).backward(**kwargs)
+        torch.autograd.backward(self.scaler.scale(loss), **kwargs)
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> None:

@@ -29,13 +29,15 @@ from repro.data.sampler import StreamSampler
 from repro.data.train_set import ImagePair, TrainSet, collate, start_worker
 from repro.engine.checkpoint import FILE as CHECKPOINT
 from repro.engine.checkpoint import load_checkpoint, set_rng_state
-from repro.engine.files import full_disk_is_a_resource_error
 from repro.engine.hooks import CheckpointHook, CurveHook, EvalHook, Evaluator, ProgressHook
 from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedule
 from repro.engine.settings import TrainSettings
 from repro.engine.weights import load_weights, read_header, save_weights
 from repro.errors import DataError, ReproError, RunError, UsageError
+from repro.files import storage_errors
 from repro.layers.method import Method
+
+__all__ = ["load_weights", "train"]
 
 WEIGHTS = "weights.pth"
 
@@ -70,7 +72,7 @@ def train(
     """
     _check(settings, pairs, classes)
     device, work_dir, name = torch.device(device), Path(work_dir), method_name or type(method).__name__
-    with full_disk_is_a_resource_error(work_dir):
+    with storage_errors(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(name, settings, pairs, classes, seed)
     final = work_dir / WEIGHTS
@@ -202,7 +204,7 @@ class _Runner(Runner):
         logger: MMLogger = MMLogger.get_instance(self._experiment_name, log_level=log_level)
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
-        with full_disk_is_a_resource_error(self.folder):
+        with storage_errors(self.folder):
             handler = logging.FileHandler(self.folder / "train.log", mode="a")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from repro.engine.files import atomic_file
 from repro.errors import WeightsError
+from repro.files import write_atomic
 from repro.layers.method import Method
 
 FORMAT = 1
@@ -74,7 +74,8 @@ def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor])
 
 def save_torch(path: Path, value: Any) -> None:
     """``torch.save`` that is atomic and reports a full disk as ResourceError."""
-    with atomic_file(path) as stream:
+
+    def write(stream: IO[bytes]) -> None:
         try:
             torch.save(value, stream)
         except RuntimeError as error:
@@ -83,6 +84,8 @@ def save_torch(path: Path, value: Any) -> None:
             if isinstance(cause, OSError):
                 raise cause from error
             raise
+
+    write_atomic(path, write)
 
 
 def read_torch(path: Path) -> Any:

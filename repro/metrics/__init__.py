@@ -1,1 +1,1 @@
-"""TODO"""
+"""Integer confusion counts and what is derived from them."""

@@ -1,0 +1,262 @@
+"""Evaluation of one method on one benchmark: the only code path, during training and at the end.
+
+Writes ``counts.npz`` (per-image integer counts, :mod:`repro.metrics.counts`) and then ``metrics.json``, whose
+presence means "done". Until then ``counts.partial.npz`` is renewed every half minute, and a killed evaluation goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from repro.benchmarks.images import check_label, read_image, read_label
+from repro.benchmarks.protocol import Protocol
+from repro.engine.clock import StageClock, hardware_label
+from repro.engine.infer import SlidingWindow
+from repro.errors import DataError, RunError
+from repro.files import storage_errors, write_json
+from repro.layers.method import Method
+from repro.metrics.counts import Counts, CountsBuilder
+from repro.metrics.miou import METRICS, describe_counts
+
+if TYPE_CHECKING:
+    from repro.benchmarks.layout import Pair
+    from repro.benchmarks.spec import Benchmark
+
+STAGES = ("decode", "resize", "forward", "count")
+"""Where the seconds of an evaluation go; ``decode`` overlaps with the others (a thread reads ahead)."""
+
+_AHEAD = 2  # images decoded ahead
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalResult:
+    """A finished evaluation: what ``metrics.json`` holds, and where."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """``miou_gt``, ``miou_union``, ``fwiou``, ``macc``, ``pacc`` as fractions; None where undefined."""
+        return {name: self.record[name] for name in METRICS}
+
+    @property
+    def per_class(self) -> list[dict[str, Any]]:
+        """One entry a class: name, iou, accuracy, and the pixel counts."""
+        rows: list[dict[str, Any]] = self.record["per_class"]
+        return rows
+
+    def counts(self) -> Counts:
+        """The per-image counts."""
+        return Counts.load(self.folder / "counts.npz")
+
+
+def protocol_digest(benchmark: Benchmark, protocol: Protocol) -> str:
+    """The digest of everything that decides what a number means: protocol, vocabularies, ignore label and fold."""
+    return protocol.digest(
+        benchmark.id,
+        benchmark.class_names(),
+        benchmark.prompt_names(),
+        benchmark.ignore_label,
+        benchmark.background_index,
+    )
+
+
+def evaluate(
+    method: Method,
+    benchmark: Benchmark,
+    pairs: Sequence[Pair],
+    protocol: Protocol,
+    out_dir: Path,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+    *,
+    view_batch: int = 0,
+    save_every: float = 30.0,
+) -> EvalResult:
+    """Evaluate ``method`` on ``pairs`` and write ``out_dir``/{counts.npz, metrics.json}.
+
+    A finished evaluation of the same weights, images and protocol in ``out_dir`` is returned as it is; an interrupted
+    one continues after the last image that was saved (at most ``save_every`` seconds are lost) and ends with the same
+    counts. ``progress``: a bar on stderr (None: where stderr is a terminal). ``view_batch``: views through the
+    method at once (0: all).
+
+    Raises DataError for unreadable or ill-fitting images and labels and for an empty list, ResourceError when the
+    disk is full, RunError when the method returns NaN.
+    """
+    if not pairs:
+        raise DataError(
+            f"{benchmark.id}: no image to evaluate", mend=f"repro data prepare {benchmark.id} --data-root <root>"
+        )
+    with storage_errors(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
+    was_training = method.training
+    method.to(device).eval()
+    try:
+        fingerprint = _fingerprint(method, benchmark, pairs, protocol)
+        done = _finished(out_dir, fingerprint)
+        if done is not None:
+            return done
+        run = _Evaluation(method, benchmark, protocol, out_dir, device, fingerprint, view_batch, save_every)
+        return run(pairs, progress)
+    finally:
+        method.train(was_training)
+
+
+class _Evaluation:
+    """The loop of :func:`evaluate` with what it carries from image to image."""
+
+    def __init__(
+        self,
+        method: Method,
+        benchmark: Benchmark,
+        protocol: Protocol,
+        out_dir: Path,
+        device: torch.device | str,
+        fingerprint: str,
+        view_batch: int,
+        save_every: float,
+    ) -> None:
+        self.method, self.benchmark, self.out_dir, self.device = method, benchmark, out_dir, device
+        self.protocol, self.fingerprint, self.save_every = protocol, fingerprint, save_every
+        self.window = SlidingWindow(protocol, view_batch=view_batch)
+        self.clock = StageClock(device)
+        self.partial = out_dir / "counts.partial.npz"
+        self.builder = CountsBuilder(benchmark.num_classes, benchmark.ignore_label, benchmark.background_index)
+
+    def __call__(self, pairs: Sequence[Pair], progress: bool | None) -> EvalResult:
+        self._restore(pairs)
+        classes = self.benchmark.prompt_names()
+        todo = pairs[len(self.builder) :]
+        saved_at = time.monotonic()
+        bar = tqdm(
+            total=len(pairs),
+            initial=len(self.builder),
+            desc=f"eval {self.benchmark.id}",
+            unit="image",
+            disable=None if progress is None else not progress,
+        )
+        try:
+            with bar:
+                for pair, image, label in self._decoded(todo):
+                    prediction = self.window.predict(self.method, image, classes, self.clock)
+                    with self.clock("count"):
+                        self.builder.add(pair.key, prediction, label)
+                    bar.update()
+                    if time.monotonic() - saved_at >= self.save_every:
+                        self._save_partial()
+                        saved_at = time.monotonic()
+        except BaseException:  # also Ctrl-C: what was counted is kept, whatever ended the loop
+            if len(self.builder):
+                self._save_partial()
+            raise
+        return self._finish()
+
+    def _decoded(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, NDArray[np.uint8], NDArray[Any]]]:
+        """Pairs with their image and checked label, read by one thread a little ahead of the method."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
+            waiting: list[tuple[Pair, Future[tuple[NDArray[np.uint8], NDArray[Any], float]]]] = []
+            try:
+                for pair in pairs:
+                    waiting.append((pair, pool.submit(self._decode, pair)))
+                    if len(waiting) > _AHEAD:
+                        yield self._ready(*waiting.pop(0))
+                while waiting:
+                    yield self._ready(*waiting.pop(0))
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _ready(
+        self, pair: Pair, future: Future[tuple[NDArray[np.uint8], NDArray[Any], float]]
+    ) -> tuple[Pair, NDArray[np.uint8], NDArray[Any]]:
+        image, label, seconds = future.result()
+        self.clock.add("decode", seconds)
+        return pair, image, label
+
+    def _decode(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[Any], float]:
+        begin = time.perf_counter()
+        image, label = read_image(pair.image), read_label(pair.label)
+        check_label(label, self.benchmark, pair.label, image.shape[:2])
+        return image, label, time.perf_counter() - begin
+
+    def _save_partial(self) -> None:
+        self.builder.build().save(
+            self.partial,
+            fingerprint=np.array(self.fingerprint),
+            seconds=np.array([self.clock.seconds.get(s, 0.0) for s in STAGES]),
+        )
+
+    def _restore(self, pairs: Sequence[Pair]) -> None:
+        """Take over the partial counts of an interrupted evaluation of exactly the same thing; drop any other."""
+        if not self.partial.is_file():
+            return
+        try:
+            counts, extra = Counts.load_with(self.partial, "fingerprint", "seconds")
+        except RunError:  # not written by this version: nothing to continue from
+            self.partial.unlink()
+            return
+        if str(extra["fingerprint"]) != self.fingerprint or counts.keys != tuple(p.key for p in pairs[: len(counts)]):
+            self.partial.unlink()
+            return
+        self.builder.extend(counts)
+        for stage, seconds in zip(STAGES, extra["seconds"], strict=True):
+            self.clock.add(stage, float(seconds))
+
+    def _finish(self) -> EvalResult:
+        counts = self.builder.build()
+        record = {
+            "format": 1,
+            "benchmark": self.benchmark.id,
+            "protocol": dataclasses.asdict(self.protocol),
+            "protocol_digest": protocol_digest(self.benchmark, self.protocol),
+            "fingerprint": self.fingerprint,
+            "num_images": len(counts),
+            "num_classes": counts.num_classes,
+            "hardware": hardware_label(self.device),
+            "seconds": {stage: round(self.clock.seconds.get(stage, 0.0), 4) for stage in STAGES},
+            **describe_counts(counts, tuple(self.benchmark.class_names())),
+        }
+        counts.save(self.out_dir / "counts.npz")
+        write_json(self.out_dir / "metrics.json", record)
+        self.partial.unlink(missing_ok=True)
+        return EvalResult(self.out_dir, record)
+
+
+def _finished(out_dir: Path, fingerprint: str) -> EvalResult | None:
+    """The evaluation in ``out_dir`` if it is complete and of the same thing."""
+    path = out_dir / "metrics.json"
+    if not path.is_file() or not (out_dir / "counts.npz").is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or record.get("fingerprint") != fingerprint:
+        return None
+    return EvalResult(out_dir, record)
+
+
+def _fingerprint(method: Method, benchmark: Benchmark, pairs: Sequence[Pair], protocol: Protocol) -> str:
+    """Sixteen hex digits over weights, protocol, vocabulary and image keys; 1 s for 433 M parameters."""
+    digest = hashlib.sha256(protocol_digest(benchmark, protocol).encode())
+    digest.update(type(method).__qualname__.encode())
+    for name, tensor in method.state_dict().items():
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{name} {tuple(tensor.shape)} {zlib.crc32(raw)}\n".encode())
+    digest.update("\n".join(p.key for p in pairs).encode())
+    return digest.hexdigest()[:16]
