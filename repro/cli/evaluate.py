@@ -34,8 +34,8 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     common.add_device_option(parser)
     common.add_json_option(parser)
     parser.epilog = (
-        "Without --weights the run's own are used; in a profile that draws its own data they are trained first if they\n"
-        "are not there. Figures on a handful of images, or of untrained weights, mean nothing and are marked so."
+        "Without --weights the run's own are used; in a profile that draws its own data they are trained first where\n"
+        "they are missing. Figures on a handful of images, or of untrained weights, mean nothing and are marked so."
     )
     parser.set_defaults(execute=evaluate)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,6 @@ def link_view(source: Path, view: Path) -> None:
         view.mkdir(parents=True, exist_ok=True)
         for entry in source.iterdir():
             link = view / entry.name
-            if entry.name.endswith("_detectron2") or entry.name.startswith("annotations_detectron2") or link.exists():
+            if "_detectron2" in entry.name or link.exists():
                 continue
-            os.symlink(entry.resolve(), link, target_is_directory=entry.is_dir())
+            link.symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
