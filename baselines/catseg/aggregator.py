@@ -1,0 +1,73 @@
+"""CAT-Seg's cost aggregation network, from features to logits (specs/catseg.md, Aggregator)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.catseg.options import CatSegOptions
+from repro.layers.class_attention import ClassAggregation
+from repro.layers.cost_volume import CostEmbedding, cosine_cost, scatter_logits, top_classes
+from repro.layers.decoder import CostDecoder
+from repro.layers.window_attention import GuidedSwinPair
+
+PRUNED = -100.0
+"""Logit of a class that pruning left out (official value)."""
+
+
+class AggregatorLayer(nn.Module):
+    """Spatial aggregation, then class aggregation."""
+
+    def __init__(self, options: CatSegOptions, grid: int) -> None:
+        super().__init__()
+        o = options
+        self.swin = GuidedSwinPair(o.hidden, o.appearance_guidance, o.heads, grid, o.window)
+        self.classes = ClassAggregation(o.hidden, o.text_guidance, o.heads, o.pad_len, grid, o.pooling)
+
+    def forward(self, x: Tensor, appearance: Tensor, text: Tensor) -> Tensor:
+        """Tokens (B, T, L, C), appearance guidance (B, L, G), text guidance (B or 1, T, G) -> (B, T, L, C)."""
+        return self.classes(self.swin(x, appearance), text)
+
+
+class Aggregator(nn.Module):
+    """Dense features, text features and decoder guidance to one logit map a class.
+
+    ``embed_dim`` is the width of the common space, ``grid`` the side of the dense map.
+    """
+
+    def __init__(self, options: CatSegOptions, embed_dim: int, grid: int) -> None:
+        super().__init__()
+        o = options
+        self.pad_len = o.pad_len
+        self.embedding = CostEmbedding(len(o.templates), o.hidden, o.cost_kernel)
+        self.appearance = nn.Conv2d(embed_dim, o.appearance_guidance, 3, padding=1)
+        self.text = nn.Linear(embed_dim, o.text_guidance)
+        self.decoder_guidance = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
+        )
+        self.layers = nn.ModuleList(AggregatorLayer(o, grid) for _ in range(o.layers))
+        self.decoder = CostDecoder(o.hidden, o.decoder_dims, o.decoder_guidance_proj, grid)
+
+    def forward(self, features: Tensor, text: Tensor, guides: Sequence[Tensor]) -> Tensor:
+        """Logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest map first.
+
+        More than ``pad_len`` classes are pruned per image to the ones with the largest cosine anywhere; the others
+        get the logit -100.
+        """
+        classes = text.shape[0]
+        text = text.unsqueeze(0)
+        cost = cosine_cost(features, text)
+        chosen = top_classes(cost, self.pad_len) if 0 < self.pad_len < classes else None
+        if chosen is not None:
+            cost = cost.gather(2, chosen[:, None, :, None, None].expand(-1, cost.shape[1], -1, *cost.shape[3:]))
+            text = text[0][chosen]
+        x = self.embedding(cost)
+        appearance = F.relu(self.appearance(features)).flatten(2).transpose(1, 2)
+        text_guidance = F.relu(self.text(F.normalize(text.mean(dim=2), dim=-1)))
+        for layer in self.layers:
+            x = layer(x, appearance, text_guidance)
+        projected = [F.relu(conv(g)) for conv, g in zip(self.decoder_guidance, guides, strict=True)]
+        logits: Tensor = self.decoder(x, projected)
+        return logits if chosen is None else scatter_logits(logits, chosen, classes, PRUNED)

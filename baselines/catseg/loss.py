@@ -1,0 +1,32 @@
+"""The training loss of CAT-Seg: binary cross-entropy per class (specs/catseg.md, Loss)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = 255
+
+
+def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target", "excluded"]) -> Tensor:
+    """Mean binary cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), against one-hot targets.
+
+    The mean is over all B x H x W x T entries. Pixels labelled 255 have all-zero targets (``zero_target``, as
+    released) or are left out of sum and count (``excluded``).
+
+    Since BCE(x, y) = softplus(x) - x y, the loss is the sum of softplus less the logits at the labels; the one-hot
+    target is never made. Computed in float32.
+    """
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    labelled = labels != IGNORED
+    index = torch.where(labelled, labels, 0).unsqueeze(1)
+    at_label = logits.gather(1, index).squeeze(1)
+    classes = logits.shape[1]
+    hits = torch.where(labelled, at_label, 0.0).sum()
+    if ignored == "zero_target":
+        return (F.softplus(logits).sum() - hits) / logits.numel()
+    each = torch.where(labelled, F.softplus(logits).sum(dim=1), 0.0)
+    return (each.sum() - hits) / (labelled.sum() * classes).clamp(min=1)

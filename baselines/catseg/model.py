@@ -1,0 +1,90 @@
+"""CAT-Seg as a method of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines.catseg.aggregator import Aggregator
+from baselines.catseg.loss import per_class_bce
+from baselines.catseg.options import CatSegOptions
+from repro.clip.tower import ClipTower
+from repro.errors import UsageError
+from repro.layers.method import Method
+
+NORMS = (nn.LayerNorm, nn.GroupNorm)
+TRAINED_CLIP = ("q_proj_weight", "v_proj_weight")
+
+
+class CatSeg(Method):
+    """Aggregates the cosine cost volume between CLIP's places and class names (Cho et al., CVPR 2024).
+
+    Trains its own modules and, of both CLIP towers, the query and value projection weights. Raises UsageError where
+    the options do not fit the tower (windows or pooling that do not tile its map, heads that do not divide a width).
+    """
+
+    activation = "sigmoid"
+
+    def __init__(self, clip: ClipTower, options: CatSegOptions | None = None) -> None:
+        super().__init__()
+        o = options or CatSegOptions()
+        self.options = o
+        self.clip = clip
+        self.guide_blocks = o.guide_blocks or default_guide_blocks(clip.depth, len(o.decoder_dims))
+        if len(self.guide_blocks) != len(o.decoder_guidance):
+            raise UsageError(
+                "CAT-Seg needs one guidance block a decoder stage",
+                expected=f"{len(o.decoder_guidance)} guide_blocks",
+                found=self.guide_blocks,
+            )
+        clip.train_only(TRAINED_CLIP if o.clip_trains == "qv" else ())
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose2d(clip.width, dim, 2**stage, 2**stage)
+            for stage, dim in enumerate(o.decoder_guidance, start=1)
+        )
+        try:
+            self.aggregator = Aggregator(o, clip.embed_dim, clip.grid)
+        except ValueError as error:
+            raise UsageError(
+                f"the options of catseg do not fit this CLIP tower: {error}",
+                expected=f"sizes that fit a {clip.grid}x{clip.grid} map",
+                mend="change the method's options in the profile",
+            ) from error
+
+    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Logits (B, N, 4 grid, 4 grid) with the two stages of the released decoder."""
+        if not classes:
+            raise ValueError("no classes to segment")
+        text = torch.stack([self.clip.text(classes, template) for template in self.options.templates], dim=1)
+        features = self.clip.dense(images, self.guide_blocks)
+        guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
+        logits: Tensor = self.aggregator(features.map, text, guides)
+        return logits
+
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``loss_bce``: mean binary cross-entropy over all pixels and classes."""
+        return {"loss_bce": per_class_bce(self(images, classes), labels, self.options.ignore_in_loss)}
+
+    def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""
+        norms = {id(p) for m in self.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
+        groups: dict[str, dict[str, Any]] = {
+            "new": {"lr": lr, "weight_decay": weight_decay},
+            "new_norms": {"lr": lr, "weight_decay": 0.0},
+            "clip": {"lr": lr * self.options.clip_lr_factor, "weight_decay": weight_decay},
+        }
+        members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            kind = "clip" if name.startswith("clip.") else "new_norms" if id(parameter) in norms else "new"
+            members[kind].append(parameter)
+        return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
+
+
+def default_guide_blocks(depth: int, count: int) -> tuple[int, ...]:
+    """The last blocks of the first ``count`` of ``count + 1`` equal parts of the tower: 3, 7 of 12 and 7, 15 of 24."""
+    return tuple(max(0, depth * part // (count + 1) - 1) for part in range(1, count + 1))

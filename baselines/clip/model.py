@@ -1,0 +1,38 @@
+"""Zero-shot dense CLIP as a method of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from baselines.clip.options import ClipOptions
+from repro.clip.tower import ClipTower
+from repro.layers.cost_volume import cosine_cost
+from repro.layers.method import Method
+
+
+class DenseClip(Method):
+    """Cosine of dense and text features over a temperature; softmax over the classes."""
+
+    activation = "softmax"
+
+    def __init__(self, clip: ClipTower, options: ClipOptions | None = None) -> None:
+        super().__init__()
+        self.options = options or ClipOptions()
+        self.clip = clip
+        clip.train_only()
+
+    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Logits (B, N, grid, grid)."""
+        if not classes:
+            raise ValueError("no classes to segment")
+        text = self.clip.text(classes, self.options.template)
+        cost = cosine_cost(self.clip.dense(images).map, text[None, :, None])[:, 0]
+        if self.options.temperature is not None:
+            return cost / self.options.temperature
+        return cost * self.clip.logit_scale.to(cost.dtype)
+
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """Nothing trains: always raises NotImplementedError."""
+        raise NotImplementedError("zero-shot CLIP has nothing to train")

@@ -1,0 +1,49 @@
+"""Names of CLIP models and weights this project relies on, as plain data (no torch)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class TagSource:
+    """Where the weights of one (model, tag) come from: a repository of the Hugging Face hub, a file, or both."""
+
+    hub: str
+    """Repository id, e.g. ``timm/vit_base_patch16_clip_224.openai``; empty where there is none."""
+    file: str
+    """Name of the original file as it lies in ``~/.cache/clip``, e.g. ``ViT-B-16.pt``; empty where there is none."""
+    quick_gelu: bool
+    """True where the weights were trained with QuickGELU, so that a model with GELU would compute something else."""
+
+
+# open_clip lists the tag ``openai`` for the plain names too and then builds GELU with a mere warning: the plain names
+# are here so that the mistake is an error (repro.clip.weights).
+_OPENAI_B = TagSource("timm/vit_base_patch16_clip_224.openai", "ViT-B-16.pt", True)
+_OPENAI_L = TagSource("timm/vit_large_patch14_clip_336.openai", "ViT-L-14-336px.pt", True)
+TAGS: Mapping[tuple[str, str], TagSource] = {
+    ("ViT-B-16-quickgelu", "openai"): _OPENAI_B,
+    ("ViT-B-16", "openai"): _OPENAI_B,
+    ("ViT-L-14-336-quickgelu", "openai"): _OPENAI_L,
+    ("ViT-L-14-336", "openai"): _OPENAI_L,
+}
+
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""What open_clip calls a weights file on the hub, in the order it prefers them."""
+
+TINY: Mapping[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 48, "patch_size": 8, "width": 64, "head_width": 32, "layers": 2, "mlp_ratio": 2.0},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1, "mlp_ratio": 2.0},
+}
+"""open_clip configuration of the model ``tiny``: for plumbing checks and tests, always with random weights."""
+
+BUILT_IN: Mapping[str, Mapping[str, Any]] = {"tiny": TINY}
+"""Configurations that are ours and need no folder."""
+
+
+def uses_quick_gelu(model: str) -> bool:
+    """Whether the open_clip model name stands for QuickGELU; open_clip says so in the name."""
+    return model.endswith("-quickgelu")

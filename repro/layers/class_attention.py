@@ -1,0 +1,113 @@
+"""Class aggregation of a cost volume: linear attention over the classes at every place (specs/catseg.md, Aggregator)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro.layers.tokens import CHUNK_ELEMENTS, GuidedProjection, Mlp, add_
+
+EPSILON = 1e-6
+
+
+class LinearClassAttention(nn.Module):
+    """Linear attention with the feature map elu + 1 over the class axis, padded to ``pad_len`` slots.
+
+    The padded slots hold one learned token with one learned guidance vector, the same at every place, so that their
+    identical keys and values are counted instead of repeated: they add ``n`` times one outer product to the key-value
+    sum and ``n`` times one key to the normaliser. Their own outputs are never used and not computed.
+    """
+
+    heads_mask: Tensor
+    heads_sum: Tensor
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int, pad_len: int, ratio: float = 4.0) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"{heads} heads must divide {dim} channels")
+        self.pad_len = pad_len
+        self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim))
+        self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim))
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = GuidedProjection(dim, guidance_dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, ratio, F.relu)
+        head = torch.arange(dim) // (dim // heads)
+        same = (head[:, None] == head[None, :]).float()
+        self.register_buffer("heads_mask", same, persistent=False)
+        self.register_buffer("heads_sum", same[:, :: dim // heads].contiguous(), persistent=False)
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """Tokens (B, T, L, C) and text guidance (B or 1, T, G) -> (B, T, L, C)."""
+        offset = self.attention.offset(guidance).unsqueeze(1)
+        padding = self._padding(x.shape[1])
+        if torch.is_grad_enabled():
+            return self._attend(x.transpose(1, 2), offset, padding).transpose(1, 2)
+        result = torch.empty_like(x)
+        step = max(1, CHUNK_ELEMENTS // max(1, x.shape[1] * x.shape[3]))
+        for image in range(x.shape[0]):
+            own = offset[image : image + 1] if offset.shape[0] > 1 else offset
+            for start in range(0, x.shape[2], step):
+                places = (slice(image, image + 1), slice(None), slice(start, start + step))
+                result[places] = self._attend(x[places].transpose(1, 2), own, padding).transpose(1, 2)
+        return result
+
+    def _padding(self, classes: int) -> tuple[int, Tensor | None, Tensor | None]:
+        """Slots in all, and what the padded ones add to the key-value sum (C, C) and to the key sum (C)."""
+        count = self.pad_len - classes
+        if count <= 0:
+            return classes, None, None
+        qkv = self.attention(self.norm1(self.padding_tokens), self.attention.offset(self.padding_guidance))
+        _, k, v = qkv.flatten().chunk(3)
+        k = F.elu(k) + 1
+        return self.pad_len, count * torch.outer(k, v), count * k
+
+    def _attend(self, x: Tensor, offset: Tensor, padding: tuple[int, Tensor | None, Tensor | None]) -> Tensor:
+        """Tokens (B, L, T, C) -> (B, L, T, C)."""
+        x = x.contiguous()
+        slots, kv_padding, k_padding = padding
+        q, k, v = self.attention(self.norm1(x), offset).chunk(3, dim=-1)
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        # All heads in one product; what couples different heads is zeroed. The values are divided by the number of
+        # slots against overflow in half precision, and the result multiplied by it.
+        kv = k.transpose(-1, -2) @ v
+        k_sum = k.sum(dim=-2, keepdim=True)
+        if kv_padding is not None and k_padding is not None:
+            kv, k_sum = kv + kv_padding, k_sum + k_padding
+        kv = kv * (self.heads_mask / slots)
+        norm = slots / ((q * k_sum) @ self.heads_sum + EPSILON)
+        mixed = (q @ kv).unflatten(-1, (norm.shape[-1], -1)) * norm.unsqueeze(-1)
+        x = x + mixed.flatten(-2)
+        return add_(self.mlp(self.norm2(x)), x)
+
+
+class ClassAggregation(nn.Module):
+    """Class attention on a pooled cost volume, brought back to full size and added to the input.
+
+    Average pooling (``pooling``) saves time while training and is left out at test. The pooled path already holds its
+    own residual, so that the input is added twice where nothing is pooled (as in the official code).
+    """
+
+    def __init__(
+        self, dim: int, guidance_dim: int, heads: int, pad_len: int, grid: int, pooling: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        if grid % pooling[0] or grid % pooling[1]:
+            raise ValueError(f"a pooling of {pooling} must tile a map of {grid}")
+        self.grid, self.pooling = grid, pooling
+        self.attention = LinearClassAttention(dim, guidance_dim, heads, pad_len)
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """Tokens (B, T, L, C) in raster order and text guidance (B or 1, T, G) -> (B, T, L, C)."""
+        if not self.training or self.pooling == (1, 1):
+            return (
+                add_(self.attention(x, guidance), x) if not torch.is_grad_enabled() else x + self.attention(x, guidance)
+            )
+        (high, wide), (b, t, _, c) = self.pooling, x.shape
+        h, w = self.grid // high, self.grid // wide
+        pooled = x.view(b, t, h, high, w, wide, c).mean(dim=(3, 5)).flatten(2, 3)
+        y = self.attention(pooled, guidance)
+        y = y.reshape(b * t, h, w, c).permute(0, 3, 1, 2)
+        y = F.interpolate(y, size=(self.grid, self.grid), mode="bilinear", align_corners=True)
+        return x + y.permute(0, 2, 3, 1).reshape(x.shape)

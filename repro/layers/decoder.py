@@ -1,0 +1,72 @@
+"""Upsampling decoder over the maps of a cost volume, class by class, with shared guidance (specs/catseg.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro.layers.tokens import add_, per_class
+
+CHANNELS_PER_GROUP = 16
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(1, channels // CHANNELS_PER_GROUP), channels)
+
+
+class UpStage(nn.Module):
+    """Twice the size: transposed convolution, concatenation with guidance, twice (3x3 convolution, GroupNorm, ReLU).
+
+    The first convolution acts on [map || guidance]; its guidance half is computed once an image, for all classes.
+    """
+
+    def __init__(self, dim: int, out_dim: int, guidance_dim: int) -> None:
+        super().__init__()
+        if guidance_dim >= dim:
+            raise ValueError(f"guidance of {guidance_dim} channels leaves none of {dim} for the map")
+        self.kept = dim - guidance_dim
+        self.up = nn.ConvTranspose2d(dim, self.kept, 2, 2)
+        self.conv1 = nn.Conv2d(dim, out_dim, 3, padding=1, bias=False)
+        self.norm1 = _norm(out_dim)
+        self.conv2 = nn.Conv2d(out_dim, out_dim, 3, padding=1, bias=False)
+        self.norm2 = _norm(out_dim)
+
+    def guide(self, guidance: Tensor) -> Tensor:
+        """The share of guidance (B, G, 2H, 2W) in the first convolution: (B, out, 2H, 2W)."""
+        return F.conv2d(guidance, self.conv1.weight[:, self.kept :], padding=1)
+
+    def forward(self, x: Tensor, guided: Tensor) -> Tensor:
+        """Maps (B T, C, H, W) and the share of guidance (B, out, 2H, 2W) -> (B T, out, 2H, 2W)."""
+        x = F.conv2d(self.up(x), self.conv1.weight[:, : self.kept], padding=1)
+        shape = x.shape
+        x = add_(x.unflatten(0, (guided.shape[0], -1)), guided.unsqueeze(1)).view(shape)
+        x = F.relu(self.norm1(x), inplace=True)
+        return F.relu(self.norm2(self.conv2(x)), inplace=True)
+
+
+class CostDecoder(nn.Module):
+    """Stages that double the map, one a guidance map, and a last 3x3 convolution to one logit a place and class."""
+
+    def __init__(self, dim: int, dims: Sequence[int], guidance_dims: Sequence[int], grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+        widths = [dim, *dims]
+        self.stages = nn.ModuleList(
+            UpStage(a, b, g) for a, b, g in zip(widths[:-1], widths[1:], guidance_dims, strict=True)
+        )
+        self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
+
+    def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
+        """Tokens (B, T, L, C) in raster order and projected guidance maps, smallest first -> logits (B, T, h, w)."""
+        guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]  # type: ignore[operator]
+        return per_class(self._decode, x, lambda i: guided if i is None else [g[i : i + 1] for g in guided])
+
+    def _decode(self, x: Tensor, guided: list[Tensor]) -> Tensor:
+        batch, classes = x.shape[:2]
+        # Tokens last is channels last: a view, and the layout convolutions on a CPU prefer.
+        maps = x.reshape(batch * classes, self.grid, self.grid, -1).permute(0, 3, 1, 2)
+        for stage, share in zip(self.stages, guided, strict=True):
+            maps = stage(maps, share)
+        return self.head(maps).view(batch, classes, *maps.shape[2:])

@@ -1,0 +1,121 @@
+"""Small pieces that the cost aggregation layers share.
+
+A cost volume is carried as tokens (B, T, L, C): B images, T classes, L places of the map in some order, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHUNK_ELEMENTS = 1 << 20
+"""Elements of a chunk when no gradient is recorded: 4 MiB in float32, so that a chunk's buffers stay in cache."""
+
+
+class Mlp(nn.Module):
+    """Linear, activation, linear; the hidden width is ``ratio`` times ``dim``."""
+
+    def __init__(self, dim: int, ratio: float, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        hidden = int(dim * ratio)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return self.fc2(self.activation(self.fc1(x)))
+
+
+class GuidedProjection(nn.Module):
+    """Queries, keys and values of tokens; guidance takes part in queries and keys only.
+
+    ``q`` and ``k`` are linear maps of [token || guidance] as in the official checkpoints. Since
+    W [x || g] + b = W_x x + (W_g g + b), the guidance half is computed once for all tokens that share it.
+    """
+
+    def __init__(self, dim: int, guidance_dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.q = nn.Linear(dim + guidance_dim, dim)
+        self.k = nn.Linear(dim + guidance_dim, dim)
+        self.v = nn.Linear(dim, dim)
+
+    def token_weight(self) -> Tensor:
+        """Weight (3 C, C) from tokens to q, k, v."""
+        return torch.cat([self.q.weight[:, : self.dim], self.k.weight[:, : self.dim], self.v.weight])
+
+    def offset(self, guidance: Tensor) -> Tensor:
+        """What ``guidance`` (..., G) and the biases add to q, k, v: (..., 3 C)."""
+        weight = torch.cat([self.q.weight[:, self.dim :], self.k.weight[:, self.dim :]])
+        q_k = F.linear(guidance, weight, torch.cat([self.q.bias, self.k.bias]))
+        return torch.cat([q_k, self.v.bias.to(q_k.dtype).expand(*q_k.shape[:-1], -1)], dim=-1)
+
+    def forward(self, x: Tensor, offset: Tensor) -> Tensor:
+        """q, k, v (..., 3 C) of tokens (..., C), with ``offset`` broadcast over those that share it."""
+        return add_(F.linear(x, self.token_weight()), offset)
+
+
+def add_(fresh: Tensor, other: Tensor) -> Tensor:
+    """``fresh + other``, into ``fresh`` where the type allows it.
+
+    ``fresh`` must come straight from an operation that does not keep its result for the backward pass (a linear map, a
+    convolution), and be wider or as wide as ``other``.
+    """
+    if torch.result_type(fresh, other) == fresh.dtype:
+        return fresh.add_(other)
+    return fresh + other
+
+
+class _Permute(torch.autograd.Function):
+    """``x.index_select(-2, order)`` whose backward is an index_select too (index_add is many times slower)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return x.index_select(-2, order)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        order, inverse = ctx.saved_tensors
+        return _Permute.apply(grads[0], inverse, order), None, None
+
+
+def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """Tokens (..., L, C) in another order: place i of the result is place ``order[i]`` of ``x``."""
+    result: Tensor = _Permute.apply(x, order, inverse)
+    return result
+
+
+def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
+    """Parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most CHUNK_ELEMENTS elements."""
+    step = max(1, CHUNK_ELEMENTS // max(1, x.shape[2] * x.shape[3]))
+    for image in range(x.shape[0]):
+        for start in range(0, x.shape[1], step):
+            yield image, slice(start, start + step)
+
+
+def per_class(function: Callable[[Tensor, Any], Tensor], x: Tensor, shared: Callable[[int | None], Any]) -> Tensor:
+    """``function(x, shared(None))``, or the same in chunks of classes where no gradient is recorded.
+
+    ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
+    axis of one), ``shared(None)`` of all images. The result is the same, memory is bounded and stays in cache.
+    """
+    if torch.is_grad_enabled() or x.numel() <= CHUNK_ELEMENTS:
+        return function(x, shared(None))
+    result: Tensor | None = None
+    cached: tuple[int, Any] = (-1, None)
+    for image, classes in class_chunks(x):
+        if cached[0] != image:
+            cached = (image, shared(image))
+        part = function(x[image : image + 1, classes], cached[1])
+        if result is None:
+            result = part.new_empty((*x.shape[:2], *part.shape[2:]))
+        result[image : image + 1, classes] = part
+    if result is None:  # no images
+        return function(x, shared(None))
+    return result

@@ -1,0 +1,114 @@
+"""Spatial aggregation of a cost volume: a pair of guided Swin blocks, class by class (specs/catseg.md, Aggregator)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_tokens
+
+MASKED = -100.0
+"""Added to attention between places that only the cyclic shift made neighbours (official value; not -inf)."""
+
+
+def window_order(grid: int, window: int, shift: int) -> Tensor:
+    """Raster indices (grid * grid) of places, window after window, of a map rolled by ``-shift`` on both axes."""
+    raster = torch.arange(grid * grid).view(grid, grid).roll((-shift, -shift), (0, 1))
+    count = grid // window
+    return raster.view(count, window, count, window).transpose(1, 2).flatten()
+
+
+def shift_mask(grid: int, window: int, shift: int) -> Tensor:
+    """What is added to the attention within each shifted window: (windows, window ** 2, window ** 2)."""
+    edges = torch.zeros(grid, dtype=torch.long)
+    edges[grid - window : grid - shift] = 1
+    edges[grid - shift :] = 2
+    region = edges[:, None] * 3 + edges[None, :]
+    count = grid // window
+    region = region.view(count, window, count, window).transpose(1, 2).reshape(count * count, -1)
+    return torch.where(region[:, :, None] == region[:, None, :], 0.0, MASKED)
+
+
+class GuidedWindowBlock(nn.Module):
+    """One Swin block whose queries and keys also see appearance guidance; tokens stay in window order throughout.
+
+    x + proj(attention(LN(x))), then x + MLP(LN(x)); no relative position bias.
+    """
+
+    mask: Tensor | None
+
+    def __init__(
+        self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, shift: int, ratio: float
+    ) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = GuidedProjection(dim, guidance_dim)
+        self.proj = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, ratio, F.gelu)
+        order = window_order(grid, window, shift)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("mask", shift_mask(grid, window, shift) if shift else None, persistent=False)
+
+    def forward(self, x: Tensor, offset: Tensor) -> Tensor:
+        """Tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance -> (B, T, L, C)."""
+        qkv = self.attn(self.norm1(x), offset)
+        x = add_(self.proj(self._attend(qkv)), x)
+        return add_(self.mlp(self.norm2(x)), x)
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        size = self.window * self.window
+        shape = qkv.shape[:-1]
+        # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views
+        q, k, v = qkv.view(shape[0] * shape[1], -1, size, 3, self.heads, self.attn.dim // self.heads).permute(
+            3, 0, 1, 4, 2, 5
+        )
+        if self.mask is None:
+            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        else:
+            mask = self.mask.to(q.dtype)
+            parts = [
+                F.scaled_dot_product_attention(q[:, w], k[:, w], v[:, w], attn_mask=mask[w]).transpose(1, 2)
+                for w in range(q.shape[1])
+            ]
+            mixed = torch.stack(parts, dim=1)
+        return mixed.reshape(*shape, self.attn.dim)
+
+
+class GuidedSwinPair(nn.Module):
+    """A block with plain windows, then one with windows shifted by half, over every class map alike.
+
+    The guidance goes through one LayerNorm, the same for all classes. Where the map is no larger than a window there
+    is one window and no shift. Raises ValueError where windows do not tile the map.
+    """
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, ratio: float = 4.0) -> None:
+        super().__init__()
+        window = min(window, grid)
+        if grid % window or dim % heads:
+            raise ValueError(f"windows of {window} must tile a map of {grid}, {heads} heads must divide {dim} channels")
+        shift = window // 2 if window < grid else 0
+        self.block_1 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, 0, ratio)
+        self.block_2 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, shift, ratio)
+        self.guidance_norm = nn.LayerNorm(guidance_dim)
+        self.one_order = window == grid
+        first, second = self.block_1.order, self.block_2.order
+        for name, order in (("in", first), ("across", first.argsort()[second]), ("out", second.argsort())):
+            self.register_buffer(f"_{name}", order, persistent=False)
+            self.register_buffer(f"_{name}_back", order.argsort(), persistent=False)
+
+    def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
+        """Tokens (B, T, L, C) and guidance (B, L, G), both in raster order -> (B, T, L, C) in raster order."""
+        guidance = self.guidance_norm(guidance)
+        offsets = [block.attn.offset(guidance[:, block.order]).unsqueeze(1) for block in (self.block_1, self.block_2)]
+        return per_class(self._pair, x, lambda i: offsets if i is None else [o[i : i + 1] for o in offsets])
+
+    def _pair(self, x: Tensor, offsets: list[Tensor]) -> Tensor:
+        if self.one_order:
+            return self.block_2(self.block_1(x, offsets[0]), offsets[1])
+        x = self.block_1(permute_tokens(x, self._in, self._in_back), offsets[0])
+        x = self.block_2(permute_tokens(x, self._across, self._across_back), offsets[1])
+        return permute_tokens(x, self._out, self._out_back)
