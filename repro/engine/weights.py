@@ -15,6 +15,8 @@ from repro.files import write_atomic
 from repro.layers.method import Method
 
 FORMAT = 1
+# What the restricted unpickler raises on bytes that were cut off or never were a checkpoint.
+_DAMAGED = (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 _SHOWN = 8  # names of a long list that an error message prints
 
 
@@ -94,11 +96,11 @@ def read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"no weights at {path}", mend="repro train METHOD") from error
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+    except _DAMAGED as error:
         raise WeightsError(
             f"{path} cannot be read as weights",
             expected="a file written by repro train (tensors only, complete)",
-            found=str(error).splitlines()[0],
+            found=(str(error) or type(error).__name__).splitlines()[0],
             mend=f"rm {path}, then train again",
         ) from error
 

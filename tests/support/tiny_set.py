@@ -38,6 +38,9 @@ class TinyBenchmark:
     def class_names(self) -> tuple[str, ...]:
         return self.names
 
+    def legal_labels(self) -> str:
+        return f"0..{self.num_classes - 1}, {self.ignore_label}"
+
     def prompt_names(self) -> tuple[str, ...]:
         return self.prompts or self.names
 
