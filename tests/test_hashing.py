@@ -51,7 +51,9 @@ def test_digest_refuses_values_without_a_canonical_form():
 
 def test_comments_docstrings_and_layout_do_not_change_a_source_digest(package: Path):
     plain = source_digest_of(package, "def f(x):\n    return x + 1\n")
-    dressed = source_digest_of(package, '"""Module."""\n\n# why\ndef f(x):\n    """Doc."""\n    return (x +\n        1)\n')
+    dressed = source_digest_of(
+        package, '"""Module."""\n\n# why\ndef f(x):\n    """Doc."""\n    return (x +\n        1)\n'
+    )
     assert plain == dressed
 
 

@@ -15,13 +15,15 @@ BATCH = 256
 
 
 def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
-    """L2-normalised features (N, C) of token ids (N, context_length) by the text tower of an open_clip ``CLIP``.
+    """L2-normalised features (N, C) of token ids (N, context_length), on the CPU, by an open_clip ``CLIP``'s text tower.
 
     Only as many positions run as the longest prompt has: with a causal mask the padding behind the end-of-text token
     cannot reach it, so that the result is exact.
     """
     if model.attn_mask is not None and model.text_pool_type == "argmax":
         tokens = tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
+    # Cut before the ids go to the model's device: reading the longest prompt back from a GPU would stall it.
+    tokens = tokens.to(model.token_embedding.weight.device)
     length = tokens.shape[1]
     x = model.token_embedding(tokens)
     x = x + model.positional_embedding[:length].to(x.dtype)

@@ -111,8 +111,7 @@ class ClipTower(nn.Module):
         return features
 
     def _encode(self, texts: list[str]) -> Tensor:
-        tokens = self._tokenize(texts).to(self.model.token_embedding.weight.device)
-        return torch.cat([encode_tokens(self.model, part) for part in tokens.split(BATCH)])
+        return torch.cat([encode_tokens(self.model, part) for part in self._tokenize(texts).split(BATCH)])
 
     def _text_parameters(self) -> list[nn.Parameter]:
         return [p for n, p in self.model.named_parameters() if not n.startswith("visual.")]

@@ -23,8 +23,6 @@ from repro.methods import MethodEntry, get_method
 
 TRAIN_SET = "coco-stuff"
 TRAIN_CODE = (
-    "repro.clip.tower",
-    "repro.layers",
     "repro.engine.train",
     "repro.engine.optim",
     "repro.data.pipeline",
@@ -32,7 +30,7 @@ TRAIN_CODE = (
     "repro.data.sampler",
     "repro.benchmarks.images",
 )
-"""Modules whose code decides what weights a training ends with, besides the method's own."""
+"""Modules whose code decides what weights a training ends with, besides the method's own (MethodEntry.sources)."""
 EVAL_CODE = ("repro.engine.infer", "repro.engine.evaluate", "repro.metrics", "repro.benchmarks.images")
 """Modules whose code decides what number an evaluation ends with, besides the method's own."""
 

@@ -104,7 +104,8 @@ def _tower_plan(raw: Mapping[str, Any]) -> TowerPlan:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The values of a Python configuration file (mmengine's format, ``_base_`` included)."""
-    from mmengine.config import Config, ConfigParsingError
+    from mmengine.config import Config
+    from mmengine.config.utils import ConfigParsingError
 
     try:
         config: dict[str, Any] = Config.fromfile(str(path)).to_dict()

@@ -7,7 +7,7 @@ import dataclasses
 from repro.engine.settings import TrainSettings
 from repro.experiments.plan import Plan, Run
 
-GPU_HOUR_RATE_TFLOPS = 20.0
+GPU_RATE_TMACS = 10.0
 """Multiply-adds a second, in units of 1e12, that a recent data-centre GPU is assumed to sustain in mixed precision."""
 
 
@@ -25,7 +25,7 @@ def recipe_lines(plan: Plan) -> list[str]:
 
 
 def _schedule(run: Run, t: TrainSettings) -> list[str]:
-    multiplier = getattr(run.options, "clip_lr_multiplier", None)
+    multiplier = getattr(run.options, "clip_lr_factor", None)
     clip = f", CLIP {t.lr * multiplier:g}" if multiplier is not None else ""
     return [
         f"{t.iterations:,} iterations of batch {t.batch_size}, crops of {t.crop} from shorter side {t.short_side}",
@@ -39,11 +39,11 @@ def _cost(run: Run, t: TrainSettings) -> list[str]:
 
     spec = dataclasses.replace(run.assets.profile.towers[run.row.tower].spec, weights=None)
     e = estimate_training(run.entry, spec, run.options, t, num_classes=171)
-    hours = 3 * e.forward_gmacs * 1e9 * t.iterations / (GPU_HOUR_RATE_TFLOPS * 1e12) / 3600
+    hours = 3 * e.forward_gmacs * 1e9 * t.iterations / (GPU_RATE_TMACS * 1e12) / 3600
     return [
         f"{e.parameters / 1e6:.1f} M parameters, {e.trained_parameters / 1e6:.1f} M trained; "
         f"{e.forward_gmacs:,.0f} G multiply-adds a forward step (counted)",
-        f"expected {hours:,.0f} GPU hours: 3 forward passes an iteration at an assumed {GPU_HOUR_RATE_TFLOPS:g} T "
+        f"expected {hours:,.0f} GPU hours: 3 forward passes an iteration at an assumed {GPU_RATE_TMACS:g} T "
         "multiply-adds a second; not measured",
         f"expected {e.memory_gib:.0f} GiB of GPU memory in fp32: {e.saved_gib:.1f} GiB of saved activations (counted), "
         "weights, gradients and optimiser states; not measured",
