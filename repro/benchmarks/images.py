@@ -1,0 +1,117 @@
+"""Reading images and label maps from disk, and refusing those that are damaged.
+
+Images are read as detectron2 reads them, because the published numbers are: the EXIF orientation is applied, grey,
+palette and CMYK files become RGB by Pillow's conversion, transparency is dropped. Sixteen-bit grey is scaled to eight
+bits (detectron2 would clip it). Labels are read as stored: a mask has no orientation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from repro.benchmarks.spec import Benchmark
+
+_MEND_FILE = "fetch the file again from its source, then repeat the command"
+
+
+def unreadable(path: Path, found: object, kind: str = "image", mend: str = _MEND_FILE) -> DataError:
+    """The error for a file that is absent, truncated or not of its kind."""
+    if not path.exists():
+        return DataError(f"{kind} {path} is absent", expected="a readable file", found="nothing", mend=mend)
+    return DataError(f"{kind} {path} cannot be read", expected="a complete file", found=found, mend=mend)
+
+
+def load_pillow(path: Path, kind: str = "image") -> Image.Image:
+    """The decoded image in its own mode; DataError where the file is absent, truncated or no image."""
+    from PIL import Image, ImageFile
+
+    # Another library may have switched this on for the whole process; a truncated file would then be grey below.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise unreadable(path, error, kind) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file as stored, from its header alone; DataError where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise unreadable(path, error) from error
+    return height, width
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The image as uint8 RGB (H, W, 3), upright; DataError where the file is absent, truncated or no image."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    image = load_pillow(path)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image, dtype=np.float64)
+        if grey.max(initial=0) > 255:
+            grey /= 257
+        image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
+    return np.array(image.convert("RGB"))
+
+
+def read_label(path: Path) -> NDArray[Any]:
+    """A label map (H, W), uint8 or uint16; DataError where the file is absent, truncated or of another form."""
+    import numpy as np
+
+    label = np.asarray(load_pillow(path, "label"))
+    if label.dtype == np.int32 and label.size and label.min() >= 0 and label.max() < 65536:
+        label = label.astype(np.uint16)  # Pillow widens some 16-bit files
+    if label.ndim != 2 or label.dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"label {path} is no label map",
+            expected="one channel of 8 or 16 bits",
+            found=f"shape {label.shape}, {label.dtype}",
+            mend=_MEND_FILE,
+        )
+    return label
+
+
+def check_label(
+    label: NDArray[Any], benchmark: Benchmark, path: Path, image_shape: tuple[int, ...] | None = None
+) -> NDArray[np.int64]:
+    """Check a prepared label (H, W) against the benchmark; returns the pixel count of every value present up to it.
+
+    Raises DataError where the label differs in size from its image (``image_shape`` (H, W, ..)), or holds a value
+    that is neither a class nor ignored; the error names the file, the value and the command that mends it.
+    """
+    import numpy as np
+
+    mend = f"rm {path} && repro data prepare {benchmark.id} --data-root <root>"
+    if image_shape is not None and tuple(label.shape) != tuple(image_shape[:2]):
+        raise DataError(
+            f"label {path} and its image differ in size",
+            expected=f"{image_shape[0]}x{image_shape[1]} (height x width of the image)",
+            found=f"{label.shape[0]}x{label.shape[1]}",
+            mend=mend,
+        )
+    pixels = np.bincount(label.ravel())
+    strange = np.flatnonzero(pixels[benchmark.num_classes : benchmark.ignore_label]) + benchmark.num_classes
+    if strange.size:
+        raise DataError(
+            f"label {path} holds a value outside the vocabulary of {benchmark.id}",
+            expected=benchmark.legal_labels(),
+            found=", ".join(f"{v} ({pixels[v]} pixels)" for v in strange[:5]),
+            mend=mend,
+        )
+    return pixels

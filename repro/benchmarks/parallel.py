@@ -1,0 +1,35 @@
+"""One function over many items in several processes, in order, stopping at the first error or Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def parallel(function: Callable[[T], R], items: Sequence[T], jobs: int = 1) -> Iterator[R]:
+    """``function(item)`` for each item, in the order of ``items``, by ``jobs`` processes (1: in this one).
+
+    ``function`` and the items must be importable and picklable by the workers (this program's own processes). An
+    exception of a worker is raised here; the items not yet begun are then given up.
+    """
+    if jobs <= 1 or len(items) <= 1:
+        yield from map(function, items)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    # spawn: a fork of a process that has run torch's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(items)), context, initializer=_leave_interrupts_to_parent) as pool:
+        try:
+            yield from pool.map(function, items, chunksize=max(1, min(32, len(items) // (4 * jobs))))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

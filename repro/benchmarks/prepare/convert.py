@@ -1,0 +1,148 @@
+"""The conversion rules as functions of arrays (specs/benchmarks.md, "Conversion rules").
+
+Each turns an annotation as distributed into a prepared label map, pixel-equal to what the official CAT-Seg scripts
+write, through one look-up table. Values the rule cannot mean raise :class:`OutsideVocabularyError`; the caller knows
+the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.benchmarks.prepare.rle import decode_indices
+from repro.benchmarks.vocabulary import load_vocabulary
+
+Label = NDArray[np.uint8] | NDArray[np.uint16]
+
+VOID = 255
+VOID16 = 65535
+ADE_SHORT_SIDE = 512
+
+
+class OutsideVocabularyError(ValueError):
+    """A source value that is neither a class nor unlabelled. ``legal`` says in words what is allowed."""
+
+    def __init__(self, value: int, legal: str) -> None:
+        super().__init__(f"{value} (allowed: {legal})")
+        self.value, self.legal = value, legal
+
+
+def _refuse(mask: NDArray[np.uint8], lowest: int, highest: int, legal: str) -> None:
+    """Raise for the smallest value of ``mask`` in lowest..highest (both inclusive)."""
+    if mask.size and lowest <= int(mask.max()):
+        values = np.flatnonzero(np.bincount(mask.ravel())[lowest : highest + 1])
+        if values.size:
+            raise OutsideVocabularyError(int(values[0]) + lowest, legal)
+
+
+def ade150(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A-150: label - 1 in uint8, so that 0 ("other") becomes 255. (H, W) -> (H, W)."""
+    _refuse(mask, 151, 255, "0..150")
+    return mask - np.uint8(1)
+
+
+@cache
+def _voc_table(background: int) -> NDArray[np.uint8]:
+    table = np.full(256, VOID, np.uint8)
+    table[1:21] = np.arange(20)
+    table[0] = background
+    return table
+
+
+def voc20(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """PAS-20: 1..20 -> 0..19; background (0) and border (255) -> 255."""
+    _refuse(mask, 21, 254, "0..20 or 255 (border)")
+    return np.take(_voc_table(VOID), mask)
+
+
+def voc20b(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """PAS-20b: 1..20 -> 0..19; background (0) -> 20; border (255) -> 255."""
+    _refuse(mask, 21, 254, "0..20 or 255 (border)")
+    return np.take(_voc_table(20), mask)
+
+
+@cache
+def _coco_table() -> NDArray[np.uint8]:
+    table = np.full(256, VOID, np.uint8)
+    values = load_vocabulary("coco_stuff171").column("stuffthingmaps_value")
+    table[list(values)] = np.arange(len(values))
+    return table
+
+
+def coco_stuff(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """COCO-Stuff: stuffthingmaps value -> class index; the eleven removed ids and anything else -> 255."""
+    return np.take(_coco_table(), mask)
+
+
+@cache
+def _context_table() -> NDArray[np.uint8]:
+    ids = load_vocabulary("pc59").column("pascal_context_id")
+    table = np.full(1024, VOID, np.uint8)
+    table[list(ids)] = np.arange(len(ids))
+    return table
+
+
+def context59(annotations: Sequence[Mapping[str, Any]], height: int, width: int) -> NDArray[np.uint8]:
+    """PC-59: annotations painted in file order, later ones on top; ids outside the 59 classes -> 255.
+
+    An annotation has ``category_id`` and ``segmentation`` (COCO run lengths or polygons). Raises ValueError where a
+    segmentation cannot be decoded to ``height`` x ``width`` pixels.
+    """
+    table = _context_table()
+    # Run lengths go down the columns, so the picture is painted transposed and turned once at the end.
+    flat = np.full(width * height, VOID, np.uint8)
+    for annotation in annotations:
+        category = int(annotation["category_id"])
+        value = table[category] if 0 <= category < table.size else VOID
+        flat[decode_indices(annotation["segmentation"], height, width)] = value
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def context459(label_map: NDArray[Any]) -> NDArray[np.uint16]:
+    """PC-459: ``LabelMap`` - 1 in uint16 (0, unlabelled, becomes 65535; all from 459 upwards is ignored)."""
+    return label_map.astype(np.uint16) - np.uint16(1)
+
+
+@cache
+def _ade847_table() -> NDArray[np.uint16]:
+    ids = load_vocabulary("ade847").column("ade20k_full_id")
+    table = np.full(26 * 256, VOID16, np.uint16)
+    table[list(ids)] = np.arange(len(ids))
+    return table
+
+
+def ade_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) after ADE20K-full images over 512 on the shorter side are brought down to it."""
+    short, long = sorted((height, width))
+    if short <= ADE_SHORT_SIDE:
+        return height, width
+    other = round(long / float(short) * ADE_SHORT_SIDE)
+    return (ADE_SHORT_SIDE, other) if width >= height else (other, ADE_SHORT_SIDE)
+
+
+def ade847(segmentation: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """A-847: ``*_seg.png`` (H, W, 3) -> class index by (R // 10) * 256 + G, others 65535, reduced to side 512."""
+    import cv2
+
+    height, width = ade_size(*segmentation.shape[:2])
+    if (height, width) != segmentation.shape[:2]:
+        # Nearest neighbours pick whole pixels, so reducing before decoding is the same and reads fewer of them.
+        segmentation = cv2.resize(segmentation, (width, height), interpolation=cv2.INTER_NEAREST)
+    ids = (segmentation[..., 0] // 10).astype(np.uint16) * np.uint16(256) + segmentation[..., 1]
+    return np.take(_ade847_table(), ids)
+
+
+def ade_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image (H, W[, 3]) that goes with :func:`ade847`: reduced to shorter side 512 by bilinear interpolation."""
+    import cv2
+
+    height, width = ade_size(*image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image
+    resized: NDArray[np.uint8] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized

@@ -1,0 +1,61 @@
+"""Class names of the benchmarks, in label order, read from the data files beside this module."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from repro.errors import unknown_name
+
+FOLDER = Path(__file__).with_name("vocab")
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The classes of one label set.
+
+    ``names[i]`` is the class with label i, with all its synonyms ("building, edifice"). ``rows[i]`` is the whole line
+    of the data file, among it the value the source annotations use for the class.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    rows: tuple[dict[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The first synonym of every class, which is the word the official code prompts (specs/benchmarks.md)."""
+        return tuple(name.split(", ")[0].strip() for name in self.names)
+
+    def column(self, field: str) -> tuple[int, ...]:
+        """An integer column of the data file, one value a class. Raises KeyError where there is no such column."""
+        return tuple(int(row[field]) for row in self.rows)
+
+    def digest(self) -> str:
+        """Twelve hex digits over the names and every other fact of the data file."""
+        return hashlib.sha256(json.dumps([self.name, self.rows], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def vocabulary_names() -> tuple[str, ...]:
+    """The vocabularies there are."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.csv")))
+
+
+@cache
+def load_vocabulary(name: str) -> Vocabulary:
+    """The vocabulary called ``name``; UsageError with the nearest names where there is none."""
+    path = FOLDER / f"{name}.csv"
+    if name not in vocabulary_names():
+        raise unknown_name("vocabulary", name, vocabulary_names())
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = tuple(csv.DictReader(stream))
+    if [row["index"] for row in rows] != [str(i) for i in range(len(rows))]:
+        raise AssertionError(f"{path} is not in label order")
+    return Vocabulary(name, tuple(row["name"] for row in rows), rows)
