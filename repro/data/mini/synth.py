@@ -88,10 +88,11 @@ def synth(
     this program did not draw: they are never overwritten.
     """
     sizes = sizes or MiniSizes()
+    plain_sizes = json.loads(json.dumps(dataclasses.asdict(sizes)))
     recipe = {
         "seed": seed,
         "generator": source_digest(CODE),
-        "sizes": json.loads(json.dumps(dataclasses.asdict(sizes))),
+        "sizes": plain_sizes,
     }
     finished = _finished(root, recipe)
     if finished is not None:

@@ -1,0 +1,144 @@
+"""Every conversion rule against a loop over label values written from the protocol facts, on real masks."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from repro.benchmarks.prepare import convert
+from repro.benchmarks.prepare.convert import OutsideVocabularyError
+
+Array = NDArray[Any]
+
+
+def _facts(shared: Path, name: str, column: str) -> dict[int, int]:
+    with (shared / "facts" / "vocab" / f"{name}.csv").open(newline="") as stream:
+        return {int(row[column]): int(row["index"]) for row in csv.DictReader(stream)}
+
+
+def _loop(mask: Array, mapping: dict[int, int], void: int, dtype: type) -> Array:
+    """One boolean mask a value: slow, and plainly the rule."""
+    out = np.full(mask.shape, void, dtype)
+    for value, label in mapping.items():
+        out[mask == value] = label
+    return out
+
+
+def _real(shared: Path, pattern: str) -> list[Array]:
+    found = sorted((shared / "data" / "mini_real").glob(pattern))
+    assert found, pattern
+    return [np.asarray(Image.open(p)) for p in found]
+
+
+def test_ade150_equals_the_loop_on_real_masks(shared: Path) -> None:
+    mapping = {v: v - 1 for v in range(1, 151)}
+    for mask in _real(shared, "ADEChallengeData2016/annotations/*/*.png"):
+        np.testing.assert_array_equal(convert.ade150(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
+
+
+def test_ade150_wraps_other_to_255() -> None:
+    assert convert.ade150(np.array([[0, 1, 150]], np.uint8)).tolist() == [[255, 0, 149]]
+
+
+@pytest.mark.parametrize(("rule", "background"), [(convert.voc20, 255), (convert.voc20b, 20)])
+def test_voc_equals_the_loop_on_real_masks(shared: Path, rule: Callable[[Array], Array], background: int) -> None:
+    mapping = {**{v: v - 1 for v in range(1, 21)}, 0: background}
+    for mask in _real(shared, "VOCdevkit/VOC2012/SegmentationClass*/*.png"):
+        np.testing.assert_array_equal(rule(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
+
+
+def test_coco_stuff_equals_the_loop_on_real_masks_and_on_every_value(shared: Path) -> None:
+    mapping = _facts(shared, "coco_stuff171", "stuffthingmaps_value")
+    every_value = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for mask in [*_real(shared, "coco-stuff/annotations/*/*.png"), every_value]:
+        np.testing.assert_array_equal(convert.coco_stuff(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
+
+
+def _official_ade847(segmentation: Array, mapping: dict[int, int]) -> Array:
+    """The steps in the order of the official script: decode, resize as int32, then map."""
+    ids = (segmentation[:, :, 0] / 10).astype(np.int32) * 256 + segmentation[:, :, 1].astype(np.int32)
+    height, width = ids.shape
+    if width >= height > 512:
+        ids = cv2.resize(ids, (round(width / float(height) * 512), 512), interpolation=cv2.INTER_NEAREST)
+    elif height >= width > 512:
+        ids = cv2.resize(ids, (512, round(height / float(width) * 512)), interpolation=cv2.INTER_NEAREST)
+    return _loop(ids, mapping, 65535, np.uint16)
+
+
+def test_ade847_equals_the_loop_on_real_masks_upright_and_lying(shared: Path) -> None:
+    mapping = _facts(shared, "ade847", "ade20k_full_id")
+    for segmentation in _real(shared, "ADE20K_2021_17_01/images/ADE/training/*/*/*_seg.png"):
+        for view in (segmentation, segmentation.transpose(1, 0, 2).copy(), segmentation[:400, :900]):
+            made = convert.ade847(view)
+            np.testing.assert_array_equal(made, _official_ade847(view, mapping), strict=True)
+            assert made.shape == convert.ade_size(*view.shape[:2])
+
+
+def test_ade847_knows_all_847_ids(shared: Path) -> None:
+    mapping = _facts(shared, "ade847", "ade20k_full_id")
+    ids = np.array(sorted(mapping))
+    segmentation = np.stack([ids // 256 * 10 + 9, ids % 256, ids * 0], axis=-1).astype(np.uint8)[None]
+    assert convert.ade847(segmentation)[0].tolist() == [mapping[i] for i in ids]
+
+
+@pytest.mark.parametrize(
+    ("size", "reduced"),
+    [((512, 900), (512, 900)), ((513, 1024), (512, 1022)), ((1024, 513), (1022, 512)), ((600, 600), (512, 512))],
+)
+def test_ade_size_brings_only_larger_shorter_sides_to_512(size: tuple[int, int], reduced: tuple[int, int]) -> None:
+    assert convert.ade_size(*size) == reduced
+
+
+def test_context459_shifts_by_one_in_16_bits() -> None:
+    label = convert.context459(np.array([[0, 1, 459, 460]], np.uint16))
+    assert label.dtype == np.uint16
+    assert label.tolist() == [[65535, 0, 458, 459]]
+
+
+def test_context59_paints_in_file_order_and_other_ids_are_void() -> None:
+    def box(category: int, x0: int, x1: int) -> dict[str, Any]:
+        flat = np.zeros((3, 4), bool)
+        flat[:, x0:x1] = True
+        runs = [x0 * 3, (x1 - x0) * 3, (4 - x1) * 3]
+        return {"category_id": category, "segmentation": {"size": [3, 4], "counts": runs}}
+
+    painted = convert.context59([box(2, 0, 3), box(458, 1, 4), box(431, 3, 4)], 3, 4)
+    assert painted.tolist() == [[0, 58, 58, 255]] * 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [(convert.ade150, 151), (convert.ade150, 200), (convert.voc20, 21), (convert.voc20, 160), (convert.voc20b, 254)],
+)
+def test_a_value_outside_the_vocabulary_is_named(rule: Callable[[Array], Array], value: int) -> None:
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1, 2] = value
+    with pytest.raises(OutsideVocabularyError) as caught:
+        rule(mask)
+    assert caught.value.value == value
+
+
+def test_one_look_up_is_five_times_faster_than_a_loop_over_values(shared: Path) -> None:
+    mapping = _facts(shared, "coco_stuff171", "stuffthingmaps_value")
+    masks = _real(shared, "coco-stuff/annotations/*/*.png")[:4]
+
+    def seconds(work: Callable[[Array], Array]) -> float:
+        best = float("inf")
+        for _ in range(3):
+            begin = time.process_time()
+            for mask in masks:
+                work(mask)
+            best = min(best, time.process_time() - begin)
+        return best
+
+    convert.coco_stuff(masks[0])
+    assert seconds(lambda m: _loop(m, mapping, 255, np.uint8)) > 5 * seconds(convert.coco_stuff)
