@@ -255,8 +255,6 @@ def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch
         drop_last=True,
         pin_memory=device.type == "cuda",
         worker_init_fn=start_worker if settings.workers else None,
-        # Its own generator: creating an iterator must not draw from the one that dropout uses.
-        generator=torch.Generator().manual_seed(seed),
     )
 
 
