@@ -15,4 +15,19 @@ towers = dict(
 )
 protocol = dict(short_side=80, max_long_side=320, canvas=80, window=48)
 train = dict(iterations=4, batch_size=2, crop=48, short_side=48, checkpoint_every=2, log_every=1, workers=0)
+methods = dict(
+    catseg=dict(
+        base=dict(
+            hidden=16,
+            heads=2,
+            window=3,
+            appearance_guidance=16,
+            text_guidance=16,
+            decoder_dims=[16, 16],
+            decoder_guidance=[16, 16],
+            decoder_guidance_proj=[8, 8],
+            guide_blocks=[0, 0],
+        )
+    )
+)
 cost = dict(_delete_=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from repro.cli import common
@@ -14,10 +15,11 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     synth = commands.add_parser("synth", help="draw the miniature in the benchmarks' own source formats")
-    synth.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder that becomes the data root")
-    synth.add_argument("--seed", type=int, default=0)
+    common.add_store_options(synth)
+    synth.add_argument("--out", type=Path, metavar="DIR", help="folder that becomes the data root (default: run store)")
+    synth.add_argument("--seed", type=int, help="default: the profile's")
     synth.add_argument("--profile", default="mini", help="profile whose sizes are drawn (default: mini)")
-    synth.add_argument("--no-prepare", action="store_true", help="write the source formats only")
+    synth.add_argument("--no-prepare", action="store_true", help="write the source formats only (with --out)")
     synth.set_defaults(execute=_synth)
 
     prepare = commands.add_parser("prepare", help="convert a set's labels to the form that is evaluated")
@@ -32,6 +34,8 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     verify.add_argument("sets", nargs="*", metavar="SET", help="ids of repro list (default: all)")
     verify.add_argument("--data-root", type=Path, required=True, metavar="DIR")
     verify.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
+    verify.add_argument("--split", default=None, help="the split to check (default: the set's own)")
+    verify.add_argument("--expected-count", type=int, metavar="N", help="images a sample has (default: the whole set)")
     verify.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
     common.add_json_option(verify)
     verify.set_defaults(execute=_verify)
@@ -51,9 +55,7 @@ def _set_ids(words: list[str]) -> list[str]:
 
 
 def _synth(options: argparse.Namespace) -> int:
-    from repro.benchmarks.prepare import prepare
-    from repro.data.mini.contact_sheet import write_contact_sheet
-    from repro.data.mini.synth import MiniSizes, synth
+    from repro.experiments.assets import CONTACT_SHEET, Assets, draw_miniature
     from repro.experiments.profiles import load_profile
 
     profile = load_profile(options.profile)
@@ -63,44 +65,48 @@ def _synth(options: argparse.Namespace) -> int:
             expected="a profile that draws its own",
             mend="--profile mini",
         )
-    synth(options.out, seed=options.seed, sizes=MiniSizes(**profile.data.get("sizes", {})))
-    common.log(f"wrote the source formats below {options.out}")
-    if not options.no_prepare:
-        for set_id in _set_ids([]):
-            prepare(set_id, options.out)
-            common.log(f"prepared {set_id}")
-    common.log(f"wrote {write_contact_sheet(options.out / 'contact_sheet.png', seed=options.seed)}")
+    seed = profile.data["seed"] if options.seed is None else options.seed
+    if options.out is None:
+        profile = dataclasses.replace(profile, data={**profile.data, "seed": seed})
+        root = Assets(profile, options.runs, None).ensure_data(common.log)
+    else:
+        root = options.out
+        draw_miniature(root, seed, profile.data.get("sizes", {}), common.log, prepared=not options.no_prepare)
+    print(root)
+    common.log(f"contact sheet: {root / CONTACT_SHEET}")
     return 0
 
 
 def _prepare(options: argparse.Namespace) -> int:
     from repro.benchmarks.prepare import prepare
+    from repro.experiments.progress import count_progress
 
     summaries = []
     for set_id in _set_ids(options.sets):
-        summary = prepare(set_id, options.data_root, jobs=options.jobs, split=options.split)
-        summaries.append(summary)
+        with count_progress(f"preparing {set_id}", "image") as update:
+            summary = prepare(set_id, options.data_root, jobs=options.jobs, progress=update, split=options.split)
+        summaries.append({**dataclasses.asdict(summary), "folder": str(summary.folder)})
         common.log(str(summary))
     if options.json:
-        import dataclasses
-
-        common.print_json(
-            [{k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(s).items()} for s in summaries]
-        )
+        common.print_json(summaries)
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
     from repro.benchmarks.verify import verify
+    from repro.experiments.progress import count_progress
     from repro.files import write_json
 
-    reports = [verify(set_id, options.data_root, jobs=options.jobs) for set_id in _set_ids(options.sets)]
+    reports = []
+    for set_id in _set_ids(options.sets):
+        with count_progress(f"verifying {set_id}", "image") as update:
+            count = options.expected_count
+            reports.append(verify(set_id, options.data_root, count, options.jobs, options.split, update))
     document = [r.to_json() for r in reports]
     if options.report:
         write_json(options.report, document)
     if options.json:
         common.print_json(document)
     else:
-        for r in reports:
-            print(r)
+        print("\n".join(map(str, reports)))
     return 0 if all(r.ok for r in reports) else 3

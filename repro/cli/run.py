@@ -133,12 +133,13 @@ def _show_plan(plan: Plan, cells: list[CellStatus], options: argparse.Namespace)
 
     for line in recipe_lines(plan):
         print(f"  {line}")
-    width = max(len(b.id) for b in plan.benchmarks) + 2
-    print(f"\nCells\n  {'':<44}" + "".join(f"{b.id:>{width}}" for b in plan.benchmarks))
+    width = max(len(b.id) for b in plan.benchmarks) + 3
+    titles = {run_.id: f"{run_.row.title}, {run_.tower.title}, seed {run_.seed}" for run_ in plan.runs}
+    margin = max(map(len, titles.values()))
+    print(f"\nCells\n  {'':<{margin}}" + "".join(f"{b.id:>{width}}" for b in plan.benchmarks))
     for run_ in plan.runs:
         own = [c for c in cells if c.cell.run is run_]
-        name = f"{run_.row.title}, {run_.tower.title}, seed {run_.seed}"
-        print(f"  {name:<44}" + "".join(f"{c.status:>{width}}" for c in own))
+        print(f"  {titles[run_.id]:<{margin}}" + "".join(f"{c.status:>{width}}" for c in own))
     needs = dict.fromkeys((m.what, m.mend) for c in cells for m in c.needs)
     if needs:
         print("\nMissing")

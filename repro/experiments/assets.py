@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from repro.experiments.store import RunStore
 from repro.files import read_json, write_json
 from repro.hashing import digest, source_digest
 
-SYNTH_CODE = ("repro.data.mini", "repro.benchmarks.prepare")
-TOWER_CODE = ("repro.clip.tiny", "repro.data.mini.catalogue", "repro.data.mini.looks", "repro.data.mini.scenes")
+SCENE_CODE = tuple(f"repro.data.mini.{m}" for m in ("catalogue", "looks", "patterns", "scenes", "settings", "shapes"))
+SYNTH_CODE = (*SCENE_CODE, "repro.data.mini.synth", "repro.data.mini.writers", "repro.benchmarks.prepare")
+TOWER_CODE = (*SCENE_CODE, "repro.data.mini.captions", "repro.clip.tiny", "repro.clip.tiny_data")
 READY = "ready.json"
+CONTACT_SHEET = "contact_sheet.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,18 +102,9 @@ class Assets:
             )
         if not self.profile.synthetic or (root / READY).is_file():
             return root
-        from repro.benchmarks.prepare import prepare
-        from repro.data.mini.synth import MiniSizes, synth
-
         self.store.check_space(200)
         with self.store.lock(str(root.relative_to(self.store.root))):
-            if progress:
-                progress("drawing the miniature")
-            synth(root, seed=self.profile.data["seed"], sizes=MiniSizes(**self.profile.data.get("sizes", {})))
-            for set_id in all_sets():
-                if progress:
-                    progress(f"preparing {set_id}")
-                prepare(set_id, root)
+            draw_miniature(root, self.profile.data["seed"], self.profile.data.get("sizes", {}), progress)
             write_json(root / READY, {"key": self.data_key(""), "data": dict(self.profile.data)})
         return root
 
@@ -169,3 +162,26 @@ class Assets:
                 weights = train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
                 write_json(folder / READY, {"weights": weights.name})
         return self.tower_spec(tower)
+
+
+def draw_miniature(
+    root: Path, seed: int, sizes: Mapping[str, Any], log: Callable[[str], None] | None = None, *, prepared: bool = True
+) -> None:
+    """Draw the miniature below ``root`` with its contact sheet and, with ``prepared``, convert its labels."""
+    from repro.benchmarks.prepare import prepare
+    from repro.data.mini.contact_sheet import contact_sheet
+    from repro.data.mini.synth import SETS, MiniSizes, draw_scene, synth
+    from repro.experiments.progress import count_progress
+
+    mini = MiniSizes(**sizes)
+    with count_progress("drawing the miniature", "picture") as update:
+        synth(root, seed=seed, sizes=mini, progress=update)
+    samples = [(name, i) for name in SETS for i in range(min(8, getattr(mini, name)))]
+    contact_sheet([draw_scene(seed, name, i, mini) for name, i in samples], root / CONTACT_SHEET, seed=seed)
+    if log:
+        log(f"drew the miniature; to look at it: {root / CONTACT_SHEET}")
+    if prepared:
+        for set_id in all_sets():
+            summary = prepare(set_id, root)
+            if log:
+                log(f"prepared {set_id}: {summary.images} images")

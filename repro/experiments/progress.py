@@ -10,22 +10,31 @@ from collections.abc import Callable, Iterator
 @contextlib.contextmanager
 def tower_progress(title: str) -> Iterator[Callable[[int, int, float], None]]:
     """A callback (step, steps, loss) that draws a bar, created on its first call."""
+    with _bar(f"training {title}", "step") as update:
+        yield lambda step, steps, loss: update(step, steps, f"loss {loss:.3f}")
+
+
+@contextlib.contextmanager
+def count_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, in all) that draws a bar, created on its first call."""
+    with _bar(title, unit) as update:
+        yield lambda done, total: update(done, total, "")
+
+
+@contextlib.contextmanager
+def _bar(title: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
     from tqdm import tqdm
 
     bar: tqdm | None = None
 
-    def update(step: int, steps: int, loss: float) -> None:
+    def update(done: int, total: int, note: str) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(
-                total=steps,
-                desc=f"training {title}",
-                unit="step",
-                file=sys.stderr,
-                mininterval=1.0 if sys.stderr.isatty() else 20.0,
-            )
-        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        bar.update(step - bar.n)
+            interval = 1.0 if sys.stderr.isatty() else 20.0
+            bar = tqdm(total=total, desc=title, unit=unit, file=sys.stderr, mininterval=interval)
+        if note:
+            bar.set_postfix_str(note, refresh=False)
+        bar.update(done - bar.n)
 
     try:
         yield update

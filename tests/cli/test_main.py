@@ -70,7 +70,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         (["train", "catseg", "-o", "hiden=3"], 2, "repro describe catseg"),
         (["train", "catseg", "-o", "hidden"], 2, "KEY=VALUE"),
         (["train", "catseg", "--tower", "bsae"], 2, "did you mean base"),
-        (["eval", "catseg", "--profile", "paper", "--data-root", "nowhere"], 3, "repro data prepare"),
+        (["eval", "catseg", "--profile", "paper", "--data-root", "nowhere"], 3, "unpack ADE20K_2021_17_01"),
         (["data", "prepare", "A-15", "--data-root", "x"], 2, "A-150"),
         (["data", "synth", "--profile", "paper", "--out", "x"], 2, "--profile mini"),
     ],
