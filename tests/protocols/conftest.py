@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,15 +42,17 @@ def context_root(shared: Path, tmp_path: Path) -> Path:
 
     origin = shared / "data" / "mini_real" / "VOCdevkit" / "VOC2010"
     folder = _copy(origin, tmp_path / "root" / "VOCdevkit" / "VOC2010")
-    names = {}
+    names: dict[int, str] = {}
     for line in (folder / "60_labels_index_order.txt").read_text().splitlines():
-        value, _, name = line.partition(": ")
-        names[int(value)] = {"table": "diningtable"}.get(name, name)
+        number_text, _, name = line.partition(": ")
+        names[int(number_text)] = {"table": "diningtable"}.get(name, name)
     pascal = {row["name"]: int(row["pascal_context_id"]) for row in load_vocabulary("pc59").rows}
-    to_id = np.zeros(256, np.int64)
+    to_id: Any = np.zeros(256, np.int64)
     for value, name in names.items():
         to_id[value] = pascal.get(name, 0)
-    images, annotations, keys = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    keys: list[str] = []
     (folder / "trainval").mkdir()
     for number, path in enumerate(sorted((folder / "SegmentationClassContext").glob("*.png")), start=1):
         ids = to_id[np.asarray(Image.open(path))]
@@ -62,8 +65,8 @@ def context_root(shared: Path, tmp_path: Path) -> Path:
         # Below all others: it may show only where nothing is painted later.
         annotations.append({"image_id": number, "category_id": 431, "segmentation": everything})
         for value in np.unique(ids[ids > 0]):
-            counts, last = [], False
-            run = 0
+            counts: list[int] = []
+            last, run = False, 0
             for pixel in (ids == value).ravel(order="F").tolist():
                 if pixel != last:
                     counts.append(run)

@@ -27,7 +27,7 @@ def _facts(shared: Path, name: str, column: str) -> dict[int, int]:
 
 def _loop(mask: Array, mapping: dict[int, int], void: int, dtype: type) -> Array:
     """One boolean mask a value: slow, and plainly the rule."""
-    out = np.full(mask.shape, void, dtype)
+    out: Array = np.full(mask.shape, void, dtype)
     for value, label in mapping.items():
         out[mask == value] = label
     return out

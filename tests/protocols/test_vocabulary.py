@@ -13,7 +13,15 @@ from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, get_benchmark
 from repro.benchmarks.vocabulary import load_vocabulary, vocabulary_names
 from repro.errors import UsageError
 
-SIZES = {"ade150": 150, "ade847": 847, "coco_stuff171": 171, "pc459": 459, "pc59": 59, "voc20": 20, "voc20b_prompts": 59}
+SIZES = {
+    "ade150": 150,
+    "ade847": 847,
+    "coco_stuff171": 171,
+    "pc459": 459,
+    "pc59": 59,
+    "voc20": 20,
+    "voc20b_prompts": 59,
+}
 
 
 def test_every_vocabulary_has_its_published_size() -> None:
@@ -61,7 +69,13 @@ def test_benchmarks_are_the_six_in_table_order() -> None:
     }
     for name, benchmark in {**BENCHMARKS, **TRAIN_SETS}.items():
         prompts = len(benchmark.prompt_names())
-        found = (benchmark.num_images, benchmark.num_classes, prompts, benchmark.ignore_label, benchmark.background_index)
+        found = (
+            benchmark.num_images,
+            benchmark.num_classes,
+            prompts,
+            benchmark.ignore_label,
+            benchmark.background_index,
+        )
         assert found == facts[name], name
         assert benchmark.splits[0].num_images == benchmark.num_images
 
@@ -81,9 +95,8 @@ def test_benchmark_names_are_case_blind_and_a_typo_is_answered() -> None:
 
 
 def test_specifications_import_nothing_heavy() -> None:
-    code = (
-        "import sys, repro.benchmarks.spec, repro.benchmarks.layout, repro.benchmarks.verify, repro.benchmarks.prepare, "
-        "repro.data.mini.synth; print([m for m in ('torch', 'cv2', 'PIL', 'scipy', 'numpy') if m in sys.modules])"
-    )
+    modules = "benchmarks.spec, benchmarks.layout, benchmarks.verify, benchmarks.prepare, data.mini.synth".split(", ")
+    code = "import sys\n" + "\n".join(f"import repro.{m}" for m in modules)
+    code += "\nprint([m for m in ('torch', 'cv2', 'PIL', 'scipy', 'numpy') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

@@ -34,7 +34,7 @@ MAT_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What scipy raises for files that are no MATLAB files or damaged ones."""
+"""What scipy raises for damaged MATLAB files, besides its own MatReadError."""
 
 RULES_8BIT = {
     "ade150": convert.ade150,
@@ -167,10 +167,11 @@ def _mask(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 def _label_map(path: Path) -> NDArray[Any]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         label_map = loadmat(path, variable_names=["LabelMap"])["LabelMap"]
-    except MAT_ERRORS as error:
+    except (MatReadError, *MAT_ERRORS) as error:
         raise DataError(
             f"annotation {path} cannot be read",
             expected="a MATLAB file with LabelMap",

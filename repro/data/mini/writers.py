@@ -178,4 +178,5 @@ def voc_palette() -> NDArray[np.uint8]:
 
 
 def _write_image(path: Path, scene: Scene) -> None:
-    write_picture(path, scene.image, quality=JPEG_QUALITY)
+    # 4:4:4: halved colour resolution would blur textures that are a few pixels wide at these sizes.
+    write_picture(path, scene.image, quality=JPEG_QUALITY, subsampling=0)
