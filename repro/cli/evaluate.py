@@ -75,7 +75,10 @@ def _data(
                 raise
             common.log(f"skipped {benchmark.id}: {error.message}")
             continue
-        key = fingerprint(benchmark.id, prepared) if external else run.assets.data_key(benchmark.id)
+        if external:
+            key = fingerprint(benchmark.id, prepared, options.split)
+        else:
+            key = run.assets.data_key(benchmark.id)
         found.append((benchmark, pairs, f"{key} {options.split or ''}"))
     if not found:
         raise DataError(

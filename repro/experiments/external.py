@@ -32,8 +32,21 @@ def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | N
             raise
     view = cache / "views" / digest(str(data_root.resolve()), 10)
     link_view(data_root / benchmark.folder, view / benchmark.folder)
-    prepare(benchmark.id, view, split=split)
-    return prepared_pairs(benchmark, view, split), view
+    try:
+        prepare(benchmark.id, view, split=split)
+        return prepared_pairs(benchmark, view, split), view
+    except DataError as error:
+        raise _seen_from(error, view, data_root) from error
+
+
+def _seen_from(error: DataError, view: Path, data_root: Path) -> DataError:
+    """The same error in terms of the folder the user named: the view means nothing to them."""
+
+    def named(value: object) -> str | None:
+        return None if value is None else str(value).replace(str(view), str(data_root))
+
+    text = named(error.message) or ""
+    return DataError(text, expected=named(error.expected), found=named(error.found), mend=named(error.mend))
 
 
 def link_view(source: Path, view: Path) -> None:
