@@ -95,7 +95,7 @@ def test_benchmark_names_are_case_blind_and_a_typo_is_answered() -> None:
 
 
 def test_specifications_import_nothing_heavy() -> None:
-    modules = "benchmarks.spec, benchmarks.layout, benchmarks.verify, benchmarks.prepare, data.mini.synth".split(", ")
+    modules = ["benchmarks.spec", "benchmarks.layout", "benchmarks.verify", "benchmarks.prepare", "data.mini.synth"]
     code = "import sys\n" + "\n".join(f"import repro.{m}" for m in modules)
     code += "\nprint([m for m in ('torch', 'cv2', 'PIL', 'scipy', 'numpy') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
