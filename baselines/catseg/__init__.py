@@ -6,7 +6,8 @@ from repro.methods import MethodEntry
 METHOD = MethodEntry(
     name="catseg",
     title="CAT-Seg",
-    paper="Cho et al., CAT-Seg: Cost Aggregation for Open-Vocabulary Semantic Segmentation, CVPR 2024, arXiv:2303.11797",
+    paper="Cho et al., CAT-Seg: Cost Aggregation for Open-Vocabulary Semantic Segmentation, "
+    "CVPR 2024, arXiv:2303.11797",
     options=CatSegOptions,
     build="baselines.catseg.model:CatSeg",
     sources=("baselines.catseg", "repro.clip", "repro.layers"),

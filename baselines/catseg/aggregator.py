@@ -23,8 +23,8 @@ class AggregatorLayer(nn.Module):
     def __init__(self, options: CatSegOptions, grid: int) -> None:
         super().__init__()
         o = options
-        self.swin = GuidedSwinPair(o.hidden, o.appearance_guidance, o.heads, grid, o.window)
-        self.classes = ClassAggregation(o.hidden, o.text_guidance, o.heads, o.pad_len, grid, o.pooling)
+        self.swin = GuidedSwinPair(o.hidden, o.appearance_guidance, o.heads, grid, o.window, o.mlp_ratio)
+        self.classes = ClassAggregation(o.hidden, o.text_guidance, o.heads, o.pad_len, grid, o.pooling, o.mlp_ratio)
 
     def forward(self, x: Tensor, appearance: Tensor, text: Tensor) -> Tensor:
         """Tokens (B, T, L, C), appearance guidance (B, L, G), text guidance (B or 1, T, G) -> (B, T, L, C)."""

@@ -24,6 +24,8 @@ class CatSegOptions:
     """Pairs of spatial and class aggregation (Sec. 4: N_B = 2)."""
     heads: int = 4
     """Attention heads in both aggregations (code)."""
+    mlp_ratio: float = 4.0
+    """Hidden over outer width of the MLPs in both aggregations (code)."""
     window: int = 12
     """Side of the Swin windows in places of the 24x24 map (code: feature resolution 24, window 12)."""
     pooling: tuple[int, int] = (2, 2)

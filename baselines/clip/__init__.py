@@ -7,7 +7,8 @@ METHOD = MethodEntry(
     name="clip",
     title="CLIP (zero-shot)",
     paper="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, "
-    "arXiv:2103.00020; dense features as in Zhou et al., Extract Free Dense Labels from CLIP, ECCV 2022, arXiv:2112.01071",
+    "arXiv:2103.00020; dense features as in Zhou et al., Extract Free Dense Labels from CLIP, ECCV 2022, "
+    "arXiv:2112.01071",
     options=ClipOptions,
     build="baselines.clip.model:DenseClip",
     sources=("baselines.clip", "repro.clip", "repro.layers.cost_volume", "repro.layers.method"),

@@ -7,6 +7,8 @@ the official CAT-Seg checkpoints; ``in_proj_bias`` stays joint there and here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,7 +58,7 @@ class SplitAttention(nn.Module):
         return self.out_proj(F.linear(x, self.v_proj_weight, self.in_proj_bias.chunk(3)[2]))
 
 
-def split_attention_(transformer: nn.Module) -> None:
+def split_attention_(transformer: Any) -> None:
     """Replace the joint attention of every block of an open_clip transformer, keeping the weights."""
-    for block in transformer.resblocks:  # type: ignore[union-attr]
-        block.attn = SplitAttention.from_joint(block.attn)  # type: ignore[union-attr, arg-type]
+    for block in transformer.resblocks:
+        block.attn = SplitAttention.from_joint(block.attn)

@@ -15,7 +15,7 @@ BATCH = 256
 
 
 def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
-    """L2-normalised features (N, C) of token ids (N, context_length), on the CPU, by an open_clip ``CLIP``'s text tower.
+    """L2-normalised features (N, C) of token ids (N, context_length), given on the CPU, by an open_clip CLIP.
 
     Only as many positions run as the longest prompt has: with a causal mask the padding behind the end-of-text token
     cannot reach it, so that the result is exact.

@@ -93,9 +93,9 @@ def find_weights(spec: TowerSpec) -> Path | None:
 def quick_gelu_error(model: str, weights: str, trained_with: bool) -> WeightsError:
     """The error for weights whose activation is not the model's: the result would be silently wrong."""
     right = f"{model}-quickgelu" if trained_with else model.removesuffix("-quickgelu")
-    names = {True: "QuickGELU", False: "GELU"}
+    theirs, ours = ("QuickGELU", "GELU") if trained_with else ("GELU", "QuickGELU")
     return WeightsError(
-        f"the weights {weights} were trained with {names[trained_with]}, the model {model} uses {names[not trained_with]}",
+        f"the weights {weights} were trained with {theirs}, the model {model} uses {ours}",
         expected=right,
         found=model,
         mend=f"name the model {right}",

@@ -1,4 +1,4 @@
-"""Class aggregation of a cost volume: linear attention over the classes at every place (specs/catseg.md, Aggregator)."""
+"""Class aggregation of a cost volume: linear attention over the classes at every place (specs/catseg.md)."""
 
 from __future__ import annotations
 
@@ -90,13 +90,20 @@ class ClassAggregation(nn.Module):
     """
 
     def __init__(
-        self, dim: int, guidance_dim: int, heads: int, pad_len: int, grid: int, pooling: tuple[int, int]
+        self,
+        dim: int,
+        guidance_dim: int,
+        heads: int,
+        pad_len: int,
+        grid: int,
+        pooling: tuple[int, int],
+        ratio: float = 4.0,
     ) -> None:
         super().__init__()
         if grid % pooling[0] or grid % pooling[1]:
             raise ValueError(f"a pooling of {pooling} must tile a map of {grid}")
         self.grid, self.pooling = grid, pooling
-        self.attention = LinearClassAttention(dim, guidance_dim, heads, pad_len)
+        self.attention = LinearClassAttention(dim, guidance_dim, heads, pad_len, ratio)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Tokens (B, T, L, C) in raster order and text guidance (B or 1, T, G) -> (B, T, L, C)."""
@@ -104,9 +111,10 @@ class ClassAggregation(nn.Module):
             return (
                 add_(self.attention(x, guidance), x) if not torch.is_grad_enabled() else x + self.attention(x, guidance)
             )
-        (high, wide), (b, t, _, c) = self.pooling, x.shape
-        h, w = self.grid // high, self.grid // wide
-        pooled = x.view(b, t, h, high, w, wide, c).mean(dim=(3, 5)).flatten(2, 3)
+        b, t, _, c = x.shape
+        h, w = self.grid // self.pooling[0], self.grid // self.pooling[1]
+        maps = x.reshape(b * t, self.grid, self.grid, c).permute(0, 3, 1, 2)
+        pooled = F.avg_pool2d(maps, self.pooling).permute(0, 2, 3, 1).reshape(b, t, h * w, c)
         y = self.attention(pooled, guidance)
         y = y.reshape(b * t, h, w, c).permute(0, 3, 1, 2)
         y = F.interpolate(y, size=(self.grid, self.grid), mode="bilinear", align_corners=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,13 +36,17 @@ class UpStage(nn.Module):
 
     def guide(self, guidance: Tensor) -> Tensor:
         """The share of guidance (B, G, 2H, 2W) in the first convolution: (B, out, 2H, 2W)."""
-        return F.conv2d(guidance, self.conv1.weight[:, self.kept :], padding=1)
+        share = F.conv2d(guidance, self.conv1.weight[:, self.kept :], padding=1)
+        return share.contiguous(memory_format=torch.channels_last)  # the layout of the maps it is added to
 
     def forward(self, x: Tensor, guided: Tensor) -> Tensor:
         """Maps (B T, C, H, W) and the share of guidance (B, out, 2H, 2W) -> (B T, out, 2H, 2W)."""
         x = F.conv2d(self.up(x), self.conv1.weight[:, : self.kept], padding=1)
+        x = x.contiguous(memory_format=torch.channels_last)  # a no-op where convolutions keep the layout
         shape = x.shape
-        x = add_(x.unflatten(0, (guided.shape[0], -1)), guided.unsqueeze(1)).view(shape)
+        # The batch and class axes as one leading dimension of a channels-last tensor: views, no copies.
+        by_image = x.permute(0, 2, 3, 1).view(guided.shape[0], -1, *shape[2:], shape[1])
+        x = add_(by_image, guided.permute(0, 2, 3, 1).unsqueeze(1)).view(-1, *shape[2:], shape[1]).permute(0, 3, 1, 2)
         x = F.relu(self.norm1(x), inplace=True)
         return F.relu(self.norm2(self.conv2(x)), inplace=True)
 
@@ -53,14 +58,14 @@ class CostDecoder(nn.Module):
         super().__init__()
         self.grid = grid
         widths = [dim, *dims]
-        self.stages = nn.ModuleList(
+        self.stages: Iterable[UpStage] = nn.ModuleList(  # type: ignore[assignment]
             UpStage(a, b, g) for a, b, g in zip(widths[:-1], widths[1:], guidance_dims, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
         """Tokens (B, T, L, C) in raster order and projected guidance maps, smallest first -> logits (B, T, h, w)."""
-        guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]  # type: ignore[operator]
+        guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
         return per_class(self._decode, x, lambda i: guided if i is None else [g[i : i + 1] for g in guided])
 
     def _decode(self, x: Tensor, guided: list[Tensor]) -> Tensor:

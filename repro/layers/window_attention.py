@@ -36,6 +36,7 @@ class GuidedWindowBlock(nn.Module):
     x + proj(attention(LN(x))), then x + MLP(LN(x)); no relative position bias.
     """
 
+    order: Tensor
     mask: Tensor | None
 
     def __init__(
@@ -69,12 +70,10 @@ class GuidedWindowBlock(nn.Module):
             q, k, v = (t.flatten(0, 1) for t in (q, k, v))
             mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         else:
-            mask = self.mask.to(q.dtype)
-            parts = [
-                F.scaled_dot_product_attention(q[:, w], k[:, w], v[:, w], attn_mask=mask[w]).transpose(1, 2)
-                for w in range(q.shape[1])
-            ]
-            mixed = torch.stack(parts, dim=1)
+            # unbind, not indexing: its backward stacks once instead of filling a zero tensor for every window
+            windows = zip(q.unbind(1), k.unbind(1), v.unbind(1), self.mask.to(q.dtype), strict=True)
+            parts = [F.scaled_dot_product_attention(a, b, c, attn_mask=mask) for a, b, c, mask in windows]
+            mixed = torch.stack([part.transpose(1, 2) for part in parts], dim=1)
         return mixed.reshape(*shape, self.attn.dim)
 
 
@@ -84,6 +83,13 @@ class GuidedSwinPair(nn.Module):
     The guidance goes through one LayerNorm, the same for all classes. Where the map is no larger than a window there
     is one window and no shift. Raises ValueError where windows do not tile the map.
     """
+
+    into: Tensor
+    into_back: Tensor
+    across: Tensor
+    across_back: Tensor
+    out: Tensor
+    out_back: Tensor
 
     def __init__(self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, ratio: float = 4.0) -> None:
         super().__init__()
@@ -96,9 +102,10 @@ class GuidedSwinPair(nn.Module):
         self.guidance_norm = nn.LayerNorm(guidance_dim)
         self.one_order = window == grid
         first, second = self.block_1.order, self.block_2.order
-        for name, order in (("in", first), ("across", first.argsort()[second]), ("out", second.argsort())):
-            self.register_buffer(f"_{name}", order, persistent=False)
-            self.register_buffer(f"_{name}_back", order.argsort(), persistent=False)
+        # Orders of places: raster to the first block's windows, from there to the second's, and back to raster.
+        for name, order in (("into", first), ("across", first.argsort()[second]), ("out", second.argsort())):
+            self.register_buffer(name, order, persistent=False)
+            self.register_buffer(f"{name}_back", order.argsort(), persistent=False)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Tokens (B, T, L, C) and guidance (B, L, G), both in raster order -> (B, T, L, C) in raster order."""
@@ -109,6 +116,6 @@ class GuidedSwinPair(nn.Module):
     def _pair(self, x: Tensor, offsets: list[Tensor]) -> Tensor:
         if self.one_order:
             return self.block_2(self.block_1(x, offsets[0]), offsets[1])
-        x = self.block_1(permute_tokens(x, self._in, self._in_back), offsets[0])
-        x = self.block_2(permute_tokens(x, self._across, self._across_back), offsets[1])
-        return permute_tokens(x, self._out, self._out_back)
+        x = self.block_1(permute_tokens(x, self.into, self.into_back), offsets[0])
+        x = self.block_2(permute_tokens(x, self.across, self.across_back), offsets[1])
+        return permute_tokens(x, self.out, self.out_back)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from method_tester import NAMES, MethodTester
+from torch import nn
+
+import repro.layers.class_attention
+import repro.layers.tokens
+from baselines.catseg import METHOD
+from baselines.catseg.checkpoint import from_official, official_name, to_official
+from baselines.catseg.model import CatSeg, default_guide_blocks
+from repro.clip.spec import TowerSpec
+from repro.clip.tower import build_tower
+from repro.errors import UsageError, WeightsError
+
+SMALL = {
+    "hidden": 16,
+    "layers": 2,
+    "heads": 2,
+    "window": 3,
+    "pad_len": 12,
+    "appearance_guidance": 12,
+    "text_guidance": 10,
+    "decoder_dims": (12, 8),
+    "decoder_guidance": (16, 8),
+    "decoder_guidance_proj": (6, 4),
+    "guide_blocks": (0, 0),
+}
+
+
+class TestCatSeg(MethodTester):
+    entry = METHOD
+    options = SMALL
+    zero_gradient = ("visual.transformer.resblocks.1.attn.q_proj_weight", "attn.k.bias")
+
+    def test_gradients_reach_what_trains_and_nothing_else(self, method: CatSeg) -> None:
+        # A key bias shifts all attention logits of a query alike: its exact gradient is zero, rounding leaves a rest.
+        method.train()
+        loss = method.loss(self.images(), torch.randint(0, len(NAMES), (2, 60, 72)), NAMES)["loss_bce"]
+        loss.backward()
+        grouped = {id(p) for g in method.param_groups(1.0, 0.1) for p in g["params"]}
+        for name, parameter in method.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad == (id(parameter) in grouped), name
+            if parameter.grad is None:
+                continue
+            if name.endswith("visual.transformer.resblocks.1.attn.q_proj_weight"):
+                assert (parameter.grad == 0).all()
+            elif "swin" not in name or not name.endswith("attn.k.bias"):
+                assert parameter.grad.abs().max() > 0, name
+
+    def test_only_query_and_value_weights_of_both_towers_train(self, method: CatSeg) -> None:
+        trained = {n for n, p in method.clip.model.named_parameters() if p.requires_grad}
+        blocks = [f"visual.transformer.resblocks.{i}" for i in range(2)] + ["transformer.resblocks.0"]
+        assert trained == {f"{b}.attn.{p}_proj_weight" for b in blocks for p in "qv"}
+
+    def test_parameter_groups_follow_the_recipe(self, method: CatSeg) -> None:
+        groups = {g["name"]: g for g in method.param_groups(2e-4, 1e-4)}
+        assert {n: (g["lr"], g["weight_decay"]) for n, g in groups.items()} == {
+            "new": (2e-4, 1e-4),
+            "new_norms": (2e-4, 0.0),
+            "clip": (pytest.approx(2e-6), 1e-4),
+        }
+        norms = [m for m in method.aggregator.modules() if isinstance(m, (nn.LayerNorm, nn.GroupNorm))]
+        assert {id(p) for p in groups["new_norms"]["params"]} == {id(p) for m in norms for p in m.parameters()}
+
+    def test_frozen_clip_is_an_option(self) -> None:
+        method = METHOD.create(build_tower(self.spec), METHOD.make_options({**SMALL, "clip_trains": "nothing"}))
+        assert not any(p.requires_grad for p in method.clip.parameters())
+        assert [g["name"] for g in method.param_groups(1.0, 0.1)] == ["new", "new_norms"]
+
+    def test_pruned_classes_get_the_fixed_logit_and_the_others_the_best_cosines(self, method: CatSeg) -> None:
+        names = [f"thing {i}" for i in range(20)]
+        images = self.images()
+        with torch.no_grad():
+            logits = method(images, names)
+            features = F.normalize(method.clip.dense(images).map, dim=1)
+            cosine = torch.einsum("bchw,nc->bnhw", features, method.clip.text(names, method.options.templates[0]))
+        pruned = (logits == -100).flatten(2).all(dim=2)
+        best = cosine.amax(dim=(2, 3))
+        assert pruned.sum(dim=1).tolist() == [8, 8]
+        for image in range(2):
+            assert best[image][~pruned[image]].min() >= best[image][pruned[image]].max()
+
+    def test_pruning_equals_segmenting_the_kept_classes_alone(self, method: CatSeg) -> None:
+        names = [f"thing {i}" for i in range(20)]
+        image = self.images(1)
+        with torch.no_grad():
+            logits = method(image, names)
+            kept = [i for i in range(20) if not (logits[0, i] == -100).all()]
+            self.close(logits[:, kept], method(image, [names[i] for i in kept]))
+
+    def test_chunks_change_nothing(self, method: CatSeg, monkeypatch: pytest.MonkeyPatch) -> None:
+        images = self.images()
+        with torch.no_grad():
+            whole = method(images, NAMES)
+            monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 1000)
+            monkeypatch.setattr(repro.layers.class_attention, "CHUNK_ELEMENTS", 1000)
+            self.close(method(images, NAMES), whole)
+
+    def test_several_templates_become_channels_of_the_cost_volume(self) -> None:
+        options = {**SMALL, "templates": ("a photo of a {}", "a drawing of a {}")}
+        method = METHOD.create(build_tower(self.spec), METHOD.make_options(options)).eval()
+        assert method.aggregator.embedding.conv.in_channels == 2
+        with torch.no_grad():
+            assert method(self.images(), NAMES).isfinite().all()
+
+    @pytest.mark.parametrize("change", [{"window": 4}, {"heads": 3}, {"pooling": (4, 4)}, {"guide_blocks": (0,)}])
+    def test_sizes_that_do_not_fit_the_tower_are_refused(self, change: dict[str, object]) -> None:
+        with pytest.raises(UsageError):
+            METHOD.create(build_tower(self.spec), METHOD.make_options({**SMALL, **change}))
+
+    def test_official_names_go_both_ways_bit_by_bit(self, method: CatSeg) -> None:
+        official = to_official(method)
+        other = self.make(seed=5)
+        from_official(other, official)
+        assert all(torch.equal(a, b) for a, b in zip(method.state_dict().values(), other.state_dict().values()))
+        assert len(official) == len(method.state_dict()) + 2  # the shift masks of two layers
+
+    def test_an_unfitting_official_checkpoint_is_named(self, method: CatSeg) -> None:
+        official = to_official(method)
+        head = official_name("aggregator.decoder.head.weight")
+        with pytest.raises(WeightsError, match="lacks"):
+            from_official(method, {n: t for n, t in official.items() if n != head})
+        with pytest.raises(WeightsError, match="unknown entry extra"):
+            from_official(method, {**official, "extra": torch.zeros(1)})
+        with pytest.raises(WeightsError, match="another shape"):
+            from_official(method, {**official, head: torch.zeros(1, 9, 3, 3)})
+
+
+def test_guides_are_a_third_and_two_thirds_of_the_way() -> None:
+    assert default_guide_blocks(12, 2) == (3, 7)
+    assert default_guide_blocks(24, 2) == (7, 15)
+    assert default_guide_blocks(3, 2) == (0, 1)
+
+
+def test_a_map_no_larger_than_a_window_is_one_window() -> None:
+    tower = build_tower(TowerSpec(model="tiny", weights=None, resolution=48))
+    method = METHOD.create(tower, METHOD.make_options({**SMALL, "window": 12}))
+    assert all(layer.swin.block_2.mask is None for layer in method.aggregator.layers)
+    assert method(torch.rand(1, 3, 48, 48), NAMES).shape == (1, len(NAMES), 24, 24)

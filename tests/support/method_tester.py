@@ -1,0 +1,198 @@
+"""Checks that every method must pass; a test module subclasses MethodTester and names its entry and small options."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from repro.clip.spec import TowerSpec
+from repro.clip.tower import build_tower
+from repro.layers.method import Method
+from repro.methods import MethodEntry
+
+NAMES = ("sky", "tall grass", "dog", "airplane", "traffic light", "sea", "person")
+
+
+class MethodTester:
+    """Subclass as ``class TestX(MethodTester)`` with ``entry`` and ``options``; add what only that method promises."""
+
+    __test__ = False
+    entry: ClassVar[MethodEntry]
+    options: ClassVar[dict[str, Any]] = {}
+    spec: ClassVar[TowerSpec] = TowerSpec(model="tiny", weights=None, resolution=48)
+    zero_gradient: ClassVar[tuple[str, ...]] = ()
+    """Endings of names of parameters that train in name only: their gradient is present and zero."""
+    tolerance: ClassVar[float] = 1e-5
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = True
+
+    @pytest.fixture(autouse=True)
+    def _seeded(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            yield
+
+    @pytest.fixture()
+    def method(self) -> Method:
+        return self.make(seed=1).eval()
+
+    def make(self, seed: int) -> Method:
+        torch.manual_seed(seed)
+        method = self.entry.create(build_tower(self.spec), self.entry.make_options(self.options))
+        with torch.no_grad():  # nothing may rest on parameters that happen to start at zero
+            for parameter in method.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.02 * torch.randn_like(parameter))
+        return method
+
+    @staticmethod
+    def images(count: int = 2, height: int = 60, width: int = 72) -> Tensor:
+        return 255 * torch.rand(count, 3, height, width)
+
+    def close(self, a: Tensor, b: Tensor) -> None:
+        torch.testing.assert_close(a, b, rtol=0, atol=self.tolerance * max(1.0, float(b.abs().max())))
+
+    def test_logits_have_one_finite_map_a_class(self, method: Method) -> None:
+        with torch.no_grad():
+            logits = method(self.images(), NAMES)
+        assert logits.shape[:2] == (2, len(NAMES))
+        assert logits.ndim == 4
+        assert logits.isfinite().all()
+        assert logits.std() > 0
+
+    def test_scores_lie_between_zero_and_one(self, method: Method) -> None:
+        scores = method.scores(self.images(), NAMES)
+        assert 0 <= scores.min() < scores.max() <= 1
+        if method.activation == "softmax":
+            torch.testing.assert_close(scores.sum(dim=1), torch.ones_like(scores[:, 0]))
+
+    def test_an_image_gets_the_same_logits_alone_and_in_a_batch(self, method: Method) -> None:
+        images = self.images(3)
+        with torch.no_grad():
+            together = method(images, NAMES)
+            alone = torch.cat([method(image[None], NAMES) for image in images])
+        self.close(together, alone)
+
+    def test_permuting_the_classes_permutes_the_logits(self, method: Method) -> None:
+        order = torch.randperm(len(NAMES))
+        images = self.images()
+        with torch.no_grad():
+            self.close(method(images, [NAMES[i] for i in order]), method(images, NAMES)[:, order])
+
+    def test_recording_gradients_does_not_change_the_logits(self, method: Method) -> None:
+        images = self.images()
+        with torch.no_grad():
+            quiet = method(images, NAMES)
+        self.close(method(images, NAMES).detach(), quiet)
+
+    def test_evaluation_is_deterministic(self, method: Method) -> None:
+        images = self.images()
+        with torch.no_grad():
+            assert torch.equal(method(images, NAMES), method(images, NAMES))
+
+    def test_gradients_reach_what_trains_and_nothing_else(self, method: Method) -> None:
+        if not self.entry.trainable:
+            assert not [n for n, p in method.named_parameters() if p.requires_grad]
+            return
+        method.train()
+        labels = torch.randint(0, len(NAMES), (2, 60, 72))
+        sum(v for k, v in method.loss(self.images(), labels, NAMES).items() if k.startswith("loss")).backward()
+        grouped = {id(p) for g in method.param_groups(1.0, 0.1) for p in g["params"]}
+        for name, parameter in method.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad == (id(parameter) in grouped), name
+            if parameter.grad is not None:
+                moved = bool(parameter.grad.abs().sum() > 0)
+                assert moved != name.endswith(self.zero_gradient or ("\0",)), name
+
+    def test_parameter_groups_hold_each_parameter_once(self, method: Method) -> None:
+        groups = method.param_groups(1.0, 0.1)
+        members = [id(p) for g in groups for p in g["params"]]
+        assert len(members) == len(set(members))
+        assert all({"params", "lr", "weight_decay", "name"} <= g.keys() for g in groups)
+
+    def test_a_training_step_lowers_the_loss_on_its_batch(self, method: Method) -> None:
+        if not self.entry.trainable:
+            pytest.skip("nothing trains")
+        method.train()
+        images, labels = self.images(), torch.randint(0, 3, (2, 60, 72))
+        optimiser = torch.optim.AdamW(method.param_groups(2e-3, 1e-4))
+        losses = []
+        for _ in range(4):
+            optimiser.zero_grad()
+            loss = sum(method.loss(images, labels, NAMES).values())
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss))
+        assert losses[-1] < losses[0]
+
+    def test_a_saved_state_gives_the_same_logits_in_a_fresh_instance(self, method: Method, tmp_path: Any) -> None:
+        images = self.images()
+        torch.save(method.state_dict(), tmp_path / "weights.pth")
+        other = self.make(seed=2).eval()
+        with torch.no_grad():
+            expected = method(images, NAMES)
+            if self.entry.trainable:
+                assert not torch.equal(other(images, NAMES), expected)
+            other.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+            assert torch.equal(other(images, NAMES), expected)
+
+    def test_loading_weights_forgets_cached_text(self, method: Method) -> None:
+        images = self.images(1)
+        other = copy.deepcopy(method)
+        with torch.no_grad():
+            for parameter in other.clip.model.transformer.parameters():
+                parameter.mul_(1.5)
+            before = method(images, NAMES)
+            method.load_state_dict(other.state_dict())
+            after = method(images, NAMES)
+        assert not torch.equal(before, after)
+        with torch.no_grad():
+            assert torch.equal(after, other(images, NAMES))
+
+    def test_inference_mode_leaves_nothing_that_training_cannot_use(self, method: Method) -> None:
+        with torch.inference_mode():
+            method(self.images(), NAMES)
+        if self.entry.trainable:
+            method.clip.train_only()  # so that training reads the cached text
+            loss = method.loss(self.images(), torch.zeros(2, 60, 72, dtype=torch.long), NAMES)
+            sum(loss.values()).backward()
+
+    def test_bf16_autocast_stays_near_float32(self, method: Method) -> None:
+        images = self.images()
+        with torch.no_grad():
+            exact = method(images, NAMES)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                rough = method(images, NAMES).float()
+        error = (rough - exact).square().mean().sqrt() / exact.std()
+        assert 0 < error < 0.15
+
+    @pytest.mark.slow
+    def test_compiled_method_gives_the_same_logits(self, method: Method) -> None:
+        if shutil.which("c++") is None and shutil.which("g++") is None:
+            pytest.skip("torch.compile needs a C++ compiler on a CPU")
+        images = self.images()
+        with torch.no_grad():
+            expected = method(images, NAMES)
+            self.close(torch.compile(method)(images, NAMES), expected)
+
+    def test_no_class_is_refused(self, method: Method) -> None:
+        with pytest.raises(ValueError, match="no class"):
+            method(self.images(), [])
+
+    def test_one_class_works(self, method: Method) -> None:
+        with torch.no_grad():
+            assert method(self.images(), ["dog"]).shape[1] == 1
+
+    def test_a_thousand_classes_work(self, method: Method) -> None:
+        names = [f"thing {i}" for i in range(1000)]
+        with torch.no_grad():
+            logits = method(self.images(), names)
+        assert logits.shape[:2] == (2, 1000)
+        assert logits.isfinite().all()
