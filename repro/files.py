@@ -60,7 +60,11 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
-    write_atomic(path, lambda stream: stream.write(text.encode()) and None)
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(text.encode())
+
+    write_atomic(path, write)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The embedded miniature: generated scenes, a tiny CLIP trained on the spot, a CPU. The paper's sizes divided by four."""
+"""The embedded miniature: generated scenes, a tiny CLIP trained on the spot, a CPU; the paper's sizes over four."""
 
 name = "mini"
 title = "embedded miniature (generated scenes, tiny CLIP trained on the spot)"

@@ -23,8 +23,8 @@ _ADE_FULL = Download(
 )
 _CONTEXT59 = Download(
     "VOCdevkit/VOC2010",
-    "unpack VOC2010 trainval from http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ there and add trainval_merged.json of "
-    "the Detail API (https://codalabuser.blob.core.windows.net/public/trainval_merged.json)",
+    "unpack VOC2010 trainval from http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ there and add trainval_merged.json "
+    "of the Detail API (https://codalabuser.blob.core.windows.net/public/trainval_merged.json)",
 )
 _CONTEXT459 = Download(
     "VOCdevkit/VOC2010",

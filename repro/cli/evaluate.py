@@ -75,11 +75,9 @@ def _data(
                 raise
             common.log(f"skipped {benchmark.id}: {error.message}")
             continue
-        if external:
-            key = fingerprint(benchmark.id, prepared, options.split)
-        else:
-            key = run.assets.data_key(benchmark.id)
-        found.append((benchmark, pairs, f"{key} {options.split or ''}"))
+        split = options.split
+        key = fingerprint(benchmark.id, prepared, split) if external else run.assets.data_key(benchmark.id)
+        found.append((benchmark, pairs, f"{key} {split or ''}"))
     if not found:
         raise DataError(
             f"no benchmark has data below {external}",

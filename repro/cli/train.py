@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from repro.cli import common
@@ -19,7 +20,7 @@ from repro.methods import get_method
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Options of ``train``."""
     add_run_options(parser)
-    parser.add_argument("--data-root", type=common.Path, metavar="DIR", help="folder of the real data sets")
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
     common.add_device_option(parser)
     common.add_json_option(parser)

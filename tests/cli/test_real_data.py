@@ -12,7 +12,7 @@ from repro.cli.main import main
 
 
 def tree(folder: Path) -> set[str]:
-    return {os.path.join(top, name) for top, _, files in os.walk(folder) for name in files}
+    return {str(Path(top) / name) for top, _, files in os.walk(folder) for name in files}
 
 
 @pytest.mark.parametrize(
