@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from repro.layers.decoder import CostDecoder
+
+
+def test_split_convolution_equals_convolution_of_the_concatenation() -> None:
+    torch.manual_seed(0)
+    decoder = CostDecoder(dim=12, dims=(10, 8), guidance_dims=(4, 3), grid=3)
+    x, guidance = torch.randn(2, 5, 9, 12), [torch.randn(2, 4, 6, 6), torch.randn(2, 3, 12, 12)]
+    y = x.view(10, 3, 3, 12).permute(0, 3, 1, 2).contiguous()
+    for stage, g in zip(decoder.stages, guidance, strict=True):
+        y = torch.cat([stage.up(y), g.repeat_interleave(5, dim=0)], dim=1)
+        y = F.relu(stage.norm1(stage.conv1(y)))
+        y = F.relu(stage.norm2(stage.conv2(y)))
+    expected = decoder.head(y).view(2, 5, 12, 12)
+    torch.testing.assert_close(decoder(x, guidance), expected, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(decoder(x, guidance), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_group_norm_has_sixteen_channels_a_group() -> None:
+    decoder = CostDecoder(dim=128, dims=(64, 32), guidance_dims=(32, 16), grid=3)
+    assert [stage.norm1.num_groups for stage in decoder.stages] == [4, 2]
