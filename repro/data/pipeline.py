@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,8 +36,10 @@ def build_pipeline(settings: TrainSettings) -> list[Transform]:
     """The transforms for ``settings``; ResourceError when mmsegmentation is not installed."""
     import_torchvision()
     try:
-        from mmcv.transforms import Pad
-        from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, ResizeShortestEdge
+        # Importing the maintained fork prints a notice, and stdout belongs to the caller (one JSON document).
+        with contextlib.redirect_stdout(sys.stderr):
+            from mmcv.transforms import Pad
+            from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, ResizeShortestEdge
     except ImportError as error:
         raise ResourceError(
             "training needs mmsegmentation, which is not installed",

@@ -126,7 +126,7 @@ class SlidingWindow:
         """(first class, scores (k, H, W) of k classes) until all classes are done."""
         p, num_classes = self.protocol, logits.shape[1]
         pixels_a_class = 2 * len(logits) * p.window**2 + 2 * p.canvas**2 + 2 * size[0] * size[1]
-        limit = (self.chunk_mib or (1024 if logits.is_cuda else 64)) * _MIB
+        limit = (self.chunk_mib or (1024 if logits.is_cuda else 32)) * _MIB
         step = min(num_classes, max(1, limit // (4 * pixels_a_class)))
         normaliser = None
         if method.activation == "softmax" and step < num_classes:

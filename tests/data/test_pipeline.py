@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -105,3 +107,8 @@ def test_seeding_leaves_the_global_generators_as_they_were():
     random.seed(1)
     draw(*noise(50, 90))
     assert (np.random.random(), random.random()) == expected  # noqa: NPY002
+
+
+def test_building_the_pipeline_prints_nothing_on_stdout():
+    code = "from repro.data.pipeline import build_pipeline as b; from repro.engine.settings import TrainSettings as T; b(T())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b""
