@@ -150,15 +150,15 @@ def build_tower(spec: TowerSpec) -> ClipTower:
             mean, std = tag.get("mean", mean), tag.get("std", std)
     _check_supported(spec.model, config)
     path = find_weights(spec)
-    with torch.random.fork_rng(devices=[]):
+    if path is not None and is_torchscript(path) and not config.get("quick_gelu", False):
+        raise quick_gelu_error(spec.model, str(path), True)  # only OpenAI published its weights in this form
+    with torch.random.fork_rng(devices=[]):  # initial values are drawn here, and by nothing outside this block
         torch.manual_seed(spec.seed)
         model = CLIP(**{k: v for k, v in config.items() if k != "custom_text"})
-    if path is not None:
-        if is_torchscript(path) and not config.get("quick_gelu", False):
-            raise quick_gelu_error(spec.model, str(path), True)  # only OpenAI published its weights in this form
-        _load(model, load_state(path), str(path), spec.model)
-    split_attention_(model.visual.transformer)
-    split_attention_(model.transformer)
+        if path is not None:
+            _load(model, load_state(path), str(path), spec.model)
+        split_attention_(model.visual.transformer)
+        split_attention_(model.transformer)
     return ClipTower(model, _tokenizer(spec, folder, config), spec, mean, std).eval()
 
 

@@ -115,7 +115,9 @@ class TestCatSeg(MethodTester):
         official = to_official(method)
         other = self.make(seed=5)
         from_official(other, official)
-        assert all(torch.equal(a, b) for a, b in zip(method.state_dict().values(), other.state_dict().values()))
+        assert all(
+            torch.equal(a, b) for a, b in zip(method.state_dict().values(), other.state_dict().values(), strict=True)
+        )
         assert len(official) == len(method.state_dict()) + 2  # the shift masks of two layers
 
     def test_an_unfitting_official_checkpoint_is_named(self, method: CatSeg) -> None:

@@ -42,7 +42,9 @@ class Golden:
         self.model = CatSeg(build_tower(TowerSpec(model="ViT-B-16-quickgelu", weights=None)))
         values = {n: self.fill.value(n, tuple(t.shape)) for n, t in to_official(self.model).items()}
         own = to_official(self.model)
-        from_official(self.model, {n: own[n] if v is None else torch.from_numpy(np.asarray(v)) for n, v in values.items()})
+        from_official(
+            self.model, {n: own[n] if v is None else torch.from_numpy(np.asarray(v)) for n, v in values.items()}
+        )
 
     def image(self, seed: int, height: int, width: int) -> Tensor:
         return torch.from_numpy(self.fill.image(seed, height, width)).permute(2, 0, 1)[None].float()
@@ -61,14 +63,14 @@ def golden(shared: Path) -> Golden:
     return Golden(shared / "golden")
 
 
-@pytest.fixture()
+@pytest.fixture
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """No chunks, so that hooks see whole tensors."""
     monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 1 << 60)
     monkeypatch.setattr(repro.layers.class_attention, "CHUNK_ELEMENTS", 1 << 60)
 
 
-@pytest.fixture()
+@pytest.fixture
 def seen(golden: Golden) -> Iterator[dict[str, Tensor]]:
     """Every recorded tensor of the forward pass, under its recorded name and in its recorded layout."""
     found: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
 
 
 def _published_block(block: GuidedWindowBlock, x: Tensor, g: Tensor, grid: int, window: int, shift: int) -> Tensor:
-    """The block as the paper's code states it: roll, partition, concatenate, softmax, reverse. One class map (B, L, C)."""
+    """One class map (B, L, C) through the block as the paper's code states it: roll, partition, softmax, reverse."""
     b, _, c = x.shape
     heads, head_dim, count = block.heads, c // block.heads, grid // window
 

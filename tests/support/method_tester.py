@@ -39,7 +39,7 @@ class MethodTester:
             torch.manual_seed(0)
             yield
 
-    @pytest.fixture()
+    @pytest.fixture
     def method(self) -> Method:
         return self.make(seed=1).eval()
 

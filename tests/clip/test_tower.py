@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from repro.clip.names import TINY
+from repro.clip.spec import TowerSpec
+from repro.clip.tower import ClipTower, build_tower
+from repro.clip.vit import resize_position
+from repro.errors import UsageError, WeightsError
+
+SPEC = TowerSpec(model="tiny", weights=None, resolution=48)
+NAMES = ("dog", "a very long name of a traffic light", "sky")
+TEMPLATE = "a photo of a {}"
+
+
+@pytest.fixture
+def tower() -> ClipTower:
+    return build_tower(SPEC)
+
+
+def _folder(path: Path, **changes: Any) -> Path:
+    config = json.loads(json.dumps(TINY))
+    config["vision_cfg"].update(changes)
+    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
+    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    return path
+
+
+def _open_clip(config: dict[str, Any]) -> Any:
+    from open_clip.model import CLIP
+
+    torch.manual_seed(7)
+    return CLIP(**config).eval()
+
+
+def test_sizes_come_from_the_model(tower: ClipTower) -> None:
+    assert (tower.grid, tower.width, tower.embed_dim, tower.depth) == (6, 64, 32, 2)
+
+
+def test_random_weights_depend_on_the_seed_alone(tower: ClipTower) -> None:
+    torch.manual_seed(123)
+    state = torch.random.get_rng_state()
+    again, other = build_tower(SPEC), build_tower(dataclasses.replace(SPEC, seed=1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    name = "model.visual.conv1.weight"
+    assert torch.equal(tower.state_dict()[name], again.state_dict()[name])
+    assert not torch.equal(tower.state_dict()[name], other.state_dict()[name])
+
+
+@pytest.mark.parametrize("pool", ["tok", "avg"])
+def test_full_blocks_give_open_clips_own_features(tmp_path: Path, pool: str) -> None:
+    folder = _folder(tmp_path, pool_type=pool)
+    reference = _open_clip(json.loads((folder / "open_clip_config.json").read_text())["model_cfg"])
+    torch.save(reference.state_dict(), folder / "weights.bin")
+    tower = build_tower(TowerSpec(str(folder), "weights.bin", resolution=48, last_block="full"))
+    images = 255 * torch.rand(2, 3, 48, 48)
+    mean, std = (255 * torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
+    with torch.no_grad():
+        dense, guides = tower.dense(images, (0, 1))
+        theirs = reference.visual.forward_intermediates((images - mean) / std)
+        for a, b in zip(guides, theirs["image_intermediates"], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        if pool == "avg":
+            torch.testing.assert_close(dense.mean(dim=(2, 3)), theirs["image_features"], rtol=1e-5, atol=1e-5)
+        import open_clip
+
+        tokens = open_clip.tokenize([TEMPLATE.replace("{}", n) for n in NAMES], context_length=24)
+        expected = reference.encode_text(tokens, normalize=True)
+        torch.testing.assert_close(tower.text(NAMES, TEMPLATE), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("residual", ["cls", "token"])
+def test_value_path_of_the_last_block(residual: Any) -> None:
+    tower = build_tower(dataclasses.replace(SPEC, dense_residual=residual))
+    images = 255 * torch.rand(2, 3, 48, 48)
+    with torch.no_grad():
+        visual, block = tower.model.visual, tower.model.visual.transformer.resblocks[1]
+        x = visual.transformer.resblocks[0](visual._embeds((images - tower.mean) / tower.std))
+        value = F.linear(block.ln_1(x), block.attn.v_proj_weight, block.attn.in_proj_bias[-64:])
+        x = (x[:, :1] if residual == "cls" else x) + block.attn.out_proj(value)
+        x = x + block.mlp(block.ln_2(x))
+        expected = (visual.ln_post(x) @ visual.proj)[:, 1:].transpose(1, 2).view(2, 32, 6, 6)
+        torch.testing.assert_close(tower.dense(images).map, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_images_of_any_size_are_resized_after_normalising(tower: ClipTower) -> None:
+    images = 255 * torch.rand(1, 3, 70, 100)
+    small = F.interpolate((images - tower.mean) / tower.std, size=(48, 48), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        expected = tower.dense(small * tower.std + tower.mean).map
+        torch.testing.assert_close(tower.dense(images).map, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_position_is_resized_bicubically_without_antialias_and_keeps_the_class_token() -> None:
+    embedding = torch.randn(1 + 16, 5)
+    small = resize_position(embedding, 2)
+    places = embedding[1:].T.reshape(1, 5, 4, 4)
+    expected = F.interpolate(places, size=(2, 2), mode="bicubic", align_corners=False, antialias=False)
+    assert torch.equal(small[0], embedding[0])
+    assert torch.equal(small[1:], expected[0].flatten(1).T)
+    assert resize_position(embedding, 4) is embedding
+
+
+def test_a_guide_the_tower_does_not_run_is_refused(tower: ClipTower) -> None:
+    with pytest.raises(IndexError):
+        tower.dense(torch.zeros(1, 3, 48, 48), (1,))
+
+
+def test_text_is_normalised_and_independent_of_its_neighbours(tower: ClipTower) -> None:
+    features = tower.text(NAMES, TEMPLATE)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
+    tower.train_only()
+    torch.testing.assert_close(features[:1].detach(), tower.text(NAMES[:1], TEMPLATE), rtol=1e-5, atol=1e-6)
+
+
+def test_text_is_cached_until_a_weight_changes(tower: ClipTower) -> None:
+    with torch.no_grad():
+        first = tower.text(NAMES, TEMPLATE)
+        assert tower.text(NAMES, TEMPLATE) is first
+        assert tower.text(NAMES, "a drawing of a {}") is not first
+        tower.model.text_projection.mul_(-1)
+        torch.testing.assert_close(tower.text(NAMES, TEMPLATE), -first)
+    tower.train()
+    with torch.no_grad():
+        assert tower.text(NAMES, TEMPLATE) is not first
+
+
+def test_text_carries_a_gradient_only_where_it_trains(tower: ClipTower) -> None:
+    assert tower.text(NAMES, TEMPLATE).requires_grad
+    tower.train_only(("visual.proj",))
+    assert not tower.text(NAMES, TEMPLATE).requires_grad
+    tower.train_only(("q_proj_weight",))
+    tower.text(NAMES, TEMPLATE)[0, 0].backward()
+    trained = {n for n, p in tower.named_parameters() if p.grad is not None}
+    assert trained == {"model.transformer.resblocks.0.attn.q_proj_weight"}
+
+
+def test_autocast_has_its_own_cache_entries(tower: ClipTower) -> None:
+    with torch.no_grad():
+        exact = tower.text(NAMES, TEMPLATE)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert tower.text(NAMES, TEMPLATE) is not exact
+        assert tower.text(NAMES, TEMPLATE) is exact
+
+
+def test_no_names_are_refused(tower: ClipTower) -> None:
+    with pytest.raises(ValueError, match="no class"):
+        tower.text([], TEMPLATE)
+
+
+def test_a_resolution_that_patches_do_not_tile_is_refused() -> None:
+    with pytest.raises(UsageError, match="multiple"):
+        build_tower(dataclasses.replace(SPEC, resolution=50))
+
+
+def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="ViT-B-16"):
+        build_tower(TowerSpec(model="ViT-B-16-quickgelo", weights=None))
+
+
+def test_other_architectures_are_refused() -> None:
+    for model in ("RN50", "convnext_base_w", "EVA02-B-16"):
+        with pytest.raises(UsageError, match="not supported"):
+            build_tower(TowerSpec(model=model, weights=None))
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    reference = _open_clip({**TINY, "embed_dim": 16})
+    torch.save(reference.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match="do not fit") as caught:
+        build_tower(dataclasses.replace(SPEC, weights=str(tmp_path / "weights.pt")))
+    assert "another shape" in str(caught.value)
