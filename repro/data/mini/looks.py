@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from repro.data.mini.catalogue import CONCEPTS
 from repro.data.mini.shapes import SHAPES, TEXTURES
 
+# How many of a slot's alternative colours are drawn: a class keeps a palette that its name can be learned from.
+_ALTERNATIVES = 2
 _CIRCLE = np.stack([np.cos(np.arange(20) * np.pi / 10), np.sin(np.arange(20) * np.pi / 10)], 1).astype(np.float32)
 
 
@@ -74,7 +76,7 @@ def _colour(text: str) -> tuple[int, int, int] | None:
 
 def _look(row: str) -> Look:
     texture, palette, shape = (field.strip() for field in row.split("|"))
-    colours = tuple(tuple(_colour(c) for c in slot.split("/")) for slot in palette.split())
+    colours = tuple(tuple(_colour(c) for c in slot.split("/")[:_ALTERNATIVES]) for slot in palette.split())
     points: list[NDArray[np.float32]] = []
     parts: list[tuple[int, int, int]] = []
     start = 0

@@ -56,7 +56,7 @@ def _stripes(
     phase = base / period + np.zeros_like(other)
     if wobble:
         phase = phase + wobble * noise(rng, h, w, unit, 6, 6)
-    return (phase % 1 < duty).astype(np.float32)
+    return np.asarray(phase % 1 < duty, np.float32)
 
 
 def _bricks(rng: np.random.Generator, h: int, w: int, unit: float, bw: float, bh: float, line: float) -> Field:
@@ -78,7 +78,7 @@ def _windows(rng: np.random.Generator, h: int, w: int, unit: float, px: float, p
 
 def _checks(rng: np.random.Generator, h: int, w: int, unit: float, period: float) -> Field:
     x, y = _axes(rng, h, w, unit)
-    return ((np.floor(x / period) + np.floor(y / period)) % 2).astype(np.float32)
+    return np.asarray((np.floor(x / period) + np.floor(y / period)) % 2, np.float32)
 
 
 def _diamonds(rng: np.random.Generator, h: int, w: int, unit: float, period: float, line: float) -> Field:
@@ -93,7 +93,9 @@ def _spots(rng: np.random.Generator, h: int, w: int, unit: float, size: float, l
 def _dots(rng: np.random.Generator, h: int, w: int, unit: float, period: float, radius: float) -> Field:
     x, y = _axes(rng, h, w, unit)
     y = y + (np.floor(x / period) % 2) * period / 2
-    return ((x % period - period / 2) ** 2 + (y % period - period / 2) ** 2 < radius**2).astype(np.float32)
+    return np.asarray(
+        ((x % period - period / 2) ** 2 + (y % period - period / 2) ** 2 < radius**2).astype(np.float32), np.float32
+    )
 
 
 def _folds(rng: np.random.Generator, h: int, w: int, unit: float, period: float) -> Field:

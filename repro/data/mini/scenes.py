@@ -166,7 +166,7 @@ def render_scene(
         setting = names[min(int(np.searchsorted(_cumulative(), rng.random(), "right")), len(names) - 1)]
     elif setting not in SETTINGS:
         raise unknown_name("setting", setting, SETTINGS)
-    banned = frozenset()
+    banned: frozenset[int] = frozenset()
     if exclude:
         for name in exclude:
             if name not in INDEX:
@@ -274,13 +274,24 @@ def render_crop(
     return crop_scene(rng, concept_index, size, scale).image
 
 
-def crop_scene(rng: np.random.Generator, concept_index: int, size: int, scale: tuple[float, float]) -> Scene:
-    """:func:`render_crop` with its labels."""
+def crop_scene(
+    rng: np.random.Generator,
+    concept_index: int,
+    size: int,
+    scale: tuple[float, float],
+    grain: tuple[float, float] = (0.8, 2.0),
+    frame: int | None = None,
+) -> Scene:
+    """:func:`render_crop` with its labels.
+
+    ``grain`` (finest, coarsest) scales the textures of stuff, measured for a picture of ``frame`` pixels (``size``
+    unless given): a small crop with the texture of a larger picture is a part of it.
+    """
     concept = CONCEPTS[concept_index]
     canvas = _Canvas(rng, size, size)
     around = _surroundings()[concept_index]
     ground = around[int(rng.integers(len(around)))]
-    unit = size / 64 * rng.uniform(0.8, 2.0)
+    unit = (frame or size) / 64 * rng.uniform(*grain)
     if concept.size == 0 or (concept_index in _ALSO_FILLS and rng.random() < 0.35):
         canvas.fill(concept_index, None, unit)
         if rng.random() < 0.5:
@@ -292,7 +303,7 @@ def crop_scene(rng: np.random.Generator, concept_index: int, size: int, scale: t
         if rng.random() < 0.5:
             canvas.fill(around[int(rng.integers(len(around)))], _box(0, rng.uniform(0.4, 0.8) * size, size, size), unit)
         half = 0.5 * size * rng.uniform(*scale)
-        slack = max(0.0, 0.5 * size - half) + 0.05 * size
+        slack = abs(0.5 * size - half) * 0.8 + 0.05 * size
         x, y = 0.5 * size + rng.uniform(-1, 1, 2) * slack
         canvas.stamp(concept_index, float(x), float(y) + half, half)
     return canvas.finish("crop")

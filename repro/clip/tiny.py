@@ -1,0 +1,287 @@
+"""A tiny CLIP trained on the miniature, in open_clip's own model classes and checkpoint format.
+
+The image tower pools over its patch tokens, so that the contrastive loss aligns what dense prediction reads. Captions
+name things before stuff (:mod:`repro.data.mini.captions`): the model has the foreground bias of its large relatives.
+Most steps see small parts of pictures: four times the pairs for the time, at the patch scale of whole ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import pickle
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from repro.clip.tiny_data import Batch, PairStream
+from repro.clip.tiny_model import MEAN, STD, build, contrastive_loss
+from repro.clip.tiny_optim import Optimisers, rate
+from repro.clip.tiny_scores import score
+from repro.errors import WeightsError
+from repro.files import read_json, write_atomic, write_json
+from repro.hashing import digest
+
+CONFIG, WEIGHTS, SCORES, PARTIAL = "open_clip_config.json", "open_clip_pytorch_model.bin", "scores.json", "training.pt"
+Progress = Callable[[int, int, Mapping[str, float]], None]
+"""Called with (steps done, steps in all, figures) after every step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of training: ``batch`` pairs a step on images of ``side`` pixels.
+
+    ``crops_first`` to ``crops_last`` is the share of single-concept crops, the others are windows of scenes, ``zoom``
+    (fractions of the scene's height, for images of the model's full size), ``windows`` of each scene.
+    """
+
+    steps: int
+    batch: int
+    side: int
+    crops_first: float = 1.0
+    crops_last: float = 0.5
+    crop_scale: tuple[float, float] = (0.5, 1.1)
+    grain: tuple[float, float] = (0.8, 2.6)
+    zoom: tuple[float, float] = (0.35, 1.0)
+    windows: int = 4
+    stuff_named: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyClipRecipe:
+    """Everything that decides the weights, with the number of threads. Lengths are pixels, shares are fractions.
+
+    ``lr`` drives AdamW, ``matrix_lr`` Muon, ``token_lr`` the word embedding; ``patch_weight`` weighs the loss of single
+    patches. ``phases`` may be given as mappings, as a configuration file has them.
+    """
+
+    seed: int = 0
+    phases: tuple[Phase, ...] = (
+        Phase(600, 128, 32, 1.0, 0.6, crop_scale=(0.6, 1.3)),
+        Phase(220, 64, 64, 0.6, 0.6, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
+    )
+    lr: float = 2e-3
+    matrix_lr: float = 0.007
+    token_lr: float = 4e-3
+    warmup: int = 50
+    patch_weight: float = 0.5
+    weight_decay: float = 0.05
+    width: int = 128
+    layers: int = 3
+    head_width: int = 32
+    embed_dim: int = 96
+    image_size: int = 64
+    patch_size: int = 8
+    text_width: int = 96
+    text_layers: int = 2
+    text_heads: int = 4
+    context_length: int = 24
+    scene_scale: float = 1.75
+    threads: int = 2
+    workers: int = 1
+    checkpoint_every: int = 100
+    score_crops: int = 6
+    score_scenes: int = 200
+
+    def __post_init__(self) -> None:
+        phases = (Phase(**p) if isinstance(p, Mapping) else p for p in self.phases)
+        object.__setattr__(self, "phases", tuple(phases))
+
+    @property
+    def steps(self) -> int:
+        """Steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def phase_at(self, step: int) -> tuple[Phase, float]:
+        """The phase a step belongs to and the fraction of that phase that is done; IndexError beyond the last."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase, step / phase.steps
+            step -= phase.steps
+        raise IndexError("step lies beyond the last phase")
+
+    def config(self) -> dict[str, Any]:
+        """The contents of ``open_clip_config.json``."""
+        return {
+            "model_cfg": {
+                "embed_dim": self.embed_dim,
+                "vision_cfg": {
+                    "image_size": self.image_size,
+                    "layers": self.layers,
+                    "width": self.width,
+                    "head_width": self.head_width,
+                    "patch_size": self.patch_size,
+                    "pool_type": "avg",
+                },
+                "text_cfg": {
+                    "context_length": self.context_length,
+                    "vocab_size": 49408,
+                    "width": self.text_width,
+                    "heads": self.text_heads,
+                    "layers": self.text_layers,
+                },
+            },
+            "preprocess_cfg": {
+                "mean": list(MEAN),
+                "std": list(STD),
+                "interpolation": "bilinear",
+                "resize_mode": "squash",
+            },
+        }
+
+    def address(self) -> str:
+        """A digest of everything above: another one means other weights."""
+        return digest(dataclasses.asdict(self))
+
+
+TEST_RECIPE = TinyClipRecipe(
+    phases=(Phase(4, 8, 16, windows=2), Phase(2, 6, 32, 0.5, 0.5, windows=2)),
+    width=32,
+    layers=3,
+    head_width=16,
+    embed_dim=16,
+    image_size=32,
+    text_width=16,
+    text_layers=1,
+    text_heads=2,
+    warmup=2,
+    threads=1,
+    workers=0,
+    checkpoint_every=2,
+    score_crops=1,
+    score_scenes=4,
+)
+"""Seconds, and knows nothing: for tests of the plumbing."""
+
+
+def train_tiny_clip(folder: Path, recipe: TinyClipRecipe, progress: Progress | None = None) -> Path:
+    """Train a tiny CLIP into ``folder`` and return the folder; at once where it is finished already.
+
+    The folder then holds open_clip's configuration and weights (``open_clip.create_model("local-dir:<folder>")``
+    builds it) and scores.json, which is written last: it is there only when all is. A run that was ended goes on from
+    its last checkpoint and ends with the same weights. Raises WeightsError where the folder holds another recipe's
+    work, ResourceError where it cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / SCORES).is_file():
+        _same_recipe(read_json(folder / SCORES).get("recipe"), recipe, folder)
+        return folder
+    with _threads(recipe.threads):
+        _keep_memory()
+        started = time.monotonic()
+        model, before = _train(folder, recipe, progress)
+        seconds = before + time.monotonic() - started
+        weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+        write_json(folder / CONFIG, recipe.config())
+        write_atomic(folder / WEIGHTS, lambda stream: torch.save(weights, stream))
+        facts = {
+            "recipe": recipe.address(),
+            "seconds": round(seconds, 1),
+            "steps": recipe.steps,
+            "pairs": sum(phase.steps * phase.batch for phase in recipe.phases),
+            "threads": recipe.threads,
+            "torch": torch.__version__,
+            "machine": platform.processor() or platform.machine(),
+        }
+        write_json(folder / SCORES, {**facts, **score(model, recipe)})
+    (folder / PARTIAL).unlink(missing_ok=True)
+    return folder
+
+
+def _train(folder: Path, recipe: TinyClipRecipe, progress: Progress | None) -> tuple[Any, float]:
+    """The trained model and the seconds that earlier, ended runs spent on it."""
+    model = build(recipe)
+    model.train()
+    optimisers = Optimisers(model, recipe.lr, recipe.matrix_lr, recipe.token_lr, recipe.weight_decay)
+    first, spent = _resume(folder / PARTIAL, recipe, model, optimisers)
+    started = time.monotonic()
+    grid = recipe.image_size // recipe.patch_size
+    for step, batch in enumerate(_batches(recipe, first), first):
+        free = grid - batch.images.shape[1] // recipe.patch_size + 1
+        y, x = np.random.default_rng([recipe.seed, 2, step]).integers(free, size=2).tolist()
+        loss = contrastive_loss(model, batch, (y, x), recipe.patch_weight)
+        model.zero_grad()
+        loss.backward()
+        optimisers.step(rate(step, recipe.steps, recipe.warmup))
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, float(np.log(100)))
+        done = step + 1
+        if progress is not None:
+            progress(done, recipe.steps, {"loss": loss.item(), "scale": model.logit_scale.exp().item()})
+        if done % recipe.checkpoint_every == 0 and done < recipe.steps:
+            state = {
+                "recipe": recipe.address(),
+                "step": done,
+                "seconds": spent + time.monotonic() - started,
+                "model": model.state_dict(),
+                "optimisers": optimisers.state_dict(),
+            }
+            _save(folder / PARTIAL, state)
+    return model, spent
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    write_atomic(path, lambda stream: torch.save(state, stream))
+
+
+def _resume(path: Path, recipe: TinyClipRecipe, model: Any, optimisers: Optimisers) -> tuple[int, float]:
+    """Load a checkpoint, if there is one: (the next step, seconds spent so far)."""
+    if not path.is_file():
+        return 0, 0.0
+    try:
+        state = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"{path} is damaged", expected="a checkpoint of the tiny CLIP", found=str(error), mend=f"rm {path}"
+        ) from error
+    _same_recipe(state["recipe"], recipe, path.parent)
+    model.load_state_dict(state["model"])
+    optimisers.load_state_dict(state["optimisers"])
+    return int(state["step"]), float(state["seconds"])
+
+
+def _same_recipe(found: object, recipe: TinyClipRecipe, folder: Path) -> None:
+    if found != recipe.address():
+        raise WeightsError(
+            f"{folder} holds a tiny CLIP of another recipe",
+            expected=f"recipe {recipe.address()}",
+            found=f"recipe {found}",
+            mend=f"rm -r {folder}",
+        )
+
+
+def _batches(recipe: TinyClipRecipe, first: int) -> Iterator[Batch]:
+    loader = DataLoader(
+        PairStream(recipe),
+        batch_size=None,
+        sampler=range(first, recipe.steps),
+        num_workers=recipe.workers,
+        prefetch_factor=4 if recipe.workers else None,
+    )
+    yield from loader
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run torch with ``count`` threads: their number decides the order of sums, so the last bits of the weights."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed blocks: with its defaults every step pays for fresh pages, a third of the time here."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
