@@ -110,5 +110,5 @@ def test_seeding_leaves_the_global_generators_as_they_were():
 
 
 def test_building_the_pipeline_prints_nothing_on_stdout():
-    code = "from repro.data.pipeline import build_pipeline as b; from repro.engine.settings import TrainSettings as T; b(T())"
+    code = "import repro.data.pipeline as p; p.build_pipeline(p.TrainSettings())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b""
