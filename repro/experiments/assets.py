@@ -13,12 +13,18 @@ from repro.clip.spec import TowerSpec
 from repro.errors import DataError, UsageError, WeightsError
 from repro.experiments.profiles import Profile
 from repro.experiments.store import RunStore
-from repro.files import read_json, write_json
+from repro.files import write_json
 from repro.hashing import digest, source_digest
 
 SCENE_CODE = tuple(f"repro.data.mini.{m}" for m in ("catalogue", "looks", "patterns", "scenes", "settings", "shapes"))
 SYNTH_CODE = (*SCENE_CODE, "repro.data.mini.synth", "repro.data.mini.writers", "repro.benchmarks.prepare")
-TOWER_CODE = (*SCENE_CODE, "repro.data.mini.captions", "repro.clip.tiny", "repro.clip.tiny_data")
+TOWER_CODE = (
+    *SCENE_CODE,
+    "repro.data.mini.captions",
+    *(f"repro.clip.{m}" for m in ("tiny", "tiny_data", "tiny_model", "tiny_optim")),
+)
+# Names of repro.clip.tiny, repeated because that module imports torch.
+TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
 READY = "ready.json"
 CONTACT_SHEET = "contact_sheet.png"
 
@@ -133,9 +139,11 @@ class Assets:
         plan = self.profile.towers[tower]
         if plan.kind != "tiny":
             return plan.spec
-        folder = self.tower_folder(tower)
-        ready = read_json(folder / READY)
-        return dataclasses.replace(plan.spec, model=str(folder), weights=str(folder / ready["weights"]))
+        return dataclasses.replace(plan.spec, model=str(self.tower_folder(tower)), weights=TINY_WEIGHTS)
+
+    def tower_ready(self, tower: str) -> bool:
+        """Whether the tower needs no training (any more)."""
+        return self.profile.towers[tower].kind != "tiny" or (self.tower_folder(tower) / TINY_SCORES).is_file()
 
     def missing_tower(self, tower: str) -> list[Missing]:
         """What must still be downloaded before ``tower`` can be built."""
@@ -150,17 +158,17 @@ class Assets:
             return [Missing(f"{plan.title} weights: {error.message}", error.mend or "repro doctor")]
         return []
 
-    def ensure_tower(self, tower: str, progress: Callable[[int, int, float], None] | None = None) -> TowerSpec:
+    def ensure_tower(self, tower: str) -> TowerSpec:
         """A tower spec that can be built now, trained first where the profile trains its own."""
         plan = self.profile.towers[tower]
-        if plan.kind == "tiny" and not (self.tower_folder(tower) / READY).is_file():
+        if not self.tower_ready(tower):
             from repro.clip.tiny import TinyClipRecipe, train_tiny_clip
+            from repro.experiments.progress import tower_progress
 
             folder = self.tower_folder(tower)
             self.store.check_space(300)
-            with self.store.lock(str(folder.relative_to(self.store.root))):
-                weights = train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
-                write_json(folder / READY, {"weights": weights.name})
+            with self.store.lock(str(folder.relative_to(self.store.root))), tower_progress(plan.title) as progress:
+                train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
         return self.tower_spec(tower)
 
 

@@ -57,13 +57,13 @@ def _work_off(plan: Plan, run: Run, states: list[CellStatus], device: str, log: 
 
 def build_method(plan: Plan, run: Run, log: Log) -> Method:
     """The untrained method of ``run`` on its tower (which is made first where the profile trains its own)."""
-    from repro.clip.tower import build_tower
-    from repro.experiments.progress import tower_progress
-
-    with tower_progress(run.tower.title) as progress:
-        spec = plan.assets.ensure_tower(run.row.tower, progress)
     import torch
 
+    from repro.clip.tower import build_tower
+
+    if not plan.assets.tower_ready(run.row.tower):
+        log(f"training {run.tower.title} in {plan.assets.tower_folder(run.row.tower)}")
+    spec = plan.assets.ensure_tower(run.row.tower)
     torch.manual_seed(run.seed)
     return run.entry.create(build_tower(spec), run.options)
 

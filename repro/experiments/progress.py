@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 
 @contextlib.contextmanager
-def tower_progress(title: str) -> Iterator[Callable[[int, int, float], None]]:
-    """A callback (step, steps, loss) that draws a bar, created on its first call."""
+def tower_progress(title: str) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
+    """A callback (steps done, steps, figures) that draws a bar, created on its first call."""
     with _bar(f"training {title}", "step") as update:
-        yield lambda step, steps, loss: update(step, steps, f"loss {loss:.3f}")
+        yield lambda step, steps, figures: update(step, steps, " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
 
 @contextlib.contextmanager

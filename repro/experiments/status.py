@@ -90,8 +90,9 @@ def plan_steps(plan: Plan) -> list[Step]:
         )
     for tower in dict.fromkeys(run.row.tower for run in plan.runs):
         if plan.profile.towers[tower].kind == "tiny":
-            ready = (assets.tower_folder(tower) / READY).is_file()
-            steps.append(Step(f"train {plan.profile.towers[tower].title}", ready, cost.get("tower_s")))
+            steps.append(
+                Step(f"train {plan.profile.towers[tower].title}", assets.tower_ready(tower), cost.get("tower_s"))
+            )
     for run in plan.runs:
         if run.train:
             done = assets.store.weights(run.id).is_file()
