@@ -130,7 +130,8 @@ def _boards(rng: np.random.Generator, h: int, w: int, unit: float, width: float,
 
 def _dashes(rng: np.random.Generator, h: int, w: int, unit: float, px: float, py: float, lx: float) -> Field:
     x, y = _axes(rng, h, w, unit)
-    return np.asarray(((y % py < 1.1) & (x % px < lx)) * 1.0 + 0.15 * noise(rng, h, w, unit, 2, 2), np.float32)
+    dash = (y % py < 1.1) & (x % px < lx)
+    return np.asarray(np.where(dash, 1.0, 0.15 * noise(rng, h, w, unit, 2, 2)), np.float32)
 
 
 def _p(function: Callable[..., Field], **options: Any) -> Pattern:
