@@ -5,8 +5,10 @@ Call :func:`prepare` first in every entry point (command line, worker process, t
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -17,6 +19,21 @@ def prepare() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # albumentations-like version checks and TensorFlow chatter have no place in a log.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keep_memory()
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed blocks instead of returning them to the system.
+
+    With its defaults every forward pass pays for fresh pages, up to half of its time on a CPU. Does nothing elsewhere.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 def import_torchvision() -> None:

@@ -8,7 +8,6 @@ Most steps see small parts of pictures: four times the pairs for the time, at th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import pickle
 import platform
@@ -174,7 +173,6 @@ def train_tiny_clip(folder: Path, recipe: TinyClipRecipe, progress: Progress | N
         _same_recipe(read_json(folder / SCORES).get("recipe"), recipe, folder)
         return folder
     with _threads(recipe.threads):
-        _keep_memory()
         started = time.monotonic()
         model, before = _train(folder, recipe, progress)
         seconds = before + time.monotonic() - started
@@ -277,11 +275,3 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _keep_memory() -> None:
-    """Let glibc keep freed blocks: with its defaults every step pays for fresh pages, a third of the time here."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,30 +124,3 @@ def test_a_value_outside_the_vocabulary_is_named(rule: Callable[[Array], Array],
     with pytest.raises(OutsideVocabularyError) as caught:
         rule(mask)
     assert caught.value.value == value
-
-
-@pytest.mark.parametrize(
-    ("rule", "values", "pattern", "factor"),
-    [
-        (convert.coco_stuff, range(171), "coco-stuff/annotations/*/*.png", 5),
-        (convert.ade150, range(150), "ADEChallengeData2016/annotations/*/*.png", 5),
-        (convert.voc20, range(20), "VOCdevkit/VOC2012/SegmentationClassAug/*.png", 2),  # 20 values are a short loop
-    ],
-)
-def test_one_look_up_is_several_times_faster_than_a_loop_over_values(
-    shared: Path, rule: Callable[[Array], Array], values: range, pattern: str, factor: int
-) -> None:
-    masks = _real(shared, pattern)[:6]
-    mapping = {v: v for v in values}
-
-    def seconds(work: Callable[[Array], Array]) -> float:
-        best = float("inf")
-        for _ in range(5):
-            begin = time.process_time()
-            for mask in masks:
-                work(mask)
-            best = min(best, time.process_time() - begin)
-        return best
-
-    rule(masks[0])
-    assert seconds(lambda m: _loop(m, mapping, 255, np.uint8)) > factor * seconds(rule)
