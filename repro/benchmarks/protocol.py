@@ -13,8 +13,8 @@ class Protocol:
 
     The image is resized so that its shorter side is ``short_side`` (longer at most ``max_long_side``), then to
     ``canvas`` x ``canvas``; ``window`` x ``window`` views are taken at stride int(window * (1 - overlap)) and, with
-    ``whole_image``, the whole resized image brought to one window as well. Scores are averaged over the windows that cover a
-    pixel, then with the whole-image view, resized to the image's own size, and the arg-max is taken there.
+    ``whole_image``, the whole resized image brought to one window as well. Scores are averaged over the windows that
+    cover a pixel, then with the whole-image view, resized to the image's own size; the arg-max is taken there.
     """
 
     short_side: int = 640

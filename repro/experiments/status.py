@@ -88,11 +88,11 @@ def plan_steps(plan: Plan) -> list[Step]:
         steps.append(
             Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s"))
         )
-    for tower in dict.fromkeys(run.row.tower for run in plan.runs):
-        if plan.profile.towers[tower].kind == "tiny":
-            steps.append(
-                Step(f"train {plan.profile.towers[tower].title}", assets.tower_ready(tower), cost.get("tower_s"))
-            )
+    tiny = {key: tower for key, tower in plan.profile.towers.items() if tower.kind == "tiny"}
+    used = dict.fromkeys(run.row.tower for run in plan.runs)
+    steps += [
+        Step(f"train {tiny[key].title}", assets.tower_ready(key), cost.get("tower_s")) for key in used if key in tiny
+    ]
     for run in plan.runs:
         if run.train:
             done = assets.store.weights(run.id).is_file()
