@@ -8,8 +8,8 @@ OpenCV's bilinear instead of Pillow's in the resizing.
 from __future__ import annotations
 
 import contextlib
+import io
 import random
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,8 +36,8 @@ def build_pipeline(settings: TrainSettings) -> list[Transform]:
     """The transforms for ``settings``; ResourceError when mmsegmentation is not installed."""
     import_torchvision()
     try:
-        # Importing the maintained fork prints a notice, and stdout belongs to the caller (one JSON document).
-        with contextlib.redirect_stdout(sys.stderr):
+        # Importing the maintained fork prints a notice on stdout, where only results belong; it tells a user nothing.
+        with contextlib.redirect_stdout(io.StringIO()):
             from mmcv.transforms import Pad
             from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, ResizeShortestEdge
     except ImportError as error:
