@@ -63,14 +63,14 @@ class TinyClipRecipe:
 
     seed: int = 0
     phases: tuple[Phase, ...] = (
-        Phase(600, 128, 32, 1.0, 0.6, crop_scale=(0.6, 1.3)),
-        Phase(220, 64, 64, 0.6, 0.6, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
+        Phase(560, 128, 32, 1.0, 0.75, crop_scale=(0.6, 1.3)),
+        Phase(340, 64, 64, 0.75, 0.75, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
     )
     lr: float = 2e-3
-    matrix_lr: float = 0.007
+    matrix_lr: float = 0.006
     token_lr: float = 4e-3
     warmup: int = 50
-    patch_weight: float = 0.5
+    patch_weight: float = 0.3
     weight_decay: float = 0.05
     width: int = 128
     layers: int = 3
@@ -78,7 +78,7 @@ class TinyClipRecipe:
     embed_dim: int = 96
     image_size: int = 64
     patch_size: int = 8
-    text_width: int = 96
+    text_width: int = 64
     text_layers: int = 2
     text_heads: int = 4
     context_length: int = 24

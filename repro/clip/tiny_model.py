@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from repro.clip.tiny import TinyClipRecipe
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+# Patches of the background contradict their caption: a sharper softmax would spend the learned scale on them.
+_PATCH_SCALE = 10.0
+_FIRST_SCALE = 20.0
 _FLOOR = 0.03  # added to the variances of whitened patch components, about that of the image noise
 
 
@@ -40,6 +44,7 @@ def build(recipe: TinyClipRecipe) -> Any:
     stream = PairStream(recipe)
     batches = [stream[step] for step in range(min(12, recipe.steps))]
     with torch.no_grad():
+        model.logit_scale.fill_(math.log(_FIRST_SCALE))
         _whiten(model.visual.conv1.weight, batches)
         tokens = image_tokens(model, normalised(batches[0].images), (0, 0))
         model.visual.ln_post.bias.copy_(-tokens.mean((0, 1)))
@@ -105,7 +110,7 @@ def contrastive_loss(model: Any, batch: Batch, corner: tuple[int, int], token_we
     logits = scale * pooled @ texts.T
     loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
     if token_weight:
-        patches = scale * F.normalize(tokens @ projection, dim=-1) @ texts.T
+        patches = _PATCH_SCALE * F.normalize(tokens @ projection, dim=-1) @ texts.T
         loss = loss + token_weight * F.cross_entropy(
             patches.flatten(0, 1), target.repeat_interleave(tokens.shape[1], 0)
         )

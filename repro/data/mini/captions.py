@@ -19,7 +19,7 @@ _SEVERAL = ("a photo of {}", "{}", "a picture with {}", "a scene with {}", "ther
 CATSEG_PROMPT = "A photo of a {} in the scene"
 
 
-def concept_name(rng: np.random.Generator, concept: int, broader: float = 0.1) -> str:
+def concept_name(rng: np.random.Generator, concept: int, broader: float = 0.06) -> str:
     """A name for a concept: mostly a name of its own, with probability ``broader`` that of a coarser class."""
     known = CONCEPTS[concept]
     names = known.broader if known.broader and rng.random() < broader else known.names
