@@ -39,6 +39,7 @@ class Phase:
 
     ``crops_first`` to ``crops_last`` is the share of single-concept crops, the others are windows of scenes, ``zoom``
     (fractions of the scene's height, for images of the model's full size), ``windows`` of each scene.
+    ``keep`` is the share of an image's patches that is looked at (as in FLIP, Li et al. 2023): more pairs for the time.
     """
 
     steps: int
@@ -51,6 +52,7 @@ class Phase:
     zoom: tuple[float, float] = (0.35, 1.0)
     windows: int = 4
     stuff_named: float = 0.25
+    keep: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,8 @@ class TinyClipRecipe:
 
     seed: int = 0
     phases: tuple[Phase, ...] = (
-        Phase(560, 128, 32, 1.0, 0.75, crop_scale=(0.6, 1.3)),
-        Phase(340, 64, 64, 0.75, 0.75, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
+        Phase(560, 128, 32, 1.0, 0.8, crop_scale=(0.6, 1.3)),
+        Phase(340, 64, 64, 0.8, 0.8, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
     )
     lr: float = 2e-3
     matrix_lr: float = 0.006
@@ -141,7 +143,7 @@ class TinyClipRecipe:
 
 
 TEST_RECIPE = TinyClipRecipe(
-    phases=(Phase(4, 8, 16, windows=2), Phase(2, 6, 32, 0.5, 0.5, windows=2)),
+    phases=(Phase(4, 8, 16, windows=2), Phase(2, 6, 32, 0.5, 0.5, windows=2, keep=0.5)),
     width=32,
     layers=3,
     head_width=16,
@@ -202,9 +204,12 @@ def _train(folder: Path, recipe: TinyClipRecipe, progress: Progress | None) -> t
     started = time.monotonic()
     grid = recipe.image_size // recipe.patch_size
     for step, batch in enumerate(_batches(recipe, first), first):
-        free = grid - batch.images.shape[1] // recipe.patch_size + 1
-        y, x = np.random.default_rng([recipe.seed, 2, step]).integers(free, size=2).tolist()
-        loss = contrastive_loss(model, batch, (y, x), recipe.patch_weight)
+        side = batch.images.shape[1] // recipe.patch_size
+        rng = np.random.default_rng([recipe.seed, 2, step])
+        y, x = rng.integers(grid - side + 1, size=2).tolist()
+        count = round(recipe.phase_at(step)[0].keep * side * side)
+        kept = None if count == side * side else torch.from_numpy(np.sort(rng.permutation(side * side)[:count]))
+        loss = contrastive_loss(model, batch, (y, x), kept, recipe.patch_weight)
         model.zero_grad()
         loss.backward()
         optimisers.step(rate(step, recipe.steps, recipe.warmup))

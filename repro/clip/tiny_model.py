@@ -62,11 +62,12 @@ def _whiten(weight: Tensor, batches: list[Batch]) -> None:
     weight[: len(filters)] = filters.reshape(-1, *weight.shape[1:])
 
 
-def image_tokens(model: Any, images: Tensor, corner: tuple[int, int]) -> Tensor:
+def image_tokens(model: Any, images: Tensor, corner: tuple[int, int], kept: Tensor | None = None) -> Tensor:
     """Patch tokens (B, g * g, width) after the final norm of images (B, 3, S, S) that may be smaller than the model's.
 
     A small image is a part of a picture: its positions are those of the sub-grid whose upper left patch is ``corner``.
-    For a full-size image this is what open_clip's own tower computes.
+    ``kept`` are the indices of the patches to look at, all where it is None. For a full-size image with all of them
+    this is what open_clip's own tower computes.
     """
     visual = model.visual
     positions = visual.positional_embedding
@@ -75,7 +76,10 @@ def image_tokens(model: Any, images: Tensor, corner: tuple[int, int]) -> Tensor:
     inner = positions[1:].view(grid, grid, -1)[y : y + part, x : x + part].reshape(part * part, -1)
     tokens = visual.conv1(images).flatten(2).transpose(1, 2)
     first = (visual.class_embedding + positions[0]).expand(len(tokens), 1, -1)
-    tokens = visual.transformer(visual.ln_pre(torch.cat([first, tokens + inner], 1)))
+    tokens = tokens + inner
+    if kept is not None:
+        tokens = tokens[:, kept]
+    tokens = visual.transformer(visual.ln_pre(torch.cat([first, tokens], 1)))
     patches: Tensor = visual.ln_post(tokens)[:, 1:]
     return patches
 
@@ -94,13 +98,15 @@ def text_features(model: Any, tokens: Tensor) -> Tensor:
     return F.normalize(_text_states(model, tokens) @ model.text_projection, dim=-1)
 
 
-def contrastive_loss(model: Any, batch: Batch, corner: tuple[int, int], token_weight: float) -> Tensor:
+def contrastive_loss(
+    model: Any, batch: Batch, corner: tuple[int, int], kept: Tensor | None, token_weight: float
+) -> Tensor:
     """The symmetric loss of CLIP, plus ``token_weight`` times the same over single patch tokens.
 
     Pairs of equal content are positives of each other. The second term asks every patch of an image for its caption;
     no pixel label enters it, only what the caption says of the whole picture.
     """
-    tokens = image_tokens(model, normalised(batch.images), corner)
+    tokens = image_tokens(model, normalised(batch.images), corner, kept)
     projection = model.visual.proj
     pooled = F.normalize(tokens.mean(1) @ projection, dim=-1)
     texts = text_features(model, batch.tokens)

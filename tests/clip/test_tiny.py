@@ -63,6 +63,26 @@ def test_full_read_out_averages_to_the_image_embedding(trained: Path) -> None:
     assert not torch.allclose(features["value/token"], features["value/cls"])
 
 
+def test_looking_at_all_patches_in_order_is_looking_at_the_image() -> None:
+    model = build(TEST_RECIPE).eval()
+    images = normalised(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
+    with torch.no_grad():
+        whole = image_tokens(model, images, (0, 0))
+        torch.testing.assert_close(image_tokens(model, images, (0, 0), torch.arange(16)), whole)
+        assert image_tokens(model, images, (0, 0), torch.tensor([0, 5, 9])).shape == (2, 3, TEST_RECIPE.width)
+
+
+def test_a_part_of_a_picture_takes_the_positions_of_its_corner() -> None:
+    model = build(TEST_RECIPE).eval()
+    images = normalised(torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8))
+    with torch.no_grad():
+        moved = image_tokens(model, images, (2, 1))
+        assert not torch.allclose(moved, image_tokens(model, images, (0, 0)))
+        grid = model.visual.positional_embedding[1:].view(4, 4, -1)
+        grid[:2, :2] = grid[2:4, 1:3].clone()
+        torch.testing.assert_close(image_tokens(model, images, (0, 0)), moved)
+
+
 @pytest.mark.parametrize("stop", [3, 5])
 def test_interrupted_training_ends_with_the_same_weights(trained: Path, tmp_path: Path, stop: int) -> None:
     def interrupt(done: int, total: int, figures: Mapping[str, float]) -> None:

@@ -24,7 +24,7 @@ from repro.data.mini.catalogue import CONCEPTS
 from repro.data.mini.shapes import SHAPES, TEXTURES
 
 # How many of a slot's alternative colours are drawn: a class keeps a palette that its name can be learned from.
-_ALTERNATIVES = 2
+_ALTERNATIVES = {"thing": 2, "stuff": 1}
 _CIRCLE = np.stack([np.cos(np.arange(20) * np.pi / 10), np.sin(np.arange(20) * np.pi / 10)], 1).astype(np.float32)
 
 
@@ -74,9 +74,9 @@ def _colour(text: str) -> tuple[int, int, int] | None:
     return None if text == "*" else (int(text[:2], 16), int(text[2:4], 16), int(text[4:6], 16))
 
 
-def _look(row: str) -> Look:
+def _look(row: str, alternatives: int) -> Look:
     texture, palette, shape = (field.strip() for field in row.split("|"))
-    colours = tuple(tuple(_colour(c) for c in slot.split("/")[:_ALTERNATIVES]) for slot in palette.split())
+    colours = tuple(tuple(_colour(c) for c in slot.split("/")[:alternatives]) for slot in palette.split())
     points: list[NDArray[np.float32]] = []
     parts: list[tuple[int, int, int]] = []
     start = 0
@@ -93,4 +93,4 @@ def _look(row: str) -> Look:
 def looks() -> tuple[Look, ...]:
     """The look of every concept, in the order of :data:`~repro.data.mini.catalogue.CONCEPTS`."""
     rows = {**SHAPES, **TEXTURES}
-    return tuple(_look(rows[concept.name]) for concept in CONCEPTS)
+    return tuple(_look(rows[concept.name], _ALTERNATIVES[concept.kind]) for concept in CONCEPTS)
