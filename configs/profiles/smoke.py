@@ -14,8 +14,18 @@ towers = dict(
     ),
 )
 protocol = dict(short_side=80, max_long_side=320, canvas=80, window=48)
-train = dict(iterations=4, batch_size=2, crop=48, short_side=48, checkpoint_every=2, log_every=1, workers=0)
+train = dict(
+    iterations=4,
+    batch_size=2,
+    crop=48,
+    short_side=48,
+    classes_per_step=0,
+    checkpoint_every=2,
+    log_every=1,
+    workers=0,
+)
 methods = dict(
+    _delete_=True,
     catseg=dict(
         base=dict(
             hidden=16,
@@ -28,6 +38,6 @@ methods = dict(
             decoder_guidance_proj=[8, 8],
             guide_blocks=[0, 0],
         )
-    )
+    ),
 )
 cost = dict(_delete_=True)

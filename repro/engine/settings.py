@@ -24,6 +24,9 @@ class TrainSettings:
     crop: int = 384
     cat_max_ratio: float = 1.0
     """Crops in which one category covers more than this share are redrawn (1.0 accepts every crop)."""
+    classes_per_step: int = 0
+    """0: the loss is over the whole vocabulary, as published. Otherwise over the classes of the crops and a random
+    sample of the others, this many in all: far cheaper steps where time is short (the miniature)."""
     amp: Literal["off", "bf16", "fp16"] = "off"
     workers: int = 4
     checkpoint_every: int = 5_000

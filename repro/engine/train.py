@@ -29,6 +29,7 @@ from repro.data.sampler import StreamSampler
 from repro.data.train_set import ImagePair, TrainSet, collate, start_worker
 from repro.engine.checkpoint import FILE as CHECKPOINT
 from repro.engine.checkpoint import load_checkpoint, set_rng_state
+from repro.engine.class_sample import sample_classes
 from repro.engine.hooks import CheckpointHook, CurveHook, EvalHook, Evaluator, ProgressHook
 from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedule
 from repro.engine.settings import TrainSettings
@@ -105,16 +106,24 @@ def train(
 class _TrainModel(nn.Module):
     """A method as mmengine's Runner calls it; the state dict is the method's under ``method.``."""
 
-    def __init__(self, method: Method, classes: tuple[str, ...], device: torch.device) -> None:
+    def __init__(
+        self, method: Method, classes: tuple[str, ...], device: torch.device, classes_per_step: int = 0, seed: int = 0
+    ) -> None:
         super().__init__()
         self.method, self.classes, self.device = method, classes, device
+        self.classes_per_step, self.seed = classes_per_step, seed
 
     def train_step(self, data: dict[str, torch.Tensor], optim_wrapper: AutocastOptimWrapper) -> dict[str, float]:
         """One optimiser step; FloatingPointError, with nothing changed, when the loss is not finite."""
         images = data["image"].to(self.device, non_blocking=True).float()
         labels = data["label"].to(self.device, non_blocking=True).long()
+        classes = self.classes
+        if 0 < self.classes_per_step < len(classes):
+            seed = (self.seed, int(data["position"][0]))
+            chosen, labels = sample_classes(labels, len(classes), self.classes_per_step, seed)
+            classes = tuple(classes[i] for i in chosen)
         with optim_wrapper.optim_context(self):
-            values = self.method.loss(images, labels, self.classes)
+            values = self.method.loss(images, labels, classes)
         total = torch.stack([v for k, v in values.items() if k.startswith("loss")]).sum()
         scalars = {k: float(v.detach()) for k, v in values.items()}
         if not math.isfinite(float(total.detach())):
@@ -179,7 +188,7 @@ class _Runner(Runner):
         dataset = TrainSet(pairs, len(classes), settings, seed)
         optimizer = build_optimizer(method, settings)
         super().__init__(
-            model=_TrainModel(method, classes, device),
+            model=_TrainModel(method, classes, device, settings.classes_per_step, seed),
             work_dir=str(work_dir),
             train_dataloader=_loader(dataset, settings, seed, device),
             train_cfg={"type": _Loop, "max_iters": settings.iterations},
