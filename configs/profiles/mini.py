@@ -14,7 +14,7 @@ towers = dict(
 )
 protocol = dict(short_side=106, max_long_side=424, canvas=106, window=64, overlap=0.333)
 train = dict(
-    iterations=1400,
+    iterations=1600,
     batch_size=4,
     lr=4e-3,
     weight_decay=1e-4,
