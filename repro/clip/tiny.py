@@ -65,8 +65,8 @@ class TinyClipRecipe:
 
     seed: int = 0
     phases: tuple[Phase, ...] = (
-        Phase(560, 128, 32, 1.0, 0.8, crop_scale=(0.6, 1.3)),
-        Phase(340, 64, 64, 0.8, 0.8, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
+        Phase(460, 128, 32, 1.0, 0.8, crop_scale=(0.6, 1.3)),
+        Phase(270, 64, 64, 0.8, 0.8, crop_scale=(0.5, 1.08), grain=(0.8, 2.2)),
     )
     lr: float = 2e-3
     matrix_lr: float = 0.006
