@@ -10,7 +10,8 @@ from typing import Any
 
 from repro.cli import common
 from repro.experiments.profiles import load_profile, profile_names
-from repro.experiments.provenance import cpu_count, cpu_name, git_state, memory_gib, package_versions
+from repro.experiments.provenance import git_state, package_versions
+from repro.hardware import cpu_count, cpu_name, memory_gib
 from repro.methods import registry
 
 OPTIONAL = {
