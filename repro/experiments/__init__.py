@@ -1,1 +1,1 @@
-"""TODO"""
+"""From tables to runs: profiles, plans, addresses, the run store, execution."""

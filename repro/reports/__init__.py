@@ -1,1 +1,1 @@
-"""TODO"""
+"""Tables as files: data frames, published numbers, CSV, LaTeX and Markdown."""
