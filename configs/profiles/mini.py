@@ -50,7 +50,7 @@ seeds = [0]
 cost = dict(
     hardware="2 cores of an AMD EPYC",
     data_s=35,
-    tower_s=250,
+    tower_s=270,
     train_s_per_iteration=dict(catseg=0.17),
     eval_s=dict(
         clip={"A-847": 16, "PC-459": 9, "A-150": 3, "PC-59": 2, "PAS-20": 1, "PAS-20b": 2},
