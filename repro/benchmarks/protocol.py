@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from repro.benchmarks.spec import Benchmark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +38,14 @@ class Protocol:
         """Twelve hex digits over the protocol and ``parts`` (a benchmark's vocabulary, ignore label, fold)."""
         payload = json.dumps([dataclasses.asdict(self), *map(str, parts)], sort_keys=True)
         return hashlib.sha256(payload.encode()).hexdigest()[:12]
+
+
+def protocol_digest(benchmark: Benchmark, protocol: Protocol) -> str:
+    """The digest of everything that decides what a number means: protocol, vocabularies, ignore label and fold."""
+    return protocol.digest(
+        benchmark.id,
+        benchmark.class_names(),
+        benchmark.prompt_names(),
+        benchmark.ignore_label,
+        benchmark.background_index,
+    )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
 from repro.cli import common
 from repro.cli.train import add_run_options, single_plan, single_run
@@ -119,7 +120,6 @@ def _evaluate(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     from repro.engine.evaluate import evaluate as evaluate_method
-    from repro.engine.evaluate import protocol_digest
     from repro.experiments.execute import describe_run
 
     store, profile = run.assets.store, run.profile

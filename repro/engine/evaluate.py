@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from repro.benchmarks.images import check_label, read_image, read_label
-from repro.benchmarks.protocol import Protocol
+from repro.benchmarks.protocol import Protocol, protocol_digest
 from repro.engine.clock import StageClock, hardware_label
 from repro.engine.infer import SlidingWindow
 from repro.errors import DataError, RunError
@@ -63,17 +63,6 @@ class EvalResult:
     def counts(self) -> Counts:
         """The per-image counts."""
         return Counts.load(self.folder / "counts.npz")
-
-
-def protocol_digest(benchmark: Benchmark, protocol: Protocol) -> str:
-    """The digest of everything that decides what a number means: protocol, vocabularies, ignore label and fold."""
-    return protocol.digest(
-        benchmark.id,
-        benchmark.class_names(),
-        benchmark.prompt_names(),
-        benchmark.ignore_label,
-        benchmark.background_index,
-    )
 
 
 def evaluate(

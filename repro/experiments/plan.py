@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import TRAIN_SETS, Benchmark, get_benchmark
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
@@ -85,10 +86,7 @@ class Cell:
 
     @cached_property
     def protocol_digest(self) -> str:
-        b = self.benchmark
-        return self.run.profile.protocol.digest(
-            b.id, b.class_names(), b.prompt_names(), b.ignore_label, b.background_index
-        )
+        return protocol_digest(self.benchmark, self.run.profile.protocol)
 
     @cached_property
     def key(self) -> str:
