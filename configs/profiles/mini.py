@@ -3,7 +3,7 @@
 name = "mini"
 title = "embedded miniature (generated scenes, tiny CLIP trained on the spot)"
 comparable = False
-data = dict(kind="synthetic", seed=0, sizes=dict(train=1500, ade=48, context=48, voc=48))
+data = dict(kind="synthetic", seed=0, sizes=dict(train=1500, ade=96, context=48, voc=240))
 towers = dict(
     base=dict(
         kind="tiny",

@@ -16,18 +16,22 @@ from torch import Tensor, nn
 
 
 def orthogonalised(update: Tensor, iterations: int = 5) -> Tensor:
-    """The matrix (m, n) with all singular values moved to about 1, by a quintic Newton-Schulz iteration."""
-    flipped = update.shape[0] > update.shape[1]
-    x = update.T if flipped else update
-    x = x / (x.norm() + 1e-7)
+    """Matrices (N, m, n) with all singular values moved to about 1, by a quintic Newton-Schulz iteration."""
+    flipped = update.shape[1] > update.shape[2]
+    x = update.mT if flipped else update
+    x = x.contiguous() / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if flipped else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x.mT if flipped else x
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised Nesterov momentum for matrices; updates have the root mean square 0.2 lr, as AdamW's have."""
+    """Orthogonalised Nesterov momentum for matrices; updates have the root mean square 0.2 lr, as AdamW's have.
+
+    Matrices of one shape are updated in one batched product: a product of 128 x 128 spends two thirds of its time on
+    starting threads. A joint projection of queries, keys and values, (3 w, w), is three matrices.
+    """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         super().__init__(list(params), {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})
@@ -36,6 +40,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
+            stacks: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -43,9 +48,19 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalised(parameter.grad.lerp(state["momentum"], group["momentum"]))
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))
+                update = parameter.grad.lerp(state["momentum"], group["momentum"])
+                for pair in zip(_matrices(parameter), _matrices(update), strict=True):
+                    stacks.setdefault(pair[0].shape, []).append(pair)
+            for shape, pairs in stacks.items():
+                updates = orthogonalised(torch.stack([update for _, update in pairs]))
+                rate = -group["lr"] * 0.2 * math.sqrt(max(shape))
+                for (matrix, _), update in zip(pairs, updates, strict=True):
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=rate)
+
+
+def _matrices(weight: Tensor) -> tuple[Tensor, ...]:
+    """A joint projection of queries, keys and values as its three matrices, any other matrix as it is."""
+    return weight.chunk(3) if weight.shape[0] == 3 * weight.shape[1] else (weight,)
 
 
 class Optimisers:

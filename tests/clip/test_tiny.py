@@ -15,7 +15,7 @@ import torch
 from repro.clip.tiny import CONFIG, PARTIAL, SCORES, TEST_RECIPE, WEIGHTS, Phase, TinyClipRecipe, train_tiny_clip
 from repro.clip.tiny_data import PairStream, draw_window, tokenize
 from repro.clip.tiny_model import build, image_tokens, normalised, text_features
-from repro.clip.tiny_optim import orthogonalised, rate
+from repro.clip.tiny_optim import Muon, orthogonalised, rate
 from repro.clip.tiny_scores import dense_features, resized_positions
 from repro.errors import WeightsError
 from repro.runtime import import_torchvision
@@ -185,14 +185,37 @@ def test_whitened_patch_embedding_decorrelates_patches() -> None:
 
 def test_orthogonalised_update_has_unit_singular_values_and_the_same_directions() -> None:
     generator = torch.Generator().manual_seed(0)
-    for shape in ((24, 60), (60, 24)):
+    for shape in ((2, 24, 60), (2, 60, 24)):
         matrix = torch.randn(*shape, generator=generator)
-        values = torch.linalg.svdvals(orthogonalised(matrix, 8))
+        update = orthogonalised(matrix, 8)
+        assert update.shape == matrix.shape
+        values = torch.linalg.svdvals(update)
         assert values.min() > 0.6
         assert values.max() < 1.3
         u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-        aligned = (u.T @ orthogonalised(matrix, 8) @ v.T).diag()
+        aligned = (u.mT @ update @ v.mT).diagonal(dim1=1, dim2=2)
         assert (aligned > 0.6).all()
+
+
+def test_muon_moves_every_matrix_by_its_own_direction_and_the_rate() -> None:
+    """Batching matrices of one shape, and cutting a joint projection in three, leaves each its own update."""
+    generator = torch.Generator().manual_seed(1)
+    start = [torch.randn(*shape, generator=generator) for shape in ((8, 8), (24, 8), (8, 8), (32, 8))]
+    grads = [torch.randn(value.shape, generator=generator) for value in start]
+    parameters = [torch.nn.Parameter(value.clone()) for value in start]
+    for parameter, grad in zip(parameters, grads, strict=True):
+        parameter.grad = grad.clone()
+    Muon(parameters, lr=0.1, weight_decay=0.5).step()
+
+    def expected(value: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
+        direction = orthogonalised(grad[None])[0]  # of the momentum of a first step too: the same but for its length
+        return value * (1 - 0.1 * 0.5) - 0.1 * 0.2 * max(value.shape) ** 0.5 * direction
+
+    joint = torch.cat([expected(v, g) for v, g in zip(start[1].chunk(3), grads[1].chunk(3), strict=True)])
+    torch.testing.assert_close(parameters[0].data, expected(start[0], grads[0]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parameters[1].data, joint, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parameters[2].data, expected(start[2], grads[2]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parameters[3].data, expected(start[3], grads[3]), rtol=1e-4, atol=1e-5)
 
 
 def test_schedule_warms_up_then_falls_to_zero() -> None:
