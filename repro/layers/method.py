@@ -44,3 +44,13 @@ class Method(nn.Module, ABC):
         """Scores (B, N, h, w) in 0..1, ready to be averaged over windows."""
         logits = self(images, classes)
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+
+    @torch.no_grad()
+    def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """Maps that explain the prediction, for figures and measurements; a method returns those it has.
+
+        All are detached (B, N, h, w) at the method's own resolution: ``saliency`` (>= 0, any scale), ``foreground``
+        (0 or 1: what counts as foreground of each class) and ``correlation`` (image-text similarity where the method
+        last holds one map a class: what the decoder sees, or the cosine itself). Default: none.
+        """
+        return {}
