@@ -50,10 +50,10 @@ seeds = [0]
 cost = dict(
     hardware="2 cores of an AMD EPYC",
     data_s=35,
-    tower_s=270,
+    tower_s=220,
     train_s_per_iteration=dict(catseg=0.17),
     eval_s=dict(
-        clip={"A-847": 16, "PC-459": 9, "A-150": 3, "PC-59": 2, "PAS-20": 1, "PAS-20b": 2},
-        catseg={"A-847": 31, "PC-459": 26, "A-150": 13, "PC-59": 6, "PAS-20": 3, "PAS-20b": 6},
+        clip={"A-847": 29, "PC-459": 7, "A-150": 6, "PC-59": 2, "PAS-20": 5, "PAS-20b": 7},
+        catseg={"A-847": 44, "PC-459": 18, "A-150": 22, "PC-59": 4, "PAS-20": 17, "PAS-20b": 25},
     ),
 )
