@@ -1,0 +1,130 @@
+"""LoGoSeg as a method of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.logoseg.alignment import ObjectPrior, RegionalAlignment
+from baselines.logoseg.decoder import QueryDecoder
+from baselines.logoseg.fusion import Fusion
+from baselines.logoseg.loss import masked_bce
+from baselines.logoseg.options import LoGoSegOptions
+from repro.clip.tower import ClipTower
+from repro.layers.method import Method
+from repro.layers.ss2d import SS2D
+
+NORMS = (nn.LayerNorm, nn.GroupNorm)
+
+
+class LoGoSeg(Method):
+    """Class queries read a map that fuses local and global features, guided by regions and classes (AAAI 2026).
+
+    The number of queries is the number of classes: each is one learned vector plus the class's projected text centre.
+    Trains its own modules and the image tower of CLIP; the text tower is frozen.
+    """
+
+    activation = "sigmoid"
+
+    def __init__(self, clip: ClipTower, options: LoGoSegOptions | None = None) -> None:
+        super().__init__()
+        o = options or LoGoSegOptions()
+        self.options = o
+        self.clip = clip
+        stages = len(o.decoder_dims)
+        self.middle_block = block_at(clip.depth, 1, 2) if o.middle_block is None else o.middle_block
+        self.guide_blocks = o.guide_blocks or tuple(block_at(clip.depth, i, stages + 1) for i in range(1, stages + 1))
+        train_image_tower(clip, o.clip_trains)
+        self.prior = ObjectPrior(o)
+        self.alignment = RegionalAlignment(o, clip.embed_dim, clip.grid) if o.regional_alignment else None
+        self.guidance = None if o.regional_alignment else nn.Linear(clip.embed_dim, o.hidden)
+        self.middle = nn.Sequential(nn.Linear(clip.width, o.hidden), nn.LayerNorm(o.hidden))
+        self.text = nn.Linear(clip.embed_dim, o.hidden)
+        self.query = nn.Parameter(0.02 * torch.randn(o.hidden))
+        self.fusion = Fusion(o)
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose2d(clip.width, dim, 2**stage, 2**stage)
+            for stage, dim in enumerate(o.decoder_guidance, start=1)
+        )
+        self.decoder_guidance = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
+        )
+        self.decoder = QueryDecoder(o.hidden, o.correlation, o.decoder_dims, o.decoder_guidance_proj)
+
+    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Logits (B, N, 4 grid, 4 grid) with two decoder stages."""
+        queries, fused, guides = self._fuse(images, classes)
+        guidance = [
+            F.relu(project(up(guide)))
+            for project, up, guide in zip(self.decoder_guidance, self.upsample, guides, strict=True)
+        ]
+        return self.decoder(queries, fused, guidance)
+
+    def _fuse(self, images: Tensor, classes: Sequence[str]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Queries (B, N, D), fused map (B, H, W, D) and the tower's guides of the decoder."""
+        if not classes:
+            raise ValueError("no classes to segment")
+        text = torch.stack([self.clip.text(classes, template) for template in self.options.templates], dim=1)
+        features = self.clip.dense(images, (self.middle_block, *self.guide_blocks))
+        weights, centres = self.prior(features.map, text)
+        if self.alignment is not None:
+            scale = self.clip.logit_scale.detach()
+            tau, beta = (scale if t is None else t for t in (self.options.tau, self.options.beta))
+            guidance = self.alignment(features.map, text, weights, centres, tau, beta).permute(0, 2, 3, 1)
+        else:
+            guidance = self.guidance(features.map.permute(0, 2, 3, 1))  # type: ignore[misc]
+        text_tokens = self.text(centres)
+        middle = self.middle(features.guides[0].permute(0, 2, 3, 1))
+        fused, queries = self.fusion(middle, guidance, self.query + text_tokens, text_tokens)
+        return queries, fused, features.guides[1:]
+
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``loss_bce``: Eq. 13."""
+        return {"loss_bce": masked_bce(self(images, classes), labels)}
+
+    def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """New modules at ``lr``, the image tower at ``lr`` times ``clip_lr_factor``.
+
+        No weight decay on norm layers, on a learned lambda and on SS2D's time constants.
+        """
+        exempt = {id(p) for m in self.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
+        exempt |= {id(p) for m in self.modules() if isinstance(m, SS2D) for p in m.undecayed()}
+        exempt |= {id(p) for p in self.prior.parameters()}
+        groups: dict[str, dict[str, Any]] = {
+            "new": {"lr": lr, "weight_decay": weight_decay},
+            "new_undecayed": {"lr": lr, "weight_decay": 0.0},
+            "clip": {"lr": lr * self.options.clip_lr_factor, "weight_decay": weight_decay},
+            "clip_undecayed": {"lr": lr * self.options.clip_lr_factor, "weight_decay": 0.0},
+        }
+        members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                kind = "clip" if name.startswith("clip.") else "new"
+                members[f"{kind}_undecayed" if id(parameter) in exempt else kind].append(parameter)
+        return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
+
+    @torch.no_grad()
+    def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``correlation``: the correlation tensor the decoder sees, averaged over its channels (B, N, grid, grid)."""
+        queries, fused, _ = self._fuse(images, classes)
+        return {"correlation": self.decoder.correlation(queries, fused).mean(dim=-1)}
+
+
+def block_at(depth: int, part: int, parts: int) -> int:
+    """The last block of the first ``part`` of ``parts`` equal parts of a tower of ``depth`` blocks."""
+    return max(0, depth * part // parts - 1)
+
+
+def train_image_tower(clip: ClipTower, which: Literal["image", "qv", "nothing"]) -> None:
+    """Let train what of the image tower ``which`` names and takes part in dense features; freeze everything else."""
+    clip.train_only()
+    idle: tuple[str, ...] = ()
+    if clip.spec.last_block == "value":  # the value path of the last block has neither queries nor keys
+        idle = tuple(f"resblocks.{clip.depth - 1}.attn.{kind}_proj_weight" for kind in "qk")
+    wanted = {"image": ("",), "qv": ("q_proj_weight", "v_proj_weight"), "nothing": ()}[which]
+    for name, parameter in clip.model.visual.named_parameters():
+        parameter.requires_grad_(name.endswith(wanted) and not name.endswith(idle))

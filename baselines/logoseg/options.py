@@ -1,0 +1,90 @@
+"""Options of LoGoSeg; the defaults are the paper's, or, where it is silent, those of docs/reconstruction.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from repro.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class LoGoSegOptions:
+    """Sizes and choices of LoGoSeg (Chen et al., AAAI 2026; "silent" where that paper gives no value).
+
+    Widths that belong to the CLIP tower are taken from the tower. Raises UsageError for values that make no model.
+    """
+
+    templates: tuple[str, ...] = ("A photo of a {} in the scene",)
+    """Prompts of a class (Implementation details)."""
+    prior: float | Literal["learnable"] = 1.0
+    """lambda of the object prior (Table 4): 0 turns it off (Table 2, OP), ``learnable`` trains it from 1 ("Adapt.")."""
+    negative_prior: Literal["printed", "zero"] = "printed"
+    """A negative weight of a class turns its text centre and so Eq. 3 around, as printed, or counts as zero."""
+    prior_in_similarity: bool = False
+    """Multiply Eq. 3 by the prior: as printed, a positive scale of the text centre leaves a cosine as it is."""
+    regional_alignment: bool = True
+    """Regional alignment (Table 2, RA); without it the guidance is the projected dense feature of each place."""
+    regions: int = 6
+    """r: the map is cut into r x r regions (Table 4)."""
+    tau: float | None = None
+    """Factor on the cosines in the softmax over regions, Eq. 4 (silent); None: the tower's own logit scale."""
+    beta: float | None = None
+    """Factor on the cosines in the softmax over classes, Eq. 7 (silent); None: the tower's own logit scale."""
+    hidden: int = 128
+    """D, the width of guidance, fused map and queries."""
+    depth: int = 2
+    """Blocks of contextual cross-modal fusion (Table 3); 0 leaves the fusion out (Table 2, CCF)."""
+    directional_attention: bool = True
+    """Attention within rows and columns, Eq. 8 (Table 3, DA); without it X_local is its input."""
+    global_context: bool = True
+    """The SS2D branch of Eq. 9 (Table 3, GC)."""
+    heads: int = 4
+    """Attention heads, directional and linear (silent)."""
+    mlp_ratio: float = 4.0
+    """Hidden over outer width of the queries' MLP (silent)."""
+    adapter_ratio: float = 2.0
+    """Hidden over outer width of the channel adapter (silent)."""
+    correlation: int = 128
+    """C_q, channels of the correlation tensor (silent): each is the inner product of D / C_q channels of query and
+    map."""
+    middle_block: int | None = None
+    """Block of the image tower that gives F_mid; None: the last of the tower's first half."""
+    guide_blocks: tuple[int, ...] | None = None
+    """Blocks whose outputs S_i guide the decoder, Eq. 11; None: one third and two thirds of the way."""
+    decoder_dims: tuple[int, ...] = (64, 32)
+    """Output channels of the decoder stages (silent; CAT-Seg's)."""
+    decoder_guidance: tuple[int, ...] = (256, 128)
+    """Channels of the upsampled CLIP features, one a stage (silent; CAT-Seg's)."""
+    decoder_guidance_proj: tuple[int, ...] = (32, 16)
+    """Channels of the projected decoder guidance S_i (silent; CAT-Seg's)."""
+    clip_trains: Literal["image", "qv", "nothing"] = "image"
+    """What trains of CLIP: the image tower, as printed, its query and value weights, or nothing; text never does."""
+    clip_lr_factor: float = 0.01
+    """Learning rate of the image tower over that of new modules (Implementation details)."""
+
+    def __post_init__(self) -> None:
+        stages = {len(self.decoder_dims), len(self.decoder_guidance), len(self.decoder_guidance_proj)}
+        stages.add(len(self.decoder_dims) if self.guide_blocks is None else len(self.guide_blocks))
+        widths = (self.correlation, *self.decoder_dims)[:-1]
+        number = isinstance(self.prior, (int, float)) and not isinstance(self.prior, bool)
+        checks = {
+            "prior": (number or self.prior == "learnable", "a number or 'learnable'"),
+            "regions": (self.regions >= 1, "at least 1"),
+            "depth": (self.depth >= 0, "at least 0"),
+            "hidden": (self.hidden % 2 == self.hidden % self.heads == 0, f"even, a multiple of {self.heads} heads"),
+            "correlation": (self.hidden % self.correlation == 0, f"a divisor of hidden = {self.hidden}"),
+            "decoder_dims": (len(stages) == 1, "one entry a stage, as decoder_guidance, its _proj and guide_blocks"),
+            "decoder_guidance_proj": (
+                all(g < w for g, w in zip(self.decoder_guidance_proj, widths, strict=False)),
+                f"less than the channels that enter each stage, {widths}",
+            ),
+        }
+        for name, (holds, expected) in checks.items():
+            if not holds:
+                raise UsageError(
+                    f"option {name} of logoseg does not fit",
+                    expected=expected,
+                    found=getattr(self, name),
+                    mend="change the method's options in the profile or table",
+                )

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from method_tester import NAMES, MethodTester
+from torch import nn
+
+import repro.layers.tokens
+from baselines.logoseg import METHOD
+from baselines.logoseg.model import LoGoSeg, block_at
+from repro.clip.spec import TowerSpec
+from repro.clip.tower import build_tower
+from repro.errors import UsageError
+
+SMALL = {
+    "hidden": 16,
+    "heads": 2,
+    "regions": 3,
+    "correlation": 16,
+    "decoder_dims": (12, 8),
+    "decoder_guidance": (16, 8),
+    "decoder_guidance_proj": (6, 4),
+    "guide_blocks": (0, 0),
+}
+SWITCHES: list[dict[str, object]] = [
+    {"prior": 0.0},
+    {"prior": 0.5},
+    {"prior": "learnable"},
+    {"negative_prior": "zero"},
+    {"prior_in_similarity": True},
+    {"regional_alignment": False},
+    {"depth": 0},
+    {"depth": 1},
+    {"depth": 3},
+    {"directional_attention": False},
+    {"global_context": False},
+    {"directional_attention": False, "global_context": False},
+    {"prior": 0.0, "depth": 0, "regional_alignment": False},
+    {"regions": 4},
+    {"regions": 8},
+    {"correlation": 4},
+    {"tau": 5.0, "beta": 2.0},
+    {"templates": ("a photo of a {}", "a drawing of a {}")},
+]
+
+
+class TestLoGoSeg(MethodTester):
+    entry = METHOD
+    options = SMALL
+
+    def build(self, spec: TowerSpec | None = None, **changes: object) -> LoGoSeg:
+        torch.manual_seed(1)
+        method = METHOD.create(build_tower(spec or self.spec), METHOD.make_options({**SMALL, **changes}))
+        assert isinstance(method, LoGoSeg)
+        return method.eval()
+
+    @pytest.mark.parametrize("change", SWITCHES, ids=str)
+    def test_every_switch_gives_other_logits_and_trains_all_it_builds(self, change: dict[str, object]) -> None:
+        images, labels = self.images(), torch.randint(0, len(NAMES), (2, 60, 72))
+        method = self.build(**change)
+        with torch.no_grad():
+            assert not torch.equal(method(images, NAMES), self.build()(images, NAMES)) or change["prior"] == "learnable"
+        method.train().loss(images, labels, NAMES)["loss_bce"].backward()
+        idle = [
+            n for n, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum())
+        ]
+        assert idle == []
+
+    def test_only_the_image_tower_and_new_modules_train(self, method: LoGoSeg) -> None:
+        frozen = {n for n, p in method.named_parameters() if not p.requires_grad}
+        visual = {n for n in frozen if n.startswith("clip.model.visual.")}
+        last = "clip.model.visual.transformer.resblocks.1.attn"
+        assert visual == {f"{last}.q_proj_weight", f"{last}.k_proj_weight"}  # the value path knows neither
+        assert all(n.startswith("clip.") for n in frozen)
+        assert {"clip.model.token_embedding.weight", "clip.model.logit_scale"} <= frozen
+
+    @pytest.mark.parametrize(("trains", "suffixes"), [("nothing", ()), ("qv", ("q_proj_weight", "v_proj_weight"))])
+    def test_less_of_the_image_tower_may_train(self, trains: str, suffixes: tuple[str, ...]) -> None:
+        method = self.build(clip_trains=trains)
+        trained = [n for n, p in method.clip.named_parameters() if p.requires_grad]
+        assert len(trained) == (3 if suffixes else 0)
+        assert all(n.startswith("model.visual.") and n.endswith(suffixes) for n in trained)
+
+    def test_all_of_the_image_tower_trains_where_the_last_block_runs_whole(self) -> None:
+        method = self.build(TowerSpec(model="tiny", weights=None, resolution=48, last_block="full"))
+        assert all(p.requires_grad for p in method.clip.model.visual.parameters())
+
+    def test_parameter_groups_follow_the_recipe(self) -> None:
+        method = self.build(prior="learnable")
+        groups = {g["name"]: g for g in method.param_groups(2e-4, 1e-4)}
+        assert {n: (g["lr"], g["weight_decay"]) for n, g in groups.items()} == {
+            "new": (2e-4, 1e-4),
+            "new_undecayed": (2e-4, 0.0),
+            "clip": (pytest.approx(2e-6), 1e-4),
+            "clip_undecayed": (pytest.approx(2e-6), 0.0),
+        }
+        undecayed = {id(p) for p in groups["new_undecayed"]["params"]}
+        norms = [m for m in method.fusion.modules() if isinstance(m, (nn.LayerNorm, nn.GroupNorm))]
+        assert {id(p) for m in norms for p in m.parameters()} < undecayed
+        assert id(method.prior.strength) in undecayed
+
+    def test_duplicate_classes_get_the_same_logits(self, method: LoGoSeg) -> None:
+        with torch.no_grad():
+            logits = method(self.images(), ["dog", "sea", "dog"])
+        torch.testing.assert_close(logits[:, 0], logits[:, 2])
+
+    def test_chunks_change_nothing(self, method: LoGoSeg, monkeypatch: pytest.MonkeyPatch) -> None:
+        images = self.images()
+        with torch.no_grad():
+            whole = method(images, NAMES)
+            monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 1000)
+            self.close(method(images, NAMES), whole)
+
+    def test_no_tensor_grows_with_classes_times_channels_times_places(
+        self, method: LoGoSeg, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 10_000)
+        largest = 0
+
+        def note(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            nonlocal largest
+            largest = max(largest, output.numel())
+
+        for stage in method.decoder.stages:
+            stage.register_forward_hook(note)
+        with torch.no_grad():
+            method(self.images(), [f"thing {i}" for i in range(1000)])
+        assert 0 < largest <= 17 * 24 * 24 * 8  # 10,000 elements are 17 classes of 6 x 6 places and 16 channels
+
+    @pytest.mark.parametrize("resolution", [8, 40, 56, 72])
+    def test_odd_grids_work(self, resolution: int) -> None:
+        method = self.build(TowerSpec(model="tiny", weights=None, resolution=resolution))
+        grid = resolution // 8
+        with torch.no_grad():
+            logits = method(self.images(), NAMES)
+        assert logits.shape == (2, len(NAMES), 4 * grid, 4 * grid)
+        assert logits.isfinite().all()
+
+    def test_diagnostics_show_one_correlation_map_a_class(self, method: LoGoSeg) -> None:
+        maps = method.diagnostics(self.images(), NAMES)
+        assert {k: tuple(v.shape) for k, v in maps.items()} == {"correlation": (2, len(NAMES), 6, 6)}
+        assert not maps["correlation"].requires_grad
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"prior": "adaptive"},
+            {"regions": 0},
+            {"depth": -1},
+            {"hidden": 15},
+            {"correlation": 5},
+            {"guide_blocks": (0,)},
+            {"decoder_guidance": (16,)},
+            {"decoder_guidance_proj": (16, 4)},
+        ],
+        ids=str,
+    )
+    def test_options_that_make_no_model_are_refused(self, change: dict[str, object]) -> None:
+        with pytest.raises(UsageError, match=next(iter(change)) if "guide" not in str(change) else "decoder"):
+            METHOD.make_options({**SMALL, **change})
+
+
+def test_blocks_are_taken_at_equal_parts_of_the_tower() -> None:
+    assert [block_at(12, i, 3) for i in (1, 2)] == [3, 7]
+    assert [block_at(24, i, 3) for i in (1, 2)] == [7, 15]
+    assert [block_at(depth, 1, 2) for depth in (2, 12, 24)] == [0, 5, 11]
+
+
+def test_paper_sizes_build_on_the_papers_towers() -> None:
+    for model, resolution in (("ViT-B-16-quickgelu", 384), ("ViT-L-14-336-quickgelu", 336)):
+        with torch.device("meta"):
+            method = LoGoSeg(build_tower(TowerSpec(model=model, weights=None, resolution=resolution)))
+        assert method.clip.grid == 24
+        assert method.alignment is not None
+        assert method.alignment.members.shape == (36, 576)
