@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from repro.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from repro.checkpoints.official import OfficialFormat
     from repro.clip.tower import ClipTower
     from repro.layers.method import Method
 
@@ -35,7 +36,8 @@ class MethodEntry:
     dataclass type whose defaults are the paper's values. ``build`` is ``"module:callable"`` called as
     ``callable(clip: ClipTower, options) -> Method``. ``sources`` are the packages whose code decides the method's
     numbers (they enter the content address of a run). ``trainable`` is False for zero-shot methods, which are
-    evaluated from their CLIP weights alone.
+    evaluated from their CLIP weights alone. ``official`` is ``"module:object"`` of an
+    :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported.
     """
 
     name: str
@@ -45,6 +47,7 @@ class MethodEntry:
     build: str
     sources: tuple[str, ...]
     trainable: bool = True
+    official: str = ""
 
     def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
         """Options with ``values`` over the paper's defaults; an unknown option raises UsageError naming the nearest."""
@@ -57,9 +60,17 @@ class MethodEntry:
 
     def create(self, clip: ClipTower, options: Any) -> Method:
         """The method as a torch module around ``clip`` (imports torch)."""
-        module, _, attribute = self.build.partition(":")
-        method: Method = getattr(importlib.import_module(module), attribute)(clip, options)
+        method: Method = _load(self.build)(clip, options)
         return method
+
+    def official_format(self) -> OfficialFormat | None:
+        """The names of the method's released checkpoints (imports torch); None where it has none."""
+        return _load(self.official) if self.official else None
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 @cache

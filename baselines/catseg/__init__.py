@@ -11,4 +11,5 @@ METHOD = MethodEntry(
     options=CatSegOptions,
     build="baselines.catseg.model:CatSeg",
     sources=("baselines.catseg", "repro.clip", "repro.layers"),
+    official="baselines.catseg.checkpoint:OFFICIAL",
 )

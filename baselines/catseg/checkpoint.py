@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from baselines.catseg.model import CatSeg
+from baselines.catseg.options import CatSegOptions
+from repro.checkpoints.official import OfficialVariant, Shape
+from repro.clip.spec import TowerSpec
 from repro.errors import WeightsError
+from repro.layers.window_attention import shift_mask
 
 _HEAD = "sem_seg_head.predictor."
 _LAYER = _HEAD + r"transformer.layers.\1."
@@ -51,14 +56,19 @@ def official_name(name: str) -> str:
     raise KeyError(name)
 
 
+def official_masks(options: CatSegOptions, grid: int) -> dict[str, Tensor]:
+    """The attention masks the official modules store: shifted windows on a map of ``grid`` x ``grid`` places."""
+    window = min(options.window, grid)
+    if window == grid:
+        return {}
+    mask = shift_mask(grid, window, window // 2)
+    return {_MASK.format(layer=number): mask for number in range(options.layers)}
+
+
 def to_official(method: CatSeg) -> dict[str, Tensor]:
     """The method's weights under official names, with the buffers the official modules store."""
     state = {official_name(name): tensor for name, tensor in method.state_dict().items()}
-    for number, layer in enumerate(method.aggregator.layers):
-        mask = layer.swin.block_2.mask  # type: ignore[union-attr]
-        if isinstance(mask, Tensor):
-            state[_MASK.format(layer=number)] = mask
-    return state
+    return {**state, **official_masks(method.options, method.clip.grid)}
 
 
 def from_official(method: CatSeg, state: Mapping[str, Tensor]) -> None:
@@ -80,3 +90,50 @@ def from_official(method: CatSeg, state: Mapping[str, Tensor]) -> None:
                 mend="choose the tower the checkpoint was trained with (ViT-B/16 or ViT-L/14@336)",
             )
     method.load_state_dict({ours: state[official] for official, ours in names.items()})
+
+
+class CatSegOfficial:
+    """The released CAT-Seg (CVPR 2024 code) as :class:`repro.checkpoints.official.OfficialFormat`."""
+
+    title = "CAT-Seg (detectron2)"
+    page = "github.com/cvlab-kaist/CAT-Seg (weights: huggingface.co/spaces/hamacojr/CAT-Seg-weights)"
+    variants: Mapping[str, OfficialVariant] = {
+        "catseg-vitb": OfficialVariant(
+            "CAT-Seg (B), CLIP ViT-B/16",
+            TowerSpec(model="ViT-B-16-quickgelu", weights=None, resolution=384, dense_residual="cls"),
+        ),
+        "catseg-vitl": OfficialVariant(
+            "CAT-Seg (L), CLIP ViT-L/14@336",
+            TowerSpec(model="ViT-L-14-336-quickgelu", weights=None, resolution=336, dense_residual="cls"),
+        ),
+    }
+
+    def guess(self, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+        """The variant of the image tower's width; both where that entry is missing."""
+        if not any(name.startswith(_HEAD) for name in shapes):
+            return ()
+        width = (shapes.get(f"{_HEAD}clip_model.visual.class_embedding") or (0,))[0]
+        return {768: ("catseg-vitb",), 1024: ("catseg-vitl",)}.get(width, tuple(self.variants))
+
+    def official_name(self, name: str) -> str:
+        """As :func:`official_name`."""
+        return official_name(name)
+
+    def buffers(self, options: Any, grid: int) -> dict[str, Tensor]:
+        """As :func:`official_masks`."""
+        return official_masks(options, grid)
+
+    def ignored(self, name: str) -> bool:
+        """Pixel means and deviations, which detectron2 keeps beside some models."""
+        return re.fullmatch(r"(clip_)?pixel_(mean|std)", name) is not None
+
+    def hint(self, shapes: Mapping[str, Shape]) -> str | None:
+        """The first release had a second image encoder and other modules; its files do not fit the released code."""
+        if any(name.startswith("backbone.") for name in shapes):
+            return (
+                "entries below backbone. belong to the first release (2023: ResNet-101 or Swin), which is not supported"
+            )
+        return None
+
+
+OFFICIAL = CatSegOfficial()

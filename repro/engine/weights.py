@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +29,7 @@ def save_weights(method: Method, path: Path, method_name: str, **header: str | i
 
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a weights file; WeightsError when ``path`` is none."""
-    header: dict[str, Any] = _read_weights(path)["header"]
+    header: dict[str, Any] = read_weights(path)["header"]
     return header
 
 
@@ -38,7 +39,7 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
     Raises WeightsError for an absent or corrupt file, for weights of another method than ``method_name``, and for
     names or shapes that do not fit (listed); ``method`` is unchanged then.
     """
-    stored = _read_weights(path)
+    stored = read_weights(path)
     state, header = stored["state_dict"], stored["header"]
     misfit = describe_misfit(method.state_dict(), state)
     if header.get("method") != method_name:
@@ -91,9 +92,13 @@ def save_torch(path: Path, value: Any) -> None:
 
 
 def read_torch(path: Path) -> Any:
-    """``torch.load`` of tensors and plain values only, on the CPU; WeightsError for anything else."""
+    """``torch.load`` of tensors and plain values only, on the CPU; WeightsError for anything else.
+
+    The file is mapped, so that what is not used is not read; it is never written in place, only replaced.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped or None)
     except FileNotFoundError as error:
         raise WeightsError(f"no weights at {path}", mend="repro train METHOD") from error
     except _DAMAGED as error:
@@ -105,7 +110,8 @@ def read_torch(path: Path) -> Any:
         ) from error
 
 
-def _read_weights(path: Path) -> dict[str, Any]:
+def read_weights(path: Path) -> dict[str, Any]:
+    """``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is none."""
     stored = read_torch(path)
     if not isinstance(stored, dict) or not {"header", "state_dict"} <= stored.keys():
         raise WeightsError(

@@ -26,6 +26,8 @@ TOWER_CODE = (
 # Names of repro.clip.tiny, repeated because that module imports torch.
 TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
 READY = "ready.json"
+CHECKPOINT = "checkpoint"
+"""Kind and key of a tower that comes with the weights of an imported checkpoint (repro.experiments.imported)."""
 CONTACT_SHEET = "contact_sheet.png"
 
 
@@ -54,6 +56,10 @@ class Assets:
             )
         self.profile, self.store, self._data_root = profile, RunStore(runs_root), data_root
         self._keys: dict[str, str] = {}
+
+    def under(self, profile: Profile) -> Assets:
+        """The same folders under another profile."""
+        return Assets(profile, self.store.root, None if profile.synthetic else self._data_root)
 
     # -- data ---------------------------------------------------------------------------------------------------
     @property
@@ -121,6 +127,8 @@ class Assets:
         facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
         if plan.kind == "tiny":
             return {**facts, "recipe": digest([dict(plan.recipe), source_digest(TOWER_CODE)])}
+        if plan.kind == CHECKPOINT:
+            return {**facts, "weights": plan.recipe["source"]}
         if plan.kind == "open_clip":
             from repro.clip.weights import weights_digest
 
