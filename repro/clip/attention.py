@@ -2,11 +2,13 @@
 
 CAT-Seg trains the query and value weights of CLIP and nothing else (specs/catseg.md), which open_clip's joint
 ``in_proj_weight`` does not allow. The names are those of ``torch.nn.MultiheadAttention`` with separate weights and of
-the official CAT-Seg checkpoints; ``in_proj_bias`` stays joint there and here.
+the official CAT-Seg checkpoints; ``in_proj_bias`` stays joint there and here. timm's EVA needs no splitting: its
+projections are modules (``q_proj.weight``, see repro.clip.eva).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -62,3 +64,16 @@ def split_attention_(transformer: Any) -> None:
     """Replace the joint attention of every block of an open_clip transformer, keeping the weights."""
     for block in transformer.resblocks:
         block.attn = SplitAttention.from_joint(block.attn)
+
+
+def join_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with the split projections of every attention joined again, under open_clip's names."""
+    joined: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.endswith("attn.q_proj_weight"):
+            stem = name.removesuffix("q_proj_weight")
+            parts = [state[f"{stem}{kind}_proj_weight"] for kind in "qkv"]
+            joined[f"{stem}in_proj_weight"] = torch.cat(parts)
+        elif not name.endswith(("attn.k_proj_weight", "attn.v_proj_weight")):
+            joined[name] = tensor
+    return joined

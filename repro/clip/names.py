@@ -40,7 +40,22 @@ TINY: Mapping[str, Any] = {
 }
 """open_clip configuration of the model ``tiny``: for plumbing checks and tests, always with random weights."""
 
-BUILT_IN: Mapping[str, Mapping[str, Any]] = {"tiny": TINY}
+TINY_EVA: Mapping[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 48, "timm_model_name": "tiny_eva02_clip", "timm_pool": "token", "timm_proj": None},
+    "text_cfg": TINY["text_cfg"],
+    "custom_text": True,
+}
+"""EVA02-CLIP at the size of ``tiny`` (patch 8, width 64, 3 blocks; repro.clip.eva names the architecture)."""
+
+TINY_CONVNEXT: Mapping[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear"},
+    "text_cfg": TINY["text_cfg"],
+}
+"""A ConvNeXt CLIP around timm's own test size (stages of 24, 32, 48 and 64 channels)."""
+
+BUILT_IN: Mapping[str, Mapping[str, Any]] = {"tiny": TINY, "tiny-eva": TINY_EVA, "tiny-convnext": TINY_CONVNEXT}
 """Configurations that are ours and need no folder."""
 
 

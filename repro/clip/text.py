@@ -14,29 +14,38 @@ CACHED_VOCABULARIES = 16
 BATCH = 256
 
 
+def text_tower(model: Any) -> Any:
+    """The module with the text transformer: open_clip's ``CLIP`` itself, or ``text`` of a ``CustomTextCLIP``."""
+    return getattr(model, "text", model)
+
+
 def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
     """L2-normalised features (N, C) of token ids (N, context_length), given on the CPU, by an open_clip CLIP.
 
     Only as many positions run as the longest prompt has: with a causal mask the padding behind the end-of-text token
     cannot reach it, so that the result is exact.
     """
-    if model.attn_mask is not None and model.text_pool_type == "argmax":
+    text = text_tower(model)
+    nested = text is not model
+    pool = text.pool_type if nested else text.text_pool_type
+    eos = text.eos_id if nested else text.text_eos_id
+    if text.attn_mask is not None and pool == "argmax":
         tokens = tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
     # Cut before the ids go to the model's device: reading the longest prompt back from a GPU would stall it.
-    tokens = tokens.to(model.token_embedding.weight.device)
+    tokens = tokens.to(text.token_embedding.weight.device)
     length = tokens.shape[1]
-    x = model.token_embedding(tokens)
-    x = x + model.positional_embedding[:length].to(x.dtype)
-    mask = None if model.attn_mask is None else model.attn_mask[:length, :length]
-    for block in model.transformer.resblocks:
+    x = text.token_embedding(tokens)
+    x = x + text.positional_embedding[:length].to(x.dtype)
+    mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
+    for block in text.transformer.resblocks:
         x = block(x, attn_mask=mask)
     from open_clip.transformer import text_global_pool
 
-    x = model.ln_final(text_global_pool(x, tokens, model.text_pool_type, eos_token_id=model.text_eos_id))
-    if isinstance(model.text_projection, nn.Linear):
-        x = model.text_projection(x)
-    elif model.text_projection is not None:
-        x = x @ model.text_projection
+    x = text.ln_final(text_global_pool(x, tokens, pool, eos_token_id=eos))
+    if isinstance(text.text_projection, nn.Linear):
+        x = text.text_projection(x)
+    elif text.text_projection is not None:
+        x = x @ text.text_projection
     return F.normalize(x, dim=-1)
 
 

@@ -60,14 +60,17 @@ def find_weights(spec: TowerSpec) -> Path | None:
     """The file that holds the weights of ``spec``; None for random weights.
 
     Raises WeightsError where the file or the cached download of a tag is absent (with the command that fetches it),
-    where the tag does not exist, and where the weights were trained with QuickGELU but the model uses GELU or the
-    other way round.
+    where the tag does not exist, and where the weights are known to be trained with QuickGELU but the model uses GELU
+    or the other way round (a file of tensors elsewhere than in the hub's cache does not tell).
     """
     if spec.weights is None:
         return None
     folder = model_folder(spec.model)
     for candidate in (Path(spec.weights).expanduser(), *([folder / spec.weights] if folder else [])):
         if candidate.is_file():
+            published = None if folder else _published(candidate)
+            if published is not None and published.quick_gelu != uses_quick_gelu(spec.model):
+                raise quick_gelu_error(spec.model, spec.weights, published.quick_gelu)
             return candidate
     source = None if folder else _tag_source(spec.model, spec.weights)
     if source is None:
@@ -146,6 +149,14 @@ def _tag_source(model: str, tag: str) -> TagSource | None:
         return None
     file = Path(config.get("url") or "").name
     return TagSource(str(config.get("hf_hub") or "").rstrip("/"), file, bool(config.get("quick_gelu", False)))
+
+
+def _published(path: Path) -> TagSource | None:
+    """What a file in the hub's cache holds; None for a file elsewhere, of which only its user knows."""
+    for source in TAGS.values():
+        if source.hub and f"models--{source.hub.replace('/', '--')}" in path.parts:
+            return source
+    return None
 
 
 def _clip_cache() -> Path:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from repro.clip.names import TINY
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import ClipTower, build_tower
-from repro.clip.vit import resize_position
 from repro.errors import UsageError, WeightsError
 
 SPEC = TowerSpec(model="tiny", weights=None, resolution=48)
@@ -90,6 +89,37 @@ def test_value_path_of_the_last_block(residual: Any) -> None:
         torch.testing.assert_close(tower.dense(images).map, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_saved_quickgelu_model_is_the_same_bit_for_bit_and_another_without_quickgelu(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    described = json.loads((folder / "open_clip_config.json").read_text())
+    described["model_cfg"]["quick_gelu"] = True
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    tower = build_tower(TowerSpec(str(folder), None, resolution=48))
+    torch.save(tower.open_clip_state(), folder / "weights.bin")
+    images = 255 * torch.rand(2, 3, 48, 48)
+    with torch.no_grad():
+        expected, text = tower.dense(images, (0,)), tower.text(NAMES, TEMPLATE)
+        spec = TowerSpec(str(folder), "weights.bin", resolution=48, seed=3)
+        loaded = build_tower(spec)
+        assert torch.equal(loaded.dense(images).map, expected.map)
+        assert torch.equal(loaded.dense(images, (0,)).guides[0], expected.guides[0])
+        assert torch.equal(loaded.text(NAMES, TEMPLATE), text)
+        described["model_cfg"]["quick_gelu"] = False
+        (folder / "open_clip_config.json").write_text(json.dumps(described))
+        exact = build_tower(spec)
+        assert not torch.equal(exact.dense(images).map, expected.map)
+        assert not torch.equal(exact.text(NAMES, TEMPLATE), text)
+
+
+def test_the_open_clip_state_is_that_of_the_model_before_its_attention_was_split(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    reference = _open_clip(json.loads((folder / "open_clip_config.json").read_text())["model_cfg"])
+    torch.save(reference.state_dict(), folder / "weights.bin")
+    state = build_tower(TowerSpec(str(folder), "weights.bin", resolution=48)).open_clip_state()
+    assert state.keys() == reference.state_dict().keys()
+    assert all(torch.equal(state[n], t) for n, t in reference.state_dict().items())
+
+
 def test_images_of_any_size_are_resized_after_normalising(tower: ClipTower) -> None:
     images = 255 * torch.rand(1, 3, 70, 100)
     small = F.interpolate((images - tower.mean) / tower.std, size=(48, 48), mode="bilinear", align_corners=False)
@@ -98,19 +128,62 @@ def test_images_of_any_size_are_resized_after_normalising(tower: ClipTower) -> N
         torch.testing.assert_close(tower.dense(images).map, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_position_is_resized_bicubically_without_antialias_and_keeps_the_class_token() -> None:
-    embedding = torch.randn(1 + 16, 5)
-    small = resize_position(embedding, 2)
-    places = embedding[1:].T.reshape(1, 5, 4, 4)
-    expected = F.interpolate(places, size=(2, 2), mode="bicubic", align_corners=False, antialias=False)
-    assert torch.equal(small[0], embedding[0])
-    assert torch.equal(small[1:], expected[0].flatten(1).T)
-    assert resize_position(embedding, 4) is embedding
-
-
 def test_a_guide_the_tower_does_not_run_is_refused(tower: ClipTower) -> None:
     with pytest.raises(IndexError):
         tower.dense(torch.zeros(1, 3, 48, 48), (1,))
+
+
+@pytest.mark.parametrize("residual", ["cls", "token"])
+def test_a_map_of_another_size_is_that_of_a_model_with_resized_positions(residual: Any) -> None:
+    tower = build_tower(dataclasses.replace(SPEC, dense_residual=residual))
+    other = build_tower(dataclasses.replace(SPEC, dense_residual=residual))
+    visual = other.model.visual
+    visual.grid_size = (4, 8)
+    places = visual.positional_embedding[1:].T.reshape(1, 64, 6, 6)
+    places = F.interpolate(places, size=(4, 8), mode="bicubic", align_corners=False, antialias=False)
+    position = torch.cat([visual.positional_embedding[:1], places.flatten(2)[0].T])
+    visual.positional_embedding = torch.nn.Parameter(position)
+    images = 255 * torch.rand(2, 3, 32, 64)
+    with torch.no_grad():
+        ours, theirs = tower.dense(images, (0,), size=(32, 64)), other.dense(images, (0,), size=(32, 64))
+    assert ours.map.shape == (2, 32, 4, 8)
+    assert ours.guides[0].shape == (2, 64, 4, 8)
+    torch.testing.assert_close(ours.map, theirs.map)
+    torch.testing.assert_close(ours.guides[0], theirs.guides[0])
+
+
+def test_pixels_beyond_the_last_whole_patch_are_dropped_where_that_is_asked_for() -> None:
+    tower = build_tower(dataclasses.replace(SPEC, resolution=52, drop_remainder=True))
+    images = 255 * torch.rand(1, 3, 52, 52)
+    with torch.no_grad():
+        dense = tower.dense(images).map
+        torch.testing.assert_close(dense, build_tower(SPEC).dense(images[..., :48, :48]).map)
+    assert tower.grid == dense.shape[-1] == 6
+
+
+def test_a_size_that_patches_do_not_tile_is_refused(tower: ClipTower) -> None:
+    with pytest.raises(UsageError, match="multiple"):
+        tower.dense(torch.zeros(1, 3, 48, 48), size=(48, 50))
+
+
+def test_the_class_token_is_the_default_residual_of_vision_transformers(tower: ClipTower) -> None:
+    images = 255 * torch.rand(1, 3, 48, 48)
+    with torch.no_grad():
+        expected = build_tower(dataclasses.replace(SPEC, dense_residual="cls")).dense(images).map
+        assert torch.equal(tower.dense(images).map, expected)
+
+
+def test_training_can_be_limited_to_the_image_encoder(tower: ClipTower) -> None:
+    tower.train_only([""], within="model.visual.")
+    trained = {n for n, p in tower.named_parameters() if p.requires_grad}
+    assert trained == {n for n, _ in tower.named_parameters() if n.startswith("model.visual.")}
+    tower.dense(torch.rand(1, 3, 48, 48)).map.sum().backward()
+    assert all(p.grad is not None for n, p in tower.named_parameters() if n in trained)
+
+
+def test_blocks_are_those_of_the_image_encoder_and_no_second_set_of_parameters(tower: ClipTower) -> None:
+    assert list(tower.blocks) == list(tower.model.visual.transformer.resblocks)
+    assert all(n.startswith("model.") for n in tower.state_dict())
 
 
 def test_text_is_normalised_and_independent_of_its_neighbours(tower: ClipTower) -> None:
@@ -165,10 +238,16 @@ def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
         build_tower(TowerSpec(model="ViT-B-16-quickgelo", weights=None))
 
 
-def test_other_architectures_are_refused() -> None:
-    for model in ("RN50", "convnext_base_w", "EVA02-B-16"):
+def test_other_architectures_are_refused(tmp_path: Path) -> None:
+    for model in ("RN50", "ViT-B-16-SigLIP", "coca_ViT-B-32", "roberta-ViT-B-32"):
         with pytest.raises(UsageError, match="not supported"):
             build_tower(TowerSpec(model=model, weights=None))
+    for name in ("test_vit", "test_efficientnet"):
+        vision = {"timm_model_name": name, "timm_pool": "", "timm_proj": "linear"}
+        config = {"model_cfg": {**TINY, "vision_cfg": vision}}
+        (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+        with pytest.raises(UsageError, match="not supported"):
+            build_tower(TowerSpec(model=str(tmp_path), weights=None))
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_a_hub_download_is_found_and_known_by_its_name(tmp_path: Path) -> None:
     link.symlink_to(os.path.relpath(repository / "blobs" / name, link.parent))
     assert find_weights(TowerSpec()) == link
     assert weights_digest(TowerSpec()) == name
+    assert find_weights(TowerSpec(weights=str(link))) == link
+    with pytest.raises(WeightsError, match="QuickGELU"):
+        find_weights(TowerSpec(model="ViT-B-16", weights=str(link)))
 
 
 def test_digest_is_that_of_the_file_or_the_seed(tmp_path: Path) -> None:
