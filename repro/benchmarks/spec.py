@@ -67,6 +67,11 @@ class Benchmark:
         names = load_vocabulary(self.vocabulary).names
         return names if self.background_index is None else (*names, BACKGROUND)
 
+    def class_kinds(self) -> tuple[str, ...]:
+        """Of each of :meth:`class_names`, thing or stuff; a folded background, which no object covers, is stuff."""
+        kinds = load_vocabulary(self.vocabulary).kinds
+        return kinds if self.background_index is None else (*kinds, "stuff")
+
     def prompt_names(self) -> tuple[str, ...]:
         """The words a method is asked for, in the order of its predictions."""
         return load_vocabulary(self.prompt_vocabulary).prompts

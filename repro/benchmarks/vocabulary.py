@@ -12,6 +12,7 @@ from pathlib import Path
 from repro.errors import unknown_name
 
 FOLDER = Path(__file__).with_name("vocab")
+KINDS = ("thing", "stuff")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,26 @@ class Vocabulary:
         """An integer column of the data file, one value a class. Raises KeyError where there is no such column."""
         return tuple(int(row[field]) for row in self.rows)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of every class, "thing" or "stuff" (docs/taxonomy.md says by what rule)."""
+        kinds = tuple(row["kind"] for row in self.rows)
+        if not set(kinds) <= set(KINDS):
+            raise AssertionError(f"{self.name}: a kind other than {' and '.join(KINDS)}")
+        return kinds
+
+    @property
+    def things(self) -> tuple[bool, ...]:
+        """True for every class that is a thing, in label order: a mask over the classes."""
+        return tuple(kind == "thing" for kind in self.kinds)
+
     def digest(self) -> str:
-        """Twelve hex digits over the names and every other fact of the data file."""
-        return hashlib.sha256(json.dumps([self.name, self.rows], sort_keys=True).encode()).hexdigest()[:12]
+        """Twelve hex digits over the names and every other fact of the data file that decides a label or a prompt.
+
+        ``kind`` decides neither: correcting one makes no measured number another number.
+        """
+        rows = [{field: value for field, value in row.items() if field != "kind"} for row in self.rows]
+        return hashlib.sha256(json.dumps([self.name, rows], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def vocabulary_names() -> tuple[str, ...]:

@@ -31,7 +31,10 @@ def test_every_vocabulary_has_its_published_size() -> None:
 @pytest.mark.parametrize("name", SIZES)
 def test_vocabulary_equals_the_recorded_facts(name: str, shared: Path) -> None:
     with (shared / "facts" / "vocab" / f"{name}.csv").open(newline="") as stream:
-        assert list(load_vocabulary(name).rows) == list(csv.DictReader(stream))
+        facts = list(csv.DictReader(stream))
+    # The kind of most classes is ours (docs/taxonomy.md); everything recorded must be as recorded.
+    ours = [{field: row[field] for field in facts[0]} for row in load_vocabulary(name).rows]
+    assert ours == facts
 
 
 def test_prompts_are_the_first_synonym_only() -> None:
