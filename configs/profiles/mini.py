@@ -43,7 +43,23 @@ methods = dict(
             decoder_guidance_proj=[8],
             clip_lr_factor=0.02,
         )
-    )
+    ),
+    disa=dict(
+        base=dict(
+            hidden=32,
+            aggregation_layers=1,
+            heads=1,
+            mlp_ratio=2,
+            window=4,
+            sdm_head_dim=32,
+            k_policy="ratio",  # the share 96 of 576: 11 of 64 tokens
+            appearance_guidance=32,
+            decoder_dims=[16],
+            decoder_guidance=[32],
+            decoder_guidance_proj=[8],
+            clip_lr_factor=0.02,
+        )
+    ),
 )
 seeds = [0]
 # Measured 2026-11-21; for the estimates of --dry-run only.

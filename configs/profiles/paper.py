@@ -27,4 +27,5 @@ train = dict(
     short_side=384,
     crop=384,
 )
+train_overrides = dict(disa=dict(batch_size=2))
 seeds = [0]

@@ -39,5 +39,19 @@ methods = dict(
             guide_blocks=[0, 0],
         )
     ),
+    disa=dict(
+        base=dict(
+            hidden=16,
+            heads=2,
+            window=3,
+            sdm_head_dim=16,
+            k_policy="ratio",
+            appearance_guidance=16,
+            decoder_dims=[16, 16],
+            decoder_guidance=[16, 16],
+            decoder_guidance_proj=[8, 8],
+            guide_blocks=[0, 0],
+        )
+    ),
 )
 cost = dict(_delete_=True)

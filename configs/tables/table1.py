@@ -17,6 +17,13 @@ rows = [
         tower="base",
         published=dict(_disa_table1, method="CAT-Seg", vlm="CLIP ViT-B/16"),
     ),
+    dict(
+        id="disa-base",
+        title="DiSa",
+        method="disa",
+        tower="base",
+        published=dict(_disa_table1, method="DiSa", vlm="CLIP ViT-B/16"),
+    ),
     dict(id="clip-large", title="CLIP (zero-shot, dense)", method="clip", tower="large"),
     dict(
         id="catseg-large",
@@ -24,5 +31,12 @@ rows = [
         method="catseg",
         tower="large",
         published=dict(_disa_table1, method="CAT-Seg", vlm="CLIP ViT-L/14"),
+    ),
+    dict(
+        id="disa-large",
+        title="DiSa",
+        method="disa",
+        tower="large",
+        published=dict(_disa_table1, method="DiSa", vlm="CLIP ViT-L/14"),
     ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,10 @@ from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_
 MASKED = -100.0
 """Added to attention between places that only the cyclic shift made neighbours (official value; not -inf)."""
 
+LEFT_OUT = -1e4
+"""Added to attention to a key that takes no part. Its weight is exactly 0 beside any key that does, and a window
+without such a key gives numbers (of no meaning), not NaN."""
+
 
 def window_order(grid: int, window: int, shift: int) -> Tensor:
     """Raster indices (grid * grid) of places, window after window, of a map rolled by ``-shift`` on both axes."""
@@ -19,15 +25,18 @@ def window_order(grid: int, window: int, shift: int) -> Tensor:
     return raster.view(count, window, count, window).transpose(1, 2).flatten()
 
 
-def shift_mask(grid: int, window: int, shift: int) -> Tensor:
-    """What is added to the attention within each shifted window: (windows, window ** 2, window ** 2)."""
+def shift_mask(grid: int, window: int, shift: int, masked: float = MASKED) -> Tensor:
+    """What is added to the attention within each shifted window: (windows, window ** 2, window ** 2).
+
+    0 between places that are neighbours on the map, ``masked`` between the others.
+    """
     edges = torch.zeros(grid, dtype=torch.long)
     edges[grid - window : grid - shift] = 1
     edges[grid - shift :] = 2
     region = edges[:, None] * 3 + edges[None, :]
     count = grid // window
     region = region.view(count, window, count, window).transpose(1, 2).reshape(count * count, -1)
-    return torch.where(region[:, :, None] == region[:, None, :], 0.0, MASKED)
+    return torch.where(region[:, :, None] == region[:, None, :], 0.0, masked)
 
 
 class GuidedWindowBlock(nn.Module):
@@ -40,7 +49,15 @@ class GuidedWindowBlock(nn.Module):
     mask: Tensor | None
 
     def __init__(
-        self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, shift: int, ratio: float
+        self,
+        dim: int,
+        guidance_dim: int,
+        heads: int,
+        grid: int,
+        window: int,
+        shift: int,
+        ratio: float,
+        masked: float = MASKED,
     ) -> None:
         super().__init__()
         self.heads, self.window = heads, window
@@ -51,27 +68,37 @@ class GuidedWindowBlock(nn.Module):
         self.mlp = Mlp(dim, ratio, F.gelu)
         order = window_order(grid, window, shift)
         self.register_buffer("order", order, persistent=False)
-        self.register_buffer("mask", shift_mask(grid, window, shift) if shift else None, persistent=False)
+        self.register_buffer("mask", shift_mask(grid, window, shift, masked) if shift else None, persistent=False)
 
-    def forward(self, x: Tensor, offset: Tensor) -> Tensor:
-        """Tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance -> (B, T, L, C)."""
+    def forward(self, x: Tensor, offset: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance -> (B, T, L, C).
+
+        ``keep`` (B, T, L), in raster order, is True at the tokens that take part as keys (None: all).
+        """
         qkv = self.attn(self.norm1(x), offset)
-        x = add_(self.proj(self._attend(qkv)), x)
+        x = add_(self.proj(self._attend(qkv, keep)), x)
         return add_(self.mlp(self.norm2(x)), x)
 
-    def _attend(self, qkv: Tensor) -> Tensor:
+    def _attend(self, qkv: Tensor, keep: Tensor | None) -> Tensor:
         size = self.window * self.window
         shape = qkv.shape[:-1]
         # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views
         q, k, v = qkv.view(shape[0] * shape[1], -1, size, 3, self.heads, self.attn.dim // self.heads).permute(
             3, 0, 1, 4, 2, 5
         )
+        keys = None
+        if keep is not None:  # (B T, windows, heads, queries, keys), the same for all heads and queries
+            keys = torch.where(keep[:, :, self.order].view(q.shape[0], -1, 1, 1, size), 0.0, LEFT_OUT).to(q.dtype)
         if self.mask is None:
             q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+            bias = None if keys is None else keys.flatten(0, 1)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
         else:
             # unbind, not indexing: its backward stacks once instead of filling a zero tensor for every window
-            windows = zip(q.unbind(1), k.unbind(1), v.unbind(1), self.mask.to(q.dtype), strict=True)
+            biases = self.mask.to(q.dtype).unbind()
+            if keys is not None:
+                biases = tuple(a + b for a, b in zip(biases, keys.unbind(1), strict=True))
+            windows = zip(q.unbind(1), k.unbind(1), v.unbind(1), biases, strict=True)
             parts = [F.scaled_dot_product_attention(a, b, c, attn_mask=mask) for a, b, c, mask in windows]
             mixed = torch.stack([part.transpose(1, 2) for part in parts], dim=1)
         return mixed.reshape(*shape, self.attn.dim)
@@ -81,7 +108,8 @@ class GuidedSwinPair(nn.Module):
     """A block with plain windows, then one with windows shifted by half, over every class map alike.
 
     The guidance goes through one LayerNorm, the same for all classes. Where the map is no larger than a window there
-    is one window and no shift. Raises ValueError where windows do not tile the map.
+    is one window and no shift. ``masked`` is added to the attention between places that only the shift made
+    neighbours: the released -100, or -inf. Raises ValueError where windows do not tile the map.
     """
 
     into: Tensor
@@ -91,14 +119,23 @@ class GuidedSwinPair(nn.Module):
     out: Tensor
     out_back: Tensor
 
-    def __init__(self, dim: int, guidance_dim: int, heads: int, grid: int, window: int, ratio: float = 4.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        guidance_dim: int,
+        heads: int,
+        grid: int,
+        window: int,
+        ratio: float = 4.0,
+        masked: float = MASKED,
+    ) -> None:
         super().__init__()
         window = min(window, grid)
         if grid % window or dim % heads:
             raise ValueError(f"windows of {window} must tile a map of {grid}, {heads} heads must divide {dim} channels")
         shift = window // 2 if window < grid else 0
         self.block_1 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, 0, ratio)
-        self.block_2 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, shift, ratio)
+        self.block_2 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, shift, ratio, masked)
         self.guidance_norm = nn.LayerNorm(guidance_dim)
         self.one_order = window == grid
         first, second = self.block_1.order, self.block_2.order
@@ -109,13 +146,22 @@ class GuidedSwinPair(nn.Module):
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Tokens (B, T, L, C) and guidance (B, L, G), both in raster order -> (B, T, L, C) in raster order."""
-        guidance = self.guidance_norm(guidance)
-        offsets = [block.attn.offset(guidance[:, block.order]).unsqueeze(1) for block in (self.block_1, self.block_2)]
-        return per_class(self._pair, x, lambda i: offsets if i is None else [o[i : i + 1] for o in offsets])
+        offsets = self.guide(guidance)
+        return per_class(self.run, x, lambda i: offsets if i is None else [o[i : i + 1] for o in offsets])
 
-    def _pair(self, x: Tensor, offsets: list[Tensor]) -> Tensor:
+    def guide(self, guidance: Tensor) -> list[Tensor]:
+        """What guidance (B, L, G), in raster order, adds to q, k, v of each block: (B, 1, L, 3 C), for all classes."""
+        guidance = self.guidance_norm(guidance)
+        return [block.attn.offset(guidance[:, block.order]).unsqueeze(1) for block in (self.block_1, self.block_2)]
+
+    def run(self, x: Tensor, offsets: Sequence[Tensor], keep: Tensor | None = None) -> Tensor:
+        """Tokens (B, T, L, C) and ``offsets`` of :meth:`guide` -> (B, T, L, C), in raster order, in one go.
+
+        ``keep`` (B, T, L) is True at the tokens that take part as keys (None: all); what comes out at the others
+        depends on windows they are no member of and has no meaning.
+        """
         if self.one_order:
-            return self.block_2(self.block_1(x, offsets[0]), offsets[1])
-        x = self.block_1(permute_tokens(x, self.into, self.into_back), offsets[0])
-        x = self.block_2(permute_tokens(x, self.across, self.across_back), offsets[1])
+            return self.block_2(self.block_1(x, offsets[0], keep), offsets[1], keep)
+        x = self.block_1(permute_tokens(x, self.into, self.into_back), offsets[0], keep)
+        x = self.block_2(permute_tokens(x, self.across, self.across_back), offsets[1], keep)
         return permute_tokens(x, self.out, self.out_back)

@@ -1,0 +1,45 @@
+"""Training losses of DiSa (Eq. 1, Sec. 3.5) and what is logged beside them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from baselines.catseg.loss import IGNORED, per_class_bce
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]) -> Tensor:
+    """Mean loss of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels; 0 without any.
+
+    ``ce``: softmax cross-entropy over the N classes. ``bce``: CAT-Seg's, a mean over classes too. In float32.
+    """
+    if kind == "bce":
+        return per_class_bce(logits, labels, "excluded")
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+def matching_labels(labels: Tensor, classes: int) -> Tensor:
+    """Eq. 1: (B, N) int64, 1 where a class labels at least one pixel of ``labels`` (B, H, W)."""
+    flat = labels.flatten(1)
+    present = torch.zeros(len(labels), classes + 1, dtype=torch.long, device=labels.device)
+    return present.scatter(1, torch.where(flat == IGNORED, classes, flat), 1)[:, :classes]
+
+
+def matching_loss(logits: Tensor, matched: Tensor) -> Tensor:
+    """L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N) over all pairs, in float32."""
+    return F.cross_entropy(logits.float().flatten(0, 1), matched.flatten())
+
+
+@torch.no_grad()
+def matching_metrics(logits: Tensor, matched: Tensor) -> dict[str, Tensor]:
+    """``itm_accuracy`` and ``itm_ap``, the average precision over all pairs (NaN where nothing matches)."""
+    score = (logits[..., 1] - logits[..., 0]).float().flatten()
+    hits = matched.flatten()[score.argsort(descending=True, stable=True)].double()
+    precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1, device=hits.device)
+    accuracy = ((score > 0) == matched.flatten().bool()).float().mean()
+    return {"itm_accuracy": accuracy, "itm_ap": (precision * hits).sum() / hits.sum()}

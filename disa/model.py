@@ -1,0 +1,181 @@
+"""DiSa as a method of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from disa.losses import matching_labels, matching_loss, matching_metrics, segmentation_loss
+from disa.options import DisaOptions
+from disa.sdm import Matching, SaliencyModule
+from disa.segmenter import Segmenter
+from disa.selection import drawn_saliency, most_salient, salient_mass
+from disa.variants import TokenSplit, class_split
+from repro.clip.tower import ClipTower
+from repro.errors import UsageError
+from repro.layers.cost_volume import cosine_cost
+from repro.layers.method import Method
+
+NORMS = (nn.LayerNorm, nn.GroupNorm)
+ATTENTION = ("attn.q_proj_weight", "attn.k_proj_weight", "attn.v_proj_weight", "attn.out_proj.weight")
+TRAINED_CLIP = {"qk": ATTENTION[:2], "qv": (ATTENTION[0], ATTENTION[2]), "attention": ATTENTION, "none": ()}
+
+
+class Division(NamedTuple):
+    """How the tokens of an image are divided for each class, and what that was decided by."""
+
+    cost: Tensor
+    """Cosines (B, 1, N, H, W) of places and classes."""
+    matching: Matching | None
+    saliency: Tensor | None
+    """(B, N, L), at least 0, detached."""
+    mask: Tensor | None
+    """(B, N, L): bool, or a soft share of foreground; None where nothing is split."""
+
+
+class DiSa(Method):
+    """Divides the tokens of each class into foreground and background by saliency and refines both apart.
+
+    Raises UsageError where the options do not fit the tower (windows that do not tile its map, heads that do not divide
+    a width, more foreground tokens than places).
+    """
+
+    def __init__(self, clip: ClipTower, options: DisaOptions | None = None) -> None:
+        super().__init__()
+        o = options or DisaOptions()
+        self.options = o
+        self.activation = "softmax" if o.seg_loss == "ce" else "sigmoid"
+        self.clip = clip
+        self.k = o.tokens(clip.grid**2)
+        self.guide_blocks = o.guide_blocks or _thirds(clip.depth, len(o.decoder_dims))
+        if not len(self.guide_blocks) == len(o.decoder_guidance) == len(o.decoder_dims) == len(o.decoder_guidance_proj):
+            raise UsageError(
+                "disa needs one guidance block and one width of guidance a decoder stage",
+                expected=f"{len(o.decoder_dims)} of each",
+                found=(self.guide_blocks, o.decoder_guidance, o.decoder_guidance_proj),
+                mend="change guide_blocks or the decoder's widths in the profile",
+            )
+        _choose_trained(clip, o.clip_finetune)
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose2d(clip.width, dim, 2**stage, 2**stage)
+            for stage, dim in enumerate(o.decoder_guidance, start=1)
+        )
+        try:
+            self.sdm = (
+                SaliencyModule(clip.embed_dim, o.sdm_layers, o.sdm_head_dim, o.sdm_mlp_ratio)
+                if o.splits == "sdm"
+                else None
+            )
+            self.token_split = TokenSplit(o.hidden) if o.splits == "token_level" else None
+            self.segmenter = Segmenter(o, clip.embed_dim, clip.grid)
+        except ValueError as error:
+            raise UsageError(
+                f"the options of disa do not fit this CLIP tower: {error}",
+                expected=f"sizes that fit a {clip.grid}x{clip.grid} map of {clip.embed_dim} channels",
+                mend="change the method's options in the profile",
+            ) from error
+
+    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Logits (B, N, 4 grid, 4 grid) with the two stages of the published decoder."""
+        return self._run(images, classes)[0]
+
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``loss_seg`` and, with the saliency module, ``loss_itm`` (weighted), ``itm_accuracy`` and ``itm_ap``."""
+        matched = matching_labels(labels, len(classes))
+        logits, division = self._run(images, classes, matched)
+        values = {"loss_seg": segmentation_loss(logits, labels, self.options.seg_loss)}
+        if division.matching is not None:
+            pairs = division.matching.logits
+            values["loss_itm"] = self.options.itm_weight * matching_loss(pairs, matched)
+            values.update(matching_metrics(pairs, matched))
+        return values
+
+    @torch.no_grad()
+    def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``correlation`` (the cosine) and, where tokens are divided, ``foreground`` and ``saliency``."""
+        features = self.clip.dense(images, self.guide_blocks)
+        division = self._divide(features.map, classes, None)
+        grid = division.cost.shape[-2:]
+        maps = {"correlation": division.cost.squeeze(1)}
+        if division.mask is not None:
+            maps["foreground"] = (division.mask.float() > 0.5).float().unflatten(2, grid)
+        if division.saliency is not None:
+            maps["saliency"] = division.saliency.unflatten(2, grid)
+        return maps
+
+    def _run(self, images: Tensor, classes: Sequence[str], matched: Tensor | None = None) -> tuple[Tensor, Division]:
+        if not classes:
+            raise ValueError("no classes to segment")
+        features = self.clip.dense(images, self.guide_blocks)
+        guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
+        division = self._divide(features.map, classes, matched)
+        guidance = self.segmenter.guide(features.map, guides)
+        return self.segmenter(division.cost, division.mask, guidance), division
+
+    def _divide(self, features: Tensor, classes: Sequence[str], matched: Tensor | None) -> Division:
+        """Dense features (B, C, H, W) -> division; ``matched`` (B, N) are the labels of Eq. 1 where known."""
+        o = self.options
+        text = self.clip.text(classes, o.template)
+        cost = cosine_cost(features, text[None, :, None])
+        shape = (cost.shape[0], cost.shape[2], cost.shape[3] * cost.shape[4])
+        if o.splits == "none":
+            return Division(cost, None, None, None)
+        if o.splits == "class_level":
+            things = class_split(classes).to(cost.device)
+            return Division(cost, None, None, things[None, :, None].expand(shape))
+        if self.token_split is not None:
+            # The embedding is affine: the mean over classes of C is C of the mean.
+            share = self.token_split(self.segmenter.embedding(cost.mean(dim=2, keepdim=True)).squeeze(1))
+            return Division(cost, None, None, share.unsqueeze(1).expand(shape))
+        matching = None
+        if o.saliency in ("gradcam", "attention") or matched is not None:
+            matching = self.sdm(text, features.flatten(2).transpose(1, 2))  # type: ignore[misc]
+        saliency = self._saliency(matching, cost, classes, matched)
+        mask = salient_mass(saliency, o.saliency_mass) if o.k_policy == "adaptive" else most_salient(saliency, self.k)
+        return Division(cost, matching, saliency, mask)
+
+    @torch.no_grad()
+    def _saliency(
+        self, matching: Matching | None, cost: Tensor, classes: Sequence[str], matched: Tensor | None
+    ) -> Tensor:
+        o = self.options
+        if self.sdm is not None and matching is not None and o.saliency == "gradcam":
+            return self.sdm.saliency(matching, o.saliency_layer, o.saliency_target, matched)
+        if self.sdm is not None and matching is not None and o.saliency == "attention":
+            return self.sdm.attention(matching, o.saliency_layer)
+        cosine = cost.flatten(3).squeeze(1).float()
+        if o.saliency == "random":
+            return drawn_saliency(classes, cosine.shape[2], cosine.device).expand_as(cosine)
+        return cosine - cosine.amin(dim=2, keepdim=True)
+
+    def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""
+        norms = {id(p) for m in self.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
+        groups: dict[str, dict[str, Any]] = {
+            "new": {"lr": lr, "weight_decay": weight_decay},
+            "new_norms": {"lr": lr, "weight_decay": 0.0},
+            "clip": {"lr": lr * self.options.clip_lr_factor, "weight_decay": weight_decay},
+            "clip_norms": {"lr": lr * self.options.clip_lr_factor, "weight_decay": 0.0},
+        }
+        members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                kind = "clip" if name.startswith("clip.") else "new"
+                members[f"{kind}_norms" if id(parameter) in norms else kind].append(parameter)
+        return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
+
+
+def _thirds(depth: int, count: int) -> tuple[int, ...]:
+    """The last blocks of the first ``count`` of ``count + 1`` equal parts of the tower: 3, 7 of 12 and 7, 15 of 24."""
+    return tuple(max(0, depth * part // (count + 1) - 1) for part in range(1, count + 1))
+
+
+def _choose_trained(clip: ClipTower, choice: str) -> None:
+    if choice == "full":
+        clip.train_only(("",))
+        clip.model.logit_scale.requires_grad_(False)  # no part in cosines
+    else:
+        clip.train_only(TRAINED_CLIP[choice])

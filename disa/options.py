@@ -1,0 +1,136 @@
+"""Options of DiSa; the defaults are the paper's (arXiv:2601.20064) as docs/reconstruction.md reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from repro.errors import UsageError, unknown_name
+
+SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"]
+Split = Literal["sdm", "none", "token_level", "class_level"]
+KPolicy = Literal["fixed", "ratio", "adaptive"]
+Merge = Literal["mask", "sum", "concat", "learned"]
+ClipFinetune = Literal["qk", "qv", "attention", "none", "full"]
+
+PAPER_TOKENS = 24 * 24
+"""Places of the map the paper's k is a number of (Sec. 4.1)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DisaOptions:
+    """Sizes and choices of DiSa ("Sec.", "Eq." and "Table" are the paper's).
+
+    Widths that belong to the CLIP tower are taken from the tower. Raises UsageError for a value that is none of the
+    choices of its option.
+    """
+
+    template: str = "A photo of a {}"
+    """The prompt (Sec. 3.2); CAT-Seg's is "A photo of a {} in the scene"."""
+
+    split: Split = "sdm"
+    """Who divides the tokens: the saliency of each class (``sdm``), nobody (Table 3, I), a class-agnostic soft map
+    (``token_level``, II), a taxonomy of things and stuff (``class_level``, III)."""
+    saliency: SaliencySource = "gradcam"
+    """What ranks the tokens of a class: gradient-weighted attention (Eq. 2), attention alone, CLIP's cosine, a fixed
+    draw for each class name; ``none`` is ``split="none"``."""
+    saliency_target: Literal["score", "loss"] = "score"
+    """What is differentiated: the matched logit (Sec. 3.3, inference) or L_itm as Eq. 2 is printed."""
+    saliency_layer: int | Literal["mean"] = -1
+    """Cross-attention layer whose attention is weighted (counted from the end where negative), or the mean over all."""
+    k: int = 96
+    """Foreground tokens of a class (Sec. 4.1, Table 4: 16, 48, 96)."""
+    k_policy: KPolicy = "fixed"
+    """``fixed``: k tokens of any map; ``ratio``: the share of tokens that k is of 24x24; ``adaptive``: tokens in
+    falling order until they hold ``saliency_mass`` of the class's saliency."""
+    saliency_mass: float = 0.5
+    """Share of the saliency that ``k_policy="adaptive"`` keeps (not in the paper)."""
+
+    sdm_layers: int = 3
+    """Cross-attention layers (Sec. 3.3)."""
+    sdm_head_dim: int = 64
+    """Channels of a head; CLIP's own."""
+    sdm_mlp_ratio: float = 4.0
+    """Hidden over outer width of their feed-forward networks."""
+    itm_weight: float = 0.1
+    """Weight of the image-text matching loss (Eq. 1) beside the segmentation loss."""
+
+    pixel: bool = True
+    """HRM: two Swin blocks over the tokens of the branch (Sec. 3.4; Table 3, V)."""
+    category: bool = True
+    """HRM: a prototype of each class (Table 3, VI)."""
+    semantic: bool = True
+    """HRM: a prototype over all classes (Table 3, VIII)."""
+    share_branches: bool = False
+    """One set of HRM weights for foreground and background (the paper: separate)."""
+
+    aggregation: Merge = "mask"
+    """How the branches are joined (Sec. 3.5: with the binary mask; Sec. 3.2: "weighted")."""
+    aggregation_layers: int = 2
+    """Pairs of Swin blocks after joining; two fit the paper's Table 2."""
+
+    seg_loss: Literal["ce", "bce"] = "ce"
+    """Softmax cross-entropy (Sec. 3.5) or CAT-Seg's binary cross-entropy; inference follows."""
+    clip_finetune: ClipFinetune = "qk"
+    """CLIP weights that train in both towers (Sec. 4.1: query and key projections)."""
+    clip_lr_factor: float = 0.01
+    """Learning rate of CLIP weights over that of new modules (Sec. 4.1: 2e-6 and 2e-4)."""
+
+    guide_blocks: tuple[int, ...] | None = None
+    """Blocks of the image tower that guide the decoder; None: 3, 7 of 12 and 7, 15 of 24, as CAT-Seg's."""
+    hidden: int = 128
+    """Channels D of the correlation."""
+    heads: int = 4
+    """Attention heads of the Swin blocks."""
+    mlp_ratio: float = 4.0
+    """Hidden over outer width of their MLPs."""
+    window: int = 12
+    """Side of their windows in places."""
+    cost_kernel: int = 7
+    """Kernel of the convolution that embeds the correlation."""
+    appearance_guidance: int = 128
+    """Channels of the appearance guidance of the Swin blocks."""
+    decoder_dims: tuple[int, ...] = (64, 32)
+    """Output channels of the upsampling stages."""
+    decoder_guidance: tuple[int, ...] = (256, 128)
+    """Channels of the upsampled CLIP guidance, one a stage."""
+    decoder_guidance_proj: tuple[int, ...] = (32, 16)
+    """Channels of the projected CLIP guidance, one a stage."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                raise unknown_name(
+                    f"{name} of disa", str(getattr(self, name)), get_args(kind), mend="repro describe disa"
+                )
+        layers = range(-self.sdm_layers, self.sdm_layers)
+        if self.saliency_layer != "mean" and self.saliency_layer not in layers:
+            raise _refused("saliency_layer", f"mean or {layers.start} .. {layers.stop - 1}", self.saliency_layer)
+        if self.k < 0:
+            raise _refused("k", "no fewer than 0 tokens", self.k)
+        if not 0 <= self.saliency_mass <= 1:
+            raise _refused("saliency_mass", "a share between 0 and 1", self.saliency_mass)
+
+    @property
+    def splits(self) -> Split:
+        """``split``, or ``none`` where there is no saliency to split by."""
+        return "none" if self.split == "sdm" and self.saliency == "none" else self.split
+
+    def tokens(self, places: int) -> int:
+        """k of a map of ``places`` tokens; UsageError where a fixed k is more than there are."""
+        if self.k_policy == "ratio":
+            return min(places, round(self.k * places / PAPER_TOKENS))
+        if self.k_policy == "fixed" and self.k > places:
+            raise UsageError(
+                "disa is to keep more tokens than its map has",
+                expected=f"k of at most {places}",
+                found=self.k,
+                mend='set k, or k_policy="ratio" to keep the same share of any map, in the profile',
+            )
+        return self.k
+
+
+def _refused(option: str, expected: str, found: Any) -> UsageError:
+    return UsageError(
+        f"option {option} of disa is out of range", expected=expected, found=found, mend="repro describe disa"
+    )

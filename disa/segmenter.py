@@ -1,0 +1,141 @@
+"""From the correlation and the split of its tokens to one logit map a class (Sec. 3.4, 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from disa.aggregation import Aggregation
+from disa.hrm import Refinement
+from disa.options import DisaOptions
+from repro.layers import tokens
+from repro.layers.cost_volume import CostEmbedding
+from repro.layers.decoder import CostDecoder
+
+
+class Guidance(NamedTuple):
+    """What all classes of an image share, computed once."""
+
+    branches: list[list[Tensor]]
+    aggregation: list[list[Tensor]]
+    decoder: list[Tensor]
+
+    def image(self, index: int) -> Guidance:
+        """The guidance of one image, with a batch axis of one."""
+        part = slice(index, index + 1)
+        return Guidance(
+            [[t[part] for t in branch] for branch in self.branches],
+            [[t[part] for t in layer] for layer in self.aggregation],
+            [t[part] for t in self.decoder],
+        )
+
+
+class Segmenter(nn.Module):
+    """Correlation embedding, refinement of each branch, aggregation, decoder.
+
+    Classes meet in one place, the semantic prototype. Where no gradient is recorded, images go one by one and classes
+    in chunks, twice: up to the prototypes, and from them on. The result is the same and memory is bounded by one
+    refined map (L, D) a class.
+    """
+
+    def __init__(self, options: DisaOptions, embed_dim: int, grid: int) -> None:
+        super().__init__()
+        o = options
+        self.embedding = CostEmbedding(1, o.hidden, o.cost_kernel)
+        self.appearance = nn.Conv2d(embed_dim, o.appearance_guidance, 3, padding=1)
+        self.decoder_guidance = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
+        )
+        separate = o.splits != "none" and not o.share_branches
+        self.refinements = nn.ModuleList(Refinement(o, grid) for _ in range(1 + separate))
+        self.aggregation = Aggregation(o, grid)
+        self.decoder = CostDecoder(o.hidden, o.decoder_dims, o.decoder_guidance_proj, grid)
+
+    def guide(self, features: Tensor, guides: Sequence[Tensor]) -> Guidance:
+        """Guidance from dense features (B, C, H, W) and upsampled CLIP maps, smallest first."""
+        appearance = F.relu(self.appearance(features)).flatten(2).transpose(1, 2)
+        branches = [refinement.guide(appearance) for refinement in self.refinements]  # type: ignore[operator]
+        projected = [F.relu(conv(g)) for conv, g in zip(self.decoder_guidance, guides, strict=True)]
+        return Guidance(branches, self.aggregation.guide(appearance), projected)
+
+    def forward(self, cost: Tensor, mask: Tensor | None, guidance: Guidance) -> Tensor:
+        """Logits (B, N, h, w) of cosines ``cost`` (B, 1, N, H, W).
+
+        ``mask`` (B, N, L) is True (or, soft, near 1) at foreground tokens; None does not split.
+        """
+        if torch.is_grad_enabled():
+            return self._segment(cost, mask, guidance, [slice(None)])
+        step = max(1, tokens.CHUNK_ELEMENTS // (cost.shape[-2] * cost.shape[-1] * self.embedding.conv.out_channels))
+        chunks = [slice(start, start + step) for start in range(0, cost.shape[2], step)]
+        return torch.cat(
+            [
+                self._segment(cost[i : i + 1], None if mask is None else mask[i : i + 1], guidance.image(i), chunks)
+                for i in range(len(cost))
+            ]
+        )
+
+    def _segment(self, cost: Tensor, mask: Tensor | None, guidance: Guidance, chunks: list[slice]) -> Tensor:
+        refined = []
+        pooled = []
+        for chunk in chunks:
+            parts, prototypes = self._refine(cost[:, :, chunk], None if mask is None else mask[:, chunk], guidance)
+            refined.append(parts)
+            pooled.append(prototypes)
+        gates = self._gates(pooled)
+        logits = []
+        for chunk in chunks:
+            parts = refined.pop(0)
+            own = [None if gate is None else gate[:, chunk] for gate in gates]
+            x = self._update(parts, None if mask is None else mask[:, chunk], own)
+            x = self.aggregation(x, guidance.aggregation)
+            logits.append(self.decoder(x, guidance.decoder))
+        return logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
+
+    def _branches(self) -> tuple[Refinement, Refinement]:
+        """HRM of the foreground and of the background."""
+        return self.refinements[0], self.refinements[-1]  # type: ignore[return-value]
+
+    def _refine(
+        self, cost: Tensor, mask: Tensor | None, guidance: Guidance
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Refined tokens as :meth:`Aggregation.merge` takes them, and P_c (B, N, D) of each branch."""
+        x = self.embedding(cost)
+        front, back = self._branches()
+        front_guided, back_guided = guidance.branches[0], guidance.branches[-1]
+        if mask is None:
+            x = front.pixels(x, None, front_guided)
+            return [x], [front.prototypes(x, None)]
+        if mask.dtype != torch.bool:
+            weight = mask.unsqueeze(3)
+            foreground = front.pixels(x * weight, None, front_guided)
+            background = back.pixels(x * (1 - weight), None, back_guided)
+            return [foreground, background], [front.prototypes(foreground, None), back.prototypes(background, None)]
+        # M C'_f + (1 - M) C'_b: each place holds the token of its own branch, the other's is never used.
+        if front.swin is not None:
+            foreground, background = front.pixels(x, mask, front_guided), back.pixels(x, ~mask, back_guided)
+            x = torch.where(mask.unsqueeze(3), foreground, background)
+        return [x], [front.prototypes(x, mask), back.prototypes(x, ~mask)]
+
+    def _gates(self, pooled: list[list[Tensor | None]]) -> list[Tensor | None]:
+        """Gates (B, N, D) of each branch from the prototypes of all chunks of classes."""
+        gates = []
+        for branch, prototypes in zip(self._branches(), zip(*pooled, strict=True), strict=False):
+            whole = None if prototypes[0] is None else torch.cat([p for p in prototypes if p is not None], dim=1)
+            gates.append(branch.gate(whole))
+        return gates
+
+    def _update(self, parts: list[Tensor], mask: Tensor | None, gates: list[Tensor | None]) -> Tensor:
+        """Eqs. 3 and 4, then C~ (B, N, L, D)."""
+        front, back = gates[0], gates[-1]
+        if front is not None and back is not None:
+            if len(parts) == 2:
+                parts = [part * gate.unsqueeze(2) for part, gate in zip(parts, (front, back), strict=True)]
+            elif mask is None:
+                parts = [parts[0] * front.unsqueeze(2)]
+            else:
+                parts = [parts[0] * torch.where(mask.unsqueeze(3), front.unsqueeze(2), back.unsqueeze(2))]
+        return self.aggregation.merge(parts, mask)
