@@ -30,7 +30,11 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="evaluate on the sets below DIR")
     parser.add_argument("--split", help="another split than the benchmark's own (e.g. train)")
     parser.add_argument(
-        "--weights", metavar="FILE", help=f"weights of this method; '{UNTRAINED}' for none (default: the run's own)"
+        "--weights",
+        "--checkpoint",
+        metavar="FILE",
+        help=f"weights of this method; '{UNTRAINED}' for none (default: the run's own). An imported checkpoint brings "
+        "its own tower and options",
     )
     common.add_device_option(parser)
     common.add_json_option(parser)
@@ -46,7 +50,7 @@ def evaluate(options: argparse.Namespace) -> int:
     profile = load_profile(options.profile)
     external = options.data_root if profile.synthetic else None
     assets = Assets(profile, options.runs, None if profile.synthetic else options.data_root)
-    run = single_run(options, profile, assets)
+    run = single_run(options, profile, assets, options.weights)
     chosen = [get_benchmark(b) for b in options.benchmarks or BENCHMARKS]
     with common.stdout_to_stderr():
         data = _data(run, chosen, external, options)
@@ -89,11 +93,9 @@ def _data(
 
 
 def _method(run: Run, options: argparse.Namespace) -> tuple[Method, str]:
-    from repro.engine.train import load_weights
-    from repro.experiments.execute import build_method, ensure_trained
+    from repro.experiments.execute import ensure_trained
 
     device = common.choose_device(options.device)
-    plan = single_plan(run)
     if options.weights is None:
         if run.train and not run.profile.synthetic and not run.assets.store.weights(run.id).is_file():
             raise WeightsError(
@@ -101,11 +103,22 @@ def _method(run: Run, options: argparse.Namespace) -> tuple[Method, str]:
                 expected=str(run.assets.store.weights(run.id)),
                 mend=f"repro train {run.entry.name} --profile {run.profile.name} --data-root DIR, or --weights FILE",
             )
-        return ensure_trained(plan, run, device, common.log), "own"
-    method = build_method(plan, run, common.log)
-    if options.weights == UNTRAINED:
+        return ensure_trained(single_plan(run), run, device, common.log), "own"
+    return load_named(run, options.weights, device)
+
+
+def load_named(run: Run, weights: str, device: str) -> tuple[Method, str]:
+    """The method of ``run`` with the weights in the file ``weights`` and their digest, or untrained for "none".
+
+    Raises WeightsError for a file that is absent, no weights, of another method or of other options.
+    """
+    from repro.engine.train import load_weights
+    from repro.experiments.execute import build_method
+
+    method = build_method(single_plan(run), run, common.log)
+    if weights == UNTRAINED:
         return method.to(device).eval(), "untrained"
-    path = Path(options.weights)
+    path = Path(weights)
     load_weights(method, path, run.entry.name)
     return method.to(device).eval(), file_digest(path, 12)
 

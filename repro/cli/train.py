@@ -11,6 +11,7 @@ from typing import Any
 from repro.cli import common
 from repro.errors import UsageError, unknown_name
 from repro.experiments.assets import Assets
+from repro.experiments.imported import imported_run
 from repro.experiments.plan import Plan, Run
 from repro.experiments.profiles import Profile, load_profile
 from repro.experiments.tables import Row, Table
@@ -30,6 +31,11 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What names one run: method, tower, options, seed, profile."""
     parser.add_argument("method", help="a method of repro list")
+    add_variant_options(parser)
+
+
+def add_variant_options(parser: argparse.ArgumentParser) -> None:
+    """What names one run, but for its method."""
     common.add_store_options(parser)
     parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
     parser.add_argument("--tower", default="base", help="tower of the profile (default: base)")
@@ -39,9 +45,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def single_run(options: argparse.Namespace, profile: Profile, assets: Assets) -> Run:
-    """The run the options name; the same address as in a table where the options are the same."""
+def single_run(options: argparse.Namespace, profile: Profile, assets: Assets, weights: str | None = None) -> Run:
+    """The run the options name; the same address as in a table where the options are the same.
+
+    An imported checkpoint as ``weights`` brings its own tower and options, and is a run of its own.
+    """
     entry = get_method(options.method)
+    if weights is not None:
+        imported = imported_run(Path(weights), entry.name, parse_options(options.option), assets)
+        if imported is not None:
+            return imported
     if options.tower not in profile.towers:
         raise unknown_name(
             f"tower of profile {profile.name}", options.tower, profile.towers, mend="repro describe mini"
