@@ -24,24 +24,29 @@ _IGNORED = re.compile(
 
 
 class ClipFormat(Format):
-    """One family of spellings. ``signature`` is an entry that every file of it has and no other's; ``accepts`` says
-    which open_clip configurations belong to it; ``rename`` turns the keys of a mapping, open_clip's names, into the
-    file's."""
+    """One family of spellings.
+
+    ``typical`` is its most usual model, ``signature`` an entry that every file of it has and no other's; ``accepts``
+    says which open_clip configurations belong to it; ``rename`` turns the keys of a mapping, open_clip's names, into
+    the file's.
+    """
 
     def __init__(
         self,
         id: str,
         title: str,
         page: str,
+        typical: str,
         signature: str,
         accepts: Callable[[str, dict[str, Any]], bool],
         rename: Callable[[Mapping[str, str]], dict[str, str]] = dict,
     ) -> None:
-        self.id, self.title, self.page = id, title, page
+        self.id, self.title, self.page, self._typical = id, title, page, typical
         self._signature, self._accepts, self._rename = re.compile(signature), accepts, rename
 
     def variants(self) -> tuple[str, ...]:
-        return tuple(name for name, config in _configs().items() if self._accepts(name, config))
+        known = (name for name, config in _configs().items() if self._accepts(name, config))
+        return tuple(sorted(known, key=lambda name: name != self._typical))
 
     def guess(self, file: ForeignFile) -> tuple[str, ...]:
         shapes = file.shapes
@@ -101,6 +106,7 @@ def clip_formats() -> tuple[ClipFormat, ...]:
             "clip",
             "CLIP (OpenAI, open_clip)",
             "github.com/openai/CLIP, github.com/mlfoundations/open_clip",
+            "ViT-B-16",
             plain,
             _is_plain,
         ),
@@ -108,6 +114,7 @@ def clip_formats() -> tuple[ClipFormat, ...]:
             "eva-clip",
             "EVA-CLIP (also CLIPSelf, DenseVLM)",
             "github.com/baaivision/EVA, github.com/wusize/CLIPSelf, github.com/HVision-NKU/DenseVLM",
+            "EVA02-B-16",
             r"visual\.(blocks\.\d+\.norm1\.weight|patch_embed\.proj\.weight)",
             lambda name, config: name.startswith("EVA") and "timm_model_name" in config["vision_cfg"],
             to_eva,
@@ -116,6 +123,7 @@ def clip_formats() -> tuple[ClipFormat, ...]:
             "open_clip",
             "open_clip with a timm image tower (EVA, ConvNeXt)",
             "github.com/mlfoundations/open_clip",
+            "convnext_base_w",
             r"visual\.trunk\..+",
             lambda name, config: name.startswith(("EVA", "convnext")) and "timm_model_name" in config["vision_cfg"],
         ),

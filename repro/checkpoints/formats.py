@@ -118,8 +118,11 @@ class Format(ABC):
 
 
 def likeness(found: Iterable[str], known: Iterable[str]) -> float:
-    """Share of kinds of entries two lists of names have in common, numbers of layers left out: 0 to 1."""
-    a, b = ({re.sub(r"\d+", "#", name) for name in names} for names in (found, known))
+    """Share of kinds of entries two lists of names have in common, 0 to 1.
+
+    The kind of an entry is the end of its name without numbers, so that another prefix or depth makes no difference.
+    """
+    a, b = ({re.sub(r"\d+", "#", ".".join(name.split(".")[-2:])) for name in names} for names in (found, known))
     return len(a & b) / max(1, len(a | b))
 
 
