@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,12 @@ from repro.layers.method import Method
 from repro.layers.ss2d import SS2D
 
 NORMS = (nn.LayerNorm, nn.GroupNorm)
+TRAINED_CLIP = {
+    "image": ("",),
+    "qv": ("q_proj_weight", "v_proj_weight", "q_proj.weight", "v_proj.weight"),
+    "nothing": (),
+}
+"""How the names of the image tower's parameters end that train, by ``clip_trains``."""
 
 
 class LoGoSeg(Method):
@@ -36,19 +42,20 @@ class LoGoSeg(Method):
         self.options = o
         self.clip = clip
         stages = len(o.decoder_dims)
-        self.middle_block = block_at(clip.depth, 1, 2) if o.middle_block is None else o.middle_block
-        self.guide_blocks = o.guide_blocks or tuple(block_at(clip.depth, i, stages + 1) for i in range(1, stages + 1))
-        train_image_tower(clip, o.clip_trains)
+        middle_block, guide_blocks = default_blocks(clip, stages)
+        self.middle_block = middle_block if o.middle_block is None else o.middle_block
+        self.guide_blocks = o.guide_blocks or guide_blocks
+        clip.train_only(TRAINED_CLIP[o.clip_trains], within="model.visual.")
         self.prior = ObjectPrior(o)
         self.alignment = RegionalAlignment(o, clip.embed_dim, clip.grid) if o.regional_alignment else None
         self.guidance = None if o.regional_alignment else nn.Linear(clip.embed_dim, o.hidden)
-        self.middle = nn.Sequential(nn.Linear(clip.width, o.hidden), nn.LayerNorm(o.hidden))
+        self.middle = nn.Sequential(nn.Linear(clip.guide_channels(self.middle_block), o.hidden), nn.LayerNorm(o.hidden))
         self.text = nn.Linear(clip.embed_dim, o.hidden)
         self.query = nn.Parameter(0.02 * torch.randn(o.hidden))
         self.fusion = Fusion(o)
         self.upsample = nn.ModuleList(
-            nn.ConvTranspose2d(clip.width, dim, 2**stage, 2**stage)
-            for stage, dim in enumerate(o.decoder_guidance, start=1)
+            GuideUpsample(clip, block, dim, clip.grid * 2 ** (stage + 1))
+            for stage, (block, dim) in enumerate(zip(self.guide_blocks, o.decoder_guidance, strict=True))
         )
         self.decoder_guidance = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
@@ -78,7 +85,10 @@ class LoGoSeg(Method):
         else:
             guidance = self.guidance(features.map.permute(0, 2, 3, 1))  # type: ignore[misc]
         text_tokens = self.text(centres)
-        middle = self.middle(features.guides[0].permute(0, 2, 3, 1))
+        middle = features.guides[0]
+        if middle.shape[2:] != features.map.shape[2:]:
+            middle = F.adaptive_avg_pool2d(middle, features.map.shape[2:])
+        middle = self.middle(middle.permute(0, 2, 3, 1))
         fused, queries = self.fusion(middle, guidance, self.query + text_tokens, text_tokens)
         return queries, fused, features.guides[1:]
 
@@ -119,12 +129,35 @@ def block_at(depth: int, part: int, parts: int) -> int:
     return max(0, depth * part // parts - 1)
 
 
-def train_image_tower(clip: ClipTower, which: Literal["image", "qv", "nothing"]) -> None:
-    """Let train what of the image tower ``which`` names and takes part in dense features; freeze everything else."""
-    clip.train_only()
-    idle: tuple[str, ...] = ()
-    if clip.spec.last_block == "value":  # the value path of the last block has neither queries nor keys
-        idle = tuple(f"resblocks.{clip.depth - 1}.attn.{kind}_proj_weight" for kind in "qk")
-    wanted = {"image": ("",), "qv": ("q_proj_weight", "v_proj_weight"), "nothing": ()}[which]
-    for name, parameter in clip.model.visual.named_parameters():
-        parameter.requires_grad_(name.endswith(wanted) and not name.endswith(idle))
+def default_blocks(clip: ClipTower, stages: int) -> tuple[int, tuple[int, ...]]:
+    """The block that gives F_mid and those that guide ``stages`` decoder stages.
+
+    In a transformer the middle and equal parts of the tower, as CAT-Seg: 5 and 3, 7 of 12. In a tower whose map shrinks
+    from stage to stage, the one before the last and, for each decoder stage, the last one no coarser than its output.
+    """
+    grids = [clip.guide_grid(index) for index in range(clip.depth)]
+    if len(set(grids)) == 1:
+        return block_at(clip.depth, 1, 2), tuple(block_at(clip.depth, i, stages + 1) for i in range(1, stages + 1))
+    fine = [[i for i, grid in enumerate(grids) if grid >= clip.grid * 2**stage] for stage in range(1, stages + 1)]
+    return max(0, clip.depth - 2), tuple(max(blocks, default=0) for blocks in fine)
+
+
+class GuideUpsample(nn.Module):
+    """A tower's map at the size of a decoder stage: a transposed convolution where that is a multiple of its own.
+
+    Maps of another size are resized, bilinearly, before a 1x1 convolution.
+    """
+
+    def __init__(self, clip: ClipTower, block: int, dim: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        factor, rest = divmod(size, clip.guide_grid(block))
+        self.resize = bool(rest or not factor)
+        stride = 1 if self.resize else factor
+        self.up = nn.ConvTranspose2d(clip.guide_channels(block), dim, stride, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, dim, size, size)."""
+        if self.resize:
+            x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return self.up(x)

@@ -1,13 +1,13 @@
 """The selective scan of state-space models (Gu and Dao, Mamba, arXiv:2312.00752), in parallel form.
 
-A recurrence over L places is cut into about sqrt(L) chunks. All chunks advance together from a zero state, then the
-state is carried from chunk to chunk, then what was carried is added: 2 sqrt(L) steps instead of L, without a division
-and so without the overflow that cumulative products in the denominator bring.
+A recurrence over L places is cut into chunks. All chunks advance together from a state of zero; the states at their
+ends obey a shorter recurrence of the same kind, solved in the same way; what each chunk begins with is then added. The
+number of steps grows with log L, and nothing is divided, so that nothing overflows as it does with cumulative products
+in a denominator.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -18,14 +18,48 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+CHUNK = 8
+"""Places of a chunk: the recurrence over the ends of the chunks is cut again, so that 576 places take 3 x 8 steps."""
 
-def linear_recurrence(a: Tensor, b: Tensor) -> Tensor:
-    """h (R, L, S) with h_t = a_t h_{t-1} + b_t along L and h_{-1} = 0, for ``a`` and ``b`` (R, L, S).
 
-    First derivatives only.
+def linear_recurrence(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
+    """h with h_t = a_t h_{t-1} + b_t along the third axis and zero before it, for ``a`` and ``b`` (B, K, L, S, D).
+
+    ``reverse`` runs from the last place to the first, where the first factor in that order is not used either. Records
+    no gradient.
     """
-    h: Tensor = _LinearRecurrence.apply(a, b)
-    return h
+    shape = b.shape
+    return _recur(
+        a.reshape(-1, shape[2], shape[3] * shape[4]), b.reshape(-1, shape[2], shape[3] * shape[4]), reverse
+    ).view(shape)
+
+
+def _recur(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    """``linear_recurrence`` of (R, L, F)."""
+    length = b.shape[1]
+    steps = min(CHUNK, length)
+    missing = -length % steps
+    if missing:  # zeros behind the end: they are dropped, and in reverse they leave the state at zero
+        a, b = F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, 0, 0, missing))
+    a, b = a.unflatten(1, (-1, steps)), b.unflatten(1, (-1, steps))
+    h = torch.empty_like(b)
+    order = range(steps - 1, -1, -1) if reverse else range(steps)
+    a_t, b_t, h_t = a.unbind(2), b.unbind(2), h.unbind(2)
+    # Place by place in all chunks at once, from a state of zero.
+    h_t[order[0]].copy_(b_t[order[0]])
+    for before, now in pairwise(order):
+        torch.addcmul(b_t[now], a_t[now], h_t[before], out=h_t[now])
+    if b.shape[1] > 1:
+        # Chunk by chunk: the state each one begins with is where the one before it ends.
+        product = torch.empty_like(a)
+        p_t = product.unbind(2)
+        p_t[order[0]].copy_(a_t[order[0]])
+        for before, now in pairwise(order):
+            torch.mul(a_t[now], p_t[before], out=p_t[now])
+        ends = _recur(p_t[order[-1]], h_t[order[-1]], reverse)
+        into, out_of = (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
+        h[:, into].addcmul_(product[:, into], ends[:, out_of].unsqueeze(2))
+    return h.flatten(1, 2)[:, :length]
 
 
 def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
@@ -46,12 +80,9 @@ def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d:
 
 
 def parallel_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """``selective_scan`` in plain torch operations, on any device."""
-    decay = (delta.unsqueeze(-1) * a.unsqueeze(1)).exp()
-    drive = (delta * u).unsqueeze(-1) * b.unsqueeze(-2)
-    # (B, K, L, D, S) -> (B K, L, D S)
-    h = linear_recurrence(decay.flatten(3).flatten(0, 1), drive.flatten(3).flatten(0, 1)).view(drive.shape)
-    return torch.addcmul((h * c.unsqueeze(-2)).sum(-1), u, d.unsqueeze(1))
+    """``selective_scan`` in plain torch operations, on any device; first derivatives only."""
+    y: Tensor = _SelectiveScan.apply(u, delta, a, b, c, d)
+    return y
 
 
 @cache
@@ -78,46 +109,35 @@ def _kernel_scan(
     return y.unflatten(1, (u.shape[1], u.shape[3])).transpose(2, 3)
 
 
-class _LinearRecurrence(torch.autograd.Function):
+class _SelectiveScan(torch.autograd.Function):
+    """States are held as (B, K, L, S, D), so that sums over states and over channels are both vectorised.
+
+    The backward pass is written out: what autograd would record of the same operations takes twice the time.
+    """
+
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        h = _run(a, b, reverse=False)
-        ctx.save_for_backward(a, h)
-        return h
+    def forward(ctx: Any, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        decay = (delta.unsqueeze(3) * a.transpose(1, 2).unsqueeze(1)).exp_()
+        h = linear_recurrence(decay, (delta * u).unsqueeze(3) * b.unsqueeze(4))
+        ctx.save_for_backward(u, delta, a, b, c, d, decay, h)
+        return (h * c.unsqueeze(4)).sum(3).addcmul_(u, d.unsqueeze(1))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        a, h = ctx.saved_tensors
-        # dL/dh_t = grad_t + a_{t+1} dL/dh_{t+1}: the same recurrence from the other end.
-        grad_b = _run(F.pad(a[:, 1:], (0, 0, 0, 1)), grads[0], reverse=True)
-        return grad_b * F.pad(h[:, :-1], (0, 0, 1, 0)), grad_b
-
-
-def _run(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
-    """The recurrence without a graph; ``reverse`` runs it from the last place to the first."""
-    length = b.shape[1]
-    steps = max(1, math.isqrt(length))
-    missing = -length % steps
-    if missing:  # zeros behind the end: they are dropped, and in reverse they leave the state at zero
-        a, b = F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, 0, 0, missing))
-    shape = (b.shape[0], -1, steps, b.shape[2])
-    a, b = a.reshape(shape), b.reshape(shape)
-    h, product = torch.empty_like(b), torch.empty_like(a)
-    # Place by place in all chunks at once: the state from zero, and the product of the factors up to here.
-    each = list(zip(a.unbind(2), b.unbind(2), h.unbind(2), product.unbind(2), strict=True))
-    if reverse:
-        each.reverse()
-    each[0][2].copy_(each[0][1])
-    each[0][3].copy_(each[0][0])
-    for (_, _, h_before, p_before), (a_t, b_t, h_t, p_t) in pairwise(each):
-        torch.addcmul(b_t, a_t, h_before, out=h_t)
-        torch.mul(a_t, p_before, out=p_t)
-    # Chunk by chunk: the state each one begins with.
-    carried = torch.zeros_like(each[-1][2])
-    ends = list(zip(carried.unbind(1), each[-1][2].unbind(1), each[-1][3].unbind(1), strict=True))
-    if reverse:
-        ends.reverse()
-    for (begin, h_end, p_end), (following, _, _) in pairwise(ends):
-        torch.addcmul(h_end, p_end, begin, out=following)
-    return h.addcmul_(product, carried.unsqueeze(2)).flatten(1, 2)[:, :length]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        u, delta, a, b, c, d, decay, h = ctx.saved_tensors
+        grad_y = grads[0].unsqueeze(3)
+        # dL/dh_t = c_t dL/dy_t + decay_{t+1} dL/dh_{t+1}: the same recurrence from the other end.
+        grad_h = linear_recurrence(decay.roll(-1, 2), grad_y * c.unsqueeze(4), reverse=True)
+        grad_c = (grad_y * h).sum(4)
+        grad_b = (grad_h * (delta * u).unsqueeze(3)).sum(4)
+        grad_drive = (grad_h * b.unsqueeze(4)).sum(3)  # of delta u
+        # of delta a: decay_t h_{t-1} dL/dh_t
+        grad_exponent = grad_h
+        grad_exponent[:, :, 0] = 0
+        grad_exponent[:, :, 1:] *= h[:, :, :-1]
+        grad_exponent *= decay
+        grad_a = (grad_exponent * delta.unsqueeze(3)).sum((0, 2)).transpose(1, 2)
+        grad_delta = (grad_exponent * a.transpose(1, 2).unsqueeze(1)).sum(3).addcmul_(grad_drive, u)
+        grad_u = (grad_drive * delta).addcmul_(grads[0], d.unsqueeze(1))
+        return grad_u, grad_delta, grad_a, grad_b, grad_c, (grads[0] * u).sum((0, 2))

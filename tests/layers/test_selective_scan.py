@@ -46,16 +46,24 @@ def test_scan_equals_the_recurrence_forward_and_backward(length: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_the_recurrence_passes_gradcheck() -> None:
-    a = torch.rand(2, 11, 3, dtype=torch.float64, requires_grad=True)
-    b = torch.randn(2, 11, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(linear_recurrence, (a, b))
+def test_the_scan_passes_gradcheck() -> None:
+    assert torch.autograd.gradcheck(selective_scan, case(11, batch=1))
 
 
-def test_factors_of_one_give_a_running_sum_and_factors_of_zero_the_input() -> None:
-    b = torch.randn(2, 50, 3, dtype=torch.float64)
-    torch.testing.assert_close(linear_recurrence(torch.ones_like(b), b), b.cumsum(1))
-    assert torch.equal(linear_recurrence(torch.zeros_like(b), b), b)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_factors_of_one_give_a_running_sum_and_factors_of_zero_the_input(length: int, reverse: bool) -> None:
+    b = torch.randn(1, 2, length, 1, 3, dtype=torch.float64)
+    total = b.flip(2).cumsum(2).flip(2) if reverse else b.cumsum(2)
+    torch.testing.assert_close(linear_recurrence(torch.ones_like(b), b, reverse), total)
+    assert torch.equal(linear_recurrence(torch.zeros_like(b), b, reverse), b)
+
+
+def test_second_derivatives_are_refused() -> None:
+    args = case(5)
+    (gradient,) = torch.autograd.grad(selective_scan(*args).square().sum(), args[:1], create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradient.sum().backward()
 
 
 def test_forgetting_at_once_neither_overflows_nor_divides_by_zero() -> None:
