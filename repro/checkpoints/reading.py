@@ -147,10 +147,8 @@ def _refuse_text(path: Path, head: bytes) -> None:
 
 def _reason(error: BaseException) -> str:
     text = str(error)
-    if match := re.search(
-        r"GLOBAL (\S+) was not an allowed global|Unsupported (?:global|class)[: ]+(?:GLOBAL )?(\S+)", text
-    ):
-        return f"a pickle that asks for {match[1] or match[2]}, which is no tensor; nothing of it was run"
+    if match := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", text):
+        return f"a pickle that asks for {match[1]}, which is no tensor; nothing of it was run"
     return text.strip().split("\n")[0][:200] or type(error).__name__
 
 

@@ -19,6 +19,7 @@ from repro.clip.names import TINY, TINY_EVA
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.methods import get_method
+from repro.runtime import import_torchvision
 
 SMALL = {
     "hidden": 16,
@@ -67,6 +68,7 @@ def official(small: CatSeg) -> dict[str, Tensor]:
 @pytest.fixture
 def tiny_clips(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Only small open_clip models are known: one with both activations, and an EVA."""
+    import_torchvision()
     from repro.clip.eva import register_tiny
 
     register_tiny()
