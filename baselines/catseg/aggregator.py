@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from repro.layers.window_attention import GuidedSwinPair
 
 PRUNED = -100.0
 """Logit of a class that pruning left out (official value)."""
+MASKED = {"minus_100": -100.0, "minus_inf": -math.inf}
 
 
 class AggregatorLayer(nn.Module):
@@ -23,8 +25,21 @@ class AggregatorLayer(nn.Module):
     def __init__(self, options: CatSegOptions, grid: int) -> None:
         super().__init__()
         o = options
-        self.swin = GuidedSwinPair(o.hidden, o.appearance_guidance, o.heads, grid, o.window, o.mlp_ratio)
-        self.classes = ClassAggregation(o.hidden, o.text_guidance, o.heads, o.pad_len, grid, o.pooling, o.mlp_ratio)
+        masked = MASKED[o.masked_attention]
+        self.swin = GuidedSwinPair(o.hidden, o.appearance_guidance, o.heads, grid, o.window, o.mlp_ratio, masked)
+        self.classes = ClassAggregation(
+            o.hidden,
+            o.text_guidance,
+            o.heads,
+            o.pad_len,
+            grid,
+            o.pooling,
+            o.mlp_ratio,
+            test_pooling=o.test_pooling,
+            align_corners=o.pool_align_corners,
+            residual=o.class_residual,
+            padding=o.padding,
+        )
 
     def forward(self, x: Tensor, appearance: Tensor, text: Tensor) -> Tensor:
         """Tokens (B, T, L, C), appearance guidance (B, L, G), text guidance (B or 1, T, G) -> (B, T, L, C)."""
@@ -40,7 +55,7 @@ class Aggregator(nn.Module):
     def __init__(self, options: CatSegOptions, embed_dim: int, grid: int) -> None:
         super().__init__()
         o = options
-        self.pad_len = o.pad_len
+        self.kept = o.pad_len if o.pruning == "per_view" else 0
         self.embedding = CostEmbedding(len(o.templates), o.hidden, o.cost_kernel)
         self.appearance = nn.Conv2d(embed_dim, o.appearance_guidance, 3, padding=1)
         self.text = nn.Linear(embed_dim, o.text_guidance)
@@ -54,12 +69,12 @@ class Aggregator(nn.Module):
         """Logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest map first.
 
         More than ``pad_len`` classes are pruned per image to the ones with the largest cosine anywhere; the others
-        get the logit -100.
+        get the logit -100 (unless ``pruning`` is off).
         """
         classes = text.shape[0]
         text = text.unsqueeze(0)
         cost = cosine_cost(features, text)
-        chosen = top_classes(cost, self.pad_len) if 0 < self.pad_len < classes else None
+        chosen = top_classes(cost, self.kept) if 0 < self.kept < classes else None
         if chosen is not None:
             cost = cost.gather(2, chosen[:, None, :, None, None].expand(-1, cost.shape[1], -1, *cost.shape[3:]))
             text = text[0][chosen]

@@ -18,9 +18,10 @@ def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target"
     released) or are left out of sum and count (``excluded``).
 
     Since BCE(x, y) = softplus(x) - x y, the loss is the sum of softplus less the logits at the labels; the one-hot
-    target is never made. Computed in float32.
+    target is never made. Computed in float32 or wider.
     """
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
     labelled = labels != IGNORED
     index = torch.where(labelled, labels, 0).unsqueeze(1)
     at_label = logits.gather(1, index).squeeze(1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.catseg.aggregator import Aggregator
@@ -58,11 +59,34 @@ class CatSeg(Method):
         """Logits (B, N, 4 grid, 4 grid) with the two stages of the released decoder."""
         if not classes:
             raise ValueError("no classes to segment")
-        text = torch.stack([self.clip.text(classes, template) for template in self.options.templates], dim=1)
-        features = self.clip.dense(images, self.guide_blocks)
+        features = self.clip.dense(self._pad(images), self.guide_blocks)
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
-        logits: Tensor = self.aggregator(features.map, text, guides)
+        logits: Tensor = self.aggregator(features.map, self._text(classes), guides)
         return logits
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) padded, right and below, with what becomes 0 when the tower subtracts its mean."""
+        height, width = images.shape[-2:]
+        step = self.options.size_divisibility
+        right, below = -width % step, -height % step
+        if not right and not below:
+            return images
+        mean = self.clip.mean.to(images.dtype)
+        padded = mean.expand(images.shape[0], -1, height + below, width + right).clone()
+        padded[..., :height, :width] = images
+        return padded
+
+    def _text(self, classes: Sequence[str]) -> Tensor:
+        """L2-normalised text features (N, P, C) of class names; synonyms in a name are separated by ``", "``."""
+        synonyms = [name.split(", ") for name in classes]
+        if self.options.synonyms == "first":
+            synonyms = [names[:1] for names in synonyms]
+        words = [word for names in synonyms for word in names]
+        text = torch.stack([self.clip.text(words, template) for template in self.options.templates], dim=1)
+        if len(words) == len(classes):
+            return text
+        parts = text.split([len(names) for names in synonyms])
+        return F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=-1)
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``loss_bce``: mean binary cross-entropy over all pixels and classes."""

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
+
+from repro.errors import UsageError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
 class CatSegOptions:
     """Sizes and choices of CAT-Seg (Cho et al., CVPR 2024; "Sec." is that paper's, "code" the released one).
 
-    Widths that belong to the CLIP tower are taken from the tower.
+    Widths that belong to the CLIP tower are taken from the tower. Where the released code does something one would not
+    expect, the default does the same and another value the expected thing; docs/reconstruction.md lists these. Raises
+    UsageError for a value that is none of an option's.
     """
 
     templates: tuple[str, ...] = ("A photo of a {} in the scene",)
-    """Prompts; each becomes a channel of the cost volume (code: one prompt, ``imagenet_select_clip`` shortened)."""
+    """Prompts; each becomes a channel of the cost volume (code: PROMPT_ENSEMBLE_TYPE "single")."""
+    synonyms: Literal["first", "mean"] = "first"
+    """Of a class name that lists synonyms ("wall, fence") only the first is prompted (code), or all are averaged."""
+    size_divisibility: int = 32
+    """Images are padded with the mean colour, right and below, to multiples of this, in pixels, before they are resized
+    (code: SIZE_DIVISIBILITY); 1 pads nothing. Only images given whole are ever padded: training crops and windows of
+    384 pixels are multiples."""
     guide_blocks: tuple[int, ...] | None = None
     """Blocks of the image tower that guide the decoder; None: one third and two thirds of the way, which is 3, 7 for
     ViT-B/16 and 7, 15 for ViT-L/14 as released."""
@@ -29,9 +39,21 @@ class CatSegOptions:
     window: int = 12
     """Side of the Swin windows in places of the 24x24 map (code: feature resolution 24, window 12)."""
     pooling: tuple[int, int] = (2, 2)
-    """Average pooling before class aggregation while training; (1, 1) at test (code: POOLING_SIZES)."""
+    """Average pooling before class aggregation while training (code: POOLING_SIZES of the configurations)."""
+    test_pooling: tuple[int, int] = (1, 1)
+    """The same at test (code: POOLING_SIZES of eval.sh; evaluations during its training keep ``pooling``)."""
+    pool_align_corners: bool = True
+    """Bilinear way back from the pooled map with corner places on corner places (code); False keeps cells in place."""
+    class_residual: Literal["double", "single"] = "double"
+    """The pooled path, which holds its own residual, is added to the input (code), or only what it changed is."""
     pad_len: int = 256
-    """Class slots of class aggregation; more classes than this are pruned per image (code: PAD_LEN)."""
+    """Class slots of class aggregation (code: pad_len); 0: neither padding nor pruning."""
+    padding: Literal["attended", "masked"] = "attended"
+    """Empty class slots take part in class attention (code), or classes attend to classes only."""
+    pruning: Literal["per_view", "off"] = "per_view"
+    """More classes than ``pad_len``: each image of a batch (a window at test) keeps its own (code), or all stay."""
+    masked_attention: Literal["minus_100", "minus_inf"] = "minus_100"
+    """Added to attention between places of a shifted window that are no neighbours (code: -100)."""
     cost_kernel: int = 7
     """Kernel of the convolution that embeds the cost map (code)."""
     appearance_guidance: int = 128
@@ -50,3 +72,12 @@ class CatSegOptions:
     """Learning rate of CLIP weights over that of new modules (code: CLIP_MULTIPLIER)."""
     ignore_in_loss: Literal["zero_target", "excluded"] = "zero_target"
     """Pixels without a label: all-zero targets (code, a quirk) or left out of the mean."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            known = [v for v in get_args(hint) if isinstance(v, str)]
+            if known and value not in known:
+                raise unknown_name(f"value of option {name} of catseg", str(value), known, mend="repro describe catseg")
+        if self.size_divisibility < 1:
+            raise UsageError("size_divisibility is a number of pixels", expected=">= 1", found=self.size_divisibility)

@@ -31,8 +31,21 @@ methods = dict(
             hidden=16,
             heads=2,
             window=3,
+            size_divisibility=1,
             appearance_guidance=16,
             text_guidance=16,
+            decoder_dims=[16, 16],
+            decoder_guidance=[16, 16],
+            decoder_guidance_proj=[8, 8],
+            guide_blocks=[0, 0],
+        )
+    ),
+    logoseg=dict(
+        base=dict(
+            hidden=16,
+            regions=3,
+            heads=2,
+            correlation=16,
             decoder_dims=[16, 16],
             decoder_guidance=[16, 16],
             decoder_guidance_proj=[8, 8],

@@ -58,8 +58,8 @@ class ClipTower(nn.Module):
         self.grid: int = spec.resolution // self._strides[-1]
         self._tokenize = tokenize
         self._cache = FeatureCache()
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor([255 * v for v in mean]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([255 * v for v in std]).view(3, 1, 1), persistent=False)
 
     @property
     def logit_scale(self) -> Tensor:

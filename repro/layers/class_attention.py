@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,18 +19,32 @@ class LinearClassAttention(nn.Module):
     The padded slots hold one learned token with one learned guidance vector, the same at every place, so that their
     identical keys and values are counted instead of repeated: they add ``n`` times one outer product to the key-value
     sum and ``n`` times one key to the normaliser. Their own outputs are never used and not computed.
+
+    With ``padding="masked"`` classes attend to classes only: the two learned vectors stay, frozen, so that weights of
+    either kind load. Without slots (``pad_len`` 0) there are none. Raises ValueError where ``heads`` do not divide
+    ``dim``.
     """
 
     heads_mask: Tensor
     heads_sum: Tensor
 
-    def __init__(self, dim: int, guidance_dim: int, heads: int, pad_len: int, ratio: float = 4.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        guidance_dim: int,
+        heads: int,
+        pad_len: int,
+        ratio: float = 4.0,
+        *,
+        padding: Literal["attended", "masked"] = "attended",
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"{heads} heads must divide {dim} channels")
-        self.pad_len = pad_len
-        self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim))
-        self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim))
+        self.pad_len = pad_len if padding == "attended" else 0
+        if pad_len > 0:
+            self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim), requires_grad=self.pad_len > 0)
+            self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim), requires_grad=self.pad_len > 0)
         self.norm1 = nn.LayerNorm(dim)
         self.attention = GuidedProjection(dim, guidance_dim)
         self.norm2 = nn.LayerNorm(dim)
@@ -85,8 +101,11 @@ class LinearClassAttention(nn.Module):
 class ClassAggregation(nn.Module):
     """Class attention on a pooled cost volume, brought back to full size and added to the input.
 
-    Average pooling (``pooling``) saves time while training and is left out at test. The pooled path already holds its
-    own residual, so that the input is added twice where nothing is pooled (as in the official code).
+    ``pooling`` (average, saves time) acts in training, ``test_pooling`` in evaluation; rows and columns that do not
+    fill a cell are left out, as in the released code. The way back is bilinear with ``align_corners`` as given. The
+    pooled path already holds its own residual: with ``residual="double"``, as released, the input therefore counts
+    twice; with ``"single"`` only what attention and MLP changed is added. Raises ValueError for a pooling that is
+    larger than the map.
     """
 
     def __init__(
@@ -98,24 +117,36 @@ class ClassAggregation(nn.Module):
         grid: int,
         pooling: tuple[int, int],
         ratio: float = 4.0,
+        *,
+        test_pooling: tuple[int, int] = (1, 1),
+        align_corners: bool = True,
+        residual: Literal["double", "single"] = "double",
+        padding: Literal["attended", "masked"] = "attended",
     ) -> None:
         super().__init__()
-        if grid % pooling[0] or grid % pooling[1]:
-            raise ValueError(f"a pooling of {pooling} must tile a map of {grid}")
-        self.grid, self.pooling = grid, pooling
-        self.attention = LinearClassAttention(dim, guidance_dim, heads, pad_len, ratio)
+        for cell in (*pooling, *test_pooling):
+            if not 1 <= cell <= grid:
+                raise ValueError(f"a pooling of {cell} does not fit a map of {grid}")
+        self.grid, self.pooling, self.test_pooling = grid, pooling, test_pooling
+        self.align_corners, self.residual = align_corners, residual
+        self.attention = LinearClassAttention(dim, guidance_dim, heads, pad_len, ratio, padding=padding)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Tokens (B, T, L, C) in raster order and text guidance (B or 1, T, G) -> (B, T, L, C)."""
-        if not self.training or self.pooling == (1, 1):
-            return (
-                add_(self.attention(x, guidance), x) if not torch.is_grad_enabled() else x + self.attention(x, guidance)
-            )
+        pooling = self.pooling if self.training else self.test_pooling
+        if pooling == (1, 1):
+            y = self.attention(x, guidance)
+            if self.residual == "single":
+                return y
+            return x + y if torch.is_grad_enabled() else add_(y, x)
         b, t, _, c = x.shape
-        h, w = self.grid // self.pooling[0], self.grid // self.pooling[1]
         maps = x.reshape(b * t, self.grid, self.grid, c).permute(0, 3, 1, 2)
-        pooled = F.avg_pool2d(maps, self.pooling).permute(0, 2, 3, 1).reshape(b, t, h * w, c)
+        maps = F.avg_pool2d(maps, pooling)
+        h, w = maps.shape[-2:]
+        pooled = maps.permute(0, 2, 3, 1).reshape(b, t, h * w, c)
         y = self.attention(pooled, guidance)
+        if self.residual == "single":
+            y = y - pooled
         y = y.reshape(b * t, h, w, c).permute(0, 3, 1, 2)
-        y = F.interpolate(y, size=(self.grid, self.grid), mode="bilinear", align_corners=True)
+        y = F.interpolate(y, size=(self.grid, self.grid), mode="bilinear", align_corners=self.align_corners)
         return x + y.permute(0, 2, 3, 1).reshape(x.shape)

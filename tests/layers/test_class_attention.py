@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from repro.layers.class_attention import ClassAggregation, LinearClassAttention
 
@@ -13,9 +15,10 @@ def _published(layer: LinearClassAttention, x: Tensor, guidance: Tensor) -> Tens
     b, t, places, c = x.shape
     x = x.transpose(1, 2).reshape(b * places, t, c)
     g = guidance.expand(b, -1, -1).unsqueeze(1).expand(b, places, t, -1).reshape(b * places, t, -1)
-    pad = max(0, layer.pad_len - t)
-    x = torch.cat([x, layer.padding_tokens.expand(b * places, pad, -1)], dim=1)
-    g = torch.cat([g, layer.padding_guidance.expand(b * places, pad, -1)], dim=1)
+    pad = layer.pad_len - t
+    if pad > 0:
+        x = torch.cat([x, layer.padding_tokens.expand(b * places, pad, -1)], dim=1)
+        g = torch.cat([g, layer.padding_guidance.expand(b * places, pad, -1)], dim=1)
     y = layer.norm1(x)
     q, k = (m(torch.cat([y, g], dim=-1)) for m in (layer.attention.q, layer.attention.k))
     v = layer.attention.v(y)
@@ -29,12 +32,13 @@ def _published(layer: LinearClassAttention, x: Tensor, guidance: Tensor) -> Tens
     return x[:, :t].view(b, places, t, c).transpose(1, 2)
 
 
-def _layer(pad_len: int) -> LinearClassAttention:
+def _layer(pad_len: int, padding: Literal["attended", "masked"] = "attended") -> LinearClassAttention:
     torch.manual_seed(0)
-    layer = LinearClassAttention(dim=12, guidance_dim=5, heads=3, pad_len=pad_len)
+    layer = LinearClassAttention(dim=12, guidance_dim=5, heads=3, pad_len=pad_len, padding=padding)
     with torch.no_grad():
-        layer.padding_tokens.normal_()
-        layer.padding_guidance.normal_()
+        for name, parameter in layer.named_parameters():
+            if name.startswith("padding"):
+                parameter.normal_()
     return layer
 
 
@@ -57,13 +61,74 @@ def test_counted_padding_equals_repeated_padding(pad_len: int, per_image: bool) 
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
-def test_pooled_path_is_added_to_the_input() -> None:
+def test_masked_padding_is_no_padding() -> None:
+    masked, without = _layer(16, "masked"), _layer(0)
+    assert not masked.padding_tokens.requires_grad
+    assert not masked.padding_guidance.requires_grad
+    missing, unexpected = without.load_state_dict(masked.state_dict(), strict=False)
+    assert not missing
+    assert set(unexpected) == {"padding_tokens", "padding_guidance"}
+    x, guidance = torch.randn(2, 7, 9, 12), torch.randn(1, 7, 5)
+    assert torch.equal(masked(x, guidance), without(x, guidance))
+    assert not torch.allclose(masked(x, guidance), _layer(16)(x, guidance))
+
+
+def _aggregation(**options: Any) -> ClassAggregation:
     torch.manual_seed(0)
-    layer = ClassAggregation(dim=8, guidance_dim=5, heads=2, pad_len=10, grid=6, pooling=(2, 2))
+    return ClassAggregation(dim=8, guidance_dim=5, heads=2, pad_len=10, grid=6, pooling=(2, 2), **options)
+
+
+def _resized(y: Tensor, side: int, align_corners: bool = True) -> Tensor:
+    b, t, _, c = y.shape
+    y = y.reshape(b * t, side, side, c).permute(0, 3, 1, 2)
+    y = F.interpolate(y, size=(6, 6), mode="bilinear", align_corners=align_corners)
+    return y.flatten(2).transpose(1, 2).reshape(b, t, 36, c)
+
+
+def _pooled(x: Tensor, cell: int) -> Tensor:
+    """Mean over whole cells of a 6x6 map, place by place."""
+    count = 6 // cell
+    maps = x.unflatten(2, (6, 6))
+    rows = [maps[:, :, i * cell : (i + 1) * cell] for i in range(count)]
+    return torch.stack([r[:, :, :, j * cell : (j + 1) * cell].mean(dim=(2, 3)) for r in rows for j in range(count)], 2)
+
+
+def test_pooled_path_is_added_to_the_input() -> None:
+    layer = _aggregation()
     x, guidance = torch.randn(2, 3, 36, 8), torch.randn(1, 3, 5)
-    maps = x.view(6, 6, 6, 8).permute(0, 3, 1, 2)
-    pooled = F.avg_pool2d(maps, 2).flatten(2).transpose(1, 2).view(2, 3, 9, 8)
-    y = layer.attention(pooled, guidance).reshape(6, 3, 3, 8).permute(0, 3, 1, 2)
-    y = F.interpolate(y, size=(6, 6), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2).view(x.shape)
-    torch.testing.assert_close(layer.train()(x, guidance), x + y)
+    y = layer.attention(_pooled(x, 2), guidance)
+    torch.testing.assert_close(layer.train()(x, guidance), x + _resized(y, 3))
     torch.testing.assert_close(layer.eval()(x, guidance), x + layer.attention(x, guidance))
+
+
+def test_places_that_fill_no_cell_are_left_out() -> None:
+    layer = _aggregation(test_pooling=(4, 4)).eval()
+    x, guidance = torch.randn(2, 3, 36, 8), torch.randn(1, 3, 5)
+    y = layer.attention(_pooled(x, 4), guidance)
+    torch.testing.assert_close(layer(x, guidance), x + _resized(y, 1))
+    with pytest.raises(ValueError, match="does not fit"):
+        _aggregation(test_pooling=(7, 1))
+
+
+def test_pooling_at_test_is_that_of_training_where_asked_for() -> None:
+    layer = _aggregation(test_pooling=(2, 2))
+    x, guidance = torch.randn(2, 3, 36, 8), torch.randn(1, 3, 5)
+    torch.testing.assert_close(layer.eval()(x, guidance), layer.train()(x, guidance))
+
+
+def test_cells_stay_in_place_without_aligned_corners() -> None:
+    layer = _aggregation(align_corners=False).train()
+    x, guidance = torch.randn(2, 3, 36, 8), torch.randn(1, 3, 5)
+    y = layer.attention(_pooled(x, 2), guidance)
+    torch.testing.assert_close(layer(x, guidance), x + _resized(y, 3, align_corners=False))
+
+
+def test_single_residual_counts_the_input_once() -> None:
+    layer = _aggregation(residual="single")
+    x, guidance = torch.randn(2, 3, 36, 8), torch.randn(1, 3, 5)
+    pooled = _pooled(x, 2)
+    torch.testing.assert_close(layer.train()(x, guidance), x + _resized(layer.attention(pooled, guidance) - pooled, 3))
+    for parameter in (*layer.attention.attention.v.parameters(), *layer.attention.mlp.fc2.parameters()):
+        nn.init.zeros_(parameter)
+    torch.testing.assert_close(layer.train()(x, guidance), x)
+    torch.testing.assert_close(layer.eval()(x, guidance), x)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
+from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock, shift_mask
 
 
 def _published_block(block: GuidedWindowBlock, x: Tensor, g: Tensor, grid: int, window: int, shift: int) -> Tensor:
@@ -65,6 +67,24 @@ def test_gradients_equal_those_of_the_published_form() -> None:
     theirs = torch.autograd.grad((y * weight).sum(), inputs)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+def test_infinite_mask_hides_what_minus_100_only_dampens() -> None:
+    """Places that are no neighbours on the map leak through -100 where scores are large, never through -inf."""
+    for masked, leaks in ((-100.0, True), (-math.inf, False)):
+        torch.manual_seed(0)
+        block = GuidedWindowBlock(8, 6, heads=2, grid=6, window=3, shift=1, ratio=4.0, masked=masked)
+        with torch.no_grad():
+            for projection in (block.attn.q, block.attn.k):
+                projection.weight.mul_(30)
+        x, offset = torch.randn(1, 1, 36, 8, requires_grad=True), block.attn.offset(torch.randn(1, 1, 36, 6))
+        last = slice(27, 36)  # the window that the shift made of the map's four corners
+        block(x, offset)[0, 0, 27].sum().backward()
+        place = block.order[last]
+        assert x.grad is not None
+        apart = [i for i, p in enumerate(place.tolist()) if i and shift_mask(6, 3, 1)[3, 0, i] != 0]
+        assert len(apart) == 5
+        assert bool((x.grad[0, 0, 27:][apart] != 0).any()) == leaks
 
 
 def test_windows_that_do_not_tile_are_refused() -> None:
