@@ -56,7 +56,7 @@ def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = No
     part = benchmark.split(split)
     folder = data_root / benchmark.folder
     labels_folder, mend = folder / part.labels, prepare_command(benchmark, data_root, part)
-    labels = _files(labels_folder, benchmark.label_suffix)
+    labels = files_by_key(labels_folder, benchmark.label_suffix)
     if not labels:
         _need_folder(benchmark, data_root)
         raise DataError(
@@ -74,7 +74,7 @@ def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = No
             found=f"{len(expected) - len(missing)}; missing {some(missing)}",
             mend=mend,
         )
-    images = _files(folder / part.images, IMAGE_SUFFIX)
+    images = files_by_key(folder / part.images, IMAGE_SUFFIX)
     without = sorted(labels.keys() - images.keys())
     if without:
         raise DataError(
@@ -114,7 +114,7 @@ def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: M
                 mend=prepare_command(benchmark, data_root, part),
             )
         return set(labels)
-    keys = _cheap_source_keys(benchmark, data_root, part)
+    keys = listed_keys(benchmark, data_root, part)
     if keys is None and len(labels) != part.num_images:
         raise DataError(
             f"{benchmark.id}: cannot tell whether its labels are complete, for the sources are gone",
@@ -127,8 +127,8 @@ def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: M
     return keys - unlabelled(benchmark, data_root, part, keys - labels.keys())
 
 
-def _cheap_source_keys(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | None:
-    """The keys of the source, None where the source is gone. The big file of PC-59 is not opened for it."""
+def listed_keys(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | None:
+    """The keys the source lists, None where it is gone. Names only: the big file of PC-59 is not opened for it."""
     folder = data_root / benchmark.folder
     if part.ids:
         return set(_read_ids(folder / part.ids)) if (folder / part.ids).is_file() else None
@@ -137,7 +137,7 @@ def _cheap_source_keys(benchmark: Benchmark, data_root: Path, part: Split) -> se
         return set(_read_ids(ids)) if ids.is_file() else None
     if benchmark.rule == "ade847":
         return set(_walk_ade(folder / part.source_images)) or None
-    return set(_files(folder / part.source_images, IMAGE_SUFFIX)) or None
+    return set(files_by_key(folder / part.source_images, IMAGE_SUFFIX)) or None
 
 
 def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterable[str]) -> set[str]:
@@ -178,8 +178,8 @@ def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None
             for key in _read_ids(_need(benchmark, folder / part.ids))
         ]
     else:
-        images = _files(_need(benchmark, folder / part.source_images), IMAGE_SUFFIX)
-        masks = _files(_need(benchmark, folder / part.source_labels[0]), ".png")
+        images = files_by_key(_need(benchmark, folder / part.source_images), IMAGE_SUFFIX)
+        masks = files_by_key(_need(benchmark, folder / part.source_labels[0]), ".png")
         default = folder / part.source_labels[0]
         pairs = [
             SourcePair(
@@ -264,7 +264,7 @@ def _read_ids(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split()
 
 
-def _files(folder: Path, suffix: str) -> dict[str, Path]:
+def files_by_key(folder: Path, suffix: str) -> dict[str, Path]:
     """Files of a folder by name without ending; hidden and partial files do not count."""
     if not folder.is_dir():
         return {}

@@ -8,75 +8,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.fingerprint import fingerprint
-from repro.benchmarks.layout import Pair, prepare_command, prepared_pairs
-from repro.benchmarks.marker import read_marker
+from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
+from repro.benchmarks.marker import RULES_VERSION, Marker, read_marker
 from repro.benchmarks.parallel import parallel
-from repro.benchmarks.spec import Benchmark, get_benchmark
+from repro.benchmarks.spec import Benchmark, Split, get_benchmark
+from repro.benchmarks.survey import Survey, survey
+from repro.benchmarks.verify_report import Problem, VerifyReport
 from repro.errors import DataError
 from repro.hashing import digest
 
-SHOWN = 20
-
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong. ``kind`` is one of: preparation, count, image, label, histogram."""
-
-    kind: str
-    message: str
-    mend: str
-
-
-@dataclasses.dataclass(frozen=True)
-class VerifyReport:
-    """What was found in a set. ``pixels`` counts label values over all images, as text keys for JSON.
-
-    ``histogram`` is a digest of them (two people with the same data see the same), ``fingerprint`` of file names and
-    sizes; both are "" where the set is not prepared.
-    """
-
+class _Item:
     benchmark: str
-    split: str
-    images: int
-    expected_images: int
-    label_type: str
-    smallest: tuple[int, int] | None
-    largest: tuple[int, int] | None
-    classes_present: int
-    num_classes: int
-    ignored_share: float
-    pixels: dict[str, int]
-    histogram: str
-    fingerprint: str
-    problems: tuple[Problem, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for a report file."""
-        return {"ok": self.ok, **dataclasses.asdict(self)}
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.benchmark} ({self.split}): {'sound' if self.ok else f'{len(self.problems)} problems'}; "
-            f"{self.images} of {self.expected_images} images"
-        ]
-        if self.smallest and self.largest:
-            low, high = self.smallest, self.largest
-            lines.append(
-                f"  labels {self.label_type}, {low[0]}x{low[1]} to {high[0]}x{high[1]}, "
-                f"{self.classes_present} of {self.num_classes} classes, {self.ignored_share:.1%} of pixels ignored"
-            )
-            lines.append(f"  histogram {self.histogram}, files {self.fingerprint}")
-        for problem in self.problems[:SHOWN]:
-            lines.append(f"  {problem.kind}: {problem.message}")
-            lines.append(f"    mend: {problem.mend}")
-        if len(self.problems) > SHOWN:
-            lines.append(f"  and {len(self.problems) - SHOWN} more problems")
-        return "\n".join(lines)
+    label: Path
+    image: Path | None
+    source: SourcePair | None
+    """What the label must be made from; None where it is not compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,51 +44,55 @@ def verify(
     jobs: int = 1,
     split: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    against_sources: bool = False,
 ) -> VerifyReport:
-    """Check a prepared split: counts, image and label sizes, types, label values, damaged files, changes since.
+    """Check a prepared split: counts, missing and stray files, sizes, types, label values, damage, changes since.
 
-    ``expected_count`` replaces the published number of images (for samples and generated data). Nothing is raised for
-    what is wrong with the data: it is all in the report.
+    ``expected_count`` replaces the published number of images (for samples and generated data). With
+    ``against_sources`` every label is made again from its annotation, in memory, and must equal it in every pixel.
+    Nothing is raised for what is wrong with the data: it is all in the report.
     """
     benchmark = get_benchmark(benchmark_id)
     part = benchmark.split(split)
     expected = part.num_images if expected_count is None else expected_count
+    folder = data_root / benchmark.folder / part.labels
     command = prepare_command(benchmark, data_root, part)
     problems: list[Problem] = []
-    pairs: list[Pair] = []
     marker = None
     try:
-        marker = read_marker(data_root / benchmark.folder / part.labels)
-        pairs = prepared_pairs(benchmark, data_root, part.name)
+        marker = read_marker(folder)
     except DataError as error:
         problems.append(_problem("preparation", error, command))
-    dropped = len(marker.dropped) if marker else 0
-    if pairs and len(pairs) + dropped != expected:
-        problems.append(
-            Problem(
-                "count",
-                f"{len(pairs) + dropped} images where {expected} are expected; figures from them are not comparable",
-                f"complete the sources of {benchmark.id}, then {command}",
-            )
-        )
+    found = survey(benchmark, data_root, part, marker)
+    problems += _preparation_problems(benchmark, data_root, part, marker, found)
+    problems += _file_problems(benchmark, data_root, part, found, expected)
+    sources = {}
+    if against_sources and found.labels:
+        try:
+            sources = {s.key: s for s in source_pairs(benchmark, data_root, part.name)}
+        except DataError as error:
+            problems.append(_problem("pixels", error, DOWNLOADS[benchmark.id].instructions))
+    items = [
+        _Item(benchmark.id, label, found.images.get(key), sources.get(key))
+        for key, label in sorted(found.labels.items())
+    ]
     sizes, types, pixels = [], set(), Counter[int]()
-    looks = parallel(_look, [(benchmark.id, pair) for pair in pairs], jobs)
-    for count, look in enumerate(looks, start=1):
+    for count, look in enumerate(parallel(_look, items, jobs), start=1):
         problems.extend(look.problems)
         pixels.update(look.pixels)
         if look.size is not None:
             sizes.append(look.size)
             types.add(look.label_type)
         if progress:
-            progress(count, len(pairs))
+            progress(count, len(items))
     histogram = {str(value): pixels[value] for value in sorted(pixels)}
-    unread = any(p.kind in ("preparation", "label") for p in problems)
-    if marker is not None and not unread and histogram != marker.histogram:
+    complete = not any(p.kind in ("preparation", "missing", "orphan", "label") for p in problems)
+    if marker is not None and complete and histogram != marker.histogram:
         problems.append(
             Problem(
                 "histogram",
                 f"the labels changed since they were prepared ({digest(marker.histogram)} -> {digest(histogram)})",
-                f"rm -r {data_root / benchmark.folder / part.labels} && {command}",
+                f"rm -r {folder} && {command}",
             )
         )
     total = sum(pixels.values())
@@ -146,8 +100,12 @@ def verify(
     return VerifyReport(
         benchmark=benchmark.id,
         split=part.name,
-        images=len(pairs) + dropped,
+        folder=str(folder),
+        prepared_by="" if not found.labels else "other scripts" if marker is None else "repro",
+        images=len(found.labels) + len(found.dropped),
         expected_images=expected,
+        labels=len(found.labels),
+        dropped=len(found.dropped),
         label_type=", ".join(sorted(types)),
         smallest=min(sizes, key=lambda s: s[0] * s[1], default=None),
         largest=max(sizes, key=lambda s: s[0] * s[1], default=None),
@@ -155,35 +113,128 @@ def verify(
         num_classes=benchmark.num_classes,
         ignored_share=ignored / total if total else 0.0,
         pixels=histogram,
-        histogram=digest(histogram) if pairs else "",
-        fingerprint=fingerprint(benchmark.id, data_root, part.name) if pairs else "",
+        histogram=digest(histogram) if histogram else "",
+        fingerprint=_fingerprint(benchmark, data_root, part),
+        compared=bool(items) and all(item.source is not None for item in items),
         problems=tuple(problems),
     )
 
 
-def _look(item: tuple[str, Pair]) -> _Look:
+def _preparation_problems(
+    benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None, found: Survey
+) -> list[Problem]:
+    folder, command = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
+    if not folder.is_dir():
+        return [Problem("preparation", f"{folder} is absent", DOWNLOADS[benchmark.id].instructions)]
+    if not found.labels:
+        there = "nothing is prepared" if found.listed else "neither labels nor the sources to make them from are there"
+        mend = command if found.listed else f"{DOWNLOADS[benchmark.id].instructions}; then {command}"
+        return [Problem("preparation", f"{there}: no *{benchmark.label_suffix} in {folder / part.labels}", mend)]
+    if marker is None:
+        return []
+    if not marker.complete:
+        text = f"the preparation was interrupted: {len(found.labels)} of {marker.keys} labels in {folder / part.labels}"
+        return [Problem("preparation", text, command)]
+    if marker.rules != RULES_VERSION:
+        text = f"prepared by rules of version {marker.rules}, not {RULES_VERSION}"
+        return [Problem("preparation", text, command)]
+    return []
+
+
+def _file_problems(benchmark: Benchmark, data_root: Path, part: Split, found: Survey, expected: int) -> list[Problem]:
+    """What the names alone tell: too few or too many, missing, stray."""
+    if not found.labels:
+        return []
+    folder, command = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
+    problems = []
+
+    def add(kind: str, paths: list[Path], what: str, mend: str) -> None:
+        if paths:
+            files = tuple(map(str, paths))
+            problems.append(Problem(kind, f"{len(files)} {what}: {some([p.name for p in paths])}", mend, files))
+
+    def label(key: str) -> Path:
+        return folder / part.labels / f"{key}{benchmark.label_suffix}"
+
+    images = len(found.labels) + len(found.dropped)
+    if images != expected:
+        direction = "complete the sources" if images < expected else "remove what is not"
+        problems.append(
+            Problem(
+                "count",
+                f"{images:,} images where the set has {expected:,}: figures from them are no benchmark results",
+                f"{direction} of {benchmark.id}, then {command}; or, for a sample, --expected-count {images}",
+            )
+        )
+    add("missing", [label(k) for k in found.missing], "listed images have no label", command)
+    add(
+        "missing",
+        [folder / part.images / f"{k}.jpg" for k in found.imageless],
+        f"labels have no image in {folder / part.images}",
+        command if benchmark.resized_images else DOWNLOADS[benchmark.id].instructions,
+    )
+    away = f"move them out of {folder / part.labels}"
+    add("orphan", [label(k) for k in found.orphans], "labels belong to no listed image", f"{away}, or restore the list")
+    add("orphan", list(found.strangers), f"files are no labels (*{benchmark.label_suffix})", away)
+    return problems
+
+
+def _fingerprint(benchmark: Benchmark, data_root: Path, part: Split) -> str:
+    try:
+        return fingerprint(benchmark.id, data_root, part.name)
+    except DataError:
+        return ""  # incomplete: the problems say why
+
+
+def _look(item: _Item) -> _Look:
     """Read one image and its label in full."""
     import numpy as np
 
     from repro.benchmarks.images import check_label, read_image, read_label
 
-    benchmark, pair = get_benchmark(item[0]), item[1]
+    benchmark = get_benchmark(item.benchmark)
     problems: list[Problem] = []
     shape: tuple[int, ...] | None = None
     try:
-        shape = read_image(pair.image).shape[:2]
+        if item.image is not None:
+            shape = read_image(item.image).shape[:2]
     except DataError as error:
-        problems.append(_problem("image", error, f"fetch {pair.image.name} again from its source"))
+        problems.append(_problem("image", error, "fetch it again from its source", item.image))
     try:
-        label = read_label(pair.label)
+        label = read_label(item.label)
         if str(label.dtype) != benchmark.label_dtype:
-            raise _wrong_type(benchmark, pair.label, str(label.dtype))
-        pixels = check_label(label, benchmark, pair.label, shape)
+            raise _wrong_type(benchmark, item.label, str(label.dtype))
+        pixels = check_label(label, benchmark, item.label, shape)
     except DataError as error:
-        problems.append(_problem("label", error, f"rm {pair.label} and prepare again"))
+        problems.append(_problem("label", error, f"rm {item.label} and prepare again", item.label))
         return _Look(None, {}, "", tuple(problems))
+    if item.source is not None:
+        problems += _compare(benchmark, item, label)
     present = {int(v): int(pixels[v]) for v in np.flatnonzero(pixels)}
     return _Look((label.shape[0], label.shape[1]), present, str(label.dtype), tuple(problems))
+
+
+def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:
+    """Set a label against what the rules make of its source."""
+    from repro.benchmarks.prepare.formats import convert_source
+
+    assert item.source is not None
+    try:
+        fresh = convert_source(benchmark, item.source, f"prepare {benchmark.id} again")
+    except DataError as error:
+        return [_problem("pixels", error, "fetch it again from its source", item.label)]
+    if fresh.shape != label.shape:
+        sizes = [f"{shape[0]}x{shape[1]}" for shape in (label.shape, fresh.shape)]
+        text = f"label {item.label} is {sizes[0]}, its source gives {sizes[1]} (height x width)"
+    elif (wrong := int((fresh != label).sum())) == 0:
+        return []
+    else:
+        y, x = (int(v) for v in divmod(int((fresh != label).argmax()), label.shape[1]))
+        text = (
+            f"label {item.label} differs from its source in {wrong:,} of {label.size:,} pixels, first at row {y}, "
+            f"column {x}: {label[y, x]} where the rules give {fresh[y, x]}"
+        )
+    return [Problem("pixels", text, f"rm {item.label} and prepare again", (str(item.label),))]
 
 
 def _wrong_type(benchmark: Benchmark, path: Path, found: str) -> DataError:
@@ -195,6 +246,7 @@ def _wrong_type(benchmark: Benchmark, path: Path, found: str) -> DataError:
     )
 
 
-def _problem(kind: str, error: DataError, mend: str) -> Problem:
+def _problem(kind: str, error: DataError, mend: str, path: Path | None = None) -> Problem:
     details = [f"{word} {value}" for word, value in (("expected", error.expected), ("found", error.found)) if value]
-    return Problem(kind, "; ".join([error.message, *details]), error.mend or mend)
+    files = () if path is None else (str(path),)
+    return Problem(kind, "; ".join([error.message, *details]), error.mend or mend, files)

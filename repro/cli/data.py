@@ -36,7 +36,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     verify.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
     verify.add_argument("--split", default=None, help="the split to check (default: the set's own)")
     verify.add_argument("--expected-count", type=int, metavar="N", help="images a sample has (default: the whole set)")
-    verify.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
+    verify.add_argument(
+        "--against-sources", action="store_true", help="also make every label again, in memory, and compare the pixels"
+    )
+    verify.add_argument("--out", type=Path, metavar="DIR", help="write SET-SPLIT.json and SET-SPLIT.txt there")
     common.add_json_option(verify)
     verify.set_defaults(execute=_verify)
 
@@ -95,18 +98,24 @@ def _prepare(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from repro.benchmarks.verify import verify
     from repro.experiments.progress import count_progress
-    from repro.files import write_json
 
     reports = []
     for set_id in _set_ids(options.sets):
         with count_progress(f"verifying {set_id}", "image") as update:
-            count = options.expected_count
-            reports.append(verify(set_id, options.data_root, count, options.jobs, options.split, update))
-    document = [r.to_json() for r in reports]
-    if options.report:
-        write_json(options.report, document)
+            report = verify(
+                set_id,
+                options.data_root,
+                options.expected_count,
+                options.jobs,
+                options.split,
+                update,
+                options.against_sources,
+            )
+        reports.append(report)
+        if options.out:
+            common.log(f"wrote {' and '.join(map(str, report.write(options.out)))}")
+        if not options.json:
+            print(report, flush=True)
     if options.json:
-        common.print_json(document)
-    else:
-        print("\n".join(map(str, reports)))
+        common.print_json([r.to_json() for r in reports])
     return 0 if all(r.ok for r in reports) else 3

@@ -1,8 +1,8 @@
 """The conversion rules as functions of arrays (specs/benchmarks.md, "Conversion rules").
 
 Each turns an annotation as distributed into a prepared label map, pixel-equal to what the official CAT-Seg scripts
-write, through one look-up table. Values the rule cannot mean raise :class:`OutsideVocabularyError`; the caller knows
-the file.
+write, in a fixed number of passes whatever the number of classes. Values the rule cannot mean raise
+:class:`OutsideVocabularyError`; the caller knows the file.
 """
 
 from __future__ import annotations
@@ -32,49 +32,33 @@ class OutsideVocabularyError(ValueError):
         self.value, self.legal = value, legal
 
 
-ILLEGAL = 254
-"""What a table gives for values the source cannot hold; no 8-bit set has a class 254."""
+def ade150(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A-150: label - 1 in uint8, so that 0 ("other") becomes 255. (H, W) -> (H, W)."""
+    if mask.max(initial=0) > 150:
+        raise OutsideVocabularyError(int(mask[mask > 150].min()), "0..150")
+    return mask - np.uint8(1)
 
 
-def _look_up(table: NDArray[np.uint8], mask: NDArray[np.uint8], legal: str) -> NDArray[np.uint8]:
-    """``table[mask]``, raising for values marked ILLEGAL. (256,), (H, W) -> (H, W)."""
-    import cv2
-
-    label: NDArray[np.uint8] = cv2.LUT(mask, table)  # numpy.take does the same ten times slower
-    illegal = label == ILLEGAL
-    if illegal.any():
-        raise OutsideVocabularyError(int(mask[illegal].min()), legal)
+def _voc(mask: NDArray[np.uint8], background: int) -> NDArray[np.uint8]:
+    # Whole-array arithmetic modulo 256: with twenty classes a look-up table, one byte at a time, is slower.
+    label: NDArray[np.uint8] = mask + np.uint8(1)  # border 255 -> 0, background 0 -> 1
+    if label.max(initial=0) > 21:
+        raise OutsideVocabularyError(int(mask[(mask > 20) & (mask < VOID)].min()), "0..20 or 255 (border)")
+    label -= np.uint8(2)  # border 254, background 255
+    label += (mask == VOID).view(np.uint8)
+    if background != VOID:
+        label += (mask == 0).view(np.uint8) * np.uint8(background + 1)
     return label
 
 
-@cache
-def _ade_table() -> NDArray[np.uint8]:
-    table = np.full(256, ILLEGAL, np.uint8)
-    table[:151] = np.arange(-1, 150).astype(np.uint8)
-    return table
-
-
-def ade150(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A-150: label - 1 in uint8, so that 0 ("other") becomes 255. (H, W) -> (H, W)."""
-    return _look_up(_ade_table(), mask, "0..150")
-
-
-@cache
-def _voc_table(background: int) -> NDArray[np.uint8]:
-    table = np.full(256, ILLEGAL, np.uint8)
-    table[1:21] = np.arange(20)
-    table[0], table[255] = background, VOID
-    return table
-
-
 def voc20(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """PAS-20: 1..20 -> 0..19; background (0) and border (255) -> 255."""
-    return _look_up(_voc_table(VOID), mask, "0..20 or 255 (border)")
+    """PAS-20: 1..20 -> 0..19; background (0) and border (255) -> 255. (H, W) -> (H, W)."""
+    return _voc(mask, VOID)
 
 
 def voc20b(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """PAS-20b: 1..20 -> 0..19; background (0) -> 20; border (255) -> 255."""
-    return _look_up(_voc_table(20), mask, "0..20 or 255 (border)")
+    """PAS-20b: 1..20 -> 0..19; background (0) -> 20; border (255) -> 255. (H, W) -> (H, W)."""
+    return _voc(mask, 20)
 
 
 @cache
@@ -87,7 +71,10 @@ def _coco_table() -> NDArray[np.uint8]:
 
 def coco_stuff(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """COCO-Stuff: stuffthingmaps value -> class index; the eleven removed ids and anything else -> 255."""
-    return _look_up(_coco_table(), mask, "0..255")
+    import cv2
+
+    label: NDArray[np.uint8] = cv2.LUT(mask, _coco_table())  # numpy.take does the same more slowly
+    return label
 
 
 @cache

@@ -1,0 +1,68 @@
+"""What lies in the folders of a prepared split, told from names alone: complete, missing and stray files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from repro.benchmarks.layout import IMAGE_SUFFIX, files_by_key, listed_keys, unlabelled
+from repro.benchmarks.marker import Marker
+from repro.benchmarks.spec import Benchmark, Split
+from repro.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """Labels and images by key (file name without ending).
+
+    ``listed`` are the keys the sources list, None where the sources are gone; ``dropped`` those of them that have no
+    label on purpose; ``strangers`` visible files of the label folder that are no labels.
+    """
+
+    labels: Mapping[str, Path]
+    images: Mapping[str, Path]
+    listed: frozenset[str] | None
+    dropped: frozenset[str]
+    strangers: tuple[Path, ...]
+
+    @property
+    def missing(self) -> list[str]:
+        """Listed keys that should have a label and have none."""
+        return sorted((self.listed or frozenset()) - self.labels.keys() - self.dropped)
+
+    @property
+    def orphans(self) -> list[str]:
+        """Keys of labels the sources do not list."""
+        return [] if self.listed is None else sorted(self.labels.keys() - self.listed)
+
+    @property
+    def imageless(self) -> list[str]:
+        """Keys of labels without an image."""
+        return sorted(self.labels.keys() - self.images.keys())
+
+
+def survey(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> Survey:
+    """Look into the folders of a split; nothing is raised for what is wrong with them.
+
+    Masks are read only for listed images without a label, where the rule drops images without a labelled pixel.
+    """
+    folder = data_root / benchmark.folder
+    labels = files_by_key(folder / part.labels, benchmark.label_suffix)
+    listed = listed_keys(benchmark, data_root, part)
+    dropped = set(marker.dropped) if marker is not None else set()
+    for key in sorted((listed or set()) - labels.keys() - dropped) if labels else ():
+        with contextlib.suppress(DataError):  # a damaged mask: the label is missing, which is what will be reported
+            dropped |= unlabelled(benchmark, data_root, part, [key])
+    here = folder / part.labels
+    names = sorted(entry.name for entry in os.scandir(here)) if labels else []
+    strangers = [here / n for n in names if not n.endswith(benchmark.label_suffix) and not n.startswith(".")]
+    return Survey(
+        labels,
+        files_by_key(folder / part.images, IMAGE_SUFFIX),
+        None if listed is None else frozenset(listed),
+        frozenset(dropped),
+        tuple(strangers),
+    )
