@@ -44,6 +44,20 @@ methods = dict(
             clip_lr_factor=0.02,
         )
     ),
+    logoseg=dict(
+        base=dict(
+            hidden=32,
+            regions=4,
+            heads=1,
+            mlp_ratio=2,
+            adapter_ratio=1,
+            correlation=32,
+            decoder_dims=[16],
+            decoder_guidance=[32],
+            decoder_guidance_proj=[8],
+            clip_lr_factor=0.02,
+        )
+    ),
     disa=dict(
         base=dict(
             hidden=32,
