@@ -15,6 +15,19 @@ towers = dict(
         title="CLIP ViT-L/14@336",
         spec=dict(model="ViT-L-14-336-quickgelu", weights="openai", resolution=336),
     ),
+    # ConvNeXt's total stride is 32: 768 pixels give the 24 x 24 map of the other towers.
+    **{
+        "convnext-base": dict(
+            kind="open_clip",
+            title="CLIP ConvNeXt-B",
+            spec=dict(model="convnext_base_w_320", weights="laion_aesthetic_s13b_b82k_augreg", resolution=768),
+        ),
+        "convnext-large": dict(
+            kind="open_clip",
+            title="CLIP ConvNeXt-L",
+            spec=dict(model="convnext_large_d_320", weights="laion2b_s29b_b131k_ft_soup", resolution=768),
+        ),
+    },
 )
 protocol = dict(short_side=640, max_long_side=2560, canvas=640, window=384, overlap=0.333)
 train = dict(

@@ -7,6 +7,7 @@ benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 
 _disa_table1 = dict(paper="DiSa (ICLR 2026 submission)", table="Table 1")
+_logoseg_table1 = dict(paper="LoGoSeg (AAAI 2026)", table="Table 1", method="LoGoSeg")
 
 rows = [
     dict(id="clip-base", title="CLIP (zero-shot, dense)", method="clip", tower="base"),
@@ -16,6 +17,13 @@ rows = [
         method="catseg",
         tower="base",
         published=dict(_disa_table1, method="CAT-Seg", vlm="CLIP ViT-B/16"),
+    ),
+    dict(
+        id="logoseg-base",
+        title="LoGoSeg",
+        method="logoseg",
+        tower="base",
+        published=dict(_logoseg_table1, vlm="CLIP ViT-B/16"),
     ),
     dict(
         id="disa-base",
@@ -33,10 +41,31 @@ rows = [
         published=dict(_disa_table1, method="CAT-Seg", vlm="CLIP ViT-L/14"),
     ),
     dict(
+        id="logoseg-large",
+        title="LoGoSeg",
+        method="logoseg",
+        tower="large",
+        published=dict(_logoseg_table1, vlm="CLIP ViT-L/14"),
+    ),
+    dict(
         id="disa-large",
         title="DiSa",
         method="disa",
         tower="large",
         published=dict(_disa_table1, method="DiSa", vlm="CLIP ViT-L/14"),
+    ),
+    dict(
+        id="logoseg-convnext-base",
+        title="LoGoSeg",
+        method="logoseg",
+        tower="convnext-base",
+        published=dict(_logoseg_table1, vlm="ConvNeXt-B"),
+    ),
+    dict(
+        id="logoseg-convnext-large",
+        title="LoGoSeg",
+        method="logoseg",
+        tower="convnext-large",
+        published=dict(_logoseg_table1, vlm="ConvNeXt-L"),
     ),
 ]
