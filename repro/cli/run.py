@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from repro.cli import common
+from repro.cli import common, run_cost
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
@@ -16,7 +16,7 @@ from repro.experiments.tables import load_table
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
     """Options of ``run`` and ``report``."""
-    parser.add_argument("table", help="table1 (repro list names all)")
+    parser.add_argument("table", help="table1, table2, .. (repro list names all)")
     common.add_plan_options(parser)
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.add_json_option(parser)
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     common.add_device_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
+    run_cost.add_options(parser)
     parser.epilog = (
         "Finished cells are never recomputed; after an interruption the same command continues. Without options\n"
         "results go to ./runs and ./results/<profile>/."
@@ -51,6 +52,10 @@ def _plan(options: argparse.Namespace) -> Plan:
 def run(options: argparse.Namespace) -> int:
     """Make a table; exit code 1 where a cell failed, 3 where cells wait for data or weights."""
     started = time.monotonic()
+    table = load_table(options.table)
+    run_cost.refuse_options(options, table)
+    if table.kind == "cost":
+        return run_cost.run(options, table)
     plan = _plan(options)
     cells = plan_status(plan)
     if options.dry_run:
@@ -80,6 +85,10 @@ def run(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write the table from finished cells only; computes nothing."""
+    table = load_table(options.table)
+    run_cost.refuse_options(options, table)
+    if table.kind == "cost":
+        return run_cost.report(options, table)
     plan = _plan(options)
     cells = plan_status(plan)
     _write(plan, cells, options)
@@ -98,10 +107,9 @@ def _print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespa
     if options.json:
         common.print_json(cells_json(plan, cells))
         return
-    from repro.reports.frame import notes, paper_frame
-    from repro.reports.writers import markdown_text
+    from repro.reports.writers import table_text
 
-    print(markdown_text(plan, paper_frame(plan, cells), notes(plan, cells)))
+    print(table_text(plan, cells, "md"))
 
 
 def cells_json(plan: Plan, cells: list[CellStatus]) -> list[dict[str, Any]]:

@@ -1,16 +1,95 @@
-"""What a training step costs, counted without weights and without computing: on torch's meta device."""
+"""What an inference and a training step cost, counted without weights and without computing: on torch's meta device."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
 from repro.engine.settings import TrainSettings
 from repro.methods import MethodEntry
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from repro.layers.method import Method
+
+
+def build_on_meta(entry: MethodEntry, spec: TowerSpec, options: object) -> Method:
+    """The method with all its shapes and no numbers; ``spec.weights`` are not looked for."""
+    import torch
+
+    from repro.clip.tower import build_tower
+
+    with torch.device("meta"):
+        return entry.create(build_tower(dataclasses.replace(spec, weights=None)), options)
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceCost:
+    """Parameters, and multiply-adds (1e9) of one sliding-window inference of an image as large as a window.
+
+    ``gflops`` counts as the papers do (fvcore's rules, the published form of layers, no attention inside CLIP's image
+    tower); ``executed_gflops`` what this code runs, all attention included. ``parts`` divides ``gflops`` by the parts
+    of the method. Text features are cached in both.
+    """
+
+    parameters: int
+    trained_parameters: int
+    gflops: float
+    executed_gflops: float
+    parts: Mapping[str, float]
+
+
+def count_inference(
+    entry: MethodEntry, spec: TowerSpec, options: object, protocol: Protocol, classes: Sequence[str]
+) -> InferenceCost:
+    """Count one inference by the harness's own sliding-window loop: views, method, resizing, fusing, back to size."""
+    import numpy as np
+
+    from repro.engine.flops import MultiplyAdds
+    from repro.engine.infer import SlidingWindow
+
+    method = build_on_meta(entry, spec, options).eval()
+    parameters = sum(p.numel() for p in method.parameters())
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    # Layers work in many small chunks where no gradient is recorded; recording one of nothing counts them whole.
+    whole = _recording(method.requires_grad_(False))
+    window = SlidingWindow(protocol, chunk_mib=1 << 30)
+    image = np.zeros((protocol.window, protocol.window, 3), np.uint8)
+    counts = {}
+    for as_published in (True, False):
+        with MultiplyAdds(method, as_published=as_published) as counts[as_published]:
+            window.scores(whole, image, classes)
+    return InferenceCost(
+        parameters,
+        trained,
+        counts[True].total / 1e9,
+        counts[False].total / 1e9,
+        {part: count / 1e9 for part, count in counts[True].by_part.items()},
+    )
+
+
+def _recording(method: Method) -> Any:
+    import torch
+    from torch import nn
+
+    class Recording(nn.Module):
+        """``method`` as the sliding window sees it, with gradients recorded."""
+
+        activation = method.activation
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.method = method
+
+        def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+            with torch.enable_grad():
+                return method(images, classes)
+
+    return Recording()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +116,10 @@ def estimate_training(
     allocator needs somewhat more.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    from repro.clip.tower import build_tower
+    from repro.engine.flops import MultiplyAdds
 
-    method = entry.create(build_tower(spec), options).to("meta").train()
+    method = build_on_meta(entry, spec, options).train()
     parameters = {p.untyped_storage()._cdata for p in method.parameters()}
     saved: dict[int, int] = {}
 
@@ -54,8 +132,9 @@ def estimate_training(
     shape = (settings.batch_size, settings.crop, settings.crop)
     images = torch.empty(shape[0], 3, *shape[1:], device="meta")
     labels = torch.zeros(shape, dtype=torch.int64, device="meta")
+    trains_text = any(p.requires_grad for n, p in method.named_parameters() if ".model.transformer." in n)
     with (
-        FlopCounterMode(display=False) as counter,
+        MultiplyAdds(method, cached_text=not trains_text) as counter,
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
         losses = method.loss(images, labels, [f"class {i}" for i in range(num_classes)])
@@ -63,6 +142,6 @@ def estimate_training(
     return Estimate(
         parameters=sum(p.numel() for p in method.parameters()),
         trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
-        forward_gmacs=counter.get_total_flops() / 2 / 1e9,
+        forward_gmacs=counter.total / 1e9,
         saved_gib=sum(saved.values()) / 2**30,
     )

@@ -151,7 +151,7 @@ def make_plan(
 
 
 def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] | None) -> list[Row]:
-    return [r for r in rows if r.tower in profile.towers and (not methods or r.method in methods)]
+    return [r.under(profile.name) for r in rows if r.tower in profile.towers and (not methods or r.method in methods)]
 
 
 def train_set() -> Benchmark:

@@ -1,13 +1,17 @@
-"""Tables: rows (a method on a tower, with options) by columns (benchmarks), in ``configs/tables/*.py``."""
+"""Tables: rows (a method on a tower, with options) by columns, in ``configs/tables/*.py``.
+
+Two kinds: ``benchmarks`` (mean IoU of trained methods, a column a benchmark) and ``cost`` (parameters, multiply-adds,
+seconds and memory of one inference, nothing trained).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
-from repro.errors import unknown_name
+from repro.errors import UsageError, unknown_name
 from repro.experiments.profiles import read_config
 from repro.methods import registry
 from repro.paths import CONFIGS
@@ -18,6 +22,8 @@ class Row:
     """One row: ``options`` are those that differ from the profile's for this method and tower.
 
     ``published`` selects the paper's numbers for the same row: columns of ``results/published.csv`` and their values.
+    ``by_profile`` maps a profile's name to ``{"title": .., "options": {..}}`` where the row differs there: sizes that
+    only make sense on that profile's grid. These options go over ``options``.
     """
 
     id: str
@@ -26,11 +32,29 @@ class Row:
     tower: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     published: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    by_profile: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def under(self, profile: str) -> Row:
+        """The row as it is in the profile called ``profile``."""
+        own = self.by_profile.get(profile)
+        if own is None:
+            return self
+        return dataclasses.replace(
+            self,
+            title=own.get("title", self.title),
+            options={**self.options, **own.get("options", {})},
+            by_profile={},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A grid of rows by benchmarks with one headline metric."""
+    """A grid of rows by columns.
+
+    ``benchmarks`` are the columns of a ``benchmarks`` table with ``metric`` in each; a ``cost`` table takes its
+    vocabulary from the only one it names. ``layout`` says where published values stand: in ``rows`` of their own, or in
+    ``columns`` beside the measured ones, with differences. ``remarks`` are printed under the table.
+    """
 
     name: str
     title: str
@@ -38,6 +62,9 @@ class Table:
     benchmarks: tuple[str, ...]
     metric: str
     rows: tuple[Row, ...]
+    kind: Literal["benchmarks", "cost"] = "benchmarks"
+    layout: Literal["rows", "columns"] = "rows"
+    remarks: tuple[str, ...] = ()
 
 
 def table_names() -> list[str]:
@@ -54,6 +81,15 @@ def load_table(name: str) -> Table:
     path = CONFIGS / "tables" / f"{name}.py"
     if not path.is_file():
         raise unknown_name("table", name, table_names())
-    raw = read_config(path)
-    rows = tuple(Row(**row) for row in raw["rows"] if row["method"] in registry())
-    return Table(raw["name"], raw["title"], raw["caption"], tuple(raw["benchmarks"]), raw["metric"], rows)
+    raw = {key: value for key, value in read_config(path).items() if not key.startswith("_")}
+    try:
+        rows = tuple(Row(**row) for row in raw.pop("rows") if row["method"] in registry())
+        lists: dict[str, Any] = {key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks") if key in raw}
+        return Table(**raw, **lists, rows=rows)
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"table {path} is not complete or has an unknown key",
+            expected="the keys of configs/tables/table1.py",
+            found=str(error),
+            mend="correct the file",
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,34 +60,80 @@ def paper_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
     """The table as printed: a row a method, a column a benchmark, values in percent.
 
     Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one a benchmark. Measured values
-    are the mean over seeds of the table's metric; a published row follows the measured row it belongs to. A cell that
-    is not done is missing (NaN), never zero.
+    are the mean over seeds of the table's metric; where a row has several seeds, columns ``<benchmark> sd`` hold their
+    standard deviation. A published row follows the measured row it belongs to. A cell that is not done is missing
+    (NaN), never zero.
     """
     rows: list[dict[str, Any]] = []
-    for row in dict.fromkeys(cell.cell.run.row.id for cell in cells):
-        own = [c for c in cells if c.cell.run.row.id == row]
+    for own in _by_row(cells):
         run = own[0].cell.run
         common = {"method": run.row.title}
-        seeds = len({c.cell.run.seed for c in own})
-        values = {b.id: _mean_percent(plan, own, b.id) for b in plan.benchmarks}
-        rows.append({**common, "tower": run.tower.title, "source": MEASURED, "seeds": seeds, **values})
-        printed = {b.id: find_published(run.row.published, b.id) for b in plan.benchmarks}
-        if any(printed.values()):
-            values = {b: p.value if p else None for b, p in printed.items()}
+        rows.append({**common, "tower": run.tower.title, "source": MEASURED, **_measured(plan, own)})
+        printed = _published(plan, run.row)
+        if any(value is not None for value in printed.values()):
             tower = run.row.published.get("vlm", "")
-            rows.append({**common, "tower": tower, "source": PUBLISHED, "seeds": None, **values})
-    frame = pd.DataFrame(rows)
-    frame["seeds"] = frame["seeds"].astype("Int64")
-    return frame
+            rows.append({**common, "tower": tower, "source": PUBLISHED, "seeds": None, **printed})
+    return _finished(rows)
 
 
-def _mean_percent(plan: Plan, cells: list[CellStatus], benchmark: str) -> float | None:
-    values = [
+def beside_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
+    """The table with published values in columns: ``method``, ``tower``, ``seeds``, one column a benchmark (percent).
+
+    Then ``<benchmark> sd`` where a row has several seeds, ``<benchmark> published`` and, only in profiles whose
+    numbers are comparable with the papers', ``<benchmark> difference`` (measured minus published, points).
+    """
+    rows = []
+    for own in _by_row(cells):
+        run = own[0].cell.run
+        measured, printed = _measured(plan, own), _published(plan, run.row)
+        row = {"method": run.row.title, "tower": run.tower.title, **measured}
+        row |= {f"{b} published": value for b, value in printed.items()}
+        if plan.profile.comparable:
+            row |= {f"{b} difference": _minus(measured[b], value) for b, value in printed.items()}
+        rows.append(row)
+    return _finished(rows)
+
+
+def _by_row(cells: Sequence[CellStatus]) -> list[list[CellStatus]]:
+    rows: dict[str, list[CellStatus]] = {}
+    for cell in cells:
+        rows.setdefault(cell.cell.run.row.id, []).append(cell)
+    return list(rows.values())
+
+
+def _measured(plan: Plan, cells: list[CellStatus]) -> dict[str, Any]:
+    """Number of seeds, the mean of each benchmark and, for several seeds, its sample standard deviation."""
+    seeds = len({c.cell.run.seed for c in cells})
+    found = {b.id: _percents(plan, cells, b.id) for b in plan.benchmarks}
+    row: dict[str, Any] = {"seeds": seeds, **{b: statistics.fmean(v) if v else None for b, v in found.items()}}
+    if seeds > 1:
+        row |= {f"{b} sd": statistics.stdev(v) if len(v) > 1 else None for b, v in found.items()}
+    return row
+
+
+def _percents(plan: Plan, cells: list[CellStatus], benchmark: str) -> list[float]:
+    return [
         100 * c.metrics[plan.table.metric]
         for c in cells
         if c.cell.benchmark.id == benchmark and c.status == DONE and c.metrics is not None
     ]
-    return sum(values) / len(values) if values else None
+
+
+def _published(plan: Plan, row: Row) -> dict[str, float | None]:
+    found = {b.id: find_published(row.published, b.id) for b in plan.benchmarks}
+    return {b: p.value if p else None for b, p in found.items()}
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a frame, standard deviations after the benchmarks whichever row has them first."""
+    frame = pd.DataFrame(rows)
+    frame["seeds"] = frame["seeds"].astype("Int64")
+    sd = [c for c in frame.columns if c.endswith(" sd")]
+    return frame[[c for c in frame.columns if c not in sd] + sd]
 
 
 def sources(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[str]:
@@ -118,6 +165,9 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     origin = sources([r for r in plan.table.rows if r.tower in profile.towers], plan.table.benchmarks)
     if origin:
         lines.append("Published: " + "; ".join(origin) + ".")
+    lines += plan.table.remarks
+    if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
+        lines.append("Several seeds: mean and sample standard deviation.")
     open_cells = [c for c in cells if c.status != DONE]
     if open_cells:
         lines.append(

@@ -1,49 +1,66 @@
-"""Tables as CSV (full precision), LaTeX (booktabs) and Markdown."""
+"""Tables of benchmarks as CSV (full precision), LaTeX (booktabs) and Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from repro.experiments.plan import Plan
 from repro.experiments.status import CellStatus
-from repro.files import write_text
-from repro.reports.frame import PUBLISHED, notes, paper_frame, tidy_frame
-
-FORMATS = ("csv", "latex", "md")
-_LATEX_SPECIALS = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+from repro.reports.frame import PUBLISHED, beside_frame, notes, paper_frame, tidy_frame
+from repro.reports.sheet import FORMATS, Column, Sheet, escape, number, save
 
 
 def write_report(plan: Plan, cells: Sequence[CellStatus], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write <table>.csv, <table>_cells.csv, <table>.tex and <table>.md into ``folder``; returns their paths."""
-    frame, name = paper_frame(plan, cells), plan.table.name
-    written = []
-    if "csv" in formats:
-        written.append(_write(folder / f"{name}.csv", csv_text(plan, frame)))
-        written.append(_write(folder / f"{name}_cells.csv", tidy_frame(plan, cells).to_csv(index=False)))
-    if "latex" in formats:
-        written.append(_write(folder / f"{name}.tex", latex_text(plan, frame, notes(plan, cells))))
-    if "md" in formats:
-        written.append(_write(folder / f"{name}.md", markdown_text(plan, frame, notes(plan, cells))))
-    return written
+    texts = {
+        "csv": lambda: table_text(plan, cells, "csv"),
+        "cells": lambda: tidy_frame(plan, cells).to_csv(index=False),
+    }
+    texts |= {"latex": lambda: table_text(plan, cells, "latex"), "md": lambda: table_text(plan, cells, "md")}
+    return save(folder, plan.table.name, texts, formats)
 
 
-def _write(path: Path, text: str) -> Path:
-    write_text(path, text)
-    return path
+def table_text(plan: Plan, cells: Sequence[CellStatus], form: str) -> str:
+    """The table as ``csv``, ``latex`` or ``md``, with published values in rows or in columns as the table says."""
+    remarks = notes(plan, cells)
+    if plan.table.layout == "columns":
+        frame = beside_frame(plan, cells)
+        if form == "csv":
+            frame.insert(0, "profile", plan.profile.name)
+            frame.insert(1, "metric", plan.table.metric)
+            return frame.to_csv(index=False)
+        sheet = beside_sheet(plan, frame, remarks)
+        return sheet.latex() if form == "latex" else sheet.markdown()
+    frame = paper_frame(plan, cells)
+    if form == "csv":
+        return csv_text(plan, frame)
+    return latex_text(plan, frame, remarks) if form == "latex" else markdown_text(plan, frame, remarks)
+
+
+def beside_sheet(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> Sheet:
+    """Measured, published and (where comparable) difference as groups of columns."""
+    measured = f"measured, {plan.profile.name}"
+    ids = [b.id for b in plan.benchmarks]
+    columns = [Column("method", "Method"), Column("tower", "VLM"), Column("seeds", "Seeds", right=True)]
+    columns += [Column(b, b, measured, right=True) for b in ids]
+    columns += [Column(f"{b} published", b, "published", right=True) for b in ids]
+    if plan.profile.comparable:
+        columns += [Column(f"{b} difference", b, "difference", right=True) for b in ids]
+    rows = []
+    for r in frame.to_dict("records"):
+        row = {"method": r["method"], "tower": r["tower"], "seeds": str(r["seeds"])}
+        row |= {b: _with_sd(r, b) for b in ids}
+        row |= {f"{b} published": number(r[f"{b} published"], 1) for b in ids}
+        row |= {f"{b} difference": number(r.get(f"{b} difference"), 1, signed=True) for b in ids}
+        rows.append(row)
+    title = f"{plan.table.title} (profile {plan.profile.name})"
+    label = f"tab:{plan.table.name}-{plan.profile.name}"
+    caption = f"{plan.table.caption}. Profile {plan.profile.name}."
+    return Sheet(title, caption, label, columns, rows, remarks)
 
 
 def csv_text(plan: Plan, frame: pd.DataFrame) -> str:
@@ -58,9 +75,17 @@ def _display(frame: pd.DataFrame, benchmarks: Sequence[str], gap: str) -> pd.Dat
     """Strings as they are printed: one decimal, as the papers do; ``gap`` where there is no number."""
     out = frame.copy()
     for b in benchmarks:
-        out[b] = [gap if pd.isna(v) else f"{v:.1f}" for v in frame[b]]
+        out[b] = [_with_sd(r, b, gap) for r in frame.to_dict("records")]
     out["seeds"] = ["" if pd.isna(v) else str(v) for v in frame["seeds"]]
     return out
+
+
+def _with_sd(row: Mapping[Any, Any], benchmark: str, gap: str = "") -> str:
+    """``12.3``, or ``12.3 ± 0.4`` where the row has several seeds."""
+    mean, sd = row[benchmark], row.get(f"{benchmark} sd")
+    if sd is None or pd.isna(sd):
+        return number(mean, 1) or gap
+    return f"{mean:.1f} ± {sd:.1f}"
 
 
 def markdown_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
@@ -100,7 +125,7 @@ def latex_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
     previous = None
     for r in shown.to_dict("records"):
         cells = [escape(r["method"]), escape(r["tower"]), escape(_source_label(plan, r["source"]))]
-        cells += [str(r[b]) for b in benchmarks]
+        cells += [str(r[b]).replace("±", "$\\pm$") for b in benchmarks]
         if r["source"] == PUBLISHED:
             cells = [f"\\textit{{{c}}}" for c in cells]
         elif previous is not None and previous != r["tower"]:
@@ -110,8 +135,3 @@ def latex_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
     lines += ["\\bottomrule", "\\end{tabular}", "\\par\\smallskip", "\\begin{minipage}{\\linewidth}\\footnotesize"]
     lines += [escape(r.replace("`", "")) for r in remarks]
     return "\n".join([*lines, "\\end{minipage}", "\\end{table}", ""])
-
-
-def escape(text: str) -> str:
-    """``text`` with LaTeX's special characters escaped."""
-    return "".join(_LATEX_SPECIALS.get(c, c) for c in text)

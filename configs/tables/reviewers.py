@@ -1,0 +1,34 @@
+"""Questions reviewers asked of DiSa: what picks the tokens, how many, how branches are joined, what trains in CLIP."""
+
+name = "reviewers"
+title = "Reviewers' questions"
+caption = "DiSa with one choice changed at a time, mIoU (%)"
+benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
+metric = "miou_gt"
+remarks = ["Nothing of this table is published. What the saliency step costs: repro run reviewers_cost."]
+
+_variants = {
+    "as printed": dict(),
+    "saliency: attention only": dict(saliency="attention"),
+    "saliency: CLIP correlation": dict(saliency="correlation"),
+    "saliency: random": dict(saliency="random"),
+    "saliency: none (no split)": dict(saliency="none"),
+    "k: a share of the tokens": dict(k_policy="ratio"),
+    "k: until half of the saliency": dict(k_policy="adaptive"),
+    "aggregation: sum": dict(aggregation="sum"),
+    "aggregation: concatenation": dict(aggregation="concat"),
+    "aggregation: learned gate": dict(aggregation="learned"),
+    "CLIP frozen": dict(clip_finetune="none"),
+    "CLIP: query and value": dict(clip_finetune="qv"),
+}
+
+rows = [
+    dict(
+        id="disa-" + ("-".join(str(_value) for _value in _options.values()) or "printed"),
+        title=_title,
+        method="disa",
+        tower="base",
+        options=_options,
+    )
+    for _title, _options in _variants.items()
+]

@@ -1,0 +1,120 @@
+"""One table of strings with groups of columns, as Markdown and as LaTeX; and how files of a table are named."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from repro.files import write_text
+
+FORMATS = ("csv", "latex", "md")
+_FILES = {"csv": [("csv", ".csv"), ("cells", "_cells.csv")], "latex": [("latex", ".tex")], "md": [("md", ".md")]}
+_LATEX_SPECIALS = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column: the key of its values, its heading, and the heading of the group of neighbours it belongs to."""
+
+    key: str
+    heading: str
+    group: str = ""
+    right: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """A table ready to print. ``rows`` map column keys to text; a value that is absent or empty prints as a gap."""
+
+    title: str
+    caption: str
+    label: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, str]]
+    remarks: Sequence[str]
+
+    def markdown(self) -> str:
+        """A Markdown document: title, caption, table, remarks."""
+        head = [f"{c.heading} ({c.group})" if c.group else c.heading for c in self.columns]
+        rule = ["--:" if c.right else ":--" for c in self.columns]
+        body = [[row.get(c.key) or "-" for c in self.columns] for row in self.rows]
+        lines = [f"# {self.title}", "", self.caption, ""]
+        lines += ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]
+        return "\n".join([*lines, "", *(f"- {r}" for r in self.remarks), ""])
+
+    def latex(self) -> str:
+        """A booktabs table environment, as wide as the text; needs the packages booktabs and graphicx."""
+        lines = [
+            "% Needs \\usepackage{booktabs,graphicx}.",
+            "\\begin{table*}[t]",
+            "\\centering",
+            f"\\caption{{{escape(self.caption)}}}",
+            f"\\label{{{self.label}}}",
+            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+            "\\begin{tabular}{" + "".join("r" if c.right else "l" for c in self.columns) + "}",
+            "\\toprule",
+            *self._group_lines(),
+            " & ".join(escape(c.heading) for c in self.columns) + " \\\\",
+            "\\midrule",
+            *(" & ".join(escape(row.get(c.key) or "--") for c in self.columns) + " \\\\" for row in self.rows),
+            "\\bottomrule",
+            "\\end{tabular}}",
+            "\\par\\smallskip",
+            "\\begin{minipage}{\\linewidth}\\footnotesize",
+            *(escape(r.replace("`", "")) for r in self.remarks),
+            "\\end{minipage}",
+            "\\end{table*}",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _group_lines(self) -> list[str]:
+        if not any(c.group for c in self.columns):
+            return []
+        heads, rules, first = [], [], 1
+        for group, members in groupby(self.columns, key=lambda c: c.group):
+            count = len(list(members))
+            heads.append(f"\\multicolumn{{{count}}}{{c}}{{{escape(group)}}}")
+            if group:
+                rules.append(f"\\cmidrule(lr){{{first}-{first + count - 1}}}")
+            first += count
+        return [" & ".join(heads) + " \\\\", "".join(rules)]
+
+
+def number(value: float | None, digits: int, *, signed: bool = False) -> str:
+    """``value`` with ``digits`` decimals and thousands separators, empty where there is none."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
+
+
+def escape(text: str) -> str:
+    """``text`` with LaTeX's special characters escaped."""
+    return "".join(_LATEX_SPECIALS.get(c, c) for c in text)
+
+
+def save(folder: Path, name: str, texts: Mapping[str, Callable[[], str]], formats: Sequence[str]) -> list[Path]:
+    """Write the ``formats`` of table ``name``; ``texts`` makes ``csv``, ``cells`` (tidy CSV), ``latex`` and ``md``."""
+    written = []
+    for form in FORMATS:
+        for key, ending in _FILES[form] if form in formats else []:
+            if key in texts:
+                path = folder / f"{name}{ending}"
+                write_text(path, texts[key]())
+                written.append(path)
+    return written
