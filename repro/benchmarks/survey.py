@@ -40,8 +40,13 @@ class Survey:
 
     @property
     def imageless(self) -> list[str]:
-        """Keys of labels without an image."""
-        return sorted(self.labels.keys() - self.images.keys())
+        """Keys of listed labels without an image."""
+        return sorted(self.labels.keys() - self.images.keys() - set(self.orphans))
+
+    @property
+    def size(self) -> int:
+        """Images of the split: those the sources list, or, where they are gone, those with a label or dropped."""
+        return len(self.labels) + len(self.dropped) if self.listed is None else len(self.listed)
 
 
 def survey(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> Survey:

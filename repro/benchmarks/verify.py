@@ -27,6 +27,12 @@ class _Item:
     image: Path | None
     source: SourcePair | None
     """What the label must be made from; None where it is not compared."""
+    command: str
+    """What prepares the split again."""
+
+    @property
+    def remake(self) -> str:
+        return f"rm {self.label} && {self.command}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +68,7 @@ def verify(
     try:
         marker = read_marker(folder)
     except DataError as error:
-        problems.append(_problem("preparation", error, command))
+        problems.append(_problem("preparation", error))
     found = survey(benchmark, data_root, part, marker)
     problems += _preparation_problems(benchmark, data_root, part, marker, found)
     problems += _file_problems(benchmark, data_root, part, found, expected)
@@ -71,9 +77,9 @@ def verify(
         try:
             sources = {s.key: s for s in source_pairs(benchmark, data_root, part.name)}
         except DataError as error:
-            problems.append(_problem("pixels", error, DOWNLOADS[benchmark.id].instructions))
+            problems.append(_problem("pixels", error))
     items = [
-        _Item(benchmark.id, label, found.images.get(key), sources.get(key))
+        _Item(benchmark.id, label, found.images.get(key), sources.get(key), command)
         for key, label in sorted(found.labels.items())
     ]
     sizes, types, pixels = [], set(), Counter[int]()
@@ -102,7 +108,7 @@ def verify(
         split=part.name,
         folder=str(folder),
         prepared_by="" if not found.labels else "other scripts" if marker is None else "repro",
-        images=len(found.labels) + len(found.dropped),
+        images=found.size - len(found.missing),
         expected_images=expected,
         labels=len(found.labels),
         dropped=len(found.dropped),
@@ -151,12 +157,12 @@ def _file_problems(benchmark: Benchmark, data_root: Path, part: Split, found: Su
     def add(kind: str, paths: list[Path], what: str, mend: str) -> None:
         if paths:
             files = tuple(map(str, paths))
-            problems.append(Problem(kind, f"{len(files)} {what}: {some([p.name for p in paths])}", mend, files))
+            problems.append(Problem(kind, f"{what} ({len(files)}): {some([p.name for p in paths])}", mend, files))
 
     def label(key: str) -> Path:
         return folder / part.labels / f"{key}{benchmark.label_suffix}"
 
-    images = len(found.labels) + len(found.dropped)
+    images = found.size
     if images != expected:
         direction = "complete the sources" if images < expected else "remove what is not"
         problems.append(
@@ -166,16 +172,16 @@ def _file_problems(benchmark: Benchmark, data_root: Path, part: Split, found: Su
                 f"{direction} of {benchmark.id}, then {command}; or, for a sample, --expected-count {images}",
             )
         )
-    add("missing", [label(k) for k in found.missing], "listed images have no label", command)
+    add("missing", [label(k) for k in found.missing], "listed images without a label", command)
     add(
         "missing",
         [folder / part.images / f"{k}.jpg" for k in found.imageless],
-        f"labels have no image in {folder / part.images}",
+        f"labels without an image in {folder / part.images}",
         command if benchmark.resized_images else DOWNLOADS[benchmark.id].instructions,
     )
     away = f"move them out of {folder / part.labels}"
-    add("orphan", [label(k) for k in found.orphans], "labels belong to no listed image", f"{away}, or restore the list")
-    add("orphan", list(found.strangers), f"files are no labels (*{benchmark.label_suffix})", away)
+    add("orphan", [label(k) for k in found.orphans], "labels of no listed image", f"{away}, or restore the list")
+    add("orphan", list(found.strangers), f"files that are no *{benchmark.label_suffix}", away)
     return problems
 
 
@@ -199,14 +205,14 @@ def _look(item: _Item) -> _Look:
         if item.image is not None:
             shape = read_image(item.image).shape[:2]
     except DataError as error:
-        problems.append(_problem("image", error, "fetch it again from its source", item.image))
+        problems.append(_problem("image", error, path=item.image))
     try:
         label = read_label(item.label)
         if str(label.dtype) != benchmark.label_dtype:
             raise _wrong_type(benchmark, item.label, str(label.dtype))
         pixels = check_label(label, benchmark, item.label, shape)
     except DataError as error:
-        problems.append(_problem("label", error, f"rm {item.label} and prepare again", item.label))
+        problems.append(_problem("label", error, item.remake, item.label))
         return _Look(None, {}, "", tuple(problems))
     if item.source is not None:
         problems += _compare(benchmark, item, label)
@@ -220,9 +226,9 @@ def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:
 
     assert item.source is not None
     try:
-        fresh = convert_source(benchmark, item.source, f"prepare {benchmark.id} again")
+        fresh = convert_source(benchmark, item.source, item.command)
     except DataError as error:
-        return [_problem("pixels", error, "fetch it again from its source", item.label)]
+        return [_problem("pixels", error, path=item.label)]
     if fresh.shape != label.shape:
         sizes = [f"{shape[0]}x{shape[1]}" for shape in (label.shape, fresh.shape)]
         text = f"label {item.label} is {sizes[0]}, its source gives {sizes[1]} (height x width)"
@@ -234,19 +240,15 @@ def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:
             f"label {item.label} differs from its source in {wrong:,} of {label.size:,} pixels, first at row {y}, "
             f"column {x}: {label[y, x]} where the rules give {fresh[y, x]}"
         )
-    return [Problem("pixels", text, f"rm {item.label} and prepare again", (str(item.label),))]
+    return [Problem("pixels", text, item.remake, (str(item.label),))]
 
 
 def _wrong_type(benchmark: Benchmark, path: Path, found: str) -> DataError:
-    return DataError(
-        f"label {path} has the wrong type",
-        expected=benchmark.label_dtype,
-        found=found,
-        mend=f"rm {path} && repro data prepare {benchmark.id} --data-root <root>",
-    )
+    return DataError(f"label {path} has the wrong type", expected=benchmark.label_dtype, found=found)
 
 
-def _problem(kind: str, error: DataError, mend: str, path: Path | None = None) -> Problem:
+def _problem(kind: str, error: DataError, mend: str = "", path: Path | None = None) -> Problem:
+    """``error`` as a problem; ``mend`` replaces its own."""
     details = [f"{word} {value}" for word, value in (("expected", error.expected), ("found", error.found)) if value]
     files = () if path is None else (str(path),)
-    return Problem(kind, "; ".join([error.message, *details]), error.mend or mend, files)
+    return Problem(kind, "; ".join([error.message, *details]), mend or error.mend or "", files)

@@ -33,12 +33,12 @@ class Problem:
 class VerifyReport:
     """What was found in a split.
 
-    ``labels`` is how many label files there are and ``dropped`` how many listed images have none on purpose;
-    ``images`` is their sum. ``prepared_by`` is "repro", "other scripts" (no note beside the labels) or "" where nothing
-    is prepared. ``smallest`` and ``largest`` are (height, width) of labels. ``pixels`` counts label values over all
-    labels, with text keys for JSON; ``histogram`` is a digest of it (two people with the same labels see the same) and
-    ``fingerprint`` one of file names and sizes; both are "" where there is nothing to take them of. ``compared`` says
-    whether every label was set against its source, pixel by pixel.
+    ``images`` is how many images of the split are there with their label, or without one on purpose (``dropped``);
+    ``labels`` how many label files. ``prepared_by`` is "repro", "other scripts" (no note beside the labels) or ""
+    where nothing is prepared. ``smallest`` and ``largest`` are (height, width) of labels. ``pixels`` counts label
+    values over all labels, with text keys for JSON; ``histogram`` is a digest of it (two people with the same labels
+    see the same) and ``fingerprint`` one of file names and sizes; both are "" where there is nothing to take them of.
+    ``compared`` says whether every label was set against its source, pixel by pixel.
     """
 
     benchmark: str
