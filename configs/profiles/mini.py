@@ -46,6 +46,7 @@ methods = dict(
     ),
     logoseg=dict(
         base=dict(
+            negative_prior="zero",  # the tiny CLIP's cosines lie around zero, OpenAI's are positive
             hidden=32,
             regions=4,
             heads=1,
