@@ -197,7 +197,7 @@ class _Job:
 
     def _prepare(self) -> tuple[Predictor, NDArray[np.uint8]]:
         from repro.engine.predict import Predictor
-        from repro.reports.overlay import class_colours
+        from repro.reports.colours import class_colours
 
         method, _ = load_named(self.run, self.options.checkpoint or UNTRAINED, self.device)
         common.log(f"{self.run.entry.title}, {len(self.classes)} classes, on {self.device}")
@@ -218,7 +218,7 @@ class _Job:
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.
         short = [name.split(", ")[0] if self.benchmark else name for name in self.classes.names]
-        page = draw_overlay(image, labels, short, colours, self._caption())
+        page = draw_overlay(image, labels, pixels, short, colours, self._caption())
         write_atomic(target.overlay, lambda stream: page.save(stream, format="PNG"))
         if save:
             predictor.write_probabilities(target.probabilities)

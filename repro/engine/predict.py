@@ -1,7 +1,8 @@
 """Label maps and scores of single images, by the code an evaluation predicts with.
 
 An evaluation counts the arg-max of :class:`repro.engine.infer.SlidingWindow`, with background folded where the
-benchmark folds it; this module keeps that same map, and optionally the scores behind it, instead of counting it.
+benchmark folds it; this module keeps that same map, and optionally the scores behind it, instead of counting it. Images
+may be photographs of any size here, so that the running arg-max is held in as few bytes a pixel as it takes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -24,13 +26,14 @@ from repro.benchmarks.protocol import Protocol
 from repro.benchmarks.spec import Benchmark
 from repro.engine.clock import StageClock
 from repro.engine.infer import SlidingWindow, shortest_edge_size
-from repro.errors import ResourceError, UsageError
+from repro.errors import ResourceError, RunError, UsageError
 from repro.files import write_atomic
 from repro.layers.method import Method
 
 MAX_CLASSES = 1000
 EIGHT_BIT_CLASSES = 255
 """Up to so many classes a label map has 8 bits, beyond it 16."""
+_STRIP = 1 << 22  # pixels
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 
@@ -114,10 +117,7 @@ class Predictor:
         Raises RunError when the method returns NaN.
         """
         self._size = (image.shape[0], image.shape[1])
-        index = self.window.predict(self.method, image, self.classes.prompts)
-        if self.classes.background_index is not None:
-            np.minimum(index, self.classes.background_index, out=index)
-        return index.astype(np.uint8 if len(self.classes) <= EIGHT_BIT_CLASSES else np.uint16)
+        return self.window.labels(self.method, image, self.classes)
 
     def probabilities(self) -> Iterator[NDArray[np.float32]]:
         """Scores (k, H, W) of the last image, k classes at a time in label order.
@@ -175,6 +175,29 @@ class _KeepingWindow(SlidingWindow):
         self._keep = keep
         self._kept: Tensor | None = None
 
+    @torch.no_grad()
+    def labels(self, method: Method, image: NDArray[np.uint8], classes: ClassList) -> NDArray[Any]:
+        """What :meth:`predict` gives, folded, as uint8 or uint16, in a quarter of its memory.
+
+        A class takes a pixel when its score is above all before it, so that the first of equals wins as there. Raises
+        RunError when the method returns NaN.
+        """
+        logits = self._logits(method, self.resize(image), classes.prompts, StageClock())
+        if torch.isnan(logits).any():
+            raise RunError("the method returned NaN", mend="repro doctor, then check the weights")
+        size, eight_bit = (image.shape[0], image.shape[1]), len(classes) <= EIGHT_BIT_CLASSES
+        best = torch.full(size, -torch.inf, device=logits.device)
+        better = torch.empty(size, dtype=torch.bool, device=logits.device)
+        index = torch.zeros(size, dtype=torch.uint8 if eight_bit else torch.int16, device=logits.device)
+        last = len(classes) - 1  # of a folded list the background
+        for first, chunk in self._score_chunks(method, logits, size):
+            for place, scores in enumerate(chunk, start=first):
+                torch.gt(scores, best, out=better)
+                index.masked_fill_(better, min(place, last))
+                torch.maximum(best, scores, out=best)
+            del chunk, scores  # before the next chunk is made
+        return index.cpu().numpy().astype(np.uint8 if eight_bit else np.uint16, copy=False)
+
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """As evaluations do it; where an image is so narrow that its shorter side would vanish, one pixel stays."""
         p = self.protocol
@@ -204,4 +227,7 @@ def write_label(path: Path, labels: NDArray[Any]) -> None:
 
 def class_pixels(labels: NDArray[Any], classes: ClassList) -> NDArray[np.int64]:
     """Pixels of each class (N,) in a label map."""
-    return np.bincount(labels.ravel(), minlength=len(classes)).astype(np.int64, copy=False)
+    total = np.zeros(len(classes), dtype=np.int64)
+    for strip in np.array_split(labels, -(-labels.size // _STRIP)):  # bincount takes 8 bytes a pixel
+        total += np.bincount(strip.ravel(), minlength=len(classes))
+    return total

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
-
-from repro.benchmarks.spec import BACKGROUND
 
 LONG_SIDE = 1600
 """Larger pictures are reduced to this longer side, in pixels."""
@@ -30,8 +26,6 @@ _NUMBERED = 3  # regions of a class that carry its number
 _ROWS = 20  # of a legend, before the page is widened for another column
 _THINNEST = 16  # pixels a picture of extreme aspect is drawn at least wide and high
 _LONGEST = 200  # characters of a name that are ever measured
-_CANDIDATES = 64
-_APART = 14.0  # CIELAB distance at which 150 names still find colours, most of them their first
 _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 # After DejaVu Sans (Latin, Greek, Cyrillic, Arabic ..): fonts with other scripts that systems tend to have.
 _FONTS = (
@@ -48,50 +42,21 @@ _FONTS = (
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-# -- colours ------------------------------------------------------------------------------------------------------
-def class_colours(names: Sequence[str]) -> NDArray[np.uint8]:
-    """A colour (N, 3), RGB, for each of ``names``.
-
-    A name alone decides the row of colours it would take; it takes the first that is not too near (CIELAB) to one of
-    an earlier name, or else the farthest. So a colour is the same in every picture, and in every list up to the few
-    names that clash; names added at the end change nothing before them. Background is grey, and nothing else is.
-    """
-    chosen = np.zeros((len(names), 3))
-    colours = np.zeros((len(names), 3), np.uint8)
-    for index, name in enumerate(names):
-        rgb, lab = _candidates(name)
-        distance = np.full(len(lab), np.inf)
-        if index:
-            distance = np.linalg.norm(lab[:, None] - chosen[None, :index], axis=2).min(axis=1)
-        clear = np.flatnonzero(distance >= _APART)
-        best = clear[0] if clear.size else distance.argmax()
-        colours[index], chosen[index] = rgb[best], lab[best]
-    return colours
-
-
-def _candidates(name: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Colours (K, 3) that ``name`` would take, best first: as RGB and as CIELAB."""
-    raw = hashlib.shake_256(name.casefold().encode()).digest(3 * _CANDIDATES)
-    unit = np.frombuffer(raw, np.uint8).reshape(1, -1, 3).astype(np.float32) / 255
-    hsv = unit * np.array([360, 0.5, 0.55], np.float32) + np.array([0, 0.5, 0.45], np.float32)
-    rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    if name == BACKGROUND:
-        rgb[:] = 0.35
-    eight_bit = np.round(rgb * 255).astype(np.uint8)
-    lab = cv2.cvtColor(eight_bit.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    return eight_bit[0], lab[0].astype(np.float64)
-
-
 # -- the picture --------------------------------------------------------------------------------------------------
 def draw_overlay(
-    image: NDArray[np.uint8], labels: NDArray[Any], names: Sequence[str], colours: NDArray[np.uint8], caption: str = ""
+    image: NDArray[np.uint8],
+    labels: NDArray[Any],
+    pixels: NDArray[np.int64],
+    names: Sequence[str],
+    colours: NDArray[np.uint8],
+    caption: str = "",
 ) -> Image.Image:
     """The photograph ``image`` (H, W, 3), grey, tinted by ``labels`` (H, W), above ``caption`` and a legend.
 
     The legend lists the classes that occur by falling share of the pixels, each with the index that its largest
-    regions also carry; ``names`` and ``colours`` (N, 3) are of all classes. Long names lose their middle, characters
-    no font here can draw are written as escapes. Pictures are brought to 480 to 1,600 pixels on the longer side; a long
-    legend may widen the page.
+    regions also carry; ``pixels`` (N,), ``names`` and ``colours`` (N, 3) are of all classes. Long names lose their
+    middle, characters no font here can draw are written as escapes. Pictures are brought to 480 to 1,600 pixels on the
+    longer side; a long legend may widen the page.
     """
     height, width = _drawn_size(labels.shape[0], labels.shape[1])
     small = _nearest(labels, height, width)
@@ -99,7 +64,6 @@ def draw_overlay(
     method = Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR
     photo = Image.fromarray(image).resize((width, height), method, reducing_gap=None if enlarged else 2.0).convert("L")
     tinted = _tint(np.asarray(photo), small, colours)
-    pixels = np.bincount(labels.ravel(), minlength=len(names))
     order = np.argsort(-pixels, kind="stable")[: np.count_nonzero(pixels)]
     picture = Image.fromarray(tinted)
     _number_regions(picture, small, order[:LISTED])
@@ -180,7 +144,9 @@ class _Legend:
         width: int,
     ) -> _Legend:
         size = min(22, max(14, width // 60))
-        longest = min(width, 32 * size) - 9 * size  # what a name may take of a column: the rest is swatch and figures
+        # What a name may take of its column: the rest is swatch and figures.
+        columns = -(-min(len(order), LISTED) // _ROWS)
+        longest = min(width, max(32 * size, width // columns)) - 11 * size
         entries, escaped = [], False
         for index, share in zip(order[:LISTED].tolist(), shares, strict=False):
             name, font, whole = _drawable(names[index], size)
@@ -307,4 +273,13 @@ def _has(font: _Font, character: str) -> bool:
         return True
     if not character.isprintable():
         return False
-    return bytes(font.getmask(character)) != bytes(font.getmask("\U0010ffff"))
+    plain = _without_shaping(font)
+    return bytes(plain.getmask(character)) != bytes(plain.getmask("\U0010ffff"))
+
+
+@cache
+def _without_shaping(font: _Font) -> _Font:
+    """The font as it draws one code at a time: shaping would put a dotted circle below a lone combining mark."""
+    if isinstance(font, ImageFont.FreeTypeFont):
+        return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+    return font

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from fake_method import make_method
 from PIL import Image
 from tiny_set import NAMES, TinyBenchmark, write_pairs
@@ -16,7 +17,8 @@ from repro.benchmarks.spec import get_benchmark
 from repro.engine.evaluate import evaluate
 from repro.engine.infer import SlidingWindow
 from repro.engine.predict import ClassList, Predictor, class_pixels, read_photo, write_label
-from repro.errors import DataError, ResourceError, UsageError
+from repro.errors import DataError, ResourceError, RunError, UsageError
+from repro.layers.method import Method
 from repro.metrics.counts import CountsBuilder
 
 MINI = Protocol(short_side=80, max_long_side=320, canvas=80, window=48)
@@ -50,6 +52,36 @@ def test_the_label_png_is_the_arg_max_that_evaluation_counts(method, task, tmp_p
         np.testing.assert_array_equal(written, np.minimum(direct, limit))
         ours.add(pair.key, written, read_label(pair.label))
     np.testing.assert_array_equal(ours.build().confusion, counted.confusion)
+
+
+class Ties(Method):
+    """Every class scores the same everywhere but the third, which is lower."""
+
+    activation = "sigmoid"
+
+    def forward(self, images, classes):
+        logits = torch.zeros(len(images), len(classes), 6, 6)
+        logits[:, 2:3] = -1
+        return logits
+
+    def loss(self, images, labels, classes):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("chunk_mib", [0, 1])
+@pytest.mark.parametrize("count", [1, 40, 300])
+def test_labels_are_those_of_evaluations_to_the_bit_also_among_equals_and_in_chunks(method, count, chunk_mib):
+    classes = ClassList.of_names([f"class {i}" for i in range(count)])
+    for model in (method, Ties()):
+        predictor, window = Predictor(model, classes, MINI), SlidingWindow(MINI, chunk_mib=chunk_mib)
+        predictor.window.chunk_mib = chunk_mib
+        np.testing.assert_array_equal(predictor(COLOURS), window.predict(model, COLOURS, classes.prompts))
+
+
+def test_a_method_that_returns_nan_is_no_prediction(method):
+    method.head.bias.data[:] = torch.nan
+    with pytest.raises(RunError, match="NaN"):
+        Predictor(method, ClassList.of_names(NAMES), MINI)(COLOURS)
 
 
 @pytest.mark.parametrize(("count", "bits"), [(1, 8), (255, 8), (256, 16), (1000, 16)])
