@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("repro.cli.predict", "label maps and overlays of your own images, for your own classes"),
     "import-checkpoint": ("repro.cli.checkpoint", "bring in a checkpoint of other code, recognised by content"),
     "export-checkpoint": ("repro.cli.checkpoint", "write weights under the names of the method's authors"),
+    "figures": ("repro.cli.figures", "pictures of what trained runs find salient, predict and correlate"),
     "data": ("repro.cli.data", "synth, prepare and verify data sets"),
     "list": ("repro.cli.describe", "name every table, method, benchmark and profile"),
     "describe": ("repro.cli.describe", "explain one table, method, benchmark, profile or run"),

@@ -1,0 +1,151 @@
+"""What figures are drawn from: a trained run's prediction and diagnostic maps for chosen images and classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.benchmarks.spec import Benchmark
+from repro.errors import RunError, UsageError, WeightsError, unknown_name
+from repro.experiments.assets import Assets
+from repro.experiments.plan import Run
+from repro.experiments.profiles import load_profile, profile_names
+from repro.experiments.store import RunStore
+from repro.experiments.tables import Row
+from repro.files import read_json
+from repro.methods import get_method, registry
+
+if TYPE_CHECKING:
+    from repro.benchmarks.layout import Pair
+    from repro.layers.method import Method
+
+RUN_ID = re.compile(r"(?P<method>[^-]+)-(?P<profile>.+)-(?P<tower>[^-]+)-s(?P<seed>\d+)-[0-9a-f]{10}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """One image as one run sees it. ``classes`` are the indices (n) that ``maps`` are of."""
+
+    key: str
+    image: NDArray[np.uint8]
+    """(H, W, 3), RGB."""
+    label: NDArray[Any]
+    """Class indices (H, W) and the benchmark's ignore label."""
+    prediction: NDArray[np.int64]
+    """Class indices (H, W)."""
+    classes: tuple[int, ...]
+    maps: dict[str, NDArray[np.float32]]
+    """``saliency``, ``foreground``, ``correlation`` as the method offers them: (n, h, w) over the whole image."""
+
+
+def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> Run:
+    """The run called ``run_id`` with the options it was made from; UsageError for one that is not in the store."""
+    store = RunStore(runs_root)
+    record = store.run(run_id) / "provenance.json"
+    parts = RUN_ID.fullmatch(run_id)
+    known = sorted(p.parent.name for p in store.root.glob("*/provenance.json"))
+    if not record.is_file() or parts is None or parts["method"] not in registry():
+        raise unknown_name("run", run_id, known or ["none"], mend=f"repro list --runs {runs_root}")
+    if parts["profile"] not in profile_names():
+        raise UsageError(
+            f"run {run_id} belongs to a profile that does not come with the project",
+            expected=f"one of {', '.join(profile_names())}",
+            found=parts["profile"],
+            mend="repro figures --table TABLE --profile FILE.py",
+        )
+    profile = load_profile(parts["profile"])
+    entry, tower = get_method(parts["method"]), parts["tower"]
+    row = Row(f"{entry.name}-{tower}", entry.title, entry.name, tower, read_json(record)["facts"]["options"])
+    assets = Assets(profile, runs_root, None if profile.synthetic else data_root)
+    return Run(row, profile, profile.towers[tower], entry, int(parts["seed"]), assets)
+
+
+def load_trained(run: Run, run_id: str, device: str) -> Method:
+    """The method of ``run`` with the weights kept under ``run_id``; WeightsError where it is not trained yet."""
+    from repro.clip.tower import build_tower
+    from repro.engine.weights import load_weights
+
+    weights = run.assets.store.weights(run_id)
+    if not run.assets.tower_ready(run.row.tower) or (run.train and not weights.is_file()):
+        raise WeightsError(
+            f"{run.row.title} on {run.tower.title} is not trained in this store",
+            expected=weights,
+            found="no finished training",
+            mend=f"repro run TABLE --profile {run.profile.name}, or name another store with --runs",
+        )
+    method = run.entry.create(build_tower(run.assets.tower_spec(run.row.tower)), run.options)
+    if run.train:
+        load_weights(method, weights, run.entry.name)
+    return method.to(device).eval()
+
+
+def choose_pairs(pairs: Sequence[Pair], keys: Sequence[str] | None, count: int) -> list[Pair]:
+    """The pairs called ``keys``, or ``count`` of them evenly spread; UsageError for an unknown key."""
+    if not keys:
+        steps = np.linspace(0, len(pairs) - 1, min(count, len(pairs)))
+        return [pairs[i] for i in dict.fromkeys(steps.round().astype(int).tolist())]
+    by_key = {p.key: p for p in pairs}
+    for key in keys:
+        if key not in by_key:
+            raise unknown_name("image", key, list(by_key)[:50], mend="name images as they lie in the set, no ending")
+    return [by_key[key] for key in keys]
+
+
+def class_titles(benchmark: Benchmark) -> list[str]:
+    """The first synonym of each evaluated class."""
+    return [name.split(",")[0].strip() for name in benchmark.class_names()]
+
+
+def choose_classes(
+    label: NDArray[Any], benchmark: Benchmark, names: Sequence[str] | None, count: int
+) -> tuple[int, ...]:
+    """Indices of the classes called ``names``, or of the ``count`` that cover most of ``label``.
+
+    A folded background is none: it is many prompts and has no map of its own.
+    """
+    known = class_titles(benchmark)[: benchmark.background_index]
+    if names:
+        for name in names:
+            if name not in known:
+                raise unknown_name(f"class of {benchmark.id}", name, known, mend=f"repro describe {benchmark.id}")
+        return tuple(known.index(name) for name in names)
+    values, pixels = np.unique(label[label < len(known)], return_counts=True)
+    return tuple(int(v) for v in values[np.argsort(-pixels, kind="stable")][:count])
+
+
+def image_data(
+    run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
+) -> ImageData:
+    """Prediction by the profile's sliding windows, and the diagnostic maps of the image as a single view."""
+    import torch
+
+    from repro.benchmarks.images import read_image, read_label
+    from repro.engine.infer import SlidingWindow
+
+    image, label = read_image(pair.image), read_label(pair.label)
+    prompts = benchmark.prompt_names()
+    prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
+    if benchmark.background_index is not None:
+        prediction = np.minimum(prediction, benchmark.background_index)
+    chosen = choose_classes(label, benchmark, classes, count)
+    if not chosen:  # nothing is labelled, or background alone
+        chosen = choose_classes(prediction, benchmark, None, count) or (0,)
+    device = next(method.parameters()).device
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(device).float()
+    maps = {}
+    for name, tensor in method.diagnostics(pixels, prompts).items():
+        if tensor.ndim != 4 or tensor.shape[:2] != (1, len(prompts)):
+            raise RunError(
+                f"the map {name!r} that {run.entry.name} offers for figures has another shape",
+                expected=f"(1, {len(prompts)}, h, w)",
+                found=tuple(tensor.shape),
+                mend="repro.layers.method.Method.diagnostics says what is asked for",
+            )
+        maps[name] = tensor[0, list(chosen)].float().cpu().numpy()
+    return ImageData(pair.key, image, label, prediction, chosen, maps)
