@@ -86,8 +86,8 @@ class LoGoSeg(Method):
             guidance = self.guidance(features.map.permute(0, 2, 3, 1))  # type: ignore[misc]
         text_tokens = self.text(centres)
         middle = features.guides[0]
-        if middle.shape[2:] != features.map.shape[2:]:
-            middle = F.adaptive_avg_pool2d(middle, features.map.shape[2:])
+        if middle.shape[-1] != self.clip.grid:
+            middle = F.adaptive_avg_pool2d(middle, self.clip.grid)
         middle = self.middle(middle.permute(0, 2, 3, 1))
         fused, queries = self.fusion(middle, guidance, self.query + text_tokens, text_tokens)
         return queries, fused, features.guides[1:]
