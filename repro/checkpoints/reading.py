@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from repro.checkpoints.official import Shape
-from repro.checkpoints.torchscript import is_torchscript, read_torchscript
+from repro.clip.torchscript import is_torchscript, read_torchscript
 from repro.errors import WeightsError
 
 # Where training programs keep the state dict: detectron2, open_clip (also CLIPSelf and DenseVLM), DeepSpeed.

@@ -18,8 +18,9 @@ from repro.clip.eva_names import from_eva, has_eva_names
 from repro.clip.names import BUILT_IN
 from repro.clip.spec import TowerSpec
 from repro.clip.text import text_tower
+from repro.clip.torchscript import is_torchscript
 from repro.clip.vit import vit_backbone
-from repro.clip.weights import find_weights, is_torchscript, load_state, model_folder, quick_gelu_error, read_config
+from repro.clip.weights import find_weights, load_state, model_folder, quick_gelu_error, read_config
 from repro.errors import UsageError, WeightsError
 from repro.runtime import import_torchvision
 

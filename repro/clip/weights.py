@@ -175,14 +175,6 @@ def _cached(source: TagSource) -> Path | None:
     return local if source.file and local.is_file() else None
 
 
-def is_torchscript(path: Path) -> bool:
-    """True for a TorchScript archive, the form OpenAI published its weights in."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
 def load_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file (state dict, checkpoint with ``state_dict``, safetensors, TorchScript) on the CPU.
 
@@ -190,14 +182,15 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
+    from repro.clip.torchscript import is_torchscript, read_torchscript
+
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(path))
         if is_torchscript(path):
-            # torch.jit.load reads tensors with its own restricted reader; nothing of the archive is called.
-            state: Any = torch.jit.load(path, map_location="cpu").state_dict()
+            state: Any = read_torchscript(path)  # torch.jit.load would run code of the archive
             for name in ("input_resolution", "context_length", "vocab_size"):
                 state.pop(name, None)
             return dict(state)

