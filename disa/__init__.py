@@ -6,8 +6,8 @@ from repro.methods import MethodEntry
 METHOD = MethodEntry(
     name="disa",
     title="DiSa",
-    paper="DiSa: Saliency-aware Foreground-Background Disentangled Framework for Open-Vocabulary Semantic "
-    "Segmentation, arXiv:2601.20064",
+    paper="Saliency-aware Foreground-Background Disentangled Framework for Open-Vocabulary Semantic Segmentation, "
+    "arXiv:2601.20064",
     options=DisaOptions,
     build="disa.model:DiSa",
     sources=("disa", "baselines.catseg.loss", "repro.clip", "repro.layers"),

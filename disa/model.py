@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -92,6 +93,10 @@ class DiSa(Method):
             values["loss_itm"] = self.options.itm_weight * matching_loss(pairs, matched)
             values.update(matching_metrics(pairs, matched))
         return values
+
+    def switches(self) -> dict[str, Any]:
+        """All options: most of them change what the weights mean without changing a name or a shape."""
+        return dataclasses.asdict(self.options)
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

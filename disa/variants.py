@@ -1,32 +1,17 @@
-"""Other ways to split the tokens (Table 3, II and III) and the rows of Table 3 as options."""
+"""Other ways to split the tokens (Table 3, II and III)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from repro.benchmarks.vocabulary import load_vocabulary, vocabulary_names
 
-_NO_HRM: Mapping[str, Any] = {"pixel": False, "category": False, "semantic": False}
-
-TABLE_3: Mapping[str, Mapping[str, Any]] = {
-    "I": {"split": "none"},
-    "II": {"split": "token_level"},
-    "III": {"split": "class_level"},
-    "IV": _NO_HRM,
-    "V": {**_NO_HRM, "pixel": True},
-    "VI": {**_NO_HRM, "category": True},
-    "VII": {"semantic": False},
-    "VIII": {},
-}
-"""Options of each row of Table 3 over the defaults."""
-
 TAXONOMY_FIRST = "coco_stuff171"
-"""The vocabulary whose word counts where vocabularies differ on a name: the one that is trained on."""
+"""The vocabulary that decides where vocabularies differ on a name (docs/taxonomy.md): the one that is trained on."""
 
 
 class TokenSplit(nn.Module):
@@ -43,13 +28,13 @@ class TokenSplit(nn.Module):
 
 @cache
 def known_kinds() -> Mapping[str, str]:
-    """``thing`` or ``stuff`` of every name (folded, each synonym) the vocabularies of the package give a kind."""
+    """``thing`` or ``stuff`` of every class name and synonym, folded, of the package's vocabularies."""
     kinds: dict[str, str] = {}
     for vocabulary in sorted(vocabulary_names(), key=lambda name: (name != TAXONOMY_FIRST, name)):
         loaded = load_vocabulary(vocabulary)
-        for name, row in zip(loaded.names, loaded.rows, strict=True):
-            for synonym in name.split(", ") if row.get("kind") else ():
-                kinds.setdefault(_fold(synonym), row["kind"])
+        for name, kind in zip(loaded.names, loaded.kinds, strict=True):
+            for synonym in name.split(", "):
+                kinds.setdefault(_fold(synonym), kind)
     return kinds
 
 

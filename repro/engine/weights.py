@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -22,9 +23,13 @@ _SHOWN = 8  # names of a long list that an error message prints
 
 
 def save_weights(method: Method, path: Path, method_name: str, **header: str | int | float) -> None:
-    """Write all tensors of ``method`` to ``path`` atomically; ``header`` values go beside ``method`` and ``format``."""
+    """Write all tensors of ``method`` to ``path`` atomically; ``header`` values go beside ``method`` and ``format``.
+
+    The method's switches (:meth:`repro.layers.method.Method.switches`) are stored as JSON.
+    """
     state = {name: tensor.detach().cpu() for name, tensor in method.state_dict().items()}
-    save_torch(path, {"header": {"method": method_name, "format": FORMAT, **header}, "state_dict": state})
+    own = {"method": method_name, "format": FORMAT, "switches": json.dumps(method.switches(), sort_keys=True)}
+    save_torch(path, {"header": {**own, **header}, "state_dict": state})
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -37,7 +42,7 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
     """Fill ``method`` from ``path`` and return the file's header.
 
     Raises WeightsError for an absent or corrupt file, for weights of another method than ``method_name``, and for
-    names or shapes that do not fit (listed); ``method`` is unchanged then.
+    switches, names or shapes that do not fit (listed); ``method`` is unchanged then.
     """
     stored = read_weights(path)
     state, header = stored["state_dict"], stored["header"]
@@ -49,6 +54,14 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
             found=f"weights of {header.get('method')}",
             mend=f"repro train {method_name}",
         )
+    switched = describe_switches(method.switches(), json.loads(header.get("switches", "{}")))
+    if switched:
+        raise WeightsError(
+            f"{path} was trained with other options of {method_name}" + (f"\n{misfit}" if misfit else ""),
+            expected="; ".join(f"{name} = {own!r}" for name, own, _ in switched),
+            found="; ".join(f"{name} = {other!r}" for name, _, other in switched),
+            mend=f"repro train {method_name}, or give the options the weights were trained with",
+        )
     if misfit:
         raise WeightsError(
             f"{path} does not fit this {method_name}",
@@ -58,6 +71,14 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
         )
     method.load_state_dict(state)
     return dict(header)
+
+
+def describe_switches(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(option, expected, found) of every switch that both name and that differs, compared as JSON."""
+    plain = json.loads(json.dumps(dict(expected)))
+    return [
+        (name, plain[name], found[name]) for name in sorted(plain.keys() & found.keys()) if plain[name] != found[name]
+    ]
 
 
 def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

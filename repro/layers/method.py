@@ -39,6 +39,13 @@ class Method(nn.Module, ABC):
         trained = [p for p in self.parameters() if p.requires_grad]
         return [{"name": "all", "params": trained, "lr": lr, "weight_decay": weight_decay}]
 
+    def switches(self) -> dict[str, Any]:
+        """Options, as plain data, without which trained weights mean something else though names and shapes fit.
+
+        They are stored with the weights; weights trained with others are refused. Default: none.
+        """
+        return {}
+
     @torch.no_grad()
     def scores(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Scores (B, N, h, w) in 0..1, ready to be averaged over windows."""
