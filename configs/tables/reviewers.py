@@ -5,7 +5,10 @@ title = "Reviewers' questions"
 caption = "DiSa with one choice changed at a time, mIoU (%)"
 benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
-remarks = ["Nothing of this table is published. What the saliency step costs: repro run reviewers_cost."]
+remarks = [
+    "Nothing of this table is published. What the saliency step costs: repro run reviewers_cost.",
+    "On a map of 24 x 24 a share of the tokens is the printed k; the miniature goes by the share in every row.",
+]
 
 _variants = {
     "as printed": dict(),
@@ -24,7 +27,7 @@ _variants = {
 
 rows = [
     dict(
-        id="disa-" + ("-".join(str(_value) for _value in _options.values()) or "printed"),
+        id="disa-" + ("".join(f"{_name}={_value}" for _name, _value in _options.items()) or "printed"),
         title=_title,
         method="disa",
         tower="base",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from repro.errors import UsageError, unknown_name
@@ -84,6 +85,7 @@ def load_table(name: str) -> Table:
     raw = {key: value for key, value in read_config(path).items() if not key.startswith("_")}
     try:
         rows = tuple(Row(**row) for row in raw.pop("rows") if row["method"] in registry())
+        _check_ids(path, rows)
         lists: dict[str, Any] = {key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks") if key in raw}
         return Table(**raw, **lists, rows=rows)
     except (KeyError, TypeError) as error:
@@ -93,3 +95,15 @@ def load_table(name: str) -> Table:
             found=str(error),
             mend="correct the file",
         ) from error
+
+
+def _check_ids(path: Path, rows: tuple[Row, ...]) -> None:
+    ids = [row.id for row in rows]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"table {path} has several rows of one id",
+            expected="an id of its own for each row",
+            found=", ".join(twice),
+            mend="correct the file",
+        )

@@ -1,0 +1,65 @@
+"""A timing says what it measured, how often and on what."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fake_method import make_method
+
+from repro.benchmarks.protocol import Protocol
+from repro.engine.timing import Timing, time_inference
+
+PROTOCOL = Protocol(short_side=20, max_long_side=80, canvas=20, window=12)
+CLASSES = ["sky", "dog", "grass"]
+
+
+def timing_of(seconds):
+    return Timing(seconds, 1, "perf_counter", "a machine", 1, "2", None, "")
+
+
+def test_median_and_ninetieth_percentile_are_of_the_kept_runs():
+    found = timing_of(tuple(float(n) for n in range(11)))
+    assert found.median == 5
+    assert found.p90 == 9
+
+
+def test_warm_up_runs_are_made_and_not_kept(monkeypatch):
+    method = make_method()
+    calls = []
+    monkeypatch.setattr(
+        "repro.engine.infer.SlidingWindow.predict", lambda self, m, image, classes: calls.append(image.shape)
+    )
+    found = time_inference(method, PROTOCOL, CLASSES, "cpu", repeat=4, warmup=2)
+    assert len(found.seconds) == 4
+    assert calls == [(20, 20, 3)] * 6
+
+
+def test_a_cpu_timing_names_clock_threads_torch_and_memory():
+    found = time_inference(make_method(), PROTOCOL, CLASSES, "cpu", repeat=2, warmup=1)
+    assert min(found.seconds) > 0
+    assert found.clock == "perf_counter"
+    assert found.threads == torch.get_num_threads()
+    assert found.torch == torch.__version__
+    assert found.peak_memory_mib is None or found.peak_memory_mib > 50
+
+
+def test_peak_memory_is_of_the_timed_runs_not_of_what_came_before():
+    if timing_memory() is None:
+        pytest.skip("this system does not tell the peak of resident memory")
+    block = torch.ones(64 << 20)  # 256 MiB, then given back
+    peak = timing_memory()
+    del block
+    assert peak is not None
+    assert timing_memory() <= peak
+
+
+def timing_memory():
+    return time_inference(make_method(), PROTOCOL, CLASSES, "cpu", repeat=1, warmup=1).peak_memory_mib
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_timing_is_by_events_and_knows_what_was_allocated():
+    found = time_inference(make_method(), PROTOCOL, CLASSES, "cuda", repeat=2, warmup=1)
+    assert found.clock == "CUDA events"
+    assert found.peak_memory_mib < 100
