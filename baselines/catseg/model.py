@@ -14,6 +14,7 @@ from baselines.catseg.loss import per_class_bce
 from baselines.catseg.options import CatSegOptions
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
+from repro.layers.cost_volume import cosine_cost
 from repro.layers.method import Method
 
 NORMS = (nn.LayerNorm, nn.GroupNorm)
@@ -63,6 +64,12 @@ class CatSeg(Method):
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
         logits: Tensor = self.aggregator(features.map, self._text(classes), guides)
         return logits
+
+    @torch.no_grad()
+    def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``correlation``: the cosine the cost volume starts from, mean over prompts."""
+        features = self.clip.dense(self._pad(images))
+        return {"correlation": cosine_cost(features.map, self._text(classes)[None]).mean(dim=1)}
 
     def _pad(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) padded, right and below, with what becomes 0 when the tower subtracts its mean."""

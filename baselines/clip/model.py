@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from baselines.clip.options import ClipOptions
@@ -27,11 +28,20 @@ class DenseClip(Method):
         """Logits (B, N, grid, grid)."""
         if not classes:
             raise ValueError("no classes to segment")
-        text = self.clip.text(classes, self.options.template)
-        cost = cosine_cost(self.clip.dense(images).map, text[None, :, None])[:, 0]
+        cost = self._cosine(images, classes)
         if self.options.temperature is not None:
             return cost / self.options.temperature
         return cost * self.clip.logit_scale.to(cost.dtype)
+
+    @torch.no_grad()
+    def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """``correlation``: the cosine of each place and class."""
+        return {"correlation": self._cosine(images, classes)}
+
+    def _cosine(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """(B, N, grid, grid)."""
+        text = self.clip.text(classes, self.options.template)
+        return cosine_cost(self.clip.dense(images).map, text[None, :, None])[:, 0]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """Nothing trains: always raises NotImplementedError."""
