@@ -1,0 +1,95 @@
+"""Boundary quality: Boundary IoU (Cheng et al., CVPR 2021) and mIoU in a trimap (Kohli et al., IJCV 2009).
+
+Distances are chessboard distances, those of the published Boundary IoU code (d erosions by a 3 x 3 square). So the
+bands of all classes come from one maximum and one minimum filter over the label map, whatever the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.benchmarks.spec import Benchmark
+from repro.measures.base import Int32, Maps, Measure
+from repro.metrics.counts import Counts
+from repro.metrics.miou import metrics_from_totals
+
+DILATION_RATIO = 0.02
+"""Width of the boundary band as a share of the image diagonal (the default of the published code)."""
+TRIMAP_WIDTHS = (2, 4, 8, 16)
+"""Half-widths of the trimaps in pixels."""
+BOUNDARY = "boundary_iou"
+
+Mask = NDArray[np.bool_]
+
+
+def band_width(height: int, width: int, ratio: float = DILATION_RATIO) -> int:
+    """Width in pixels of the boundary band of an image: ``ratio`` times the diagonal, at least 1."""
+    return max(1, round(ratio * (height**2 + width**2) ** 0.5))
+
+
+def near_other_class(labels: Int32, known: Mask, distance: int) -> Mask:
+    """Where a ``known`` pixel of another class lies within ``distance`` (chessboard, pixels), (H, W).
+
+    Pixels that are not known are neither near anything nor anyone's other class: a contour towards them is unknown.
+    """
+    # OpenCV's rectangles are separable; float32 is exact for class numbers and the widest type it filters.
+    values = labels.astype(np.float32)
+    kernel = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
+    border = {"borderType": cv2.BORDER_CONSTANT}
+    largest = cv2.dilate(np.where(known, values, np.float32(-1)), kernel, **border, borderValue=-1.0)
+    top = float(np.finfo(np.float32).max)
+    smallest = cv2.erode(np.where(known, values, np.float32(top)), kernel, **border, borderValue=top)
+    return known & ((largest != values) | (smallest != values))
+
+
+def boundary_band(labels: Int32, known: Mask, distance: int) -> Mask:
+    """The pixels of every class region within ``distance`` of its contour, (H, W); the image's edge is a contour.
+
+    The union over classes of what Cheng et al. call G_d intersected with G; a class's own band is the band where its
+    label is.
+    """
+    band = near_other_class(labels, known, distance)
+    edge = np.ones_like(band)
+    edge[distance:-distance, distance:-distance] = False
+    return band | (known & edge)
+
+
+class BoundaryMeasure(Measure):
+    """Counts inside boundary bands: part ``boundary_iou``, and ``trimap_<w>`` for each of ``TRIMAP_WIDTHS``.
+
+    In ``boundary_iou`` the class after the last means "not near a contour". Ignored pixels are taken out of the
+    prediction too before its contours are sought: a prediction that is right wherever it is counted has Boundary IoU 1.
+    """
+
+    name: ClassVar[str] = "boundary"
+
+    @classmethod
+    def parts(cls, benchmark: Benchmark) -> dict[str, int]:
+        n = benchmark.num_classes
+        return {BOUNDARY: n + 1, **{f"trimap_{w}": n for w in TRIMAP_WIDTHS}}
+
+    def maps(self, prediction: Int32, label: Int32) -> Maps:
+        n = self.benchmark.num_classes
+        known = label < n
+        distance = band_width(*label.shape)
+        inner = np.int32(n)
+        truth = np.where(boundary_band(label, known, distance), label, inner)
+        predicted = np.where(boundary_band(prediction, known, distance), prediction, inner)
+        maps = {BOUNDARY: (predicted, np.where(known, truth, np.int32(n + 1)))}
+        for w in TRIMAP_WIDTHS:
+            maps[f"trimap_{w}"] = (prediction, np.where(near_other_class(label, known, w), label, inner))
+        return maps
+
+    @classmethod
+    def values(cls, parts: Mapping[str, Counts]) -> dict[str, float]:
+        intersection, truth, predicted = (t[:-1] for t in parts[BOUNDARY].totals())
+        trimaps = {f"trimap_{w}": metrics_from_totals(*parts[f"trimap_{w}"].totals()) for w in TRIMAP_WIDTHS}
+        return {
+            BOUNDARY: metrics_from_totals(intersection, truth, predicted)["miou_gt"],
+            **{name: metrics["miou_gt"] for name, metrics in trimaps.items()},
+        }

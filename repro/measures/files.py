@@ -1,0 +1,82 @@
+"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``, a file a part and ``measure.json``, which means
+"done"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repro.benchmarks.spec import Benchmark
+from repro.errors import RunError, unknown_name
+from repro.files import read_json, write_json
+from repro.hashing import digest, source_digest
+from repro.measures.base import Measure
+from repro.measures.bias import BiasMeasure
+from repro.measures.boundary import BoundaryMeasure
+from repro.metrics.counts import Counts
+
+MEASURES: dict[str, type[Measure]] = {m.name: m for m in (BoundaryMeasure, BiasMeasure)}
+"""By name; ``--measures`` switches them on."""
+DONE = "measure.json"
+
+
+def check_measures(names: Sequence[str]) -> tuple[str, ...]:
+    """``names`` without repetition; UsageError for one that does not exist."""
+    for name in names:
+        if name not in MEASURES:
+            raise unknown_name("measure", name, MEASURES, mend="--measures boundary,bias")
+    return tuple(dict.fromkeys(names))
+
+
+def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
+    """The folder of measure ``name`` of an evaluation; its address covers the code and the facts that decide it."""
+    code = source_digest(("repro.measures.base", f"repro.measures.{name}"))
+    return evaluation / "measures" / f"{name}-{digest([code, MEASURES[name].facts(benchmark)], 8)}"
+
+
+def read_measure(evaluation: Path, name: str, benchmark: Benchmark) -> dict[str, Any] | None:
+    """What ``measure.json`` holds (``fingerprint``, ``num_images``, ``values``), or None where it is not computed."""
+    path = measure_folder(evaluation, name, benchmark) / DONE
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = read_json(path)
+    return record
+
+
+def write_measure(
+    evaluation: Path, measure: Measure, fingerprint: str, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Store a finished measure beside the counts; returns what ``measure.json`` holds."""
+    folder = measure_folder(evaluation, measure.name, measure.benchmark)
+    parts = measure.build()
+    for part, counts in parts.items():
+        counts.save(folder / f"{part}.npz")
+    values = {k: float(v) if np.isfinite(v) else None for k, v in measure.values(parts).items()}
+    images = len(next(iter(parts.values())))
+    record = {
+        "format": 1,
+        "measure": measure.name,
+        "benchmark": measure.benchmark.id,
+        "fingerprint": fingerprint,
+        "num_images": images,
+        "values": values,
+        **(extra or {}),
+    }
+    write_json(folder / DONE, record)
+    return record
+
+
+def part_counts(evaluation: Path, part: str, benchmark: Benchmark) -> Counts:
+    """The counts called ``part`` of whichever measure has it; RunError where it was not computed."""
+    name = next(n for n, m in MEASURES.items() if part in m.parts(benchmark))
+    if read_measure(evaluation, name, benchmark) is None:
+        raise RunError(
+            f"{evaluation} has no measure {name!r}",
+            expected=str(measure_folder(evaluation, name, benchmark) / DONE),
+            found="nothing",
+            mend=f"run the same table or evaluation again with --measures {name}",
+        )
+    return Counts.load(measure_folder(evaluation, name, benchmark) / f"{part}.npz")

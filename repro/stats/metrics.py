@@ -1,0 +1,90 @@
+"""The metrics an interval or a test is computed for: each a function of pixel totals, of named counts of a run.
+
+A class that vanishes from a resample (no image with it was drawn) is treated as the metric treats a class that is
+absent from the data: ``miou_gt`` averages over the classes with ground truth IN THE RESAMPLE, ``miou_union`` over those
+with ground truth or prediction in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from repro.errors import unknown_name
+from repro.measures.boundary import BOUNDARY, TRIMAP_WIDTHS
+from repro.stats.resample import Float64, Totals
+
+COUNTS = "counts"
+"""The per-image counts every evaluation has; other sources are the parts of a measure (repro.measures)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A number in 0..1 from totals: ``of`` maps them to one value a resample, (R,).
+
+    ``source`` names the counts it needs; ``kind`` ("thing", "stuff" or "") the classes that enter it. Lower is better
+    for an error.
+    """
+
+    name: str
+    title: str
+    source: str
+    of: Callable[[Totals], Float64]
+    kind: str = ""
+    error: bool = False
+
+    def __call__(self, totals: Totals, kinds: Sequence[str]) -> Float64:
+        """The metric (R,) of ``totals`` over classes of ``kinds``; NaN where there is nothing to average."""
+        if self.kind:
+            totals = totals.of(np.array([k == self.kind for k in kinds]))
+        return self.of(totals)
+
+
+def miou_gt(totals: Totals) -> Float64:
+    """Mean IoU over classes with ground truth in the resample, (R,)."""
+    return _mean(np.where(totals.ground_truth > 0, totals.iou(), np.nan))
+
+
+def miou_union(totals: Totals) -> Float64:
+    """Mean IoU over classes with ground truth or a prediction in the resample, (R,)."""
+    return _mean(totals.iou())
+
+
+def _missed(kind: int) -> Callable[[Totals], Float64]:
+    def share(totals: Totals) -> Float64:
+        truth = totals.ground_truth[kind]
+        out = np.full(truth.shape, np.nan)
+        np.divide(truth - totals.intersection[kind], truth, out=out, where=truth > 0)
+        return out
+
+    return share
+
+
+def _mean(values: Float64) -> Float64:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any class is NaN, as intended
+        return np.asarray(np.nanmean(values, axis=0)) if len(values) else np.full(values.shape[1], np.nan)
+
+
+_ALL = (
+    Metric("miou_gt", "mIoU over classes with ground truth", COUNTS, miou_gt),
+    Metric("miou_union", "mIoU over classes with ground truth or prediction", COUNTS, miou_union),
+    Metric("miou_gt_thing", "mIoU over thing classes with ground truth", COUNTS, miou_gt, "thing"),
+    Metric("miou_gt_stuff", "mIoU over stuff classes with ground truth", COUNTS, miou_gt, "stuff"),
+    Metric("boundary_iou", "mean Boundary IoU over classes with ground truth", BOUNDARY, miou_gt),
+    *(Metric(f"trimap_{w}", f"mIoU within {w} pixels of a contour", f"trimap_{w}", miou_gt) for w in TRIMAP_WIDTHS),
+    Metric("stuff_as_thing", "share of stuff pixels predicted as things", "bias", _missed(1), error=True),
+    Metric("thing_as_stuff", "share of thing pixels predicted as stuff", "bias", _missed(0), error=True),
+)
+METRICS = {m.name: m for m in _ALL}
+"""By name, in the order they are reported."""
+
+
+def get_metric(name: str) -> Metric:
+    """The metric called ``name``; UsageError with the nearest names otherwise."""
+    if name not in METRICS:
+        raise unknown_name("metric", name, METRICS, mend="repro compare --help")
+    return METRICS[name]
