@@ -129,7 +129,7 @@ class _Evaluation:
 
     def __call__(self, pairs: Sequence[Pair], progress: bool | None) -> EvalResult:
         self._restore(pairs)
-        classes = self.benchmark.prompt_names()
+        classes = self.method.prompts(self.benchmark.prompt_names(), self.benchmark.background_index)
         todo = pairs[len(self.builder) :]
         saved_at = time.monotonic()
         bar = tqdm(

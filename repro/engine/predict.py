@@ -182,7 +182,8 @@ class _KeepingWindow(SlidingWindow):
         A class takes a pixel when its score is above all before it, so that the first of equals wins as there. Raises
         RunError when the method returns NaN.
         """
-        logits = self._logits(method, self.resize(image), classes.prompts, StageClock())
+        prompts = method.prompts(classes.prompts, classes.background_index)
+        logits = self._logits(method, self.resize(image), prompts, StageClock())
         if torch.isnan(logits).any():
             raise RunError("the method returned NaN", mend="repro doctor, then check the weights")
         size, eight_bit = (image.shape[0], image.shape[1]), len(classes) <= EIGHT_BIT_CLASSES

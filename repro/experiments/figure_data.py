@@ -129,7 +129,7 @@ def image_data(
     from repro.engine.infer import SlidingWindow
 
     image, label = read_image(pair.image), read_label(pair.label)
-    prompts = benchmark.prompt_names()
+    prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
     prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
     if benchmark.background_index is not None:
         prediction = np.minimum(prediction, benchmark.background_index)

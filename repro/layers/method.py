@@ -34,6 +34,14 @@ class Method(nn.Module, ABC):
         Names that do not start with ``loss`` are logged and not optimised.
         """
 
+    def prompts(self, names: Sequence[str], background: int | None) -> tuple[str, ...]:
+        """The classes to call the method with for ``names``, of which those from ``background`` on mean background.
+
+        The first ``background`` of them must stay; every later prediction counts as background (None: there is none).
+        A method with a rule of its own for background names fewer. Default: all.
+        """
+        return tuple(names)
+
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Optimiser groups over exactly the parameters that train: dicts with params, lr, weight_decay, name."""
         trained = [p for p in self.parameters() if p.requires_grad]

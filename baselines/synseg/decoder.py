@@ -1,0 +1,76 @@
+"""The decoder of SynSeg: CLIPSeg's, conditioned on a class by FiLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro.layers.tokens import Mlp
+
+
+class Film(nn.Module):
+    """Scale and shift of each channel from the text feature of a class; near the identity at first."""
+
+    def __init__(self, text_dim: int, hidden: int, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(text_dim, hidden)
+        self.fc2 = nn.Linear(hidden, 2 * dim)
+        nn.init.ones_(self.fc2.bias[:dim])
+        nn.init.zeros_(self.fc2.bias[dim:])
+
+    def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """L2-normalised text features (N, C) -> gamma and beta (N, D).
+
+        They are brought to a mean square of 1 first, the scale an MLP expects.
+        """
+        hidden = F.relu(self.fc1(text * text.shape[-1] ** 0.5))
+        gamma, beta = self.fc2(hidden).chunk(2, dim=-1)
+        return gamma, beta
+
+
+class DecoderLayer(nn.Module):
+    """A transformer layer with norms after the residuals, as in CLIPSeg."""
+
+    def __init__(self, dim: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, hidden / dim, F.relu)
+        self.norm2 = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, L, D) -> (P, L, D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = self.norm1(x + self.proj(attended))
+        return self.norm2(x + self.mlp(x))
+
+
+class ActivationDecoder(nn.Module):
+    """Activations of several CLIP blocks to one semantic-activation map a class.
+
+    Each is reduced to ``dim`` channels; the deepest is conditioned on the class, the others are added stage by stage;
+    every stage ends with a transformer layer. ``channels`` are those of the blocks, the deepest first; ``patch`` is
+    the side in pixels of a place, to which the last transposed convolution returns.
+    """
+
+    def __init__(self, channels: Sequence[int], dim: int, heads: int, hidden: int, patch: int) -> None:
+        super().__init__()
+        self.reduces = nn.ModuleList(nn.Linear(c, dim) for c in channels)
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, hidden) for _ in channels)
+        self.head = nn.ConvTranspose2d(dim, 1, patch, patch)
+
+    def reduce(self, activations: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (B, c, H, W), the deepest first -> tokens (B, L, D) of each: what all classes share."""
+        return [r(a.flatten(2).transpose(1, 2)) for r, a in zip(self.reduces, activations, strict=True)]
+
+    def forward(self, conditional: Tensor, shallower: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+        """Conditional features and the other stages' tokens (P, L, D) of P pairs -> logits (P, patch H, patch W)."""
+        x = self.layers[0](conditional)
+        for layer, tokens in zip(self.layers[1:], shallower, strict=True):
+            x = layer(tokens + x)
+        return self.head(x.transpose(1, 2).unflatten(2, grid)).squeeze(1)

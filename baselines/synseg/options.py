@@ -1,0 +1,73 @@
+"""Options of SynSeg; the defaults are the paper's, or, where it is silent, those of docs/reconstruction.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from repro.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class SynSegOptions:
+    """Sizes and choices of SynSeg (arXiv:2508.06115; "silent" where that paper gives no value).
+
+    Widths that belong to the CLIP tower are taken from the tower. Raises UsageError for values that make no model.
+    """
+
+    template: str = "A photo of a {} in the scene"
+    """The prompt of a class: one template (silent which; CAT-Seg's)."""
+    blocks: tuple[int, ...] | None = None
+    """Blocks of the image tower whose activations the decoder reads, from the first on; None: a quarter, a half and
+    three quarters of the way, which is 3, 6, 9 for ViT-B/16 as in CLIPSeg."""
+    width: int = 64
+    """Width of the decoder (as CLIPSeg's)."""
+    heads: int = 4
+    """Attention heads of its transformer layers (as CLIPSeg's)."""
+    mlp_width: int = 2048
+    """Hidden width of their MLPs (as CLIPSeg's)."""
+    film_hidden: int = 64
+    """Hidden width of the MLP that gives FiLM's scale and shift (silent)."""
+    background_threshold: float | None = 0.5
+    """Where a vocabulary has a background, a pixel whose best activation is below this is background (Sec. IV: stable
+    from 0.1 to 0.6); None asks for the words that mean background, as for other methods."""
+    align_weight: float = 1.0
+    """lambda_1 of L_align; the printed values of the four are lost. 0 leaves a loss out (Table III)."""
+    cont_weight: float = 1.0
+    """lambda_2 of L_cont."""
+    back_weight: float = 1.0
+    """lambda_3 of L_back."""
+    sep_weight: float = 1.0
+    """lambda_4 of L_sep."""
+    similarity: Literal["mapped", "clipped"] = "mapped"
+    """How cosines are bounded: mapped affinely (v3) or clipped (v2)."""
+    eps: float = 0.005
+    """Distance of a bounded similarity from 0 and 1 at least (v2, v3)."""
+    contrast_above: float = 0.1
+    """L_cont counts pairs of a larger cosine only."""
+    decoder_weights: str = ""
+    """A file of CLIPSeg's weights (rd64, ViT-B/16) from which the decoder starts, all but FiLM; "" starts at random."""
+    decoder_sha256: str = ""
+    """The first digits of that file's SHA-256: they make a run's address follow its content."""
+
+    def __post_init__(self) -> None:
+        digits = 8 <= len(self.decoder_sha256) <= 64 and not set(self.decoder_sha256) - set("0123456789abcdef")
+        threshold = self.background_threshold
+        checks = {
+            "template": ("{}" in self.template, "a text with {} where the class goes"),
+            "blocks": (self.blocks is None or len(self.blocks) > 0, "at least one block"),
+            "width": (self.width > 0 and self.width % self.heads == 0, f"a multiple of {self.heads} heads"),
+            "background_threshold": (threshold is None or 0 < threshold < 1, "between 0 and 1, or None"),
+            "decoder_sha256": (
+                digits if self.decoder_weights else not self.decoder_sha256,
+                "8 or more hex digits with decoder_weights (sha256sum FILE), none without",
+            ),
+        }
+        for name, (holds, expected) in checks.items():
+            if not holds:
+                raise UsageError(
+                    f"option {name} of synseg does not fit",
+                    expected=expected,
+                    found=getattr(self, name),
+                    mend="change the method's options in the profile or table",
+                )
