@@ -34,6 +34,21 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:N")
 
 
+def add_measures_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measures", type=names, metavar="M,..", help="measure masks too: boundary, bias (docs/statistics.md)"
+    )
+
+
+def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
+    """The measures named with ``--measures``; UsageError for one that does not exist."""
+    if not getattr(options, "measures", None):
+        return ()
+    from repro.measures.files import check_measures
+
+    return check_measures(options.measures)
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout instead of text")
 

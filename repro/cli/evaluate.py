@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "its own tower and options",
     )
     common.add_device_option(parser)
+    common.add_measures_option(parser)
     common.add_json_option(parser)
     parser.epilog = (
         "Without --weights the run's own are used; in a profile that draws its own data they are trained first where\n"
@@ -132,7 +133,7 @@ def _evaluate(
     data_key: str,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    from repro.engine.evaluate import evaluate as evaluate_method
+    from repro.engine.measure import evaluate_with_measures
     from repro.experiments.execute import describe_run
 
     store, profile = run.assets.store, run.profile
@@ -145,7 +146,8 @@ def _evaluate(
         describe_run(store, run, device)
         folder = store.claim_evaluation(run.id, benchmark.id, key, facts)
         common.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(pairs)} images")
-        result = evaluate_method(method, benchmark, pairs, profile.protocol, folder, device=device)
+        measures = common.chosen_measures(options)
+        result = evaluate_with_measures(method, benchmark, pairs, profile.protocol, folder, measures, device=device)
     return {
         "method": run.entry.name,
         "benchmark": benchmark.id,
@@ -157,16 +159,29 @@ def _evaluate(
         "num_images": len(pairs),
         "protocol": protocol,
         **result.metrics,
+        **measured(folder, benchmark, measures),
     }
 
 
+def measured(folder: Path, benchmark: Benchmark, measures: tuple[str, ...]) -> dict[str, float | None]:
+    """The figures of the ``measures`` that lie beside an evaluation."""
+    if not measures:
+        return {}
+    from repro.measures.files import read_measure
+
+    records = [read_measure(folder, name, benchmark) for name in measures]
+    return {name: value for record in records if record for name, value in record["values"].items()}
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
-    metrics = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")
+    metrics = tuple(rows[0])[tuple(rows[0]).index("miou_gt") :]
     first = rows[0]
     print(f"{first['method']}, profile {first['profile']}, weights: {first['weights']}; percent")
-    print(f"{'':<10}{'images':>8}" + "".join(f"{m:>12}" for m in metrics))
+    print(f"{'':<10}{'images':>8}" + "".join(f"{m:>{max(12, len(m) + 2)}}" for m in metrics))
     for row in rows:
-        values = "".join(f"{100 * row[m]:>12.1f}" if row[m] is not None else f"{'-':>12}" for m in metrics)
+        values = "".join(
+            f"{'-' if row[m] is None else format(100 * row[m], '.1f'):>{max(12, len(m) + 2)}}" for m in metrics
+        )
         print(f"{row['benchmark']:<10}{row['num_images']:>8}{values}")
     if first["weights"] == "untrained" or not all(r["complete"] for r in rows) or first["profile"] != "paper":
         print("These figures are no benchmark result: " + _why(rows) + ".")

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
         parser.set_defaults(execute=report)
         return
     common.add_device_option(parser)
+    common.add_measures_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
     run_cost.add_options(parser)
@@ -46,6 +47,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         benchmarks=options.benchmarks,
         seeds=options.seeds,
         overrides={"iterations": iterations} if iterations else None,
+        measures=common.chosen_measures(options),
     )
 
 

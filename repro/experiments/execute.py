@@ -117,19 +117,20 @@ def describe_run(store: RunStore, run: Run, device: str) -> None:
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
     from repro.benchmarks.layout import prepared_pairs
-    from repro.engine.evaluate import evaluate
+    from repro.engine.measure import evaluate_with_measures
 
     root = plan.assets.ensure_data()
     run, benchmark = cell.run, cell.benchmark
     facts = {"benchmark": benchmark.id, "protocol": cell.protocol_digest, "profile": run.profile.name}
     folder = plan.assets.store.claim_evaluation(run.id, benchmark.id, cell.key, facts)
     log(f"evaluating {run.row.title} ({run.tower.title}, seed {run.seed}) on {benchmark.id}")
-    evaluate(
+    evaluate_with_measures(
         method,
         benchmark,
         prepared_pairs(benchmark, root),
         run.profile.protocol,
         folder,
+        plan.measures,
         device=device,
     )
     metrics = plan.assets.store.result(run.id, benchmark.id, cell.key)

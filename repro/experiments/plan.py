@@ -96,13 +96,17 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All runs and cells of a table under a profile, in the order they are worked off."""
+    """All runs and cells of a table under a profile, in the order they are worked off.
+
+    ``measures`` (repro.measures) are wanted beside the counts of every cell.
+    """
 
     table: Table
     profile: Profile
     assets: Assets
     runs: tuple[Run, ...]
     benchmarks: tuple[Benchmark, ...]
+    measures: tuple[str, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
@@ -119,6 +123,7 @@ def make_plan(
     benchmarks: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     overrides: dict[str, Any] | None = None,
+    measures: Sequence[str] = (),
 ) -> Plan:
     """The plan for ``table`` under ``profile``, narrowed to the named methods, benchmarks and seeds.
 
@@ -147,7 +152,7 @@ def make_plan(
             found=f"methods {list(methods or [])}",
             mend=f"repro describe {table.name}",
         )
-    return Plan(table, profile, assets, runs, chosen)
+    return Plan(table, profile, assets, runs, chosen, tuple(measures))
 
 
 def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] | None) -> list[Row]:

@@ -61,13 +61,23 @@ def cell_status(plan: Plan, cell: Cell) -> CellStatus:
     """The state of one cell now."""
     store, run = plan.assets.store, cell.run
     metrics = store.result(run.id, cell.benchmark.id, cell.key)
-    if metrics is not None:
+    if metrics is not None and not missing_measures(plan, cell):
         return CellStatus(cell, DONE, [], metrics)
     needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
     if run.train and not store.weights(run.id).is_file():
         needs += plan.assets.missing_data(train_set())
     seconds = evaluation_seconds(run, cell.benchmark.id)
     return CellStatus(cell, BLOCKED if needs else MISSING, needs, expected_seconds=seconds)
+
+
+def missing_measures(plan: Plan, cell: Cell) -> list[str]:
+    """The measures the plan asks for that a finished evaluation lacks."""
+    if not plan.measures:
+        return []
+    from repro.measures.files import read_measure  # OpenCV: only for those who measure
+
+    folder = plan.assets.store.evaluation(cell.run.id, cell.benchmark.id, cell.key)
+    return [name for name in plan.measures if read_measure(folder, name, cell.benchmark) is None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,38 +32,32 @@ def band_width(height: int, width: int, ratio: float = DILATION_RATIO) -> int:
     return max(1, round(ratio * (height**2 + width**2) ** 0.5))
 
 
-def near_other_class(labels: Int32, known: Mask, distance: int) -> Mask:
-    """Where a ``known`` pixel of another class lies within ``distance`` (chessboard, pixels), (H, W).
-
-    Pixels that are not known are neither near anything nor anyone's other class: a contour towards them is unknown.
-    """
-    # OpenCV's rectangles are separable; float32 is exact for class numbers and the widest type it filters.
+def near_contour(labels: Int32, distance: int) -> Mask:
+    """Where a pixel with another label lies within ``distance`` (chessboard, pixels), (H, W)."""
+    # OpenCV's rectangles are separable; float32 is exact for class numbers and the widest type it filters. Its default
+    # border makes the outside of the image no neighbour of anyone.
     values = labels.astype(np.float32)
     kernel = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
-    border = {"borderType": cv2.BORDER_CONSTANT}
-    largest = cv2.dilate(np.where(known, values, np.float32(-1)), kernel, **border, borderValue=-1.0)
-    top = float(np.finfo(np.float32).max)
-    smallest = cv2.erode(np.where(known, values, np.float32(top)), kernel, **border, borderValue=top)
-    return known & ((largest != values) | (smallest != values))
+    return np.asarray((cv2.dilate(values, kernel) != values) | (cv2.erode(values, kernel) != values))
 
 
-def boundary_band(labels: Int32, known: Mask, distance: int) -> Mask:
-    """The pixels of every class region within ``distance`` of its contour, (H, W); the image's edge is a contour.
+def boundary_band(labels: Int32, distance: int) -> Mask:
+    """The pixels of every region within ``distance`` of its contour, (H, W); the image's edge is a contour.
 
-    The union over classes of what Cheng et al. call G_d intersected with G; a class's own band is the band where its
-    label is.
+    A class's own band, G_d intersected with G in the words of Cheng et al., is the band where the label is the class.
     """
-    band = near_other_class(labels, known, distance)
+    band = near_contour(labels, distance)
     edge = np.ones_like(band)
     edge[distance:-distance, distance:-distance] = False
-    return band | (known & edge)
+    return band | edge
 
 
 class BoundaryMeasure(Measure):
     """Counts inside boundary bands: part ``boundary_iou``, and ``trimap_<w>`` for each of ``TRIMAP_WIDTHS``.
 
-    In ``boundary_iou`` the class after the last means "not near a contour". Ignored pixels are taken out of the
-    prediction too before its contours are sought: a prediction that is right wherever it is counted has Boundary IoU 1.
+    In ``boundary_iou`` the class after the last means "not near a contour". An ignored pixel belongs to no class, in
+    the prediction as in the label: regions end there in both, and a prediction that is right wherever it is counted has
+    Boundary IoU 1.
     """
 
     name: ClassVar[str] = "boundary"
@@ -74,15 +68,15 @@ class BoundaryMeasure(Measure):
         return {BOUNDARY: n + 1, **{f"trimap_{w}": n for w in TRIMAP_WIDTHS}}
 
     def maps(self, prediction: Int32, label: Int32) -> Maps:
-        n = self.benchmark.num_classes
-        known = label < n
-        distance = band_width(*label.shape)
-        inner = np.int32(n)
-        truth = np.where(boundary_band(label, known, distance), label, inner)
-        predicted = np.where(boundary_band(prediction, known, distance), prediction, inner)
-        maps = {BOUNDARY: (predicted, np.where(known, truth, np.int32(n + 1)))}
+        ignored = np.int32(self.benchmark.num_classes)
+        inner = ignored  # in part boundary_iou, whose own ignored label is one more
+        known, distance = label != ignored, band_width(*label.shape)
+        cut = np.where(known, prediction, ignored)
+        truth = np.where(boundary_band(label, distance), label, inner)
+        predicted = np.where(boundary_band(cut, distance), cut, inner)
+        maps = {BOUNDARY: (predicted, np.where(known, truth, ignored + 1))}
         for w in TRIMAP_WIDTHS:
-            maps[f"trimap_{w}"] = (prediction, np.where(near_other_class(label, known, w), label, inner))
+            maps[f"trimap_{w}"] = (prediction, np.where(near_contour(label, w), label, ignored))
         return maps
 
     @classmethod
