@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from checkpoint_files import official, small, small_variant
+from PIL import Image
 from torch import Tensor
 
 from repro.cli.main import main
@@ -60,6 +62,39 @@ def test_an_import_is_evaluated_without_any_training(file: Path, capsys: pytest.
     assert provenance["facts"]["tower"]["weights"] == record["source"]["sha256"]
     assert provenance["facts"]["options"]["hidden"] == 16
     assert not list(Path("runs").glob("*/weights.pth"))
+
+
+def test_an_import_predicts_as_its_weights_say(
+    file: Path, official: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The probabilities of the imported file, and others once its last layer is another."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    changed = {n: t + 0.5 if n.endswith("transformer.head.bias") else t for n, t in official.items()}
+    assert any(not torch.equal(changed[n], official[n]) for n in official)
+    torch.save(changed, "changed.pth")
+    scores = []
+    for source, folder in ((file, "mine"), (Path("changed.pth"), "other")):
+        assert main(["import-checkpoint", str(source), "--out", folder]) == 0
+        words = ["predict", "--method", "catseg", "--checkpoint", f"{folder}/weights.pth", "--profile", "smoke"]
+        words += [
+            "--image",
+            "photo.png",
+            "--classes",
+            "cat,dog,sky",
+            "--out",
+            f"out-{folder}",
+            "--save-probs",
+            "--device",
+            "cpu",
+        ]
+        assert main(words) == 0
+        with np.load(Path(f"out-{folder}", "photo_probabilities.npz")) as stored:
+            scores.append(stored["probabilities"])
+        labels = np.asarray(Image.open(Path(f"out-{folder}", "photo_label.png")))
+        assert np.array_equal(labels, scores[-1].argmax(0))
+    assert scores[0].shape == (3, 40, 50)
+    assert (scores[1] > scores[0]).all()
 
 
 def test_an_import_is_not_taken_for_another_method(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
