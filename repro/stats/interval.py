@@ -43,6 +43,24 @@ def percentile_interval(samples: Float64, level: float = LEVEL) -> tuple[float, 
     return float(low), float(high)
 
 
+def calibrated_interval(value: float, samples: Float64, left_out: Float64, level: float = LEVEL) -> tuple[float, float]:
+    """An interval for ``value`` from bootstrap ``samples`` (R,), with their bias and their spread set right.
+
+    Where classes are rare, resamples lose classes that few images have, so that their mean is off and their spread too
+    small. The samples are shifted to have ``value`` as their mean and stretched to the standard error of the jackknife
+    (``left_out``, (images,): the value without each image), which feels every image; then the quantiles are taken.
+    (NaN, NaN) where there is nothing to go by; no width where nothing varies.
+    """
+    samples, left_out = samples[np.isfinite(samples)], left_out[np.isfinite(left_out)]
+    if not samples.size or not left_out.size or not np.isfinite(value):
+        return float("nan"), float("nan")
+    n = left_out.size
+    error = float(np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum()))
+    spread = float(samples.std())
+    stretched = value + (samples - samples.mean()) * (error / spread if spread > 0 else 0.0)
+    return percentile_interval(stretched, level)
+
+
 def two_sided_p(differences: Float64) -> float:
     """The smallest 1 - level at which the percentile interval of ``differences`` (R,) leaves zero out.
 

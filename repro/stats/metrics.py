@@ -53,6 +53,11 @@ def miou_union(totals: Totals) -> Float64:
     return _mean(totals.iou())
 
 
+def boundary_iou(totals: Totals) -> Float64:
+    """:func:`miou_gt` of counts in boundary bands, whose last class means "not near a contour", (R,)."""
+    return miou_gt(totals.of(np.arange(len(totals.ground_truth)) < len(totals.ground_truth) - 1))
+
+
 def _missed(kind: int) -> Callable[[Totals], Float64]:
     def share(totals: Totals) -> Float64:
         truth = totals.ground_truth[kind]
@@ -74,7 +79,7 @@ _ALL = (
     Metric("miou_union", "mIoU over classes with ground truth or prediction", COUNTS, miou_union),
     Metric("miou_gt_thing", "mIoU over thing classes with ground truth", COUNTS, miou_gt, "thing"),
     Metric("miou_gt_stuff", "mIoU over stuff classes with ground truth", COUNTS, miou_gt, "stuff"),
-    Metric("boundary_iou", "mean Boundary IoU over classes with ground truth", BOUNDARY, miou_gt),
+    Metric("boundary_iou", "mean Boundary IoU over classes with ground truth", BOUNDARY, boundary_iou),
     *(Metric(f"trimap_{w}", f"mIoU within {w} pixels of a contour", f"trimap_{w}", miou_gt) for w in TRIMAP_WIDTHS),
     Metric("stuff_as_thing", "share of stuff pixels predicted as things", "bias", _missed(1), error=True),
     Metric("thing_as_stuff", "share of thing pixels predicted as stuff", "bias", _missed(0), error=True),

@@ -69,3 +69,16 @@ def resampled_totals(counts: Counts, times: Float64) -> Totals:
 def observed_totals(counts: Counts) -> Totals:
     """The totals of all images, each once: (C, 1)."""
     return resampled_totals(counts, np.ones((len(counts), 1)))
+
+
+def left_out_totals(counts: Counts) -> Totals:
+    """The totals without image i in column i, for the jackknife: (C, images)."""
+    shape = (counts.num_classes, len(counts))
+    image = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
+
+    def total(values: Int64) -> Float64:
+        own = np.zeros(shape)
+        own[counts.classes, image] = values  # an image names a class once
+        return np.asarray(own.sum(axis=1, keepdims=True) - own)
+
+    return Totals(total(counts.intersection), total(counts.ground_truth), total(counts.prediction))
