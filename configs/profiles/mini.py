@@ -59,6 +59,7 @@ methods = dict(
             clip_lr_factor=0.02,
         )
     ),
+    synseg=dict(base=dict(width=32, heads=2, mlp_width=64, film_hidden=32)),
     disa=dict(
         base=dict(
             hidden=32,

@@ -40,5 +40,5 @@ train = dict(
     short_side=384,
     crop=384,
 )
-train_overrides = dict(disa=dict(batch_size=2))
+train_overrides = dict(disa=dict(batch_size=2), synseg=dict(lr=1e-4))  # SynSeg's printed rate is lost
 seeds = [0]

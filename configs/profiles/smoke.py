@@ -52,6 +52,7 @@ methods = dict(
             guide_blocks=[0, 0],
         )
     ),
+    synseg=dict(base=dict(width=16, heads=2, mlp_width=32, film_hidden=16)),
     disa=dict(
         base=dict(
             hidden=16,

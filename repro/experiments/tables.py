@@ -32,7 +32,7 @@ class Row:
     method: str
     tower: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    published: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     by_profile: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def under(self, profile: str) -> Row:

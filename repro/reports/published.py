@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from repro.paths import PUBLISHED
 
@@ -27,14 +28,17 @@ def _rows() -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(stream))
 
 
-def find_published(selection: Mapping[str, str], benchmark: str, metric: str = "mIoU_percent") -> Published | None:
+def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> Published | None:
     """The number printed for ``benchmark`` in the row that ``selection`` (column -> value) describes, or None.
 
+    ``selection["benchmarks"]`` maps benchmarks to what a paper calls them where it has names of its own.
     Raises ValueError where the selection is ambiguous: two numbers for one cell must be told apart by their source.
     """
     if not selection:
         return None
-    wanted = {**selection, "benchmark": benchmark, "metric": metric}
+    printed = selection.get("benchmarks", {}).get(benchmark, benchmark)
+    wanted = {**selection, "benchmark": printed, "metric": metric}
+    wanted.pop("benchmarks", None)
     rows = [r for r in _rows() if all(r[k] == v for k, v in wanted.items())]
     if len(rows) > 1:
         raise ValueError(f"{len(rows)} published numbers match {wanted}")

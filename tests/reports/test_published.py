@@ -40,3 +40,11 @@ def test_no_selection_means_no_published_value():
 def test_an_ambiguous_selection_is_refused():
     with pytest.raises(ValueError, match="published numbers match"):
         find_published({"method": "CAT-Seg"}, "A-847")
+
+
+def test_a_paper_may_have_names_of_its_own_for_benchmarks():
+    selection = {"paper": "SynSeg (arXiv 2508.06115v3)", "table": "Table II", "method": "SynSeg"}
+    named = find_published({**selection, "benchmarks": {"PAS-20b": "VOC"}}, "PAS-20b")
+    assert named is not None
+    assert (named.benchmark, named.value) == ("PAS-20b", 60.5)
+    assert find_published({**selection, "benchmarks": {"PAS-20b": "VOC"}}, "A-847") is None
