@@ -18,6 +18,7 @@ from disa.variants import TokenSplit, class_split
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.mccl import auxiliary_mccl
 from repro.layers.method import Method
 
 NORMS = (nn.LayerNorm, nn.GroupNorm)
@@ -84,14 +85,20 @@ class DiSa(Method):
         return self._run(images, classes)[0]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_seg`` and, with the saliency module, ``loss_itm`` (weighted), ``itm_accuracy`` and ``itm_ap``."""
+        """``loss_seg`` and, with the saliency module, ``loss_itm`` (weighted), ``itm_accuracy`` and ``itm_ap``.
+
+        With ``aux`` also ``loss_mccl`` (weighted).
+        """
         matched = matching_labels(labels, len(classes))
-        logits, division = self._run(images, classes, matched)
+        logits, division, features, text = self._run(images, classes, matched)
         values = {"loss_seg": segmentation_loss(logits, labels, self.options.seg_loss)}
         if division.matching is not None:
             pairs = division.matching.logits
             values["loss_itm"] = self.options.itm_weight * matching_loss(pairs, matched)
             values.update(matching_metrics(pairs, matched))
+        if self.options.aux == "mccl":
+            scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+            values["loss_mccl"] = self.options.aux_weight * auxiliary_mccl(scores, features, text, labels)
         return values
 
     def switches(self) -> dict[str, Any]:
@@ -102,7 +109,7 @@ class DiSa(Method):
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``correlation`` (the cosine) and, where tokens are divided, ``foreground`` and ``saliency``."""
         features = self.clip.dense(images, self.guide_blocks)
-        division = self._divide(features.map, classes, None)
+        division = self._divide(features.map, self.clip.text(classes, self.options.template), classes, None)
         grid = division.cost.shape[-2:]
         maps = {"correlation": division.cost.squeeze(1)}
         if division.mask is not None:
@@ -111,19 +118,25 @@ class DiSa(Method):
             maps["saliency"] = division.saliency.unflatten(2, grid)
         return maps
 
-    def _run(self, images: Tensor, classes: Sequence[str], matched: Tensor | None = None) -> tuple[Tensor, Division]:
+    def _run(
+        self, images: Tensor, classes: Sequence[str], matched: Tensor | None = None
+    ) -> tuple[Tensor, Division, Tensor, Tensor]:
+        """Logits, division, dense features (B, C, H, W) and text features (N, C)."""
         if not classes:
             raise ValueError("no classes to segment")
         features = self.clip.dense(images, self.guide_blocks)
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
-        division = self._divide(features.map, classes, matched)
+        text = self.clip.text(classes, self.options.template)
+        division = self._divide(features.map, text, classes, matched)
         guidance = self.segmenter.guide(features.map, guides)
-        return self.segmenter(division.cost, division.mask, guidance), division
+        return self.segmenter(division.cost, division.mask, guidance), division, features.map, text
 
-    def _divide(self, features: Tensor, classes: Sequence[str], matched: Tensor | None) -> Division:
-        """Dense features (B, C, H, W) -> division; ``matched`` (B, N) are the labels of Eq. 1 where known."""
+    def _divide(self, features: Tensor, text: Tensor, classes: Sequence[str], matched: Tensor | None) -> Division:
+        """Division by dense features (B, C, H, W) and text features (N, C).
+
+        ``matched`` (B, N) are the labels of Eq. 1 where known.
+        """
         o = self.options
-        text = self.clip.text(classes, o.template)
         cost = cosine_cost(features, text[None, :, None])
         shape = (cost.shape[0], cost.shape[2], cost.shape[3] * cost.shape[4])
         if o.splits == "none":

@@ -71,6 +71,10 @@ class DisaOptions:
 
     seg_loss: Literal["ce", "bce"] = "ce"
     """Softmax cross-entropy (Sec. 3.5) or CAT-Seg's binary cross-entropy; inference follows."""
+    aux: Literal["none", "mccl"] = "none"
+    """An auxiliary loss that is not the paper's: SynSeg's MCCL of the predicted maps (repro.layers.mccl)."""
+    aux_weight: float = 0.1
+    """Its weight."""
     clip_finetune: ClipFinetune = "qk"
     """CLIP weights that train in both towers (Sec. 4.1: query and key projections)."""
     clip_lr_factor: float = 0.01

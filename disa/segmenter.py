@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from disa.aggregation import Aggregation
 from disa.hrm import Refinement
 from disa.options import DisaOptions
+from disa.pixelwise import refine_branches
 from repro.layers import tokens
 from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import CostDecoder
+
+NORM_OPERATIONS = 5
+"""Operations an element of a norm's input in published counts."""
 
 
 class Guidance(NamedTuple):
@@ -34,6 +38,22 @@ class Guidance(NamedTuple):
         )
 
 
+def _two_pairs(segmenter: Segmenter, x: Tensor, *_: object) -> int:
+    """Swin pairs of both branches over all tokens (B, N, L, D), guidance joined to queries and keys of every token.
+
+    A token of a block: q, k, v, projection, MLP, the two products of attention, 5 operations of each norm; and of a
+    pair the norm of the guidance.
+    """
+    pairs = [branch.swin for branch in segmenter._branches() if branch.swin is not None]
+    total = 0
+    for pair in pairs:
+        block, dim = pair.block_1, x.shape[-1]
+        joint, hidden = block.attn.q.in_features, block.mlp.fc1.out_features
+        a_token = dim * (2 * joint + 2 * dim + 2 * hidden + 2 * block.window**2 + 2 * NORM_OPERATIONS)
+        total += x.numel() // dim * (2 * a_token + NORM_OPERATIONS * (joint - dim))
+    return total
+
+
 class Segmenter(nn.Module):
     """Correlation embedding, refinement of each branch, aggregation, decoder.
 
@@ -50,6 +70,7 @@ class Segmenter(nn.Module):
         self.decoder_guidance = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
         )
+        self.k = o.tokens(grid**2) if o.splits == "sdm" and o.k_policy != "adaptive" else None
         separate = o.splits != "none" and not o.share_branches
         self.refinements = nn.ModuleList(Refinement(o, grid) for _ in range(1 + separate))
         self.aggregation = Aggregation(o, grid)
@@ -114,11 +135,23 @@ class Segmenter(nn.Module):
             foreground = front.pixels(x * weight, None, front_guided)
             background = back.pixels(x * (1 - weight), None, back_guided)
             return [foreground, background], [front.prototypes(foreground, None), back.prototypes(background, None)]
-        # M C'_f + (1 - M) C'_b: each place holds the token of its own branch, the other's is never used.
-        if front.swin is not None:
-            foreground, background = front.pixels(x, mask, front_guided), back.pixels(x, ~mask, back_guided)
-            x = torch.where(mask.unsqueeze(3), foreground, background)
+        x = self.pixels(x, mask, guidance)
         return [x], [front.prototypes(x, mask), back.prototypes(x, ~mask)]
+
+    def pixels(self, x: Tensor, mask: Tensor, guidance: Guidance) -> Tensor:
+        """M C'_f + (1 - M) C'_b of tokens (B, N, L, D): each place holds the token of its own branch."""
+        front, back = self._branches()
+        guided = guidance.branches[0], guidance.branches[-1]
+        if front.swin is None or back.swin is None:
+            return x
+        if self.k is not None:
+            return refine_branches(front.swin, back.swin, x, mask, self.k, *guided)
+        foreground, background = front.pixels(x, mask, guided[0]), back.pixels(x, ~mask, guided[1])
+        return torch.where(mask.unsqueeze(3), foreground, background)
+
+    def published_forms(self) -> Mapping[str, Callable[..., int]]:
+        """Multiply-adds of :meth:`pixels` as two pairs of Swin blocks over all tokens, which is what Table 2 counts."""
+        return {"pixels": _two_pairs}
 
     def _gates(self, pooled: list[list[Tensor | None]]) -> list[Tensor | None]:
         """Gates (B, N, D) of each branch from the prototypes of all chunks of classes."""

@@ -81,5 +81,11 @@ FORMS: Mapping[type[nn.Module], Mapping[str, Form]] = {
 
 
 def forms_of(module: nn.Module) -> Mapping[str, Form]:
-    """The methods of ``module`` whose published form costs something else, with a function of it and its arguments."""
+    """The methods of ``module`` whose published form costs something else, with a function of it and its arguments.
+
+    A module of a method may name its own by a method ``published_forms()``.
+    """
+    own: Callable[[], Mapping[str, Form]] | None = getattr(module, "published_forms", None)
+    if own is not None:
+        return own()
     return next((forms for kind, forms in FORMS.items() if isinstance(module, kind)), {})

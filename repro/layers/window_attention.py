@@ -75,29 +75,48 @@ class GuidedWindowBlock(nn.Module):
 
         ``keep`` (B, T, L), in raster order, is True at the tokens that take part as keys (None: all).
         """
-        qkv = self.attn(self.norm1(x), offset)
-        x = add_(self.proj(self._attend(qkv, keep)), x)
+        bias = None if keep is None else self._bias(self._windows(keep).unsqueeze(2))  # the same for all queries
+        return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
+
+    def apart(self, mask: Tensor) -> Tensor:
+        """Bias for :meth:`attend` that keeps tokens of different value in ``mask`` (B, T, L), raster, apart."""
+        own = self._windows(mask)
+        return self._bias(own.unsqueeze(2) == own.unsqueeze(3))
+
+    def _windows(self, mask: Tensor) -> Tensor:
+        """(B, T, L) in raster order -> (B T, windows, window ** 2)."""
+        return mask[:, :, self.order].view(-1, self.order.numel() // self.window**2, self.window**2)
+
+    @staticmethod
+    def _bias(seen: Tensor) -> Tensor:
+        """(B T, windows, queries or 1, keys) -> the same with an axis of heads."""
+        return torch.where(seen, 0.0, LEFT_OUT).unsqueeze(2)
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """What follows the attention: projection and residual, then the MLP; all (..., C)."""
+        x = add_(self.proj(mixed), x)
         return add_(self.mlp(self.norm2(x)), x)
 
-    def _attend(self, qkv: Tensor, keep: Tensor | None) -> Tensor:
+    def attend(self, qkv: Tensor, bias: Tensor | None) -> Tensor:
+        """Attention within windows of q, k, v (B, T, L, 3 C), in this block's order -> (B, T, L, C).
+
+        ``bias`` (B T, windows, 1, queries or 1, keys) is added to the attention of all heads.
+        """
         size = self.window * self.window
         shape = qkv.shape[:-1]
         # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views
         q, k, v = qkv.view(shape[0] * shape[1], -1, size, 3, self.heads, self.attn.dim // self.heads).permute(
             3, 0, 1, 4, 2, 5
         )
-        keys = None
-        if keep is not None:  # (B T, windows, heads, queries, keys), the same for all heads and queries
-            keys = torch.where(keep[:, :, self.order].view(q.shape[0], -1, 1, 1, size), 0.0, LEFT_OUT).to(q.dtype)
         if self.mask is None:
             q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-            bias = None if keys is None else keys.flatten(0, 1)
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
+            own = None if bias is None else bias.flatten(0, 1).to(q.dtype)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=own).transpose(1, 2)
         else:
             # unbind, not indexing: its backward stacks once instead of filling a zero tensor for every window
             biases = self.mask.to(q.dtype).unbind()
-            if keys is not None:
-                biases = tuple(a + b for a, b in zip(biases, keys.unbind(1), strict=True))
+            if bias is not None:
+                biases = tuple(a + b for a, b in zip(biases, bias.to(q.dtype).unbind(1), strict=True))
             windows = zip(q.unbind(1), k.unbind(1), v.unbind(1), biases, strict=True)
             parts = [F.scaled_dot_product_attention(a, b, c, attn_mask=mask) for a, b, c, mask in windows]
             mixed = torch.stack([part.transpose(1, 2) for part in parts], dim=1)

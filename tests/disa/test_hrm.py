@@ -9,6 +9,8 @@ from torch import Tensor
 
 from disa.hrm import Refinement
 from disa.options import DisaOptions
+from disa.pixelwise import refine_branches
+from disa.selection import most_salient
 from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
 
 GRIDS = [(6, 3), (8, 4), (9, 3), (5, 12), (4, 4)]
@@ -105,6 +107,29 @@ def test_empty_windows_are_no_nan_in_any_precision_nor_are_their_gradients(dtype
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert (x.grad[~keep] == 0).all()
+
+
+@pytest.mark.parametrize(("grid", "window"), GRIDS)
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_both_branches_at_once_equal_two_masked_pairs(grid: int, window: int, share: float) -> None:
+    front, back = pair_of(grid, window), pair_of(grid, window)
+    with torch.no_grad():
+        for parameter in back.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    places = grid * grid
+    k = round(share * places)
+    mask = most_salient(torch.rand(2, 3, places), k)
+    x = torch.randn(2, 3, places, 8, dtype=torch.double, requires_grad=True)
+    guidance = torch.randn(2, places, 6, dtype=torch.double)
+    guided = front.guide(guidance), back.guide(guidance)
+    joint = refine_branches(front, back, x, mask, k, *guided)
+    apart = torch.where(mask.unsqueeze(3), front.run(x, guided[0], mask), back.run(x, guided[1], ~mask))
+    torch.testing.assert_close(joint, apart, rtol=1e-10, atol=1e-10)
+    weight, inputs = torch.randn_like(joint), [x, *front.parameters(), *back.parameters()]
+    ours = torch.autograd.grad((joint * weight).sum(), inputs, retain_graph=True, allow_unused=True)
+    theirs = torch.autograd.grad((apart * weight).sum(), inputs, allow_unused=True)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
 def refinement(**parts: bool) -> Refinement:
