@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export-checkpoint": ("repro.cli.checkpoint", "write weights under the names of the method's authors"),
     "figures": ("repro.cli.figures", "pictures of what trained runs find salient, predict and correlate"),
     "data": ("repro.cli.data", "synth, prepare and verify data sets"),
+    "compare": ("repro.cli.compare", "paired differences of two runs, with intervals and p-values"),
+    "check": ("repro.cli.check", "the regression gate: compare a table with its reference values"),
     "list": ("repro.cli.describe", "name every table, method, benchmark and profile"),
     "describe": ("repro.cli.describe", "explain one table, method, benchmark, profile or run"),
     "doctor": ("repro.cli.doctor", "report environment, hardware, versions and what can run"),

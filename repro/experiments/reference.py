@@ -1,0 +1,259 @@
+"""Reference values of a profile's tables: what a cell is expected to be, how far it may be off, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repro.errors import UsageError
+from repro.experiments.plan import Cell, Plan, make_plan
+from repro.experiments.profiles import load_profile
+from repro.experiments.provenance import provenance
+from repro.experiments.status import DONE, CellStatus, plan_status
+from repro.experiments.tables import load_table
+from repro.files import read_json, write_json
+from repro.metrics.counts import Counts
+from repro.metrics.miou import metrics_from_counts
+
+FORMAT = 1
+FLOOR = 0.05
+"""The smallest tolerance, in points: half a unit of the decimal that is printed."""
+NOT_MEASURED = "not measured: half a unit of the printed decimal"
+
+Key = tuple[str, str, int, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceCell:
+    """One cell: ``expected`` in percent and ``tolerance`` in points of ``metric``, and the ``reason`` for the latter.
+
+    ``run`` and ``key`` are the addresses of the evaluation it was taken from, ``counts`` its counts below the folder
+    of the reference ("" where they were not kept).
+    """
+
+    table: str
+    row: str
+    seed: int
+    benchmark: str
+    metric: str
+    expected: float
+    tolerance: float
+    reason: str
+    images: int
+    protocol: str
+    run: str
+    key: str
+    hardware: str
+    counts: str = ""
+
+    @property
+    def id(self) -> Key:
+        return (self.table, self.row, self.seed, self.benchmark)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The cells of one profile, with the provenance of their last update."""
+
+    profile: str
+    cells: tuple[ReferenceCell, ...]
+    provenance: Mapping[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write the file, a cell after the other in the order of the tables."""
+        cells = [dataclasses.asdict(c) for c in self.cells]
+        unit = "percent; tolerance in points"
+        write_json(path, {"format": FORMAT, "profile": self.profile, "unit": unit, "cells": cells,
+                          "provenance": dict(self.provenance)})  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read a file :meth:`save` wrote, or edited by hand; UsageError for any other."""
+        if not path.is_file():
+            raise UsageError(
+                f"there is no reference {path}",
+                expected="a file written by repro check --update",
+                mend=f"repro check TABLE --against {path} --update",
+            )
+        raw = read_json(path)
+        try:
+            if raw["format"] != FORMAT:
+                raise ValueError(f"format {raw['format']}")
+            cells = tuple(ReferenceCell(**c) for c in raw["cells"])
+            return cls(raw["profile"], cells, raw["provenance"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{path} is not a reference",
+                expected=f"format {FORMAT} with profile, cells and provenance",
+                found=str(error),
+                mend=f"repro check TABLE --against {path} --update, after moving the file away",
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which cells: tables, and what narrows them."""
+
+    tables: Sequence[str]
+    profile: str
+    runs: Path
+    data_root: Path | None = None
+    methods: Sequence[str] | None = None
+    benchmarks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+
+def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
+    """The state of every selected cell in the run store, by what identifies it in a reference."""
+    found = {}
+    for name in selection.tables:
+        table = load_table(name)
+        if table.kind != "benchmarks":
+            raise UsageError(f"{name} holds costs, which have no reference", mend="repro list")
+        plan = make_plan(
+            table,
+            load_profile(selection.profile),
+            selection.runs,
+            data_root=selection.data_root,
+            methods=selection.methods,
+            benchmarks=selection.benchmarks,
+            seeds=selection.seeds,
+        )
+        for status in plan_status(plan):
+            cell = status.cell
+            found[name, cell.run.row.id, cell.run.seed, cell.benchmark.id] = (plan, status)
+    return found
+
+
+def selected(reference: Reference, selection: Selection) -> dict[Key, ReferenceCell]:
+    """The cells of ``reference`` that ``selection`` speaks of."""
+    wanted = [b.casefold() for b in selection.benchmarks or ()]
+
+    def chosen(cell: ReferenceCell) -> bool:
+        return (
+            cell.table in selection.tables
+            and (not wanted or cell.benchmark.casefold() in wanted)
+            and (not selection.seeds or cell.seed in selection.seeds)
+            and (not selection.methods or _method(cell) in selection.methods)
+        )
+
+    return {cell.id: cell for cell in reference.cells if chosen(cell)}
+
+
+def _method(cell: ReferenceCell) -> str | None:
+    return next((row.method for row in load_table(cell.table).rows if row.id == cell.row), None)
+
+
+def percent(plan: Plan, status: CellStatus) -> float | None:
+    """The table's metric of a finished cell in percent; None where there is none."""
+    value = status.metrics.get(plan.table.metric) if status.status == DONE and status.metrics else None
+    return None if value is None else 100 * value
+
+
+def counts_path(plan: Plan, cell: Cell) -> Path:
+    """The counts of a cell in its run store."""
+    return plan.assets.store.evaluation(cell.run.id, cell.benchmark.id, cell.key) / "counts.npz"
+
+
+def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:
+    """The counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else None.
+
+    Counts that do not give the expected value (it was edited, or they belong to something else) are not used.
+    """
+    kept = file.parent / cell.counts if cell.counts else None
+    stored = plan.assets.store.evaluation(cell.run, cell.benchmark, cell.key) / "counts.npz"
+    for path in (kept, stored):
+        if path is not None and path.is_file():
+            counts = Counts.load(path)
+            if abs(100 * metrics_from_counts(counts)[cell.metric] - cell.expected) < 1e-3:
+                return counts
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerances:
+    """Where the tolerances of an update come from: ``repeats`` (run stores with the same cells computed again), else
+    ``by_hand`` in points with its ``reason``, else what the old reference says."""
+
+    repeats: Sequence[Path] = ()
+    by_hand: float | None = None
+    reason: str = "set by hand"
+
+
+def updated(
+    old: Reference | None, selection: Selection, tolerances: Tolerances, file: Path, *, keep_counts: bool
+) -> Reference:
+    """The reference with the selected cells as they are in the run store now, all others as they were.
+
+    Raises UsageError where nothing selected is finished.
+    """
+    now = measured_cells(selection)
+    repeats = [measured_cells(dataclasses.replace(selection, runs=folder)) for folder in tolerances.repeats]
+    cells = {cell.id: cell for cell in old.cells} if old else {}
+    done = {key: (plan, status) for key, (plan, status) in now.items() if percent(plan, status) is not None}
+    if not done:
+        raise UsageError(
+            "no selected cell is finished: there is nothing to take as a reference",
+            expected=f"finished cells of {', '.join(selection.tables)} in {selection.runs}",
+            mend=f"repro run {selection.tables[0]} --profile {selection.profile}",
+        )
+    for key, (plan, status) in done.items():
+        expected = percent(plan, status)
+        assert expected is not None
+        again = [percent(*other[key]) for other in repeats if key in other]
+        tolerance, reason = _tolerance(cells.get(key), expected, [v for v in again if v is not None], tolerances)
+        cells[key] = _cell(key, plan, status, expected, tolerance, reason, file if keep_counts else None)
+    order = {name: i for i, name in enumerate(dict.fromkeys([*(c.table for c in cells.values())]))}
+    ordered = sorted(cells.values(), key=lambda c: order[c.table])
+    return Reference(selection.profile, tuple(ordered), provenance("cpu"))
+
+
+def _tolerance(
+    old: ReferenceCell | None, expected: float, again: Sequence[float], tolerances: Tolerances
+) -> tuple[float, str]:
+    if again:
+        largest = max(abs(value - expected) for value in again)
+        times = "1 repeat" if len(again) == 1 else f"{len(again)} repeats"
+        reason = f"{times} within {largest:.3f} points: twice that, at least {FLOOR}"
+        return max(FLOOR, math.ceil(200 * largest) / 100), reason
+    if tolerances.by_hand is not None:
+        return tolerances.by_hand, tolerances.reason
+    return (old.tolerance, old.reason) if old else (FLOOR, NOT_MEASURED)
+
+
+def _cell(
+    key: Key,
+    plan: Plan,
+    status: CellStatus,
+    expected: float,
+    tolerance: float,
+    reason: str,
+    file: Path | None,
+) -> ReferenceCell:
+    assert status.metrics is not None
+    counts = ""
+    if file is not None:
+        table, row, seed, benchmark = key
+        counts = f"{file.stem}_counts/{table}-{row}-s{seed}-{benchmark}.npz"
+        Counts.load(counts_path(plan, status.cell)).save(file.parent / counts)
+    return ReferenceCell(
+        *key,
+        metric=plan.table.metric,
+        expected=round(expected, 4),
+        tolerance=tolerance,
+        reason=reason,
+        images=status.metrics["num_images"],
+        protocol=status.cell.protocol_digest,
+        run=status.cell.run.id,
+        key=status.cell.key,
+        hardware=str(status.metrics.get("hardware")),
+        counts=counts,
+    )
+
+
+def seeds_of(cells: Iterable[ReferenceCell]) -> list[int]:
+    """The seeds a reference knows, smallest first."""
+    return sorted({cell.seed for cell in cells})
