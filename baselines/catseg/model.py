@@ -15,6 +15,7 @@ from baselines.catseg.options import CatSegOptions
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.mccl import auxiliary_mccl
 from repro.layers.method import Method
 
 NORMS = (nn.LayerNorm, nn.GroupNorm)
@@ -58,12 +59,16 @@ class CatSeg(Method):
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Logits (B, N, 4 grid, 4 grid) with the two stages of the released decoder."""
+        return self._run(images, classes)[0]
+
+    def _run(self, images: Tensor, classes: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, dense features (B, C, H, W) and text features (N, P, C)."""
         if not classes:
             raise ValueError("no classes to segment")
         features = self.clip.dense(self._pad(images), self.guide_blocks)
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
-        logits: Tensor = self.aggregator(features.map, self._text(classes), guides)
-        return logits
+        text = self._text(classes)
+        return self.aggregator(features.map, text, guides), features.map, text
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
@@ -96,8 +101,13 @@ class CatSeg(Method):
         return F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=-1)
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_bce``: mean binary cross-entropy over all pixels and classes."""
-        return {"loss_bce": per_class_bce(self(images, classes), labels, self.options.ignore_in_loss)}
+        """``loss_bce``: mean binary cross-entropy over all pixels and classes; with ``aux`` also ``loss_mccl``."""
+        logits, features, text = self._run(images, classes)
+        values = {"loss_bce": per_class_bce(logits, labels, self.options.ignore_in_loss)}
+        if self.options.aux == "mccl":
+            auxiliary = auxiliary_mccl(logits.sigmoid(), features, text.mean(dim=1), labels)
+            values["loss_mccl"] = self.options.aux_weight * auxiliary
+        return values
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""

@@ -72,6 +72,10 @@ class CatSegOptions:
     """Learning rate of CLIP weights over that of new modules (code: CLIP_MULTIPLIER)."""
     ignore_in_loss: Literal["zero_target", "excluded"] = "zero_target"
     """Pixels without a label: all-zero targets (code, a quirk) or left out of the mean."""
+    aux: Literal["none", "mccl"] = "none"
+    """An auxiliary loss that is not CAT-Seg's: SynSeg's MCCL of the predicted maps (repro.layers.mccl)."""
+    aux_weight: float = 0.1
+    """Its weight."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():

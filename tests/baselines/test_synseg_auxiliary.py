@@ -1,0 +1,81 @@
+"""MCCL beside the losses of the methods that are trained with masks (``aux``)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from method_tester import NAMES, MethodTester
+
+from repro.clip.tower import build_tower
+from repro.errors import UsageError
+from repro.experiments.profiles import load_profile
+from repro.layers.mccl import auxiliary_mccl
+from repro.layers.method import Method
+from repro.methods import get_method
+
+METHODS = ("catseg", "disa")
+
+
+def build(name: str, **changes: object) -> Method:
+    entry = get_method(name)
+    torch.manual_seed(1)
+    sizes = load_profile("smoke").methods[name]["base"]
+    return entry.create(build_tower(MethodTester.spec), entry.make_options({**sizes, **changes})).train()
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return MethodTester.images(height=48, width=48), torch.randint(0, 3, (2, 48, 48))
+
+
+def gradients(method: Method, *losses: torch.Tensor) -> dict[str, torch.Tensor]:
+    method.zero_grad()
+    torch.stack(losses).sum().backward()
+    return {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_without_it_nothing_is_added(name: str) -> None:
+    plain = build(name)
+    assert plain.options.aux == "none"
+    assert "loss_mccl" not in plain.loss(*batch(), NAMES)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_added_to_the_method_s_own_losses_and_weighted(name: str) -> None:
+    images, labels = batch()
+    plain, light, heavy = build(name), build(name, aux="mccl"), build(name, aux="mccl", aux_weight=0.2)
+    assert plain.state_dict().keys() == light.state_dict().keys()
+    own, values = plain.loss(images, labels, NAMES), light.loss(images, labels, NAMES)
+    assert values.keys() - own.keys() == {"loss_mccl"}
+    assert all(torch.equal(values[n], v) or v.isnan() for n, v in own.items())
+    torch.testing.assert_close(heavy.loss(images, labels, NAMES)["loss_mccl"], 2 * values["loss_mccl"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_the_shared_loss_of_the_predicted_maps(name: str) -> None:
+    method = build(name, aux="mccl", aux_weight=1.0)
+    images, labels = batch()
+    scores = method(images, NAMES).sigmoid() if method.activation == "sigmoid" else method(images, NAMES).softmax(1)
+    template = getattr(method.options, "template", None) or method.options.templates[0]
+    text, features = method.clip.text(NAMES, template), method.clip.dense(images).map
+    expected = auxiliary_mccl(scores, features, text, labels)
+    torch.testing.assert_close(method.loss(images, labels, NAMES)["loss_mccl"], expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_trains_the_maps_and_sees_sets_of_classes_only(name: str) -> None:
+    method = build(name, aux="mccl")
+    images, labels = batch()
+    found = gradients(method, method.loss(images, labels, NAMES)["loss_mccl"])
+    assert sum(bool(g.any()) for n, g in found.items() if "decoder" in n) > 2
+    if name == "catseg":  # DiSa's saliency module learns from pairs, and picks tokens by them
+        moved = labels.flatten(1)[:, torch.randperm(48 * 48)].view_as(labels)
+        again = gradients(method, method.loss(images, moved, NAMES)["loss_mccl"])
+        assert all(torch.equal(again[n], g) for n, g in found.items())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_unknown_auxiliary_loss_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="aux"):
+        build(name, aux="mcl")
