@@ -106,6 +106,53 @@ class TestCatSeg(MethodTester):
         with torch.no_grad():
             assert method(self.images(), NAMES).isfinite().all()
 
+    def test_without_pruning_every_class_is_segmented(self, method: CatSeg) -> None:
+        names = [f"thing {i}" for i in range(20)]
+        other = METHOD.create(method.clip, METHOD.make_options({**SMALL, "pruning": "off"})).eval()
+        other.load_state_dict(method.state_dict())
+        images = self.images(1, 64, 96)
+        with torch.no_grad():
+            assert not (other(images, names) == -100).any()
+            self.close(other(images, names[:5]), method(images, names[:5]))
+
+    def test_only_the_first_synonym_is_prompted_unless_all_are_averaged(self, method: CatSeg) -> None:
+        images, listed, first = self.images(1), ["wall, fence", "sky", "dog, hound, puppy"], ["wall", "sky", "dog"]
+        other = METHOD.create(method.clip, METHOD.make_options({**SMALL, "synonyms": "mean"})).eval()
+        other.load_state_dict(method.state_dict())
+        with torch.no_grad():
+            assert torch.equal(method(images, listed), method(images, first))
+            assert torch.equal(other(images, first), method(images, first))
+            assert not torch.allclose(other(images, listed), method(images, first))
+            words = [method.clip.text(name.split(", "), method.options.templates[0]).mean(dim=0) for name in listed]
+            torch.testing.assert_close(other._text(listed)[:, 0], F.normalize(torch.stack(words), dim=-1))
+
+    @pytest.mark.parametrize(
+        ("change", "training"),
+        [
+            ({"padding": "masked"}, False),
+            ({"class_residual": "single"}, False),
+            ({"test_pooling": (2, 2)}, False),
+            ({"pool_align_corners": False}, True),
+            ({"pad_len": 0}, False),
+            ({"size_divisibility": 1}, False),
+        ],
+    )
+    def test_each_switch_changes_the_result_and_keeps_the_weights(
+        self, method: CatSeg, change: dict[str, object], training: bool
+    ) -> None:
+        other = METHOD.create(method.clip, METHOD.make_options({**SMALL, **change})).train(training)
+        other.load_state_dict(method.state_dict(), strict="pad_len" not in change)
+        images = self.images()
+        with torch.no_grad():
+            assert not torch.allclose(other(images, NAMES), method.train(training)(images, NAMES), atol=1e-4)
+
+    @pytest.mark.parametrize(
+        "change", [{"ignore_in_loss": "exclude"}, {"masked_attention": -100.0}, {"size_divisibility": 0}]
+    )
+    def test_values_that_are_none_are_refused(self, change: dict[str, object]) -> None:
+        with pytest.raises(UsageError):
+            METHOD.make_options(change)
+
     @pytest.mark.parametrize("change", [{"window": 4}, {"heads": 3}, {"pooling": (7, 2)}, {"guide_blocks": (0,)}])
     def test_sizes_that_do_not_fit_the_tower_are_refused(self, change: dict[str, object]) -> None:
         with pytest.raises(UsageError):

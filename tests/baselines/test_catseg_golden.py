@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from catseg_reference import VIT_B, VIT_L, CatSegReference
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import repro.layers.class_attention
 import repro.layers.tokens
@@ -22,10 +26,13 @@ from repro.benchmarks.vocabulary import load_vocabulary
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 
-TOLERANCE = 4e-5
+TOLERANCE = 5e-5
 """Of the largest magnitude of a tensor. Reached: 1.5e-6 in CLIP, 2e-5 in the aggregator, 3e-5 in probabilities."""
-GRADIENT_TOLERANCE = 5e-4
-"""Of the largest magnitude. Reached: 3e-5 in the aggregator, 2e-4 in the towers, 3e-4 in single gradient norms."""
+TOWER_TOLERANCE = 4e-4
+"""The same for gradients of the CLIP towers and their norms; see test_training_step_is_the_recorded_one."""
+PROBABILITY_TOLERANCE = 1e-4
+CLEAR = 1e-3
+"""Where the recorded two best probabilities differ by more than this, the best class must be the recorded one."""
 
 
 class Golden:
@@ -39,12 +46,15 @@ class Golden:
         self.fill = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.fill)
         self.manifest = json.loads((folder / "manifest.json").read_text())
+        # The official list, not our names, says what is filled: a wrong name of ours would be a missing entry.
+        values = {n: self.fill.value(n, shape) for n, shape in official_shapes(folder, "B").items()}
+        self.state = {n: torch.from_numpy(np.asarray(v)) for n, v in values.items() if v is not None}
         self.model = CatSeg(build_tower(TowerSpec(model="ViT-B-16-quickgelu", weights=None)))
-        values = {n: self.fill.value(n, tuple(t.shape)) for n, t in to_official(self.model).items()}
-        own = to_official(self.model)
-        from_official(
-            self.model, {n: own[n] if v is None else torch.from_numpy(np.asarray(v)) for n, v in values.items()}
-        )
+        from_official(self.model, {**to_official(self.model), **self.state})
+
+    def tokens(self, vocabulary: str) -> Tensor:
+        """Recorded token ids (T, 1, length)."""
+        return torch.from_numpy(np.load(self.folder / "tokens.npz")[vocabulary].astype(np.int64))[:, None]
 
     def image(self, seed: int, height: int, width: int) -> Tensor:
         return torch.from_numpy(self.fill.image(seed, height, width)).permute(2, 0, 1)[None].float()
@@ -56,6 +66,13 @@ class Golden:
         sample = full.detach().numpy()[tuple(slice(None, None, s) for s in facts["strides"])]
         known = ~np.isnan(sample)
         return float(np.abs(sample - recorded)[known].max() / np.abs(recorded).max())
+
+
+def official_shapes(folder: Path, size: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the official checkpoint."""
+    lines = (folder / f"state_dict_{size}.txt").read_text().splitlines()
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    return {row[0]: ast.literal_eval(row[1]) for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +95,12 @@ def seen(golden: Golden) -> Iterator[dict[str, Tensor]]:
 
     def on(module: nn.Module, name: str, layout: Callable[[Tensor], Tensor] = lambda t: t) -> None:
         handles.append(module.register_forward_hook(lambda _m, _i, out: found.__setitem__(name, layout(out).detach())))
+
+    def parts(module: nn.Module, name: str) -> None:  # training decodes a few classes at a time
+        def keep(_module: nn.Module, _inputs: Any, out: Tensor) -> None:
+            found[name] = torch.cat([found[name], out.detach()]) if name in found else out.detach()
+
+        handles.append(module.register_forward_hook(keep))
 
     def maps(t: Tensor) -> Tensor:
         return t.unflatten(2, (24, 24)).permute(0, 4, 1, 2, 3)
@@ -105,7 +128,7 @@ def seen(golden: Golden) -> Iterator[dict[str, Tensor]]:
         on(layer.swin.block_1, f"layers.{index}.swin.block_1", lambda t, back=back: t[:, :, back].flatten(0, 1))
         on(layer.swin, f"layers.{index}.swin", maps)
         on(layer.classes, f"layers.{index}.class", maps)
-        on(network.decoder.stages[index], f"decoder{index + 1}")  # type: ignore[index]
+        parts(network.decoder.stages[index], f"decoder{index + 1}")  # type: ignore[index]
     on(network.embedding, "corr_embed", lambda t: maps(t).transpose(1, 2).flatten(0, 1))
     on(network.appearance, "guidance_projection", F.relu)
     on(network.text, "text_guidance_projection", F.relu)
@@ -118,8 +141,7 @@ def seen(golden: Golden) -> Iterator[dict[str, Tensor]]:
 
 def test_entries_shapes_and_trained_names_are_the_official_ones(shared: Path) -> None:
     for size, model, resolution in (("B", "ViT-B-16-quickgelu", 384), ("L", "ViT-L-14-336-quickgelu", 336)):
-        with torch.device("meta"):
-            method = CatSeg(build_tower(TowerSpec(model=model, weights=None, resolution=resolution)))
+        method = _on_meta(model, resolution)
         lines = (shared / "golden" / f"state_dict_{size}.txt").read_text().splitlines()
         rows = [line.split("\t") for line in lines if not line.startswith("#")]
         state = to_official(method)
@@ -127,6 +149,52 @@ def test_entries_shapes_and_trained_names_are_the_official_ones(shared: Path) ->
         trained = {official_name(n) for n, p in method.named_parameters() if p.requires_grad}
         assert trained == {r[0] for r in rows if r[4] == "trainable"}
         assert {official_name(n) for n, _ in method.named_parameters()} == {r[0] for r in rows if r[3] == "param"}
+
+
+def _on_meta(model: str, resolution: int) -> CatSeg:
+    with torch.device("meta"):
+        return CatSeg(build_tower(TowerSpec(model=model, weights=None, resolution=resolution)))
+
+
+def test_vit_l_has_the_published_sizes_and_the_reference_its_cost() -> None:
+    """433.7 M parameters; multiply-adds (G) of five views with 150 classes as counted on the official code.
+
+    That count leaves the products of queries and keys and with values in CLIP out, and counts norms.
+    """
+    method = _on_meta("ViT-L-14-336-quickgelu", 336)
+    assert sum(p.numel() for p in method.parameters()) / 1e6 == pytest.approx(433.7, abs=0.05)
+    assert (method.clip.grid, method.clip.depth, method.clip.width, method.clip.embed_dim) == (24, 24, 1024, 768)
+    assert method.guide_blocks == VIT_L.guide_blocks == (7, 15)
+    towers = (method.clip.model.visual.transformer, method.clip.model.transformer)
+    assert [t.resblocks[0].attn.heads for t in towers] == [VIT_L.vision_heads, VIT_L.text_heads] == [16, 12]
+
+    counted: dict[str, float] = {}
+    network = CatSegReference({n: t.to("meta") for n, t in to_official(method).items()}, VIT_L)
+
+    def count(part: str) -> None:
+        function = getattr(network, part)
+
+        def counting(*arguments: Any) -> Any:
+            with FlopCounterMode(display=False) as counter:
+                result = function(*arguments)
+            counted[part] = counted.get(part, 0.0) + counter.get_total_flops() / 2e9
+            return result
+
+        setattr(network, part, counting)
+
+    for part in ("encode_image", "swin_pair", "class_attention", "up", "aggregate"):
+        count(part)
+    guides: list[Tensor] = [torch.zeros(5, *s, device="meta") for s in ((256, 48, 48), (128, 96, 96))]
+    network.encode_image(torch.zeros(5, 3, 336, 336, device="meta"))
+    network.aggregate(torch.zeros(5, 768, 24, 24, device="meta"), torch.zeros(5, 150, 1, 768, device="meta"), guides)
+    products = 2 * 5 * 577**2 * 1024 * 23 / 1e9
+    assert counted["encode_image"] - products == pytest.approx(882.0, rel=0.01)
+    assert counted["swin_pair"] == pytest.approx(462.8, rel=0.01)
+    assert counted["class_attention"] == pytest.approx(329.1, rel=0.01)
+    assert counted["up"] == pytest.approx(428.0, rel=0.01)
+    upsampling = 5 * 1024 * (256 * 48**2 / 4 + 128 * 96**2 / 16) * 4 / 1e9
+    total = counted["encode_image"] - products + counted["aggregate"] + upsampling
+    assert total == pytest.approx(2121.1, rel=0.01)
 
 
 def test_prompts_have_the_recorded_tokens(shared: Path) -> None:
@@ -154,7 +222,9 @@ def test_whole_image_forward_is_the_recorded_one(golden: Golden, seen: dict[str,
     errors = {n: golden.error("ade150_full", n, seen[n], recorded[n]) for n in recorded.files if n in seen}
     assert set(recorded.files) - set(errors) == {"argmax", "margin_top1_top2"}
     assert {n: e for n, e in errors.items() if e > TOLERANCE} == {}
-    clear = recorded["margin_top1_top2"] > 1e-4
+    assert errors["sem_seg"] * recorded["sem_seg"].max() < PROBABILITY_TOLERANCE
+    clear = recorded["margin_top1_top2"] > CLEAR
+    assert clear.mean() > 0.7
     assert np.array_equal(scores.argmax(0).numpy()[clear], recorded["argmax"][clear])
 
 
@@ -168,8 +238,45 @@ def test_chunked_forward_is_the_recorded_one(golden: Golden) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("case", "vocabulary"), [("ade150_full", "ade150"), ("train", "coco")])
+def test_the_reference_is_the_recorded_network(golden: Golden, case: str, vocabulary: str) -> None:
+    """What test_catseg_reference.py compares with is held against the official code itself, in every tensor."""
+    recorded = np.load(golden.folder / f"{case}.npz")
+    training = case == "train"
+    network = CatSegReference(golden.state, dataclasses.replace(VIT_B, pooling=(2, 2) if training else (1, 1)))
+    network.trace = seen = {}
+    tokens = golden.tokens(vocabulary)
+    with torch.inference_mode():
+        if training:
+            labels = torch.from_numpy(golden.fill.label(202, 384, 384, 171))[None]
+            seen["loss"] = network.loss(golden.image(101, 384, 384), labels, tokens)[None]
+        else:
+            seen["sem_seg"] = network.whole_image(golden.image(303, 480, 640)[0], tokens, (480, 640))
+    errors = {n: golden.error(case, n, seen[n], recorded[n]) for n in recorded.files if n in seen}
+    assert len(errors) == 25
+    assert {n: e for n, e in errors.items() if e > TOLERANCE} == {}
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole")
 def test_training_step_is_the_recorded_one(golden: Golden, seen: dict[str, Tensor]) -> None:
+    """Forward tensors, loss, named gradients, all gradient norms, one optimiser step.
+
+    Outside the towers every named gradient is within 5e-5 of its maximum (reached: 3.9e-5). In the towers it cannot be,
+    since the recording is not: this step was also run in float64, and of the largest magnitude of each gradient
+
+                                            recording     ours in       ours to
+                                            to float64    float32       recording
+        visual block 0, query weight        1.2e-4        4.6e-5        1.3e-4
+        visual block 11, value weight       2.0e-4        4.2e-5        2.1e-4
+        text block 0, value weight          1.9e-4        7.3e-5        2.3e-4
+        six gradients outside the towers    1.0 to 3.7e-5 0.2 to 3.0e-5 1.6 to 3.9e-5
+
+    (the second to float64). The deviations in the towers are a common factor: gradient norms of text and late visual
+    blocks are all 2 to 3e-4 too small in the recording, 2 to 5e-5 too large in ours, 4 to 10e-5 too large with the
+    reference in float32, so that it is the gradient of the cost volume that is ill conditioned, in the official code
+    too. In float64 network and reference agree to 1e-9 (test_catseg_reference.py).
+    """
     recorded = np.load(golden.folder / "train.npz")
     facts = json.loads((golden.folder / "train_grads.json").read_text())
     model = golden.model.train()
@@ -184,14 +291,15 @@ def test_training_step_is_the_recorded_one(golden: Golden, seen: dict[str, Tenso
     trained = {official_name(n): p for n, p in model.named_parameters() if p.requires_grad}
     norms = {n: float(p.grad.norm()) for n, p in trained.items() if p.grad is not None}
     assert norms.keys() == facts["grad_norm"].keys()
-    # Key biases of softmax attention have no gradient but rounding (1e-11): the absolute term stands for them.
-    assert norms == pytest.approx(facts["grad_norm"], rel=GRADIENT_TOLERANCE, abs=1e-10)
+    for name, norm in norms.items():
+        # Key biases of softmax attention have no gradient but rounding (1e-11): the absolute term stands for them.
+        assert norm == pytest.approx(facts["grad_norm"][name], rel=gradient_tolerance(name), abs=1e-10), name
     groups = model.param_groups(2e-4, 1e-4)
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999))
     before = {n: p.detach().clone() for n, p in trained.items()}
     gradients = {n: p.grad.clone() for n, p in trained.items() if p.grad is not None}
     total = torch.nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], 0.01)
-    assert float(total) == pytest.approx(facts["total_grad_norm_before_clip"], rel=1e-4)
+    assert float(total) == pytest.approx(facts["total_grad_norm_before_clip"], rel=TOLERANCE)
     optimiser.step()
     for name in recorded.files:
         kind, _, parameter = name.partition(":")
@@ -200,7 +308,7 @@ def test_training_step_is_the_recorded_one(golden: Golden, seen: dict[str, Tenso
             clipped = set(golden.manifest["train"][name]["strides"]) == {1}
             gradient = trained[parameter].grad if clipped else gradients[parameter]
             assert gradient is not None
-            assert golden.error("train", name, gradient, recorded[name]) < GRADIENT_TOLERANCE, name
+            assert golden.error("train", name, gradient, recorded[name]) < gradient_tolerance(parameter), name
         elif kind == "step1":
             # What a float32 parameter near 1 can hold limits the difference of two of its values to about 1e-7.
             change = trained[parameter].detach() - before[parameter]
@@ -210,3 +318,7 @@ def test_training_step_is_the_recorded_one(golden: Golden, seen: dict[str, Tenso
         for name, parameter_ in trained.items():
             parameter_.copy_(before[name])
     model.zero_grad(set_to_none=True)
+
+
+def gradient_tolerance(name: str) -> float:
+    return TOWER_TOLERANCE if "clip_model" in name else TOLERANCE

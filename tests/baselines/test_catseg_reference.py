@@ -52,11 +52,11 @@ def names(count: int) -> list[str]:
 
 
 def tokens(classes: list[str], template: str = "A photo of a {} in the scene") -> Tensor:
-    """(T, 1, 77): the first synonym of every class in the prompt."""
+    """(T, 1, 16): the first synonym of every class in the prompt, without the padding nothing can attend to."""
     import_torchvision()
     import open_clip
 
-    return open_clip.tokenize([template.replace("{}", c.split(", ")[0]) for c in classes])[:, None]
+    return open_clip.tokenize([template.replace("{}", c.split(", ")[0]) for c in classes])[:, None, :16]
 
 
 def build(folder: Path, size: str, options: CatSegOptions = OPTIONS, dtype: torch.dtype = torch.float64) -> CatSeg:
@@ -217,13 +217,11 @@ def test_images_given_whole_are_padded_as_released_unless_told_otherwise(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("training", [False, True])
-def test_published_sizes_with_847_classes_equal_the_reference(tmp_path: Path, training: bool) -> None:
-    """The aggregator at its published widths, 256 of 847 classes for each of two images, in float32."""
-    method = build(tmp_path, "L", CatSegOptions(), torch.float32).train(training)
+def test_published_sizes_with_847_classes_equal_the_reference(tmp_path: Path) -> None:
+    """The aggregator at its published widths, 256 of 847 classes, in float32."""
+    method, image = build(tmp_path, "L", CatSegOptions(), torch.float32), images(1).float()
     with torch.inference_mode():
-        ours = method(images(2, dtype=torch.float32), names(847))
-        theirs = torch.cat([reference(method)(image[None], tokens(names(847))) for image in images(2).float()])
+        ours, theirs = method(image, names(847)), reference(method)(image, tokens(names(847)))
     assert torch.equal(ours == -100, theirs == -100)
-    assert ((theirs[0] == -100) != (theirs[1] == -100)).any()
+    assert (theirs != -100).flatten(2).any(dim=2).sum() == 256
     assert difference(ours, theirs) < 5e-5

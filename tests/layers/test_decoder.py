@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+import repro.layers.decoder
 from repro.layers.decoder import CostDecoder
 
 
@@ -24,3 +26,22 @@ def test_split_convolution_equals_convolution_of_the_concatenation() -> None:
 def test_group_norm_has_sixteen_channels_a_group() -> None:
     decoder = CostDecoder(dim=128, dims=(64, 32), guidance_dims=(32, 16), grid=3)
     assert [stage.norm1.num_groups for stage in decoder.stages] == [4, 2]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_training_in_parts_of_the_classes_has_the_gradients_of_the_whole(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    decoder = CostDecoder(dim=12, dims=(10, 8), guidance_dims=(4, 3), grid=3).double()
+    x = torch.randn(batch, 5, 9, 12, dtype=torch.double, requires_grad=True)
+    guidance = [torch.randn(batch, c, s, s, dtype=torch.double, requires_grad=True) for c, s in ((4, 6), (3, 12))]
+    inputs = [x, *guidance, *decoder.parameters()]
+    results = []
+    for maps in (1000, 2, 1):
+        monkeypatch.setattr(repro.layers.decoder, "MAPS", maps)
+        logits = decoder(x, guidance)
+        results.append([logits, *torch.autograd.grad(logits.sin().sum(), inputs)])
+    for parts in results[1:]:
+        for ours, whole in zip(parts, results[0], strict=True):
+            torch.testing.assert_close(ours, whole, rtol=1e-10, atol=1e-12)
