@@ -1,0 +1,79 @@
+"""Run stores with evaluations of drawn masks: what compare and check read, without a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from repro.benchmarks.protocol import protocol_digest
+from repro.benchmarks.spec import Benchmark
+from repro.experiments.plan import Plan, make_plan
+from repro.experiments.profiles import load_profile
+from repro.experiments.tables import load_table
+from repro.files import write_json
+from repro.metrics.counts import Counts, CountsBuilder
+from repro.metrics.miou import describe_counts
+
+
+def draw_counts(
+    benchmark: Benchmark, images: int, right: float, seed: int = 0, worse: float = 0.0, redrawn: float = 0.0
+) -> Counts:
+    """Counts of ``images`` with labels that depend on nothing but their number.
+
+    A prediction is right at a pixel with probability ``right``; ``seed`` draws the mistakes. Of the right pixels a
+    share ``worse`` is made wrong, and in a share ``redrawn`` of the images the mistakes are other ones.
+    """
+    builder = CountsBuilder(benchmark.num_classes, benchmark.ignore_label, benchmark.background_index)
+    n = benchmark.num_classes
+    for i in range(images):
+        scene, mistakes, extra = (np.random.default_rng([i, s]) for s in (0, seed + 1, seed + 1001))
+        if extra.random() < redrawn:
+            mistakes = extra
+        classes = scene.choice(min(n, 12), 4, replace=False)
+        label = classes[scene.integers(0, 4, (8, 8))].repeat(6, 0).repeat(6, 1)
+        skill = np.clip(right + 0.15 * scene.standard_normal(), 0, 1)
+        prediction = np.where(
+            mistakes.random(label.shape) < skill, label, classes[mistakes.integers(0, 4, label.shape)]
+        )
+        if worse:
+            prediction = np.where(extra.random(label.shape) < worse, (prediction + 1) % min(n, 12), prediction)
+        builder.add(f"image_{i:03d}", prediction, np.where(scene.random(label.shape) < 0.05, 65535, label))
+    return builder.build()
+
+
+def plan_of(runs: Path, seeds: Sequence[int] = (0,), benchmarks: Sequence[str] | None = None) -> Plan:
+    return make_plan(load_table("table1"), load_profile("smoke"), runs, seeds=seeds, benchmarks=benchmarks)
+
+
+def store_counts(plan: Plan, row: str, benchmark: str, counts: Counts, seed: int = 0, **protocol: float) -> Path:
+    """Put ``counts`` where the evaluation of ``row`` on ``benchmark`` lies; returns its folder.
+
+    ``protocol`` replaces fields of the profile's: an evaluation by another one.
+    """
+    cell = next(
+        c for c in plan.cells if (c.run.row.id, c.benchmark.id) == (row, benchmark) and c.run.seed in (seed, 0)
+        and (c.run.seed == seed or not c.run.train)
+    )  # fmt: skip
+    used = dataclasses.replace(cell.run.profile.protocol, **protocol)
+    digest = protocol_digest(cell.benchmark, used)
+    store = plan.assets.store
+    folder = store.claim_evaluation(cell.run.id, benchmark, cell.key, {"benchmark": benchmark, "protocol": digest})
+    counts.save(folder / "counts.npz")
+    record = {
+        "format": 1,
+        "benchmark": benchmark,
+        "protocol": dataclasses.asdict(used),
+        "protocol_digest": digest,
+        "fingerprint": cell.run.id,
+        "num_images": len(counts),
+        "num_classes": counts.num_classes,
+        "hardware": "drawn",
+        "seconds": {},
+        **describe_counts(counts, cell.benchmark.class_names()),
+    }
+    write_json(folder / "metrics.json", record)
+    write_json(store.run(cell.run.id) / "provenance.json", {"run": cell.run.id, "facts": cell.run.facts})
+    return folder
