@@ -12,6 +12,7 @@ import repro.layers.tokens
 from disa import METHOD
 from disa.model import DiSa
 from disa.options import DisaOptions
+from disa.selection import most_salient
 from repro.clip.tower import build_tower
 from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
@@ -250,3 +251,26 @@ def test_however_many_classes_no_tensor_is_larger_than_the_logits(monkeypatch: p
     with torch.no_grad(), Watch():
         logits = method(TestDiSa.images(4), names)
     assert max(sizes) == logits.untyped_storage().nbytes()
+
+
+@pytest.mark.parametrize("policy", ["fixed", "adaptive"])
+def test_the_segmenter_is_the_paper_s_equations_in_a_row(policy: str) -> None:
+    method = variant(k_policy=policy).double()
+    segmenter = method.segmenter
+    with torch.no_grad():  # so that the two branches differ, and their gates too
+        for parameter in segmenter.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    cost, features = torch.randn(2, 1, 5, 6, 6).double(), torch.randn(2, 32, 6, 6).double()
+    mask = most_salient(torch.rand(2, 5, 36), SMALL["k"])
+    guides = [torch.randn(2, c, s, s).double() for c, s in zip(SMALL["decoder_guidance"], (12, 24), strict=True)]
+    guidance = segmenter.guide(features, guides)
+    front, back = segmenter.refinements
+    c = segmenter.embedding(cost)
+    own = mask.unsqueeze(3).double()
+    refined_f = own * front.pixels(own * c, mask, guidance.branches[0])  # C'_f of C_f = M C
+    refined_b = (1 - own) * back.pixels((1 - own) * c, ~mask, guidance.branches[1])
+    gate_f = front.gate(front.prototypes(refined_f, mask)).unsqueeze(2)  # Eq. 3
+    gate_b = back.gate(back.prototypes(refined_b, ~mask)).unsqueeze(2)  # Eq. 4
+    joined = own * (refined_f * gate_f) + (1 - own) * (refined_b * gate_b)
+    expected = segmenter.decoder(segmenter.aggregation(joined, guidance.aggregation), guidance.decoder)
+    torch.testing.assert_close(segmenter(cost, mask, guidance), expected, rtol=0, atol=1e-10)
