@@ -1,0 +1,16 @@
+"""DenseVLM (ICCV 2025): region features of a CLIP aligned with what a frozen, more powerful one retrieves for them."""
+
+from __future__ import annotations
+
+from baselines.densevlm.options import AS_RELEASED, DenseVLMOptions
+from repro.alignments import AlignmentEntry
+
+ALIGNMENT = AlignmentEntry(
+    name="densevlm",
+    title="DenseVLM",
+    paper="Unbiased Region-Language Alignment for Open-Vocabulary Dense Prediction, ICCV 2025",
+    options=DenseVLMOptions,
+    train="baselines.densevlm.train:align",
+    sources=("baselines.densevlm", "repro.regions", "repro.clip", "repro.engine.optim", "repro.data.sampler"),
+    presets={"as_released": AS_RELEASED},
+)

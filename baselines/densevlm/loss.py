@@ -1,0 +1,74 @@
+"""Retrieval by the powerful model and the decoupled alignment with what it retrieves (Eqs. 1 to 5)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Alignment(NamedTuple):
+    """``loss`` is a scalar; ``thing`` and ``stuff`` count the regions that took part, as scalars."""
+
+    loss: Tensor
+    thing: Tensor
+    stuff: Tensor
+
+
+def decoupled_alignment(
+    trained: Tensor,
+    powerful: Tensor,
+    valid: Tensor,
+    *,
+    thing_classes: Literal["things", "all"],
+    stuff_classes: Literal["all", "stuff"],
+    reduction: Literal["image", "group"],
+    things: Tensor,
+    threshold: float,
+) -> Alignment:
+    """KL divergence of the trained model's distribution over categories from the powerful one's, region by region.
+
+    ``trained`` and ``powerful`` (B, R, N) are the logits of regions over the same N categories, ``valid`` (B, R) tells
+    regions from padding, ``things`` (N,) things from stuff. The powerful model retrieves a region's category (Eq. 2);
+    where it is no more probable than ``threshold`` the region takes no part. A region retrieved as a thing is compared
+    over ``thing_classes`` (Eq. 3: over things), one retrieved as stuff over ``stuff_classes`` (Eq. 4: over all); the
+    powerful model's distribution over a part of the categories is a softmax of its own.
+
+    ``reduction`` "image": the mean over each image's regions, then over images (Eq. 5), an image without a region
+    counting as 0, so that the gradients of several processes average to that of their joint batch. "group": the mean
+    over the batch's thing regions plus that over its stuff regions. Without any region the loss is 0, with a graph.
+    """
+    with torch.no_grad():
+        confidence, category = powerful.softmax(dim=-1).max(dim=-1)
+        kept = valid & (confidence > threshold)
+        thing, stuff = kept & things[category], kept & ~things[category]
+    of_thing = _divergence(trained, powerful, things if thing_classes == "things" else torch.ones_like(things))
+    of_stuff = _divergence(trained, powerful, ~things if stuff_classes == "stuff" else torch.ones_like(things))
+    if reduction == "group":
+        loss = _mean(of_thing, thing).sum() + _mean(of_stuff, stuff).sum()
+    else:
+        divergence = torch.where(thing, of_thing, of_stuff)
+        loss = _mean(divergence, kept, dim=1).mean()
+    return Alignment(loss, thing.sum(), stuff.sum())
+
+
+def _divergence(trained: Tensor, powerful: Tensor, among: Tensor) -> Tensor:
+    """KL(powerful || trained) (B, R) of the softmax over the categories ``among`` (N,)."""
+    if not among.any():
+        return trained.sum(dim=-1) * 0.0
+    target, own = (logits[..., among].log_softmax(dim=-1) for logits in (powerful, trained))
+    return F.kl_div(own, target, reduction="none", log_target=True).sum(dim=-1)
+
+
+def _mean(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:
+    """The mean of the ``chosen`` values, over everything or along ``dim``; 0 where none is chosen."""
+    counted = torch.where(chosen, values, 0.0)
+    total, count = (counted.sum(), chosen.sum()) if dim is None else (counted.sum(dim), chosen.sum(dim))
+    return total / count.clamp(min=1)
+
+
+def region_logits(features: Tensor, text: Tensor, temperature: float) -> Tensor:
+    """Logits (B, R, N) of unit ``features`` (B, R, C) with ``text`` (N, C), its length as it is (Eq. 1)."""
+    return F.normalize(features.float(), dim=-1) @ text.T / temperature

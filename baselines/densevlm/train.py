@@ -1,0 +1,305 @@
+"""The alignment training, in one process or several that average their gradients; resumable.
+
+Both models see the same framed images and boxes. Only the last blocks of the trained one's image encoder learn; what is
+left in the end is its weights mixed with the original ones, as the folder of an open_clip model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from baselines.densevlm.categories import load_categories
+from baselines.densevlm.data import Batch, RegionSet, collate
+from baselines.densevlm.loss import Alignment, decoupled_alignment, region_logits
+from baselines.densevlm.options import WITHOUT_EFFECT, DenseVLMOptions
+from repro.alignments import CONFIG, FACTS, WEIGHTS
+from repro.clip.models import describe_model
+from repro.clip.spec import TowerSpec
+from repro.clip.tiny_optim import rate
+from repro.clip.tower import ClipTower, build_tower
+from repro.data.sampler import StreamSampler
+from repro.data.train_set import start_worker
+from repro.engine.optim import AutocastOptimWrapper
+from repro.engine.weights import read_torch, save_torch
+from repro.errors import DataError, ReproError, RunError
+from repro.files import read_json, write_json
+from repro.regions.prompts import VILD63, category_embeddings
+from repro.regions.roi_align import roi_align
+
+CHECKPOINT = "training.pt"
+Progress = Callable[[int, int, Mapping[str, float]], None]
+"""Called with (steps done, steps in all, figures) after every step."""
+_CURVE_POINTS = 50
+
+
+def align(
+    base: TowerSpec,
+    powerful: TowerSpec,
+    options: DenseVLMOptions,
+    images: Sequence[Path],
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Align the tower ``base`` with ``powerful`` on ``images`` and return ``folder``, which then holds the result.
+
+    The folder is a model of :class:`TowerSpec` (``model=folder, weights=WEIGHTS``) with ``alignment.json`` written
+    last; a finished one is left alone. An ended training goes on from its last checkpoint. Text embeddings are kept in
+    ``cache``. Where torch.distributed is initialised every process takes its share of the stream of images and the
+    first one writes.
+
+    Raises DataError for no or unreadable images, RunError for a folder of another training and for a loss that is not
+    finite, WeightsError for towers that cannot be built.
+    """
+    if not images:
+        raise DataError("no image to align on", mend="name a folder with images")
+    fingerprint = _fingerprint(base, powerful, options, images, seed)
+    if (folder / FACTS).is_file():
+        _same(read_json(folder / FACTS).get("fingerprint"), fingerprint, folder)
+        return folder
+    started = time.monotonic()
+    training = _Training(base, powerful, options, images, seed, torch.device(device), cache)
+    spent = training.resume(folder / CHECKPOINT, fingerprint)
+    for loss in training.steps():
+        if progress is not None and training.rank == 0:
+            progress(training.step, training.total, {"loss": loss})
+        if training.step % options.checkpoint_every == 0 and training.step < training.total and training.rank == 0:
+            training.save(folder / CHECKPOINT, fingerprint, spent + time.monotonic() - started)
+    if training.rank == 0:
+        seconds = round(spent + time.monotonic() - started, 1)
+        save_torch(folder / WEIGHTS, training.mixed())
+        write_json(folder / CONFIG, _open_clip_config(base))
+        facts = {"fingerprint": fingerprint, "seconds": seconds, "processes": training.world}
+        write_json(folder / FACTS, {**facts, **training.facts(), "options": dataclasses.asdict(options)})
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    if training.world > 1:
+        dist.barrier()
+    return folder
+
+
+class RegionFeatures(nn.Module):
+    """A tower as a module from images and boxes to region features, which is what processes synchronise.
+
+    The released code calls a method of the wrapped model instead of the wrapper, so that nothing is synchronised.
+    """
+
+    def __init__(self, tower: ClipTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, images: Tensor, boxes: Tensor) -> Tensor:
+        """RoIAlign features (B, R, C) of ``boxes`` on the normalised dense map of ``images`` (B, 3, S, S), 0..255."""
+        size = (images.shape[-2], images.shape[-1])
+        dense = self.tower.dense(images, size=size).map.float()
+        return roi_align(F.normalize(dense, dim=1), boxes)
+
+
+class _Training:
+    """Both towers, the optimiser and the place in the stream of images."""
+
+    def __init__(
+        self,
+        base: TowerSpec,
+        powerful: TowerSpec,
+        options: DenseVLMOptions,
+        images: Sequence[Path],
+        seed: int,
+        device: torch.device,
+        cache: Path | None,
+    ) -> None:
+        together = dist.is_initialized()
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
+        self.options, self.device, self.step = options, device, 0
+        a_step = options.batch_size * self.world
+        self.total = options.iterations or options.epochs * (len(images) // a_step)
+        if self.total < 1:
+            raise DataError("fewer images than a step takes", expected=f"{a_step} or more", found=len(images))
+        self.data = RegionSet(images, options.image_size, options.max_split, seed)
+        self.sampler = StreamSampler(len(images), self.total * a_step, seed, self.rank, self.world)
+        self.tower, self.teacher = build_tower(base).to(device), build_tower(powerful).to(device)
+        self.original = {name: tensor.detach().clone() for name, tensor in self.tower.open_clip_state().items()}
+        self.teacher.train_only()
+        train_last_blocks(self.tower, options.blocks)
+        categories = load_categories(options.categories)
+        things = list(categories.things)
+        if options.last_thing_is_stuff:
+            things[max(i for i, thing in enumerate(things) if thing)] = False
+        self.things = torch.tensor(things, device=device)
+        self.texts = [self._text(tower, categories.names, cache) for tower in (self.tower, self.teacher)]
+        features: nn.Module = RegionFeatures(self.tower)
+        if self.world > 1 and options.average_gradients:
+            ids = [device.index] if device.type == "cuda" and device.index is not None else None
+            features = DistributedDataParallel(features, device_ids=ids, broadcast_buffers=False)
+        self.student, self.powerful = features, RegionFeatures(self.teacher)
+        optimizer = torch.optim.AdamW(param_groups(self.tower, options.weight_decay), lr=options.lr)
+        self.optim = AutocastOptimWrapper(optimizer, options.amp if device.type == "cuda" else "off", device, 0)
+        self.sums, self.curve = torch.zeros(3, dtype=torch.float64), list[dict[str, float]]()
+
+    def _text(self, tower: ClipTower, names: Sequence[str], cache: Path | None) -> Tensor:
+        text = category_embeddings(tower, names, cache, self.options.templates or VILD63)
+        return F.normalize(text, dim=-1) if self.options.unit_text else text
+
+    def steps(self) -> Iterator[float]:
+        """Train to the end, yielding each step's loss."""
+        self.sampler.start = self.step * self.options.batch_size * self.world
+        for batch in self._loader():
+            if isinstance(batch, ReproError):
+                raise batch
+            rates = rate(self.step, self.total, self.options.warmup_iterations)
+            for group in self.optim.optimizer.param_groups:
+                group["lr"] = self.options.lr * rates
+            with self.optim.optim_context(self.student):
+                outcome = self.loss(batch.to(self.device))
+            value = float(outcome.loss.detach())
+            if not math.isfinite(value):
+                raise RunError(f"the alignment diverged at step {self.step + 1}", found=value, mend="lower lr")
+            self.optim.update_params(outcome.loss)
+            self.step += 1
+            self._note(value, outcome)
+            yield value
+
+    def loss(self, batch: Batch) -> Alignment:
+        """The loss of one batch of this process."""
+        images, o = batch.images.float(), self.options
+        with torch.no_grad():
+            wanted = self.powerful(images, batch.boxes)
+        own = self.student(images, batch.boxes)
+        with torch.autocast(self.device.type, enabled=False):
+            return decoupled_alignment(
+                region_logits(own, self.texts[0], o.temperature),
+                region_logits(wanted, self.texts[1], o.temperature),
+                batch.valid,
+                thing_classes=o.thing_classes,
+                stuff_classes=o.stuff_classes,
+                reduction=o.reduction,
+                things=self.things,
+                threshold=o.threshold,
+            )
+
+    def _loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.data,
+            batch_size=self.options.batch_size,
+            sampler=self.sampler,
+            num_workers=self.options.workers,
+            collate_fn=collate,
+            drop_last=True,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=start_worker if self.options.workers else None,
+        )
+
+    def _note(self, loss: float, outcome: Alignment) -> None:
+        """Add to the curve: means of the loss and of the regions a batch keeps, about fifty points in all."""
+        self.sums += torch.tensor([loss, float(outcome.thing), float(outcome.stuff)], dtype=torch.float64)
+        every = max(1, self.total // _CURVE_POINTS)
+        if self.step % every == 0:
+            loss, things, stuff = (self.sums / every).tolist()
+            self.curve.append({"step": self.step, "loss": loss, "thing_regions": things, "stuff_regions": stuff})
+            self.sums.zero_()
+
+    def mixed(self) -> dict[str, Tensor]:
+        """The trained weights mixed with the original ones, under open_clip's names, on the CPU."""
+        trained = self.tower.open_clip_state()
+        return {
+            name: (before.lerp(trained[name], self.options.mixing) if before.is_floating_point() else before).cpu()
+            for name, before in self.original.items()
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What is worth knowing of the finished training, as plain data."""
+        trained = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
+        return {"steps": self.step, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
+
+    def save(self, path: Path, fingerprint: str, seconds: float) -> None:
+        """Write the un-mixed weights and everything else a later process needs to go on."""
+        state = {
+            "fingerprint": fingerprint,
+            "step": self.step,
+            "seconds": seconds,
+            "trained": {n: p.detach().cpu() for n, p in self.tower.named_parameters() if p.requires_grad},
+            "optimizer": self.optim.state_dict(),
+            "sums": self.sums,
+            "curve": self.curve,
+        }
+        save_torch(path, state)
+
+    def resume(self, path: Path, fingerprint: str) -> float:
+        """Take back :meth:`save`, where there is something; the seconds earlier processes spent."""
+        if not path.is_file():
+            return 0.0
+        state = read_torch(path)
+        _same(state.get("fingerprint"), fingerprint, path.parent)
+        self.tower.load_state_dict(state["trained"], strict=False)
+        self.optim.load_state_dict(state["optimizer"])
+        self.step, self.sums, self.curve = int(state["step"]), state["sums"], list(state["curve"])
+        return float(state["seconds"])
+
+
+def train_last_blocks(tower: ClipTower, count: int) -> None:
+    """Let the last ``count`` image blocks (stages of a ConvNeXt) train and nothing else.
+
+    EVA's query and key of the last block, which its value path leaves out, do not train. In OpenAI's models they are
+    part of one matrix with the value: they get a gradient of zero and decay, as in the released code.
+    """
+    tower.train_only()
+    for block in tower.blocks[-count:]:
+        block.requires_grad_(True)
+    attention = getattr(tower.blocks[-1], "attn", None)
+    if tower.spec.last_block == "value":
+        for name in ("q_proj", "k_proj"):
+            projection = getattr(attention, name, None)
+            if isinstance(projection, nn.Module):
+                projection.requires_grad_(False)
+
+
+def param_groups(tower: ClipTower, weight_decay: float) -> list[dict[str, Any]]:
+    """Optimiser groups of what trains: matrices decay, vectors (norms, biases) do not."""
+    trained = [p for p in tower.parameters() if p.requires_grad]
+    return [
+        {"name": "matrices", "params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"name": "vectors", "params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _open_clip_config(base: TowerSpec) -> dict[str, Any]:
+    described = describe_model(base)
+    normalisation = {"mean": list(described.mean), "std": list(described.std)}
+    return {"model_cfg": described.config, "preprocess_cfg": normalisation}
+
+
+def _fingerprint(
+    base: TowerSpec, powerful: TowerSpec, options: DenseVLMOptions, images: Sequence[Path], seed: int
+) -> str:
+    """Twelve hex digits over what decides the outcome, the contents of weights and images aside."""
+    kept = {k: v for k, v in dataclasses.asdict(options).items() if k not in WITHOUT_EFFECT}
+    specs = [{**dataclasses.asdict(s), "model": os.path.basename(s.model)} for s in (base, powerful)]  # noqa: PTH119
+    payload = json.dumps([specs, kept, [image.name for image in images], seed], sort_keys=True)
+    return hashlib.sha256(payload.encode()).hexdigest()[:12]
+
+
+def _same(found: object, fingerprint: str, folder: Path) -> None:
+    if found != fingerprint:
+        raise RunError(
+            f"{folder} holds another alignment",
+            expected=f"towers, options, images and seed of {fingerprint}",
+            found=found,
+            mend=f"choose another folder, or rm -r {folder} to start afresh",
+        )

@@ -1,0 +1,87 @@
+"""Trainings that turn one CLIP into a better one, announced as entry points of the group ``repro.alignments``.
+
+Such a recipe is no segmenter: it takes a tower, a frozen second one and unlabelled images, and leaves the folder of a
+tower that any method can be built on (towers of kind ``aligned`` in a profile)::
+
+    [project.entry-points."repro.alignments"]
+    densevlm = "baselines.densevlm:ALIGNMENT"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from repro.errors import UsageError, unknown_name
+
+ENTRY_POINT_GROUP = "repro.alignments"
+CONFIG, WEIGHTS, FACTS = "open_clip_config.json", "open_clip_pytorch_model.bin", "alignment.json"
+"""What an aligned tower's folder holds: open_clip's two files and, written last, what came of the training."""
+DEFAULT_PRESET = "paper"
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignmentEntry:
+    """What the harness knows of an alignment before importing torch.
+
+    ``options`` is a frozen dataclass type whose defaults are the paper's reading; ``presets`` are named sets of other
+    values. ``train`` is ``"module:callable"``, called as in :data:`Train`. ``sources`` are the packages whose code
+    decides the weights (they enter the tower's content address).
+    """
+
+    name: str
+    title: str
+    paper: str
+    options: type
+    train: str
+    sources: tuple[str, ...]
+    presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def make_options(self, values: Mapping[str, Any]) -> Any:
+        """Options with ``values`` over the preset they name (``preset``, default: the paper's reading).
+
+        UsageError for an unknown preset or option.
+        """
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        preset = given.pop("preset", DEFAULT_PRESET)
+        known = {DEFAULT_PRESET: {}, **self.presets}
+        if preset not in known:
+            raise unknown_name(f"preset of {self.name}", str(preset), known)
+        fields = {field.name for field in dataclasses.fields(self.options)}
+        for key in given:
+            if key not in fields:
+                raise unknown_name(f"option of alignment {self.name}", key, fields)
+        return self.options(**{**known[preset], **given})
+
+    def trainer(self) -> Callable[..., Any]:
+        """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
+        cache, progress)`` with two TowerSpec, image files and the folder the tower is left in."""
+        module, _, attribute = self.train.partition(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return function
+
+
+@cache
+def alignments() -> dict[str, AlignmentEntry]:
+    """All installed alignments by id."""
+    found: dict[str, AlignmentEntry] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        entry = point.load()
+        if not isinstance(entry, AlignmentEntry):
+            raise UsageError(
+                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not an AlignmentEntry",
+                found=type(entry).__name__,
+            )
+        found[entry.name] = entry
+    return found
+
+
+def get_alignment(name: str) -> AlignmentEntry:
+    """The alignment called ``name``; UsageError with suggestions where there is none."""
+    if name not in alignments():
+        raise unknown_name("alignment", name, alignments())
+    return alignments()[name]
