@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro.cli import common, run_cost
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
 from repro.experiments.tables import load_table
+
+if TYPE_CHECKING:
+    from repro.reports.columns import Columns
 
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
@@ -20,12 +23,13 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     common.add_plan_options(parser)
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.add_json_option(parser)
+    parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
     parser.add_argument("--formats", type=common.names, default=["csv", "latex", "md"], help="csv,latex,md")
+    common.add_measures_option(parser)
     if command == "report":
         parser.set_defaults(execute=report)
         return
     common.add_device_option(parser)
-    common.add_measures_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
     run_cost.add_options(parser)
@@ -47,7 +51,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         benchmarks=options.benchmarks,
         seeds=options.seeds,
         overrides={"iterations": iterations} if iterations else None,
-        measures=common.chosen_measures(options),
+        measures=common.chosen_measures(options) if options.execute is run else (),
     )
 
 
@@ -101,8 +105,15 @@ def report(options: argparse.Namespace) -> int:
 def _write(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
     from repro.reports.writers import write_report
 
-    for path in write_report(plan, cells, common.results_folder(options.profile, options.results), options.formats):
+    folder, columns = common.results_folder(options.profile, options.results), _columns(options)
+    for path in write_report(plan, cells, folder, options.formats, columns):
         common.log(f"wrote {path}")
+
+
+def _columns(options: argparse.Namespace) -> Columns:
+    from repro.reports.columns import Columns
+
+    return Columns(options.intervals, common.chosen_measures(options))
 
 
 def _print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
@@ -111,7 +122,7 @@ def _print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespa
         return
     from repro.reports.writers import table_text
 
-    print(table_text(plan, cells, "md"))
+    print(table_text(plan, cells, "md", _columns(options)))
 
 
 def cells_json(plan: Plan, cells: list[CellStatus]) -> list[dict[str, Any]]:

@@ -11,19 +11,20 @@ import pandas as pd
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
 from repro.experiments.tables import Row
+from repro.reports.columns import NONE, Columns, cell_columns, row_interval
 from repro.reports.published import find_published
 
 MEASURED, PUBLISHED = "measured", "published"
 FRACTIONS = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")
 
 
-def tidy_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
+def tidy_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
     """One row a cell and seed: all aggregate metrics as fractions in full precision, provenance, published value.
 
     ``published`` is in the paper's unit (percent). ``difference_percent`` (measured minus published) is given only
-    in profiles whose numbers are comparable with the papers'.
+    in profiles whose numbers are comparable with the papers'. ``columns`` adds intervals, bias and boundary quality.
     """
-    return pd.DataFrame([_tidy_row(plan, cell) for cell in cells])
+    return pd.DataFrame([_tidy_row(plan, cell) | cell_columns(plan, cell, columns) for cell in cells])
 
 
 def _tidy_row(plan: Plan, status: CellStatus) -> dict[str, Any]:
@@ -56,19 +57,19 @@ def _tidy_row(plan: Plan, status: CellStatus) -> dict[str, Any]:
     return row
 
 
-def paper_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
+def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
     """The table as printed: a row a method, a column a benchmark, values in percent.
 
     Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one a benchmark. Measured values
     are the mean over seeds of the table's metric; where a row has several seeds, columns ``<benchmark> sd`` hold their
     standard deviation. A published row follows the measured row it belongs to. A cell that is not done is missing
-    (NaN), never zero.
+    (NaN), never zero. With intervals in ``columns``, ``<benchmark> low`` and ``high`` bound the mean.
     """
     rows: list[dict[str, Any]] = []
     for own in _by_row(cells):
         run = own[0].cell.run
         common = {"method": run.row.title}
-        rows.append({**common, "tower": run.tower.title, "source": MEASURED, **_measured(plan, own)})
+        rows.append({**common, "tower": run.tower.title, "source": MEASURED, **_measured(plan, own, columns)})
         printed = _published(plan, run.row)
         if any(value is not None for value in printed.values()):
             tower = run.row.published.get("vlm", "")
@@ -76,7 +77,7 @@ def paper_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
     return _finished(rows)
 
 
-def beside_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
+def beside_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
     """The table with published values in columns: ``method``, ``tower``, ``seeds``, one column a benchmark (percent).
 
     Then ``<benchmark> sd`` where a row has several seeds, ``<benchmark> published`` and, only in profiles whose
@@ -85,7 +86,7 @@ def beside_frame(plan: Plan, cells: Sequence[CellStatus]) -> pd.DataFrame:
     rows = []
     for own in _by_row(cells):
         run = own[0].cell.run
-        measured, printed = _measured(plan, own), _published(plan, run.row)
+        measured, printed = _measured(plan, own, columns), _published(plan, run.row)
         row = {"method": run.row.title, "tower": run.tower.title, **measured}
         row |= {f"{b} published": value for b, value in printed.items()}
         if plan.profile.comparable:
@@ -101,13 +102,16 @@ def _by_row(cells: Sequence[CellStatus]) -> list[list[CellStatus]]:
     return list(rows.values())
 
 
-def _measured(plan: Plan, cells: list[CellStatus]) -> dict[str, Any]:
-    """Number of seeds, the mean of each benchmark and, for several seeds, its sample standard deviation."""
+def _measured(plan: Plan, cells: list[CellStatus], columns: Columns) -> dict[str, Any]:
+    """Number of seeds; of each benchmark the mean, with several seeds their standard deviation, and its interval."""
     seeds = len({c.cell.run.seed for c in cells})
     found = {b.id: _percents(plan, cells, b.id) for b in plan.benchmarks}
     row: dict[str, Any] = {"seeds": seeds, **{b: statistics.fmean(v) if v else None for b, v in found.items()}}
     if seeds > 1:
         row |= {f"{b} sd": statistics.stdev(v) if len(v) > 1 else None for b, v in found.items()}
+    for b in found if columns.intervals else ():
+        interval = row_interval(plan, [c for c in cells if c.cell.benchmark.id == b])
+        row |= {f"{b} {end}": 100 * getattr(interval, end) if interval else None for end in ("low", "high")}
     return row
 
 
@@ -129,11 +133,11 @@ def _minus(a: float | None, b: float | None) -> float | None:
 
 
 def _finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a frame, standard deviations after the benchmarks whichever row has them first."""
+    """The rows as a frame, deviations and intervals after the benchmarks whichever row has them first."""
     frame = pd.DataFrame(rows)
     frame["seeds"] = frame["seeds"].astype("Int64")
-    sd = [c for c in frame.columns if c.endswith(" sd")]
-    return frame[[c for c in frame.columns if c not in sd] + sd]
+    last = [c for end in (" sd", " low", " high") for c in frame.columns if c.endswith(end)]
+    return frame[[c for c in frame.columns if c not in last] + last]
 
 
 def sources(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[str]:

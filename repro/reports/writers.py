@@ -10,32 +10,44 @@ import pandas as pd
 
 from repro.experiments.plan import Plan
 from repro.experiments.status import CellStatus
+from repro.reports.columns import NONE, Columns
 from repro.reports.frame import PUBLISHED, beside_frame, notes, paper_frame, tidy_frame
 from repro.reports.sheet import FORMATS, Column, Sheet, escape, number, save
 
 
-def write_report(plan: Plan, cells: Sequence[CellStatus], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write_report(
+    plan: Plan,
+    cells: Sequence[CellStatus],
+    folder: Path,
+    formats: Sequence[str] = FORMATS,
+    columns: Columns = NONE,
+) -> list[Path]:
     """Write <table>.csv, <table>_cells.csv, <table>.tex and <table>.md into ``folder``; returns their paths."""
     texts = {
-        "csv": lambda: table_text(plan, cells, "csv"),
-        "cells": lambda: tidy_frame(plan, cells).to_csv(index=False),
+        "csv": lambda: table_text(plan, cells, "csv", columns),
+        "cells": lambda: tidy_frame(plan, cells, columns).to_csv(index=False),
     }
-    texts |= {"latex": lambda: table_text(plan, cells, "latex"), "md": lambda: table_text(plan, cells, "md")}
+    texts |= {
+        "latex": lambda: table_text(plan, cells, "latex", columns),
+        "md": lambda: table_text(plan, cells, "md", columns),
+    }
     return save(folder, plan.table.name, texts, formats)
 
 
-def table_text(plan: Plan, cells: Sequence[CellStatus], form: str) -> str:
+def table_text(plan: Plan, cells: Sequence[CellStatus], form: str, columns: Columns = NONE) -> str:
     """The table as ``csv``, ``latex`` or ``md``, with published values in rows or in columns as the table says."""
     remarks = notes(plan, cells)
+    if columns.intervals:
+        remarks.append("In brackets: 95 % intervals over images, with several seeds over seeds and images.")
     if plan.table.layout == "columns":
-        frame = beside_frame(plan, cells)
+        frame = beside_frame(plan, cells, columns)
         if form == "csv":
             frame.insert(0, "profile", plan.profile.name)
             frame.insert(1, "metric", plan.table.metric)
             return frame.to_csv(index=False)
         sheet = beside_sheet(plan, frame, remarks)
         return sheet.latex() if form == "latex" else sheet.markdown()
-    frame = paper_frame(plan, cells)
+    frame = paper_frame(plan, cells, columns)
     if form == "csv":
         return csv_text(plan, frame)
     return latex_text(plan, frame, remarks) if form == "latex" else markdown_text(plan, frame, remarks)
@@ -81,11 +93,15 @@ def _display(frame: pd.DataFrame, benchmarks: Sequence[str], gap: str) -> pd.Dat
 
 
 def _with_sd(row: Mapping[Any, Any], benchmark: str, gap: str = "") -> str:
-    """``12.3``, or ``12.3 ± 0.4`` where the row has several seeds."""
+    """``12.3``; ``12.3 ± 0.4`` where the row has several seeds; ``12.3 [11.6, 13.1]`` where it has an interval."""
     mean, sd = row[benchmark], row.get(f"{benchmark} sd")
-    if sd is None or pd.isna(sd):
-        return number(mean, 1) or gap
-    return f"{mean:.1f} ± {sd:.1f}"
+    low, high = row.get(f"{benchmark} low"), row.get(f"{benchmark} high")
+    text = number(mean, 1) or gap
+    if sd is not None and not pd.isna(sd):
+        text += f" ± {sd:.1f}"
+    if low is not None and high is not None and not pd.isna(low):
+        text += f" [{low:.1f}, {high:.1f}]"
+    return text
 
 
 def markdown_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:

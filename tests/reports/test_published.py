@@ -48,3 +48,21 @@ def test_a_paper_may_have_names_of_its_own_for_benchmarks():
     assert named is not None
     assert (named.benchmark, named.value) == ("PAS-20b", 60.5)
     assert find_published({**selection, "benchmarks": {"PAS-20b": "VOC"}}, "A-847") is None
+
+
+def test_every_miou_names_its_convention_and_only_where_its_source_tells():
+    with PUBLISHED.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {r["convention"] for r in rows if r["metric"] == "mIoU_percent"} == {"miou_gt", "unknown"}
+    assert {r["convention"] for r in rows if r["metric"] != "mIoU_percent"} == {""}
+    # One number has been traced to its evaluator (issue 24 of the official repository); the DiSa paper reprints it.
+    known = {(r["method"], r["vlm"], r["benchmark"], r["value"]) for r in rows if r["convention"] == "miou_gt"}
+    assert known == {("CAT-Seg", "CLIP ViT-B/16", "PC-459", "19.0")}
+
+
+def test_both_published_values_of_catseg_on_ade_847_are_there_with_their_sources():
+    with PUBLISHED.open(newline="", encoding="utf-8") as stream:
+        rows = [r for r in csv.DictReader(stream) if r["method"] == "CAT-Seg" and r["benchmark"] == "A-847"]
+    found = {(r["value"], r["paper"]) for r in rows if r["vlm"] == "CLIP ViT-B/16"}
+    assert ("12.0", DISA["paper"]) in found
+    assert any(value == "8.4" for value, _ in found)

@@ -1,0 +1,86 @@
+"""Columns a table shows when asked for: intervals, foreground bias, boundary quality."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from repro.experiments.plan import Plan
+from repro.experiments.status import DONE, CellStatus
+from repro.measures.bias import bias_shares, cross_counts
+from repro.measures.boundary import BOUNDARY, TRIMAP_WIDTHS
+from repro.measures.files import read_measure
+from repro.metrics.counts import Counts
+from repro.stats.interval import Estimate, finite
+from repro.stats.metrics import get_metric
+from repro.stats.paired import RESAMPLES, estimate, interval_of, sample_metrics
+from repro.stats.resample import draw_images, observed_totals
+
+BIAS_COLUMNS = ("miou_gt_thing", "miou_gt_stuff", "stuff_as_thing", "thing_as_stuff", "foreground_bias")
+BOUNDARY_COLUMNS = (BOUNDARY, *(f"trimap_{w}" for w in TRIMAP_WIDTHS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What is switched on: 95 % ``intervals``, and of ``measures`` ("bias", "boundary") the figures of each cell."""
+
+    intervals: bool = False
+    measures: tuple[str, ...] = ()
+
+
+NONE = Columns()
+
+
+def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, float | None]:
+    """The columns of one cell, fractions: ``interval_low``, ``interval_high`` of the table's metric, bias, boundary.
+
+    Bias follows from the counts every evaluation keeps; boundary figures are None where they were not measured.
+    """
+    names = ["interval_low", "interval_high"] if columns.intervals else []
+    names += BIAS_COLUMNS if "bias" in columns.measures else ()
+    names += BOUNDARY_COLUMNS if "boundary" in columns.measures else ()
+    row: dict[str, float | None] = dict.fromkeys(names)
+    folder = evaluation_folder(plan, status)
+    if status.status != DONE or folder is None:
+        return row
+    benchmark = status.cell.benchmark
+    if columns.intervals:
+        metric, kinds = get_metric(plan.table.metric), benchmark.class_kinds()
+        found = interval_of(Counts.load(folder / "counts.npz"), metric, kinds)
+        row |= {"interval_low": finite(found.low), "interval_high": finite(found.high)}
+    if "bias" in columns.measures:
+        row |= _bias(Counts.load(folder / "counts.npz"), benchmark.class_kinds())
+    if "boundary" in columns.measures:
+        row |= (read_measure(folder, "boundary", benchmark) or {"values": {}})["values"]
+    return row
+
+
+def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
+    """The table's metric of one row on one benchmark with its interval, over images and the seeds of ``cells``.
+
+    None where no cell is done, or where the seeds were evaluated on different images.
+    """
+    folders = [evaluation_folder(plan, c) for c in cells if c.status == DONE]
+    counts = [Counts.load(folder / "counts.npz") for folder in folders if folder is not None]
+    if not counts or any(c.keys != counts[0].keys for c in counts):
+        return None
+    metric, kinds = get_metric(plan.table.metric), cells[0].cell.benchmark.class_kinds()
+    times = draw_images(len(counts[0]), RESAMPLES)
+    return estimate([sample_metrics(c, [metric], kinds, times)[metric.name] for c in counts])[0]
+
+
+def evaluation_folder(plan: Plan, status: CellStatus) -> Path | None:
+    """The folder of a finished evaluation, or None where its counts are not there."""
+    cell = status.cell
+    folder = plan.assets.store.evaluation(cell.run.id, cell.benchmark.id, cell.key)
+    return folder if (folder / "counts.npz").is_file() else None
+
+
+def _bias(counts: Counts, kinds: Sequence[str]) -> dict[str, float | None]:
+    totals = observed_totals(counts)
+    apart = {name: float(get_metric(name)(totals, kinds)[0]) for name in ("miou_gt_thing", "miou_gt_stuff")}
+    values = apart | bias_shares(cross_counts(counts.confusion, kinds))
+    return {name: finite(np.float64(value)) for name, value in values.items()}
