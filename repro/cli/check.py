@@ -146,7 +146,7 @@ def _print(file: Path, verdicts: Sequence[Verdict], failed: Sequence[Verdict]) -
     for v in verdicts:
         expected = f"{v.reference.expected:.2f}" if v.reference else "-"
         measured = "-" if v.measured is None else f"{v.measured:.2f}"
-        off = "-" if v.difference is None else f"{v.difference:+.3f}"
+        off = "-" if v.difference is None else f"{round(v.difference, 3) + 0.0:+.3f}"  # no minus zero
         allowed = f"{v.reference.tolerance:.2f}" if v.reference else "-"
         p = "-" if v.paired is None else f"{v.p_holm:.3f}"
         print(f"{_name(v.key):<{width}}{expected:>10}{measured:>10}{off:>9}{allowed:>11}{p:>8}  {v.verdict}")

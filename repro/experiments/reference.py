@@ -242,7 +242,7 @@ def _cell(
     return ReferenceCell(
         *key,
         metric=plan.table.metric,
-        expected=round(expected, 4),
+        expected=round(expected, 6),
         tolerance=tolerance,
         reason=reason,
         images=status.metrics["num_images"],
