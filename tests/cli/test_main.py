@@ -100,7 +100,7 @@ def test_list_names_every_id_other_tools_rely_on(capsys: pytest.CaptureFixture[s
     assert list(known["benchmarks"]) == ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
     assert {"clip", "catseg"} <= set(known["methods"])
     assert list(known["training sets"]) == ["coco-stuff"]
-    assert set(known["profiles"]) == {"smoke", "mini", "paper"}
+    assert set(known["profiles"]) >= {"smoke", "mini", "paper"}
     assert "table1" in known["tables"]
 
 
