@@ -151,10 +151,11 @@ class CatSegReference:
         return self.keep("clip.dense", x @ self.state[visual + "proj"]), guides
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """L2-normalised features (T, P, C) of token ids (T, P, length)."""
+        """L2-normalised features (T, P, C) of token ids (T, P, length); the released length is 77."""
         classes = len(tokens)
         tokens = tokens.flatten(0, 1)
-        x = self.state[CLIP + "token_embedding.weight"][tokens] + self.state[CLIP + "positional_embedding"]
+        position = self.state[CLIP + "positional_embedding"][: tokens.shape[-1]]
+        x = self.state[CLIP + "token_embedding.weight"][tokens] + position
         x = rearrange(x, "T L C -> L T C")
         for index in range(self.count(CLIP + "transformer.resblocks.{}.ln_1.weight")):
             x = self.clip_block(x, f"{CLIP}transformer.resblocks.{index}.", self.shape.text_heads, causal=True)
