@@ -15,14 +15,14 @@ from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("repro.cli.run", "make a table: train and evaluate what is missing, then write CSV, LaTeX and Markdown"),
-    "report": ("repro.cli.run", "write a table from what is already done"),
+    "report": ("repro.cli.report", "write a table, its page, plots and numbers from what is already done"),
     "train": ("repro.cli.train", "train one method by a profile's recipe"),
     "eval": ("repro.cli.evaluate", "evaluate one method on benchmarks"),
     "predict": ("repro.cli.predict", "label maps and overlays of your own images, for your own classes"),
     "import-checkpoint": ("repro.cli.checkpoint", "bring in a checkpoint of other code, recognised by content"),
     "export-checkpoint": ("repro.cli.checkpoint", "write weights under the names of the method's authors"),
     "figures": ("repro.cli.figures", "pictures of what trained runs find salient, predict and correlate"),
-    "data": ("repro.cli.data", "synth, prepare and verify data sets"),
+    "data": ("repro.cli.data", "synth, prepare and verify data sets; labels from captions"),
     "compare": ("repro.cli.compare", "paired differences of two runs, with intervals and p-values"),
     "check": ("repro.cli.check", "the regression gate: compare a table with its reference values"),
     "list": ("repro.cli.describe", "name every table, method, benchmark and profile"),

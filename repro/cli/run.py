@@ -1,4 +1,4 @@
-"""``repro run TABLE`` and ``repro report TABLE``."""
+"""``repro run TABLE``, and what ``repro report TABLE`` shares with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from repro.cli import common, run_cost
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
-from repro.experiments.tables import load_table
+from repro.experiments.tables import Table, load_table
 
 if TYPE_CHECKING:
     from repro.reports.columns import Columns
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
     """Options of ``run`` and ``report``."""
-    parser.add_argument("table", help="table1, table2, .. (repro list names all)")
+    parser.add_argument(
+        "table", help="table1, table2, .. (repro list names all)" + (", or all" * (command == "report"))
+    )
     common.add_plan_options(parser)
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.add_json_option(parser)
@@ -27,7 +29,6 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--formats", type=common.names, default=["csv", "latex", "md"], help="csv,latex,md")
     common.add_measures_option(parser)
     if command == "report":
-        parser.set_defaults(execute=report)
         return
     common.add_device_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
@@ -40,10 +41,11 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.set_defaults(execute=run)
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def table_plan(table: Table, options: argparse.Namespace) -> Plan:
+    """The plan of ``table`` that the options select."""
     iterations = getattr(options, "iterations", None)
     return make_plan(
-        load_table(options.table),
+        table,
         load_profile(options.profile),
         options.runs,
         data_root=options.data_root,
@@ -62,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     run_cost.refuse_options(options, table)
     if table.kind == "cost":
         return run_cost.run(options, table)
-    plan = _plan(options)
+    plan = table_plan(table, options)
     cells = plan_status(plan)
     if options.dry_run:
         return _show_plan(plan, cells, options)
@@ -75,34 +77,22 @@ def run(options: argparse.Namespace) -> int:
             try:
                 cells = execute(plan, device=device, log=common.log)
             except KeyboardInterrupt:
-                _write(plan, plan_status(plan), options)
+                write_table(plan, plan_status(plan), options)
                 raise
-    _write(plan, cells, options)
+    write_table(plan, cells, options)
     for cell in cells:
         if cell.status == FAILED:
             common.log(f"failed: {cell.cell.run.row.title} on {cell.cell.benchmark.id}: {cell.error}")
     _warn_blocked(cells)
-    _print_result(plan, cells, options)
+    print_result(plan, cells, options)
     common.log(f"{_tally(cells)} after {common.duration(time.monotonic() - started)}")
     if any(c.status == FAILED for c in cells):
         return 1
     return 3 if any(c.status == BLOCKED for c in cells) else 0
 
 
-def report(options: argparse.Namespace) -> int:
-    """Write the table from finished cells only; computes nothing."""
-    table = load_table(options.table)
-    run_cost.refuse_options(options, table)
-    if table.kind == "cost":
-        return run_cost.report(options, table)
-    plan = _plan(options)
-    cells = plan_status(plan)
-    _write(plan, cells, options)
-    _print_result(plan, cells, options)
-    return 0
-
-
-def _write(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
+def write_table(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
+    """Write the table in the formats asked for."""
     from repro.reports.writers import write_report
 
     folder, columns = common.results_folder(options.profile, options.results), _columns(options)
@@ -116,7 +106,8 @@ def _columns(options: argparse.Namespace) -> Columns:
     return Columns(options.intervals, common.chosen_measures(options))
 
 
-def _print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
+def print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
+    """The table as Markdown, or its cells as JSON, on stdout."""
     if options.json:
         common.print_json(cells_json(plan, cells))
         return

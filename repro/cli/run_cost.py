@@ -58,13 +58,13 @@ def run(options: argparse.Namespace, table: Table) -> int:
     return 1 if any(s.status == FAILED for s in states) else 0
 
 
-def report(options: argparse.Namespace, table: Table) -> int:
-    """Write the table from counts and the timings kept for this machine; measures nothing."""
+def report(options: argparse.Namespace, table: Table) -> tuple[Plan, list[CostStatus]]:
+    """Write the table from counts and the timings kept for this machine; measures nothing. Returns what it showed."""
     plan = _plan(options, table)
     with common.stdout_to_stderr():
         states = cost_status(plan, TimingPlace.here(common.choose_device("auto")))
     _finish(plan, states, options)
-    return 0
+    return plan, states
 
 
 def _plan(options: argparse.Namespace, table: Table) -> Plan:

@@ -20,6 +20,7 @@ class Published:
     value: float
     source: str
     convention: str
+    note: str = ""
 
 
 @cache
@@ -44,7 +45,29 @@ def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "
         raise ValueError(f"{len(rows)} published numbers match {wanted}")
     if not rows:
         return None
-    row = rows[0]
-    return Published(
-        benchmark, metric, float(row["value"]), f"{row['paper']}, {row['table']}", row.get("convention") or "unknown"
-    )
+    return _number(rows[0], benchmark)
+
+
+def also_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> list[Published]:
+    """What other papers print for the method and tower of ``selection``, trained on the same set: a number a paper.
+
+    Empty where the selection names no method. Papers write "ViT-B/16" and "CLIP ViT-B/16" of one tower.
+    """
+    own = [r for r in _rows() if selection and all(r[k] == v for k, v in selection.items() if k != "benchmarks")]
+    if "method" not in selection or not own:
+        return []
+    found: dict[tuple[str, str], Published] = {}
+    for r in _rows():
+        same = all(_plain(r[k]) == _plain(own[0][k]) for k in ("method", "vlm", "train_set"))
+        if same and r["paper"] != own[0]["paper"] and (r["benchmark"], r["metric"]) == (benchmark, metric):
+            found.setdefault((r["paper"], r["value"]), _number(r, benchmark))
+    return list(found.values())
+
+
+def _plain(text: str) -> str:
+    return text.removeprefix("CLIP ").removesuffix("@336px")
+
+
+def _number(row: Mapping[str, str], benchmark: str) -> Published:
+    source, convention = f"{row['paper']}, {row['table']}", row.get("convention") or "unknown"
+    return Published(benchmark, row["metric"], float(row["value"]), source, convention, row["note"])

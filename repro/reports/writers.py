@@ -124,15 +124,21 @@ def _source_label(plan: Plan, source: str) -> str:
 
 
 def latex_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
-    """A booktabs table environment; needs only ``\\usepackage{booktabs}``. Published rows are set in italics."""
+    """A booktabs table environment. Published rows are set in italics.
+
+    Needs ``\\usepackage{booktabs}``; with deviations or intervals it spans both columns and needs graphicx as well.
+    """
     benchmarks = [b.id for b in plan.benchmarks]
     shown = _display(frame, benchmarks, "--")
+    wide = any(c.endswith((" sd", " low")) for c in frame.columns)
+    environment = "table*" if wide else "table"
     lines = [
-        "% Needs \\usepackage{booktabs}.",
-        "\\begin{table}[t]",
+        f"% Needs \\usepackage{{booktabs{',graphicx' if wide else ''}}}.",
+        f"\\begin{{{environment}}}[t]",
         "\\centering",
         f"\\caption{{{escape(plan.table.caption)}. Profile {escape(plan.profile.name)}.}}",
         f"\\label{{tab:{plan.table.name}-{plan.profile.name}}}",
+        *(["\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"] if wide else []),
         "\\begin{tabular}{lll" + "r" * len(benchmarks) + "}",
         "\\toprule",
         " & ".join(["Method", "VLM", "Source", *map(escape, benchmarks)]) + " \\\\",
@@ -148,6 +154,11 @@ def latex_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
             lines.append("\\addlinespace")
         lines.append(" & ".join(cells) + " \\\\")
         previous = r["tower"]
-    lines += ["\\bottomrule", "\\end{tabular}", "\\par\\smallskip", "\\begin{minipage}{\\linewidth}\\footnotesize"]
+    lines += [
+        "\\bottomrule",
+        "\\end{tabular}" + "}" * wide,
+        "\\par\\smallskip",
+        "\\begin{minipage}{\\linewidth}\\footnotesize",
+    ]
     lines += [escape(r.replace("`", "")) for r in remarks]
-    return "\n".join([*lines, "\\end{minipage}", "\\end{table}", ""])
+    return "\n".join([*lines, "\\end{minipage}", f"\\end{{{environment}}}", ""])
