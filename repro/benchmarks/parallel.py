@@ -10,11 +10,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def parallel(function: Callable[[T], R], items: Sequence[T], jobs: int = 1) -> Iterator[R]:
+def parallel(function: Callable[[T], R], items: Sequence[T], jobs: int = 1, chunk: int | None = None) -> Iterator[R]:
     """``function(item)`` for each item, in the order of ``items``, by ``jobs`` processes (1: in this one).
 
     ``function`` and the items must be importable and picklable by the workers (this program's own processes). An
-    exception of a worker is raised here; the items not yet begun are then given up.
+    exception of a worker is raised here; the items not yet begun are then given up. ``chunk`` items go to a worker at
+    once (1 for items of seconds each; None: as many as keep the workers busy).
     """
     if jobs <= 1 or len(items) <= 1:
         yield from map(function, items)
@@ -26,7 +27,7 @@ def parallel(function: Callable[[T], R], items: Sequence[T], jobs: int = 1) -> I
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(items)), context, initializer=_leave_interrupts_to_parent) as pool:
         try:
-            yield from pool.map(function, items, chunksize=max(1, min(32, len(items) // (4 * jobs))))
+            yield from pool.map(function, items, chunksize=chunk or max(1, min(32, len(items) // (4 * jobs))))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

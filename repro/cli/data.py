@@ -1,4 +1,4 @@
-"""``repro data synth | prepare | verify``."""
+"""``repro data synth | prepare | verify | captions``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from repro.cli import common
+from repro.cli import captions, common
 from repro.errors import UsageError, unknown_name
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of the three subcommands."""
+    """Options of the subcommands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     synth = commands.add_parser("synth", help="draw the miniature in the benchmarks' own source formats")
@@ -42,6 +42,8 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     verify.add_argument("--out", type=Path, metavar="DIR", help="write SET-SPLIT.json and SET-SPLIT.txt there")
     common.add_json_option(verify)
     verify.set_defaults(execute=_verify)
+
+    captions.add_parser(commands)
 
 
 def _set_ids(words: list[str]) -> list[str]:
