@@ -48,7 +48,10 @@ WORDS = ("sky", "grass", "traffic light", "polar bear", "wall, brick wall", "sea
 
 
 def names(count: int) -> list[str]:
-    return [f"{WORDS[i % len(WORDS)]}" if i < len(WORDS) else f"{WORDS[i % len(WORDS)]} {i}" for i in range(count)]
+    """Names whose first synonyms differ: equal prompts are ties, which rounding decides when classes are pruned."""
+    numbers = [f" {i}" if i >= len(WORDS) else "" for i in range(count)]
+    parts = [WORDS[i % len(WORDS)].partition(", ") for i in range(count)]
+    return [f"{first}{number}{comma}{rest}" for (first, comma, rest), number in zip(parts, numbers, strict=True)]
 
 
 def tokens(classes: list[str], template: str = "A photo of a {} in the scene") -> Tensor:
