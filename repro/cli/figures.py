@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Options of ``figures``."""
+    parser.add_argument(
+        "kind", nargs="?", choices=("maps", "qualitative"), default="maps",
+        help="maps (default): what each run sees; qualitative: runs side by side on images chosen by their counts",
+    )  # fmt: skip
     common.add_store_options(parser)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--run", metavar="ID,..", type=common.names, help="runs of the store (repro list names them)")
+    which.add_argument(
+        "--run", metavar="ID,..", type=common.names, help="runs of the store (repro list names them); A against B"
+    )
     which.add_argument("--table", help="every trained run of a table, e.g. table1")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
     parser.add_argument(
@@ -40,7 +46,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     common.add_json_option(parser)
     parser.epilog = (
         "For every image and run: image, saliency, foreground, prediction, ground truth (what the method offers), and\n"
-        "for every image the correlation maps of all runs side by side. Nothing is trained for it."
+        "for every image the correlation maps of all runs side by side. Nothing is trained for it.\n\n"
+        "repro figures qualitative --run A,B[,..] --benchmark PC-59 --count 4 --out DIR: image, ground truth and runs\n"
+        "side by side: the largest wins and losses of A against B, and where both fail, by mIoU of the single images.\n"
+        "A and B: run ids, unique prefixes of them, or table:row of --profile."
     )
     parser.set_defaults(execute=figures)
 
@@ -49,6 +58,10 @@ def figures(options: argparse.Namespace) -> int:
     """Draw the figures; WeightsError where none of the runs is trained."""
     if options.count < 1 or options.rows < 1:
         raise UsageError("a figure needs an image and a class", expected="--count and --rows of 1 or more")
+    if options.kind == "qualitative":
+        from repro.cli.qualitative import qualitative
+
+        return qualitative(options)
     benchmark = get_benchmark(options.benchmark)
     with common.stdout_to_stderr():
         device = common.choose_device(options.device)

@@ -119,6 +119,15 @@ def choose_classes(
     return tuple(int(v) for v in values[np.argsort(-pixels, kind="stable")][:count])
 
 
+def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Classes (H, W) of ``image`` (H, W, 3) by the profile's sliding windows, the background folded."""
+    from repro.engine.infer import SlidingWindow
+
+    prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
+    prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
+    return prediction if benchmark.background_index is None else np.minimum(prediction, benchmark.background_index)
+
+
 def image_data(
     run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
 ) -> ImageData:
@@ -126,13 +135,10 @@ def image_data(
     import torch
 
     from repro.benchmarks.images import read_image, read_label
-    from repro.engine.infer import SlidingWindow
 
     image, label = read_image(pair.image), read_label(pair.label)
     prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
-    prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
-    if benchmark.background_index is not None:
-        prediction = np.minimum(prediction, benchmark.background_index)
+    prediction = predict_classes(run, method, benchmark, image)
     chosen = choose_classes(label, benchmark, classes, count)
     if not chosen:  # nothing is labelled, or background alone
         chosen = choose_classes(prediction, benchmark, None, count) or (0,)
