@@ -28,6 +28,8 @@ from repro.hashing import digest, file_digest, source_digest
 SCHEMA = 1
 """Version of the output format."""
 PLAN = "plan.json"
+LEFTOVERS = ".*.partial"
+"""What a killed process was writing."""
 SHARD_IMAGES = 5_000
 """Images of a shard: some ten seconds of parsing, which is what a kill can cost each process."""
 
@@ -136,7 +138,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
                 mend=f"name another --out, or remove {out}",
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or {*out.iterdir()} - {*out.glob(LEFTOVERS)}):
         raise UsageError(
             f"{out} is not an empty folder", expected="a new one", found="other files", mend="name another --out"
         )
@@ -237,5 +239,7 @@ def _finish(out: Path, plan: Plan, identity: dict[str, Any]) -> dict[str, Any]:
         "labels_digest": digest(digests, 64),
         "vocabulary_sha256": file_digest(out / VOCABULARY),
     }
+    for leftover in (*out.glob(LEFTOVERS), *(out / SHARDS).glob(LEFTOVERS)):
+        leftover.unlink(missing_ok=True)
     write_json(out / PROVENANCE, provenance)
     return dict(read_json(out / PROVENANCE))
