@@ -147,7 +147,7 @@ class _Training:
         features: nn.Module = RegionFeatures(self.tower)
         if self.world > 1 and options.average_gradients:
             ids = [device.index] if device.type == "cuda" and device.index is not None else None
-            features = DistributedDataParallel(features, device_ids=ids, broadcast_buffers=False)
+            features = DistributedDataParallel(features, device_ids=ids)
         self.student, self.powerful = features, RegionFeatures(self.teacher)
         optimizer = torch.optim.AdamW(param_groups(self.tower, options.weight_decay), lr=options.lr)
         self.optim = AutocastOptimWrapper(optimizer, options.amp if device.type == "cuda" else "off", device, 0)

@@ -15,6 +15,41 @@ towers = dict(
         title="CLIP ViT-L/14@336",
         spec=dict(model="ViT-L-14-336-quickgelu", weights="openai", resolution=336),
     ),
+    # DenseVLM's: the model it trains, the ones that name regions for it, and its result. Weights of the latter two are
+    # files of their authors (wusize/CLIPSelf, lyhisme/DenseVLM): name where they lie.
+    **{
+        "eva-base": dict(
+            kind="open_clip",
+            title="EVA02-CLIP-B/16",
+            spec=dict(model="EVA02-B-16", weights="merged2b_s8b_b131k", resolution=512),
+        ),
+        "openclip-base": dict(
+            kind="open_clip",
+            title="OpenCLIP ViT-B/16",
+            spec=dict(model="ViT-B-16", weights="laion2b_s34b_b88k", resolution=512, dense_residual="token"),
+        ),
+        "powerful": dict(
+            kind="open_clip",
+            title="CLIPSelf EVA02-CLIP-L/14",
+            spec=dict(
+                model="EVA02-L-14-336",
+                weights="clipself_coco_6_save6_512_eva_vitl14_24layers.pt",
+                resolution=512,
+                drop_remainder=True,
+            ),
+        ),
+        "powerful-small": dict(
+            kind="open_clip",
+            title="CLIPSelf EVA02-CLIP-B/16",
+            spec=dict(model="EVA02-B-16", weights="eva_vitb16_coco_clipself_patches.pt", resolution=512),
+        ),
+        "densevlm": dict(
+            kind="aligned",
+            title="DenseVLM EVA02-CLIP-B/16",
+            spec=dict(model="", weights=None, resolution=512),
+            recipe=dict(alignment="densevlm", base="eva-base", powerful="powerful"),
+        ),
+    },
     # ConvNeXt's total stride is 32: 768 pixels give the 24 x 24 map of the other towers.
     **{
         "convnext-base": dict(
@@ -29,6 +64,7 @@ towers = dict(
         ),
     },
 )
+regions = dict(image_size=512)
 protocol = dict(short_side=640, max_long_side=2560, canvas=640, window=384, overlap=0.333)
 train = dict(
     iterations=80_000,

@@ -12,7 +12,38 @@ towers = dict(
         title="random tiny CLIP",
         spec=dict(model="tiny", weights=None, resolution=48, last_block="full", dense_residual="token"),
     ),
+    powerful=dict(
+        kind="random",
+        title="another random tiny CLIP",
+        spec=dict(model="tiny", weights=None, resolution=48, dense_residual="token", seed=1),
+    ),
+    densevlm=dict(
+        kind="aligned",
+        title="DenseVLM, random tiny CLIP",
+        spec=dict(model="", weights=None, resolution=48, last_block="full", dense_residual="token"),
+        recipe=dict(
+            alignment="densevlm",
+            base="base",
+            powerful="powerful",
+            image_size=48,
+            templates=["{}"],
+            threshold=0.0,
+            iterations=2,
+            batch_size=2,
+            lr=1e-4,
+            warmup_iterations=1,
+            workers=0,
+        ),
+    ),
+    **{
+        "powerful-small": dict(
+            kind="random",
+            title="a third random tiny CLIP",
+            spec=dict(model="tiny", weights=None, resolution=48, dense_residual="token", seed=2),
+        ),
+    },
 )
+regions = dict(image_size=48, templates=["{}"])
 protocol = dict(short_side=80, max_long_side=320, canvas=80, window=48)
 train = dict(
     iterations=4,

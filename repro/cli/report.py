@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.cli import common, run, run_cost
+from repro.cli import common, run, run_cost, run_regions
 from repro.errors import UsageError
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import plan_status
@@ -75,6 +75,9 @@ def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section 
         from repro.reports.html import cost_section
 
         return cost_section(plan, states)
+    if table.kind == "regions":
+        run_regions.report(options, table)
+        return None
     from repro.reports.evidence import Evidence
 
     plan = run.table_plan(table, options)

@@ -24,8 +24,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def refuse_options(options: argparse.Namespace, table: Table) -> None:
     """UsageError where options of one kind of table are given with the other."""
-    if table.kind == "cost":
-        given = [n for n in ("benchmarks", "seeds", "data_root", "iterations") if getattr(options, n, None)]
+    without_use = {
+        "cost": ("benchmarks", "seeds", "data_root", "iterations"),
+        "regions": ("methods", "seeds", "iterations", "measures", "no_timing", "repeat"),
+    }
+    if table.kind in without_use:
+        given = [n for n in without_use[table.kind] if getattr(options, n, None)]
     else:
         given = [n for n in ("no_timing", "repeat") if getattr(options, n, None)]
     if given:

@@ -11,6 +11,7 @@ from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
 from repro.errors import DataError, UsageError, WeightsError
+from repro.experiments import aligned
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
@@ -127,6 +128,8 @@ class Assets:
         facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
         if plan.kind == "tiny":
             return {**facts, "recipe": self._recipe(plan)}
+        if plan.kind == aligned.KIND:
+            return {**facts, "alignment": aligned.address(self, tower)}
         if plan.kind == CHECKPOINT:
             return {**facts, "weights": plan.recipe["source"]}
         if plan.kind == "open_clip":
@@ -140,7 +143,10 @@ class Assets:
 
     def tower_folder(self, tower: str) -> Path:
         """Where a tower that the profile trains itself is kept; how it is read out (the spec) does not matter."""
-        return self.store.cache / "clip" / f"tiny-{self._recipe(self.profile.towers[tower])}"
+        plan = self.profile.towers[tower]
+        if plan.kind == aligned.KIND:
+            return aligned.folder(self, tower)
+        return self.store.cache / "clip" / f"tiny-{self._recipe(plan)}"
 
     @staticmethod
     def _recipe(plan: TowerPlan) -> str:
@@ -149,17 +155,36 @@ class Assets:
     def tower_spec(self, tower: str) -> TowerSpec:
         """The tower to build; for a self-trained one its folder and weights are filled in."""
         plan = self.profile.towers[tower]
+        if plan.kind == aligned.KIND:
+            return aligned.spec(self, tower)
         if plan.kind != "tiny":
             return plan.spec
         return dataclasses.replace(plan.spec, model=str(self.tower_folder(tower)), weights=TINY_WEIGHTS)
 
     def tower_ready(self, tower: str) -> bool:
         """Whether the tower needs no training (any more)."""
-        return self.profile.towers[tower].kind != "tiny" or (self.tower_folder(tower) / TINY_SCORES).is_file()
+        kind = self.profile.towers[tower].kind
+        if kind == aligned.KIND:
+            return aligned.ready(self, tower)
+        return kind != "tiny" or (self.tower_folder(tower) / TINY_SCORES).is_file()
+
+    def tower_chain(self, tower: str) -> list[str]:
+        """The tower and before it those it is trained from."""
+        if self.profile.towers[tower].kind != aligned.KIND:
+            return [tower]
+        recipe = aligned.read_recipe(self.profile, tower)
+        return [recipe.base, recipe.powerful, tower]
 
     def missing_tower(self, tower: str) -> list[Missing]:
         """What must still be downloaded before ``tower`` can be built."""
         plan = self.profile.towers[tower]
+        if plan.kind == aligned.KIND:
+            if aligned.ready(self, tower):
+                return []
+            parts = self.tower_chain(tower)[:-1]
+            return [m for part in parts for m in self.missing_tower(part)] + self.missing_data(
+                all_sets()[aligned.IMAGES]
+            )
         if plan.kind != "open_clip":
             return []
         from repro.clip.weights import weights_digest
@@ -173,7 +198,11 @@ class Assets:
     def ensure_tower(self, tower: str) -> TowerSpec:
         """A tower spec that can be built now, trained first where the profile trains its own."""
         plan = self.profile.towers[tower]
-        if not self.tower_ready(tower):
+        if plan.kind == aligned.KIND:
+            if not self.tower_ready(tower):
+                self.store.check_space(2000)
+                aligned.train(self, tower)
+        elif not self.tower_ready(tower):
             from repro.clip.tiny import TinyClipRecipe, train_tiny_clip
             from repro.experiments.progress import tower_progress
 

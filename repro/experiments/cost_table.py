@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.clip.spec import TowerSpec
 from repro.errors import ReproError
+from repro.experiments import aligned
 from repro.experiments.assets import Assets
 from repro.experiments.plan import Plan, Run
 from repro.experiments.status import DONE, FAILED, MISSING
@@ -151,6 +152,9 @@ class CostStatus:
 def untrained_spec(assets: Assets, tower: str) -> TowerSpec:
     """The tower ``tower`` with random weights, its configuration written into the cache where it names no model."""
     plan = assets.profile.towers[tower]
+    if plan.kind == aligned.KIND:
+        base = untrained_spec(assets, aligned.read_recipe(assets.profile, tower).base)
+        return dataclasses.replace(plan.spec, model=base.model, weights=None)
     if plan.kind != "tiny":
         return dataclasses.replace(plan.spec, weights=None)
     from repro.clip.tiny import CONFIG, TinyClipRecipe

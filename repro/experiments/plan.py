@@ -16,6 +16,7 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import TRAIN_SETS, Benchmark, get_benchmark
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
+from repro.experiments.aligned import with_variants
 from repro.experiments.assets import Assets
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.tables import Row, Table
@@ -138,10 +139,11 @@ def make_plan(
     for b in chosen:
         if b.id not in table.benchmarks:
             raise unknown_name(f"benchmark of {table.name}", b.id, table.benchmarks)
+    profile, rows = with_variants(profile, _chosen_rows(table.rows, profile, methods))
     assets = Assets(profile, runs_root, data_root)
     runs = tuple(
         Run(row, profile, profile.towers[row.tower], get_method(row.method), seed, assets)
-        for row in _chosen_rows(table.rows, profile, methods)
+        for row in rows
         for seed in (seeds or profile.seeds)
         if get_method(row.method).trainable or seed == (seeds or profile.seeds)[0]
     )

@@ -20,7 +20,8 @@ class TowerPlan:
     """One CLIP tower of a profile.
 
     ``kind`` is ``open_clip`` (``spec`` names model and weights), ``tiny`` (trained on the profile's own scenes by
-    ``recipe``) or ``random`` (``spec.seed``; for plumbing checks only).
+    ``recipe``), ``aligned`` (made from two other towers by ``recipe``, see repro.experiments.aligned; ``spec`` says how
+    it is read out) or ``random`` (``spec.seed``; for plumbing checks only).
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Profile:
     ``data`` is ``{"kind": "synthetic", "seed": .., "sizes": {..}}`` or ``{"kind": "external"}`` (``--data-root``).
     ``methods`` maps method id, then tower key, to options that differ from the method's defaults; ``train_overrides``
     likewise for the schedule. ``cost`` holds measured costs for time estimates, with the hardware they come from.
+    ``regions`` are the settings of the measure of regions (repro.experiments.region_table).
     """
 
     name: str
@@ -50,6 +52,7 @@ class Profile:
     train_overrides: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...]
     cost: Mapping[str, Any]
+    regions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -88,6 +91,7 @@ def load_profile(name: str) -> Profile:
             train_overrides=raw.get("train_overrides", {}),
             seeds=tuple(raw.get("seeds", (0,))),
             cost=raw.get("cost", {}),
+            regions=raw.get("regions", {}),
         )
     except (KeyError, TypeError) as error:
         raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from repro.experiments import aligned
 from repro.experiments.assets import READY, Missing
 from repro.experiments.plan import Cell, Plan, Run, train_set
 
@@ -98,11 +99,12 @@ def plan_steps(plan: Plan) -> list[Step]:
         steps.append(
             Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s"))
         )
-    tiny = {key: tower for key, tower in plan.profile.towers.items() if tower.kind == "tiny"}
-    used = dict.fromkeys(run.row.tower for run in plan.runs)
-    steps += [
-        Step(f"train {tiny[key].title}", assets.tower_ready(key), cost.get("tower_s")) for key in used if key in tiny
-    ]
+    used = dict.fromkeys(key for run in plan.runs for key in assets.tower_chain(run.row.tower))
+    times = {"tiny": "tower_s", aligned.KIND: "align_s"}
+    for key in used:
+        tower = plan.profile.towers[key]
+        if tower.kind in times:
+            steps.append(Step(f"train {tower.title}", assets.tower_ready(key), cost.get(times[tower.kind])))
     for run in plan.runs:
         if run.train:
             done = assets.store.weights(run.id).is_file()

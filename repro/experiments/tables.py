@@ -1,7 +1,7 @@
 """Tables: rows (a method on a tower, with options) by columns, in ``configs/tables/*.py``.
 
-Two kinds: ``benchmarks`` (mean IoU of trained methods, a column a benchmark) and ``cost`` (parameters, multiply-adds,
-seconds and memory of one inference, nothing trained).
+Three kinds: ``benchmarks`` (mean IoU of trained methods, a column a benchmark), ``cost`` (parameters, multiply-adds,
+seconds and memory of one inference, nothing trained) and ``regions`` (how well a CLIP tower names boxes and masks).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Row:
 
     ``published`` selects the paper's numbers for the same row: columns of ``results/published.csv`` and their values.
     ``by_profile`` maps a profile's name to ``{"title": .., "options": {..}}`` where the row differs there: sizes that
-    only make sense on that profile's grid. These options go over ``options``.
+    only make sense on that profile's grid. These options go over ``options``. ``alignment`` are values of the recipe
+    of the row's aligned tower that differ from the profile's.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Row:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     by_profile: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    alignment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def under(self, profile: str) -> Row:
         """The row as it is in the profile called ``profile``."""
@@ -53,8 +55,9 @@ class Table:
     """A grid of rows by columns.
 
     ``benchmarks`` are the columns of a ``benchmarks`` table with ``metric`` in each; a ``cost`` table takes its
-    vocabulary from the only one it names. ``layout`` says where published values stand: in ``rows`` of their own, or in
-    ``columns`` beside the measured ones, with differences. ``remarks`` are printed under the table.
+    vocabulary from the only one it names; a ``regions`` table has ``panoptic`` sets instead and its ``metric`` is
+    ``top1`` or ``top5`` (both are printed). ``layout`` says where published values stand: in ``rows`` of their own,
+    or in ``columns`` beside the measured ones, with differences. ``remarks`` are printed under the table.
     """
 
     name: str
@@ -63,9 +66,10 @@ class Table:
     benchmarks: tuple[str, ...]
     metric: str
     rows: tuple[Row, ...]
-    kind: Literal["benchmarks", "cost"] = "benchmarks"
+    kind: Literal["benchmarks", "cost", "regions"] = "benchmarks"
     layout: Literal["rows", "columns"] = "rows"
     remarks: tuple[str, ...] = ()
+    panoptic: tuple[str, ...] = ()
 
 
 def table_names() -> list[str]:
@@ -86,7 +90,9 @@ def load_table(name: str) -> Table:
     try:
         rows = tuple(Row(**row) for row in raw.pop("rows") if row["method"] in registry())
         _check_ids(path, rows)
-        lists: dict[str, Any] = {key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks") if key in raw}
+        lists: dict[str, Any] = {
+            key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks", "panoptic") if key in raw
+        }
         return Table(**raw, **lists, rows=rows)
     except (KeyError, TypeError) as error:
         raise UsageError(

@@ -1,0 +1,34 @@
+"""Table 5 of the DenseVLM paper: how powerful the frozen model is."""
+
+name = "densevlm-table5"
+kind = "regions"
+title = "DenseVLM, Table 5"
+caption = "The powerful model of the alignment, mean top-1 accuracy (%)"
+benchmarks = []
+panoptic = ["coco-panoptic"]
+metric = "top1"
+
+_table5 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 5")
+
+rows = [
+    dict(id="clip", title="CLIP", method="clip", tower="base"),
+    dict(id="eva", title="EVA-CLIP", method="clip", tower="eva-base"),
+    dict(
+        id="small",
+        title="P-VLM ViT-B/16",
+        method="clip",
+        tower="densevlm",
+        alignment=dict(powerful="powerful-small"),
+        published=dict(_table5, row="P-VLM ViT-B/16"),
+        by_profile={p: dict(title="P-VLM of the same size") for p in ("mini", "smoke")},
+    ),
+    dict(
+        id="large",
+        title="P-VLM ViT-L/14",
+        method="clip",
+        tower="densevlm",
+        alignment=dict(powerful="powerful"),
+        published=dict(_table5, row="P-VLM ViT-L/14"),
+        by_profile={p: dict(title="larger P-VLM") for p in ("mini", "smoke")},
+    ),
+]
