@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS
 from repro.cli import common
-from repro.errors import unknown_name
+from repro.errors import UsageError, unknown_name
 from repro.experiments.assets import all_sets
+from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile, profile_names
+from repro.experiments.status import DONE, plan_status
 from repro.experiments.store import RunStore
 from repro.experiments.tables import load_table, table_names
-from repro.files import read_json
 from repro.methods import registry
+from repro.reports.run_description import describe_run, summaries
 
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
@@ -24,7 +27,9 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "list":
         parser.set_defaults(execute=list_all)
         return
-    parser.add_argument("name", help="a table, method, benchmark, profile or run id")
+    parser.add_argument("name", help="a table, method, benchmark, profile or run id (a unique prefix will do)")
+    parser.add_argument("--profile", default="mini", help="whose cells of a table are counted (default: mini)")
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="data of a profile with real data")
     parser.set_defaults(execute=describe)
 
 
@@ -47,21 +52,21 @@ def run_ids(store: RunStore) -> list[str]:
 def list_all(options: argparse.Namespace) -> int:
     """Print the catalogue."""
     known = catalogue()
-    runs = run_ids(RunStore(options.runs))
+    runs = dict(summaries(RunStore(options.runs)))
     if options.json:
-        common.print_json({**known, "runs": runs})
+        common.print_json({**known, "runs": list(runs), "run states": runs})
         return 0
     for kind, entries in known.items():
         print(kind)
         for name, text in entries.items():
             print(f"  {name:<12} {text}")
-    print(f"runs in {options.runs}\n  " + ("\n  ".join(runs) or "none"))
+    print(f"runs in {options.runs}\n  " + ("\n  ".join(f"{name}  {state}" for name, state in runs.items()) or "none"))
     return 0
 
 
 def describe(options: argparse.Namespace) -> int:
     """Print everything known about one name."""
-    facts = _facts(options.name, RunStore(options.runs))
+    facts = _facts(options.name, RunStore(options.runs), options)
     if options.json:
         common.print_json(facts)
         return 0
@@ -69,10 +74,10 @@ def describe(options: argparse.Namespace) -> int:
     return 0
 
 
-def _facts(name: str, store: RunStore) -> dict[str, Any]:
+def _facts(name: str, store: RunStore, options: argparse.Namespace) -> dict[str, Any]:
     folded = {b.casefold(): b for b in all_sets()}
     if name in table_names():
-        return dataclasses.asdict(load_table(name))
+        return {**dataclasses.asdict(load_table(name)), "done": _done(name, options)}
     if name in registry():
         entry = registry()[name]
         return {
@@ -81,21 +86,42 @@ def _facts(name: str, store: RunStore) -> dict[str, Any]:
             "paper": entry.paper,
             "trainable": entry.trainable,
             "options (default: the paper's)": dataclasses.asdict(entry.make_options()),
+            f"runs in {store.root}": dict(summaries(store, method=name)),
         }
     if name.casefold() in folded:
         benchmark = all_sets()[folded[name.casefold()]]
-        return {**dataclasses.asdict(benchmark), "classes": list(benchmark.class_names())}
+        runs = dict(summaries(store, benchmark=benchmark.id))
+        return {**dataclasses.asdict(benchmark), "classes": list(benchmark.class_names()), "evaluated runs": runs}
     if name in profile_names():
         return dataclasses.asdict(load_profile(name))
-    if name in run_ids(store):
-        evaluations = sorted(store.run(name).glob("eval/*/metrics.json"))
-        return {
-            **read_json(store.run(name) / "provenance.json"),
-            "trained": store.weights(name).is_file(),
-            "evaluations": {p.parent.name: read_json(p).get("miou_gt") for p in evaluations},
-        }
-    known = [*table_names(), *registry(), *all_sets(), *profile_names(), *run_ids(store)]
+    known_runs = run_ids(store)
+    matching = [r for r in known_runs if r == name] or [r for r in known_runs if r.startswith(name)]
+    if len(matching) == 1:
+        return describe_run(store, matching[0])
+    if matching:
+        raise UsageError(
+            f"{name!r} begins several runs",
+            expected="a unique prefix of a run id",
+            found=", ".join(matching),
+            mend="repro list names all runs",
+        )
+    known = [*table_names(), *registry(), *all_sets(), *profile_names(), *known_runs]
     raise unknown_name("table, method, benchmark, profile or run", name, known)
+
+
+def _done(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What is done of a table in the profile asked for: by row and seed the finished columns of a benchmark table."""
+    table, profile = load_table(name), load_profile(options.profile)
+    if table.kind != "benchmarks" or not any(r.tower in profile.towers for r in table.rows):
+        return {"profile": profile.name, "state": f"repro run {name} --profile {profile.name} --dry-run says"}
+    cells = plan_status(make_plan(table, profile, options.runs, data_root=options.data_root))
+    rows: dict[str, list[str]] = {}
+    for cell in cells:
+        own = rows.setdefault(f"{cell.cell.run.row.title}, {cell.cell.run.tower.title}, seed {cell.cell.run.seed}", [])
+        own += [cell.cell.benchmark.id] * (cell.status == DONE)
+    done = sum(c.status == DONE for c in cells)
+    finished = {row: ", ".join(own) or "nothing" for row, own in rows.items()}
+    return {"profile": profile.name, "state": f"{done} of {len(cells)} cells", **finished}
 
 
 def _print(value: Any, indent: int = 0) -> None:

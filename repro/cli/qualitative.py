@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from repro.reports.qualitative import Example
-
-KINDS = ("wins", "losses", "failures")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +126,9 @@ def _predicted(
     from repro.benchmarks.layout import prepared_pairs
     from repro.experiments.figure_data import choose_pairs, load_trained, predict_classes, stored_run
 
-    titles, predictions, pictures = [], [], {}
+    titles: list[str] = []
+    predictions: list[dict[str, NDArray[Any]]] = []
+    pictures: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {}
     for one in shown:
         run = stored_run(one.first.run, options.runs, options.data_root)
         method = load_trained(run, one.first.run, device)
@@ -158,5 +158,8 @@ def _save(figure: Any, path: Path, form: str) -> None:
     from repro.files import write_atomic
 
     options: dict[str, Any] = {"dpi": 200} if form == "png" else {"dpi": 300, "metadata": {"CreationDate": None}}
-    write: Callable[[Any], None] = lambda stream: figure.savefig(stream, format=form, **options)  # noqa: E731
+
+    def write(stream: Any) -> None:
+        figure.savefig(stream, format=form, **options)
+
     write_atomic(path, write)

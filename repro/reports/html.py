@@ -63,15 +63,16 @@ def table_section(evidence: Evidence, against: str | None = None) -> Section:
     sources: dict[str, Published] = {}
     ranges = {b.id: _range(evidence, b.id) for b in plan.benchmarks}
     best = {b.id: _best(evidence, b.id) for b in plan.benchmarks}
-    rows, cells = [], {}
+    rows: list[dict[str, Any]] = []
+    cells: dict[str, dict[str, Any]] = {}
     for row in evidence.rows:
-        shown = []
+        line = []
         for b in plan.benchmarks:
             entry, printed = evidence.entry(row.id, b.id), _published(row, b.id)
             letters = [(p, _letter(sources, p)) for p in printed]
-            shown.append(_shown_cell(entry, letters, ranges[b.id], len(row.runs), best=row.id == best[b.id]))
+            line.append(_shown_cell(entry, letters, ranges[b.id], len(row.runs), best=row.id == best[b.id]))
             cells[f"{row.id}|{b.id}"] = _cell_record(evidence, row, b.id, entry, printed)
-        rows.append({"id": row.id, "title": row.title, "tower": row.tower, "cells": shown, "state": _state(row)})
+        rows.append({"id": row.id, "title": row.title, "tower": row.tower, "cells": line, "state": _state(row)})
     legend = [
         {"letter": letter, "source": p.source, "convention": p.convention, "note": p.note[:1].upper() + p.note[1:]}
         for letter, p in zip(_letters(len(sources)), sources.values(), strict=True)
@@ -81,7 +82,6 @@ def table_section(evidence: Evidence, against: str | None = None) -> Section:
         for b in plan.benchmarks
     ]
     done = sum(c.status == DONE for c in evidence.cells)
-    state = {"done": done, "cells": len(evidence.cells), "metric": evidence.metric.title}
     shown = {
         "kind": "benchmarks",
         "caption": plan.table.caption,
@@ -90,7 +90,10 @@ def table_section(evidence: Evidence, against: str | None = None) -> Section:
         "rows": rows,
         "sources": legend,
         "notes": notes(plan, evidence.cells),
-        **state,
+        "done": done,
+        "cells": len(evidence.cells),
+        "metric": evidence.metric.title,
+        "charts": bool(evidence.finished()),
     }
     return Section(plan.table.name, plan.table.title, shown, {**_charts(evidence, against), "cells": cells})
 

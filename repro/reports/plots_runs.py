@@ -141,7 +141,7 @@ def kind_shares(entry: Entry) -> tuple[tuple[float, float, float], ...] | None:
 
     NaN for a kind without pixels; None where there are none at all.
     """
-    confusion = sum(c.confusion for c in entry.counts.values())
+    confusion = np.sum([c.confusion for c in entry.counts.values()], axis=0)
     kinds = np.array(entry.benchmark.class_kinds())
     cross = cross_counts(confusion, list(kinds))
     if not cross.sum():
@@ -151,4 +151,4 @@ def kind_shares(entry: Entry) -> tuple[tuple[float, float, float], ...] | None:
         own, right = int(cross[kind].sum()), int(np.diag(confusion)[kinds == name].sum())
         same = int(cross[kind, kind])
         shares.append((right / own, (same - right) / own, (own - same) / own) if own else (math.nan,) * 3)
-    return tuple(shares)  # type: ignore[return-value]
+    return tuple(shares)

@@ -88,20 +88,22 @@ def benchmark_colours(benchmark: Benchmark) -> NDArray[np.uint8]:
     if benchmark.vocabulary.startswith("voc"):
         objects = voc_colours(21)
         return objects[1:21] if benchmark.background_index is None else np.concatenate([objects[1:], objects[:1]])
-    published = _mmseg_colours(benchmark.id, len(names))
+    published = _mmseg_colours(benchmark.id, names)
     return class_colours(names) if published is None else published
 
 
-def _mmseg_colours(benchmark: str, count: int) -> NDArray[np.uint8] | None:
-    known = {"A-150": ("ADE20KDataset", 0), "PC-59": ("PascalContextDataset59", 0)}
+def _mmseg_colours(benchmark: str, names: Sequence[str]) -> NDArray[np.uint8] | None:
+    known = {"A-150": "ADE20KDataset", "PC-59": "PascalContextDataset59"}
     if benchmark not in known:
         return None
     try:
         from mmseg import datasets
     except ImportError:
         return None
-    colours = np.array(getattr(datasets, known[benchmark][0]).METAINFO["palette"], np.uint8)
-    return colours if len(colours) == count else None
+    meta = getattr(datasets, known[benchmark]).METAINFO
+    if [name.strip() for name in meta["classes"]] != list(names):
+        return None
+    return np.array(meta["palette"], np.uint8)
 
 
 # -- the figure ---------------------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ def comparison_figure(
 
 
 def _painted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Class colours over the grey photograph with dark outlines; what has no class is white."""
+    """Class colours over the grey photograph; what has no class is white."""
     grey = image @ np.array([0.299, 0.587, 0.114]) / 255
     known = classes < len(colours)
     picture = np.empty((*classes.shape, 3))

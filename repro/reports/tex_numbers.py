@@ -48,16 +48,17 @@ def table_numbers(evidence: Evidence, against: str | None = None) -> Iterator[Nu
             yield name, _percent(entry.result[0].value if entry else None), source
             if len(row.runs) > 1:
                 yield f"{name}Sd", _percent(entry.result[1].sd if entry else None), source
-            for end in ("low", "high"):
-                yield f"{name}{end.title()}", _percent(getattr(entry.result[0], end) if entry else None), source
+            yield f"{name}Low", _percent(entry.result[0].low if entry else None), source
+            yield f"{name}High", _percent(entry.result[0].high if entry else None), source
             published = find_published(row.runs[0].row.published, b.id)
             if published:
                 yield f"{name}Published", f"{published.value:.1f}", published.source
             if baseline and baseline != row.id:
                 found, pair = family.get(b.id), f"minus {baseline}"
                 d = found[0].difference if found else None
-                for end, value in (("", d and d.value), ("Low", d and d.low), ("High", d and d.high)):
-                    yield f"{name}Gain{end}", _percent(value, signed=True), pair
+                yield f"{name}Gain", _percent(d.value if d else None, signed=True), pair
+                yield f"{name}GainLow", _percent(d.low if d else None, signed=True), pair
+                yield f"{name}GainHigh", _percent(d.high if d else None, signed=True), pair
                 yield f"{name}GainP", _p(found[1] if found else None), f"{pair}, Holm over benchmarks"
     yield macro_name(plan.table.name, "profile"), plan.profile.name.replace("_", r"\_"), plan.profile.title
     yield macro_name(plan.table.name, "cells done"), str(sum(c.status == "done" for c in evidence.cells)), "cells"
