@@ -183,6 +183,7 @@ class TestLoGoSegOnConvNext(MethodTester):
 
     entry = METHOD
     options: ClassVar[dict[str, object]] = {**SMALL, "guide_blocks": None, "regions": 2}
+    on_the_usual_tower = False
     spec = TowerSpec(model="tiny-convnext", weights=None, resolution=96)
 
     def test_maps_of_a_pyramid_meet_the_decoder_at_its_sizes(self, method: LoGoSeg) -> None:

@@ -198,6 +198,7 @@ class TestSynSegOnConvNext(MethodTester):
 
     entry = METHOD
     options: ClassVar[dict[str, object]] = SMALL
+    on_the_usual_tower = False
     spec = TowerSpec(model="tiny-convnext", weights=None, resolution=96)
 
 

@@ -17,7 +17,7 @@ from disa.selection import most_salient
 from repro.layers.cost_volume import cosine_cost
 
 IMAGES, CLASSES, GRID, WIDTH = 1, 150, 24, 512
-ROUNDS = 3
+ROUNDS = 1
 
 
 def test_saliency_is_a_twentieth_of_the_forward_pass_at_most(benchmark: BenchmarkFixture) -> None:

@@ -29,6 +29,8 @@ class MethodTester:
     zero_gradient: ClassVar[tuple[str, ...]] = ()
     """Endings of names of parameters that train in name only: their gradient is present and zero."""
     tolerance: ClassVar[float] = 1e-5
+    on_the_usual_tower: ClassVar[bool] = True
+    """False for a method's second tester: capturing the same modules again would take minutes."""
 
     def __init_subclass__(cls) -> None:
         cls.__test__ = True
@@ -175,6 +177,8 @@ class MethodTester:
 
     @pytest.mark.slow
     def test_traced_method_gives_the_same_logits(self, method: Method) -> None:
+        if not self.on_the_usual_tower:
+            pytest.skip("captured on the usual tower")
         images = self.images()
         with torch.no_grad():
             expected = method(images, NAMES)
@@ -184,6 +188,8 @@ class MethodTester:
     def test_compiled_method_gives_the_same_logits(self, method: Method) -> None:
         if not self.entry.trainable:
             pytest.skip("compiling the tower is covered by the methods that train")
+        if not self.on_the_usual_tower:
+            pytest.skip("compiled on the usual tower")
         if shutil.which("c++") is None and shutil.which("g++") is None:
             pytest.skip("torch.compile needs a C++ compiler on a CPU")
         images = self.images()
