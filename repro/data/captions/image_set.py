@@ -133,7 +133,7 @@ def crop_square(image: np.ndarray, side: int, rng: np.random.Generator) -> np.nd
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     top, left = (int(rng.integers(0, s - side + 1)) for s in resized.shape[:2])
     crop = resized[top : top + side, left : left + side]
-    return np.ascontiguousarray(crop[:, ::-1] if rng.integers(2) else crop)
+    return np.array(crop[:, ::-1] if rng.integers(2) else crop)
 
 
 def collate_labels(samples: Sequence[LabelSample | ReproError]) -> LabelBatch | ReproError:
