@@ -43,13 +43,16 @@ class Look(NamedTuple):
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """The figure as PDF and SVG, without dates, so that equal numbers give equal files."""
+    from matplotlib import rc_context
+
     paths = []
     for form in FORMATS:
         path = folder / f"{name}.{form}"
         metadata = {"CreationDate": None} if form == "pdf" else {"Date": None}
 
         def draw(stream: Any, form: str = form, metadata: dict[str, None] = metadata) -> None:
-            figure.savefig(stream, format=form, metadata=metadata, bbox_inches="tight")
+            with rc_context(STYLE):  # text as text, ids that depend on nothing else: decided when it is written
+                figure.savefig(stream, format=form, metadata=metadata, bbox_inches="tight")
 
         write_atomic(path, draw)
         paths.append(path)
