@@ -7,7 +7,8 @@ benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 remarks = [
     "SynSeg-style MCCL sees the same crops as the others but of their masks the set of classes only, and finds the "
-    "background of PAS-20b by a threshold. SynSeg published numbers for training on CC12M and views of its own.",
+    "background of PAS-20b by a threshold. SynSeg published numbers for training on CC12M, from CLIPSeg's decoder "
+    "and with views of its own; here the decoder starts at random unless decoder_weights names a file.",
 ]
 
 _disa_table1 = dict(paper="DiSa (ICLR 2026 submission)", table="Table 1")
