@@ -215,7 +215,7 @@ def test_an_extended_header_that_would_fill_the_memory_is_not_read(tmp_path, kin
     path.write_bytes(sound + header.tobuf(tarfile.GNU_FORMAT) + b"x" * (1 << 20) + b"\0" * 1024)
     found, _, tally = read(path)
     assert found == {"a.tar/a0000.jpg": ["A dog"]}
-    assert list(tally.malformed) == ["archive is damaged or breaks off"]
+    assert tally.examples == [(f"a.tar: a header claims {1 << 20} bytes", "archive is damaged or breaks off")]
 
 
 @pytest.mark.parametrize("keep", [0.4, 0.6, 0.8])
