@@ -64,7 +64,7 @@ def report(options: argparse.Namespace) -> int:
 
 def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section | None:
     """Write one table's files; its section of the page where there is to be one."""
-    from repro.reports.tex_numbers import cost_numbers, table_numbers, write_numbers
+    from repro.reports.tex_numbers import cost_numbers, region_numbers, table_numbers, write_numbers
 
     if table.kind == "cost":
         plan, states = run_cost.report(options, table)
@@ -76,8 +76,14 @@ def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section 
 
         return cost_section(plan, states)
     if table.kind == "regions":
-        run_regions.report(options, table)
-        return None
+        plan, regions = run_regions.report(options, table)
+        if "latex" in options.formats:
+            common.log(f"wrote {write_numbers(folder, table.name, region_numbers(plan, regions))}")
+        if not options.html:
+            return None
+        from repro.reports.html import region_section
+
+        return region_section(plan, regions)
     from repro.reports.evidence import Evidence
 
     plan = run.table_plan(table, options)

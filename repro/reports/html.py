@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from markupsafe import Markup
 import repro
 from repro.experiments.cost_table import CostStatus
 from repro.experiments.plan import Plan
+from repro.experiments.region_table import RegionStatus
 from repro.experiments.status import DONE
 from repro.files import write_text
 from repro.reports.cost import cost_sheet
 from repro.reports.evidence import Entry, Evidence, RowRuns
 from repro.reports.frame import notes
 from repro.reports.published import Published, also_published, find_published
+from repro.reports.regions import region_sheet
+from repro.reports.sheet import Sheet
 from repro.stats.interval import finite
 
 CURVE_POINTS = 400
@@ -250,33 +254,47 @@ def _curves(evidence: Evidence) -> list[dict[str, Any]]:
     return curves
 
 
-# -- cost tables --------------------------------------------------------------------------------------------------
+# -- tables of other kinds ----------------------------------------------------------------------------------------
 def cost_section(plan: Plan, states: Sequence[CostStatus]) -> Section:
     """The section of a cost table."""
-    sheet = cost_sheet(plan, states)
-    groups: list[list[Any]] = []
-    for column in sheet.columns:
-        if groups and groups[-1][0] == column.group:
-            groups[-1][1] += 1
-        else:
-            groups.append([column.group, 1])
+    return _sheet_section(plan, cost_sheet(plan, states), [_cost_record(plan, s) for s in states])
+
+
+def _cost_record(plan: Plan, state: CostStatus) -> dict[str, Any]:
+    own = {k: v for k, v in state.to_json(plan.table.name).items() if k not in ("table", "row", "missing")}
+    return {"row": f"{state.cell.run.row.title}, {state.cell.run.tower.title}", "cost": own, "timing": state.timing}
+
+
+def region_section(plan: Plan, states: Sequence[RegionStatus]) -> Section:
+    """The section of a region table."""
+    records = []
+    for row in dict.fromkeys(s.cell.run.row.id for s in states):
+        own = [s for s in states if s.cell.run.row.id == row]
+        sets = {
+            s.cell.source.title: {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"} for s in own
+        }
+        record = {"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets}
+        printed = any(v is not None for s in own for v in s.published().values())
+        records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
+    return _sheet_section(plan, region_sheet(plan, states), records)
+
+
+def _sheet_section(plan: Plan, sheet: Sheet, records: Sequence[Mapping[str, Any]]) -> Section:
+    """A sheet as it is printed, with a record a row behind its cells."""
+    groups = [(name, len(list(members))) for name, members in groupby(sheet.columns, key=lambda c: c.group)]
     rows = [
-        {"id": s.cell.run.row.id, "values": [(r.get(c.key) or "", c.right) for c in sheet.columns]}
-        for s, r in zip(states, sheet.rows, strict=True)
+        {"id": str(i), "values": [(r.get(c.key) or "", c.right) for c in sheet.columns]}
+        for i, r in enumerate(sheet.rows)
     ]
     shown = {
-        "kind": "cost",
+        "kind": "sheet",
         "caption": plan.table.caption,
         "profile": {"name": plan.profile.name, "title": plan.profile.title, "comparable": plan.profile.comparable},
         "columns": sheet.columns,
         "groups": groups,
         "rows": rows,
         "notes": sheet.remarks,
+        "charts": False,
     }
-    cells = {s.cell.run.row.id: _cost_record(plan, s) for s in states}
+    cells = {row["id"]: record for row, record in zip(rows, records, strict=True)}
     return Section(plan.table.name, plan.table.title, shown, {"cells": cells})
-
-
-def _cost_record(plan: Plan, state: CostStatus) -> dict[str, Any]:
-    own = {k: v for k, v in state.to_json(plan.table.name).items() if k not in ("table", "row", "missing")}
-    return {"row": f"{state.cell.run.row.title}, {state.cell.run.tower.title}", "cost": own, "timing": state.timing}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from repro.experiments.cost_table import CostStatus
 from repro.experiments.plan import Plan
+from repro.experiments.region_table import RegionStatus
 from repro.files import write_text
 from repro.reports.cost import DIGITS
 from repro.reports.evidence import Evidence
@@ -75,6 +76,18 @@ def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
             printed = published[key]
             if printed is not None:
                 yield f"{name}Published", f"{printed:,.{2 if key == 'seconds' else DIGITS[key]}f}", "published"
+
+
+def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:
+    """The numbers of a region table: accuracies in percent by row, set, group and top-k; measured, published."""
+    for state in states:
+        published = state.published()
+        for key, value in state.measured().items():
+            name = macro_name(plan.table.name, state.cell.run.row.id, state.cell.source.id, key)
+            yield name, _percent(value), state.cell.run.id
+            printed = published[key]
+            if printed is not None:
+                yield f"{name}Published", f"{printed:.1f}", "published"
 
 
 def _percent(fraction: float | None, *, signed: bool = False) -> str:

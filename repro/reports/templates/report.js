@@ -116,7 +116,7 @@
       if (seed.status === "done") inside.append(fold("evaluation", facts(seed.metrics)));
       body.push(fold(`run ${seed.run}`, inside, done.length === 1));
     }
-    if (cell.cost) body.push(make("h4", {}, "Counted and timed"), facts(cell.cost));
+    if (cell.cost) body.push(make("h4", {}, "Measured"), facts(cell.cost));
     if (cell.timing) body.push(fold("timing", facts(cell.timing)));
     return body;
   }
