@@ -83,7 +83,7 @@ cost = dict(
     hardware="2 cores of an AMD EPYC",
     data_s=35,
     tower_s=220,
-    train_s_per_iteration=dict(catseg=0.17),
+    train_s_per_iteration=dict(catseg=0.17, synseg=0.05),
     eval_s=dict(
         clip={"A-847": 29, "PC-459": 7, "A-150": 6, "PC-59": 2, "PAS-20": 5, "PAS-20b": 7},
         catseg={"A-847": 44, "PC-459": 18, "A-150": 22, "PC-59": 4, "PAS-20": 17, "PAS-20b": 25},
