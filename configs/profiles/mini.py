@@ -12,6 +12,44 @@ towers = dict(
         spec=dict(model="", weights=None, resolution=64, last_block="value", dense_residual="token"),
     ),
 )
+# DenseVLM's frozen model is a larger CLIP, its images are framed at twice the tower's own resolution.
+towers["powerful"] = dict(
+    kind="tiny",
+    title="larger tiny CLIP",
+    spec=towers["base"]["spec"],
+    recipe=dict(
+        seed=3,
+        width=192,
+        layers=4,
+        phases=[
+            dict(steps=520, batch=128, side=32, crops_last=0.8, crop_scale=[0.6, 1.3]),
+            dict(
+                steps=330, batch=64, side=64, crops_first=0.8, crops_last=0.8, crop_scale=[0.5, 1.08], grain=[0.8, 2.2]
+            ),
+        ],
+    ),
+)
+towers["powerful-small"] = dict(
+    kind="tiny", title="tiny CLIP, another seed", spec=towers["base"]["spec"], recipe=dict(seed=1)
+)
+towers["densevlm"] = dict(
+    kind="aligned",
+    title="DenseVLM, tiny CLIP",
+    spec=towers["base"]["spec"],
+    recipe=dict(
+        alignment="densevlm",
+        base="base",
+        powerful="powerful",
+        image_size=128,
+        iterations=300,
+        batch_size=8,
+        lr=3e-4,
+        warmup_iterations=30,
+        workers=0,
+        checkpoint_every=100,
+    ),
+)
+regions = dict(image_size=128)
 protocol = dict(short_side=106, max_long_side=424, canvas=106, window=64, overlap=0.333)
 train = dict(
     iterations=1600,

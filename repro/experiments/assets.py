@@ -121,6 +121,22 @@ class Assets:
             write_json(root / READY, {"key": self.data_key(""), "data": dict(self.profile.data)})
         return root
 
+    def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:
+        """The data root with its panoptic sets, which are drawn too where the profile draws its own data."""
+        root = self.ensure_data(log)
+        if self.profile.synthetic:
+            from repro.data.mini.panoptic import synth_panoptic
+            from repro.data.mini.synth import MiniSizes
+            from repro.experiments.progress import count_progress
+
+            sizes = MiniSizes(**self.profile.data.get("sizes", {}))
+            with (
+                self.store.lock(str(root.relative_to(self.store.root))),
+                count_progress("drawing the panoptic sets", "picture") as update,
+            ):
+                synth_panoptic(root, self.profile.data["seed"], sizes, update)
+        return root
+
     # -- towers -------------------------------------------------------------------------------------------------
     def tower_key(self, tower: str) -> dict[str, Any]:
         """What identifies a tower's weights: the recipe it is trained by, else the model and the weights file."""
@@ -219,12 +235,15 @@ def draw_miniature(
     """Draw the miniature below ``root`` with its contact sheet and, with ``prepared``, convert its labels."""
     from repro.benchmarks.prepare import prepare
     from repro.data.mini.contact_sheet import contact_sheet
+    from repro.data.mini.panoptic import synth_panoptic
     from repro.data.mini.synth import SETS, MiniSizes, draw_scene, synth
     from repro.experiments.progress import count_progress
 
     mini = MiniSizes(**sizes)
     with count_progress("drawing the miniature", "picture") as update:
         synth(root, seed=seed, sizes=mini, progress=update)
+    with count_progress("drawing the panoptic sets", "picture") as update:
+        synth_panoptic(root, seed, mini, update)
     samples = [(name, i) for name in SETS for i in range(min(8, getattr(mini, name)))]
     contact_sheet([draw_scene(seed, name, i, mini) for name, i in samples], root / CONTACT_SHEET, seed=seed)
     if log:

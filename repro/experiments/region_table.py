@@ -82,16 +82,22 @@ class RegionCell:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """Everything the ranks depend on."""
-        root = self.assets.data_root
-        synthetic = self.run.profile.synthetic or root is None
-        data = self.assets.data_key("") if synthetic else panoptic_fingerprint(*self.source.paths(root))  # type: ignore[arg-type]
         return {
             "tower": self.assets.tower_key(self.run.row.tower),
             "set": self.source.id,
-            "data": data,
+            "data": self._data_key(),
             "settings": dataclasses.asdict(self.settings),
             "code": source_digest(CODE),
         }
+
+    def _data_key(self) -> str:
+        data, root = self.run.profile.data, self.assets.data_root
+        if self.run.profile.synthetic:
+            from repro.data.mini.panoptic import panoptic_key
+            from repro.data.mini.synth import MiniSizes
+
+            return panoptic_key(data["seed"], MiniSizes(**data.get("sizes", {})))
+        return "absent" if root is None else panoptic_fingerprint(*self.source.paths(root))
 
     @property
     def folder(self) -> Path:
@@ -219,7 +225,7 @@ def _measure(cell: RegionCell, device: str, log: Callable[[str], None]) -> Ranks
     from repro.regions.prompts import VILD63, category_embeddings
 
     run, assets, settings = cell.run, cell.assets, cell.settings
-    data = read_panoptic(*cell.source.paths(assets.ensure_data(log)))
+    data = read_panoptic(*cell.source.paths(assets.ensure_panoptic(log)))
     if not assets.tower_ready(run.row.tower):
         log(f"training {run.tower.title} in {assets.tower_folder(run.row.tower)}")
     tower = build_tower(assets.ensure_tower(run.row.tower)).to(device)

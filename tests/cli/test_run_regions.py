@@ -1,0 +1,121 @@
+"""``repro run densevlm-table1`` from nothing, on random towers and a handful of generated pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from repro.alignments import FACTS, WEIGHTS
+from repro.cli.main import main
+from repro.clip.tower import build_tower
+from repro.errors import UsageError
+from repro.experiments.aligned import read_recipe, with_variants
+from repro.experiments.plan import make_plan
+from repro.experiments.profiles import load_profile
+from repro.experiments.tables import Row, load_table
+
+
+def repro(folder: Path, *words: str) -> int:
+    return main([*words, "--profile", "smoke", "--runs", str(folder / "runs")])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("regions")
+    assert repro(folder, "run", "densevlm-table1", "--results", str(folder / "results"), "--device", "cpu") == 0
+    return folder
+
+
+@pytest.mark.slow
+def test_table_holds_every_row_with_intervals_of_what_alignment_is_worth(made: Path) -> None:
+    frame = pd.read_csv(made / "results" / "densevlm-table1.csv")
+    assert set(frame["row"]) == {"clip", "clipself", "powerful", "densevlm"}
+    assert (frame["status"] == "done").all()
+    assert frame[["boxes_top1", "masks_thing_top5", "masks_stuff_top5"]].notna().all(axis=None)
+    text = (made / "results" / "densevlm-table1.md").read_text()
+    assert "DenseVLM over CLIP, COCO Masks-S top-1" in text
+    assert "| DenseVLM (published) | ViT-B/16 | 72.3 | 70.1 | 44.9 | 89.9 | 84.4 | 76.4 | 51.0 | 49.3 | 57.0 |" in text
+
+
+@pytest.mark.slow
+def test_finished_cells_are_not_computed_again(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = {p: p.stat().st_mtime_ns for p in (made / "runs" / "cache").rglob("*.npz")}
+    assert len(kept) == 8
+    assert repro(made, "run", "densevlm-table1", "--results", str(made / "again"), "--json") == 0
+    cells = json.loads(capsys.readouterr().out)
+    assert {c["status"] for c in cells} == {"done"}
+    assert {p: p.stat().st_mtime_ns for p in (made / "runs" / "cache").rglob("*.npz")} == kept
+    assert repro(made, "report", "densevlm-table1", "--results", str(made / "report")) == 0
+    assert (made / "report" / "densevlm-table1.md").read_text() == (made / "again" / "densevlm-table1.md").read_text()
+
+
+@pytest.mark.slow
+def test_aligned_tower_is_a_tower_any_method_can_be_built_on(made: Path) -> None:
+    (folder,) = (made / "runs" / "cache" / "clip").glob("densevlm-*")
+    assert (folder / FACTS).is_file()
+    plan = make_plan(load_table("densevlm-table1"), load_profile("smoke"), made / "runs")
+    (run,) = [r for r in plan.runs if r.row.id == "densevlm"]
+    spec = plan.assets.tower_spec(run.row.tower)
+    assert (spec.model, spec.weights) == (str(folder), WEIGHTS)
+    tower = build_tower(spec)
+    assert tower.resolution == run.tower.spec.resolution
+    assert run.entry.create(tower, run.options) is not None
+
+
+def test_each_row_of_an_ablation_has_an_aligned_tower_of_its_own(tmp_path: Path) -> None:
+    for name in ("densevlm-table3", "densevlm-table4", "densevlm-table5"):
+        plan = make_plan(load_table(name), load_profile("smoke"), tmp_path)
+        towers = [r.row.tower for r in plan.runs if r.tower.kind == "aligned"]
+        folders = {plan.assets.tower_folder(tower) for tower in towers}
+        assert len(folders) == len(towers) >= 2
+
+
+def test_the_full_method_is_one_tower_in_tables_3_4_and_5(tmp_path: Path) -> None:
+    folders = set()
+    for name, row in (("3", "densevlm"), ("4", "densevlm-densevlm316"), ("5", "large")):
+        plan = make_plan(load_table(f"densevlm-table{name}"), load_profile("smoke"), tmp_path)
+        (run,) = [r for r in plan.runs if r.row.id == row]
+        folders.add(plan.assets.tower_folder(run.row.tower))
+    assert len(folders) == 1
+
+
+def test_address_follows_the_recipe_and_both_towers(tmp_path: Path) -> None:
+    profile = load_profile("smoke")
+    rows = [
+        Row(f"row {i}", "t", "clip", "densevlm", alignment=change)
+        for i, change in enumerate([{}, {"threshold": 0.5}, {"powerful": "powerful-small"}, {"preset": "as_released"}])
+    ]
+    changed, own = with_variants(profile, rows)
+    from repro.experiments.assets import Assets
+
+    assets = Assets(changed, tmp_path, None)
+    assert len({assets.tower_folder(row.tower) for row in own}) == 4
+    assert read_recipe(changed, own[3].tower).options.reduction == "group"
+    assert assets.tower_chain("densevlm") == ["base", "powerful", "densevlm"]
+
+
+def test_only_aligned_towers_have_a_recipe_to_change_and_none_is_made_from_itself() -> None:
+    profile = load_profile("smoke")
+    with pytest.raises(UsageError, match="has none"):
+        with_variants(profile, [Row("r", "t", "clip", "base", alignment={"threshold": 0.5})])
+    changed, rows = with_variants(profile, [Row("r", "t", "clip", "densevlm", alignment={"powerful": "densevlm"})])
+    with pytest.raises(UsageError, match="cannot be made"):
+        read_recipe(changed, rows[0].tower)
+
+
+def test_options_of_other_tables_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert repro(tmp_path, "run", "densevlm-table1", "--no-timing") == 2
+    assert "no use for --no-timing" in capsys.readouterr().err
+    assert repro(tmp_path, "run", "densevlm-table1", "--benchmarks", "A-150", "--dry-run") == 2
+    assert "coco-panoptic" in capsys.readouterr().err
+
+
+def test_paper_profile_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "densevlm-table3", "--profile", "paper", "--runs", str(tmp_path), "--data-root", str(tmp_path)]
+    assert main([*words, "--dry-run", "--benchmarks", "coco-panoptic"]) == 0
+    said = capsys.readouterr().out
+    assert "panoptic_annotations_trainval2017.zip" in said
+    assert "hf_hub_download" in said
