@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ from repro.hardware import cpu_name
 
 
 class StageClock:
-    """Adds up wall seconds by stage name: ``with clock("forward"): ...``.
+    """Adds up wall seconds by stage name: ``with clock("forward"): ...``; stages may run in several threads.
 
     On a CUDA ``device`` the stream is waited for at both ends, else a stage would be charged for its neighbour.
     """
@@ -20,6 +21,7 @@ class StageClock:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -33,7 +35,8 @@ class StageClock:
 
     def add(self, stage: str, seconds: float) -> None:
         """Charge ``seconds`` to ``stage``."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

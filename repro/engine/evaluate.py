@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from repro.benchmarks.images import check_label, read_image, read_label
@@ -37,9 +40,11 @@ if TYPE_CHECKING:
     from repro.benchmarks.spec import Benchmark
 
 STAGES = ("decode", "resize", "forward", "count")
-"""Where the seconds of an evaluation go; ``decode`` overlaps with the others (a thread reads ahead)."""
+"""Where the seconds of an evaluation go: reading files; resizing images, and logits to maps and their arg-max; the
+method; counting. Three threads work at once (read ahead, the method, what follows it), so that the stages' sum is
+more than ``total``, the seconds of the whole loop."""
 
-_AHEAD = 2  # images decoded ahead
+_AHEAD = 2  # batches of images read ahead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +80,16 @@ def evaluate(
     progress: bool | None = None,
     *,
     view_batch: int = 0,
+    batch_mib: int = 0,
     save_every: float = 30.0,
 ) -> EvalResult:
     """Evaluate ``method`` on ``pairs`` and write ``out_dir``/{counts.npz, metrics.json}.
 
     A finished evaluation of the same weights, images and protocol in ``out_dir`` is returned as it is; an interrupted
     one continues after the last image that was saved (at most ``save_every`` seconds are lost) and ends with the same
-    counts. ``progress``: a bar on stderr (None: where stderr is a terminal). ``view_batch``: views through the
-    method at once (0: all).
+    counts. ``progress``: a bar on stderr (None: where stderr is a terminal) and, unless False, a line with the seconds
+    of each stage at the end. ``view_batch``: views through the method at once (0: all that are there);
+    ``batch_mib``: memory for the views of several images at once (:class:`SlidingWindow`).
 
     Raises DataError for unreadable or ill-fitting images and labels and for an empty list, ResourceError when the
     disk is full, RunError when the method returns NaN.
@@ -100,14 +107,28 @@ def evaluate(
         done = _finished(out_dir, fingerprint)
         if done is not None:
             return done
-        run = _Evaluation(method, benchmark, protocol, out_dir, device, fingerprint, view_batch, save_every)
+        run = _Evaluation(method, benchmark, protocol, out_dir, device, fingerprint, view_batch, save_every, batch_mib)
         return run(pairs, progress)
     finally:
         method.train(was_training)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Item:
+    """An image that was read: its pair, its own size, its pixels as the test pipeline resizes them, its label."""
+
+    pair: Pair
+    size: tuple[int, int]
+    resized: NDArray[np.uint8]
+    label: NDArray[Any]
+
+
 class _Evaluation:
-    """The loop of :func:`evaluate` with what it carries from image to image."""
+    """The loop of :func:`evaluate` with what it carries from image to image.
+
+    Batches begin at multiples of their length in the list of all images, also in a resumed evaluation: the same images
+    go through the method together, and its rounding, which may depend on its batch, is the same.
+    """
 
     def __init__(
         self,
@@ -119,19 +140,23 @@ class _Evaluation:
         fingerprint: str,
         view_batch: int,
         save_every: float,
+        batch_mib: int = 0,
     ) -> None:
         self.method, self.benchmark, self.out_dir, self.device = method, benchmark, out_dir, device
         self.protocol, self.fingerprint, self.save_every = protocol, fingerprint, save_every
-        self.window = SlidingWindow(protocol, view_batch=view_batch)
+        self.window = SlidingWindow(protocol, view_batch=view_batch, batch_mib=batch_mib)
         self.clock = StageClock(device)
         self.partial = out_dir / "counts.partial.npz"
         self.builder = CountsBuilder(benchmark.num_classes, benchmark.ignore_label, benchmark.background_index)
+        self._counted_at = self._saved_at = 0.0
 
     def __call__(self, pairs: Sequence[Pair], progress: bool | None) -> EvalResult:
         self._restore(pairs)
         classes = self.method.prompts(self.benchmark.prompt_names(), self.benchmark.background_index)
-        todo = pairs[len(self.builder) :]
-        saved_at = time.monotonic()
+        step = self.window.images_at_once(len(classes), self.device)
+        edges = [len(self.builder), *range(step * (len(self.builder) // step + 1), len(pairs), step), len(pairs)]
+        batches = [pairs[a:b] for a, b in itertools.pairwise(edges)]
+        self._counted_at = self._saved_at = time.monotonic()
         bar = tqdm(
             total=len(pairs),
             initial=len(self.builder),
@@ -140,54 +165,68 @@ class _Evaluation:
             disable=None if progress is None else not progress,
         )
         try:
-            with bar:
-                for pair, image, label in self._decoded(todo):
-                    prediction = self.window.predict(self.method, image, classes, self.clock)
-                    with self.clock("count"):
-                        self.builder.add(pair.key, prediction, label)
-                    bar.update()
-                    if time.monotonic() - saved_at >= self.save_every:
-                        self._save_partial()
-                        saved_at = time.monotonic()
+            # Leaving the block waits for what is being counted, also when the method was interrupted.
+            with bar, ThreadPoolExecutor(max_workers=1, thread_name_prefix="count") as pool:
+                counted: Future[None] | None = None
+                for items in self._read_ahead(batches):
+                    logits = self.window.logits(self.method, [item.resized for item in items], classes, self.clock)
+                    if counted is not None:
+                        counted.result()  # one batch of logits waits, no more
+                    counted = pool.submit(self._count, items, logits, bar)
+                    del logits
+                if counted is not None:
+                    counted.result()
         except BaseException:  # also Ctrl-C: what was counted is kept, whatever ended the loop
             if len(self.builder):
                 self._save_partial()
             raise
-        return self._finish()
+        result = self._finish()
+        if progress is not False:
+            tqdm.write(_summary(result), file=sys.stderr)
+        return result
 
-    def _decoded(self, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, NDArray[np.uint8], NDArray[Any]]]:
-        """Pairs with their image and checked label, read by one thread a little ahead of the method."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
-            waiting: list[tuple[Pair, Future[tuple[NDArray[np.uint8], NDArray[Any], float]]]] = []
+    def _count(self, items: Sequence[_Item], logits: list[Tensor], bar: tqdm[Any]) -> None:
+        """Arg-max and counts of a batch, in a thread of its own; frees the logits one by one."""
+        for item in items:
+            with self.clock("resize"):
+                prediction = self.window.labels(self.method, logits.pop(0), item.size)
+            with self.clock("count"):
+                self.builder.add(item.pair.key, prediction.astype(np.int64), item.label)
+            bar.update()
+        now = time.monotonic()
+        self.clock.add("total", now - self._counted_at)
+        self._counted_at = now
+        if now - self._saved_at >= self.save_every:
+            self._save_partial()
+            self._saved_at = now
+
+    def _read_ahead(self, batches: Sequence[Sequence[Pair]]) -> Iterator[list[_Item]]:
+        """Batches of images with their checked labels, read by one thread a little ahead of the method."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as pool:
+            waiting: list[list[Future[_Item]]] = []
             try:
-                for pair in pairs:
-                    waiting.append((pair, pool.submit(self._decode, pair)))
+                for batch in batches:
+                    waiting.append([pool.submit(self._read, pair) for pair in batch])
                     if len(waiting) > _AHEAD:
-                        yield self._ready(*waiting.pop(0))
+                        yield [future.result() for future in waiting.pop(0)]
                 while waiting:
-                    yield self._ready(*waiting.pop(0))
+                    yield [future.result() for future in waiting.pop(0)]
             finally:
-                for _, future in waiting:
+                for future in itertools.chain(*waiting):
                     future.cancel()
 
-    def _ready(
-        self, pair: Pair, future: Future[tuple[NDArray[np.uint8], NDArray[Any], float]]
-    ) -> tuple[Pair, NDArray[np.uint8], NDArray[Any]]:
-        image, label, seconds = future.result()
-        self.clock.add("decode", seconds)
-        return pair, image, label
-
-    def _decode(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[Any], float]:
-        begin = time.perf_counter()
-        image, label = read_image(pair.image), read_label(pair.label)
-        check_label(label, self.benchmark, pair.label, image.shape[:2])
-        return image, label, time.perf_counter() - begin
+    def _read(self, pair: Pair) -> _Item:
+        with self.clock("decode"):
+            image, label = read_image(pair.image), read_label(pair.label)
+            check_label(label, self.benchmark, pair.label, image.shape[:2])
+        with self.clock("resize"):
+            return _Item(pair, (image.shape[0], image.shape[1]), self.window.resize(image), label)
 
     def _save_partial(self) -> None:
         self.builder.build().save(
             self.partial,
             fingerprint=np.array(self.fingerprint),
-            seconds=np.array([self.clock.seconds.get(s, 0.0) for s in STAGES]),
+            seconds=np.array([self.clock.seconds.get(s, 0.0) for s in (*STAGES, "total")]),
         )
 
     def _restore(self, pairs: Sequence[Pair]) -> None:
@@ -203,7 +242,7 @@ class _Evaluation:
             self.partial.unlink()
             return
         self.builder.extend(counts)
-        for stage, seconds in zip(STAGES, extra["seconds"], strict=True):
+        for stage, seconds in zip((*STAGES, "total"), extra["seconds"], strict=False):
             self.clock.add(stage, float(seconds))
 
     def _finish(self) -> EvalResult:
@@ -217,13 +256,23 @@ class _Evaluation:
             "num_images": len(counts),
             "num_classes": counts.num_classes,
             "hardware": hardware_label(self.device),
-            "seconds": {stage: round(self.clock.seconds.get(stage, 0.0), 4) for stage in STAGES},
+            "seconds": {stage: round(self.clock.seconds.get(stage, 0.0), 4) for stage in (*STAGES, "total")},
             **describe_counts(counts, tuple(self.benchmark.class_names())),
         }
         counts.save(self.out_dir / "counts.npz")
         write_json(self.out_dir / "metrics.json", record)
         self.partial.unlink(missing_ok=True)
         return EvalResult(self.out_dir, record)
+
+
+def _summary(result: EvalResult) -> str:
+    """One line: where the time went. Stages overlap, so that shares of the total may add up to more than all of it."""
+    seconds, images = result.record["seconds"], result.record["num_images"]
+    total = max(seconds["total"], 1e-9)
+    shares = ", ".join(f"{stage} {seconds[stage]:.1f} s ({seconds[stage] / total:.0%})" for stage in STAGES)
+    return (
+        f"eval {result.record['benchmark']}: {images} images in {total:.1f} s ({total / images:.3g} s each): {shares}"
+    )
 
 
 def _finished(out_dir: Path, fingerprint: str) -> EvalResult | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from repro.engine.clock import StageClock
 from repro.errors import RunError, UsageError
 from repro.layers.method import Method
 
+ACTIVATIONS = 32
+"""Values a method is taken to hold at once for each value of a view; a plain ViT-B/16 holds about 30."""
+EIGHT_BIT_CLASSES = 255
+"""Up to so many classes a label map has 8 bits, beyond it 16."""
 _MIB = 2**20
 
 
@@ -43,12 +48,14 @@ class SlidingWindow:
     activation; scores are averaged over the windows that cover a pixel, then with the whole-image view resized to the
     canvas, and the result is resized to the image's own size.
 
-    ``view_batch`` views go through the method at once (0: all). ``chunk_mib`` limits the memory of the steps after
-    the method: they run on as many classes at a time as fit, and :meth:`predict` keeps a running maximum, so 847
-    classes at full size are never held. Raises UsageError for a protocol whose windows do not tile the canvas.
+    ``view_batch`` views go through the method at once (0: all that are given). ``chunk_mib`` limits the memory of the
+    steps after the method: they run on as many classes at a time as fit, and :meth:`labels` keeps a running maximum,
+    so 847 classes at full size are never held. ``batch_mib`` is the memory that the views of several images may take
+    in the method at once, see :meth:`images_at_once`. 0 stands for a default by the device. Raises UsageError for a
+    protocol whose windows do not tile the canvas.
     """
 
-    def __init__(self, protocol: Protocol, *, view_batch: int = 0, chunk_mib: int = 0) -> None:
+    def __init__(self, protocol: Protocol, *, view_batch: int = 0, chunk_mib: int = 0, batch_mib: int = 0) -> None:
         window, canvas, stride = protocol.window, protocol.canvas, protocol.stride
         if not 0 < stride <= window <= canvas or (canvas - window) % stride:
             raise UsageError(
@@ -56,9 +63,20 @@ class SlidingWindow:
                 expected="window <= canvas, 0 < stride <= window and (canvas - window) divisible by the stride",
                 found=f"canvas {canvas}, window {window}, stride {stride} (overlap {protocol.overlap})",
             )
-        self.protocol, self.view_batch, self.chunk_mib = protocol, view_batch, chunk_mib
+        self.protocol, self.view_batch, self.chunk_mib, self.batch_mib = protocol, view_batch, chunk_mib, batch_mib
         starts = range(0, canvas - window + 1, stride)
         self.corners = [(top, left) for top in starts for left in starts]
+
+    def images_at_once(self, num_classes: int, device: torch.device | str) -> int:
+        """How many images' views go through a method together: a function of its arguments alone, 1 or more.
+
+        A view is taken to need 32 times its pixels in activations, and logits at a quarter of its size. On a GPU the
+        default is 4 GiB; on a CPU one image, which keeps its cores as busy as many do.
+        """
+        budget = self.batch_mib or (4096 if torch.device(device).type == "cuda" else 0)
+        side = self.protocol.window
+        view = 4 * (ACTIVATIONS * 3 * side**2 + num_classes * (side // 4) ** 2)
+        return max(1, budget * _MIB // (view * (len(self.corners) + self.protocol.whole_image)))
 
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """``image`` uint8 (H, W, 3) resized as the test pipeline does it."""
@@ -82,11 +100,9 @@ class SlidingWindow:
     @torch.no_grad()
     def scores(self, method: Method, image: NDArray[np.uint8], classes: Sequence[str]) -> Tensor:
         """Scores (N, H, W) float32 on the method's device for a uint8 RGB image (H, W, 3) and N class names."""
-        logits = self._logits(method, self.resize(image), classes, StageClock(_device(method)))
-        size = (image.shape[0], image.shape[1])
-        return torch.cat([chunk for _, chunk in self._score_chunks(method, logits, size)])
+        (logits,) = self.logits(method, [self.resize(image)], classes)
+        return torch.cat([chunk for _, chunk in self._score_chunks(method, logits, (image.shape[0], image.shape[1]))])
 
-    @torch.no_grad()
     def predict(
         self, method: Method, image: NDArray[np.uint8], classes: Sequence[str], clock: StageClock | None = None
     ) -> NDArray[np.int64]:
@@ -98,29 +114,59 @@ class SlidingWindow:
         clock = clock or StageClock(_device(method))
         with clock("resize"):
             resized = self.resize(image)
-        logits = self._logits(method, resized, classes, clock)
+        (logits,) = self.logits(method, [resized], classes, clock)
         with clock("resize"):
-            if torch.isnan(logits).any():
+            return self.labels(method, logits, (image.shape[0], image.shape[1])).astype(np.int64)
+
+    @torch.no_grad()
+    def logits(
+        self,
+        method: Method,
+        resized: Sequence[NDArray[np.uint8]],
+        classes: Sequence[str],
+        clock: StageClock | None = None,
+    ) -> list[Tensor]:
+        """Logits (V, N, h, w) float32 of all views of each of the ``resized`` images, which run together.
+
+        Raises RunError when the method returns NaN.
+        """
+        clock = clock or StageClock(_device(method))
+        with clock("resize"):
+            views = [self.views(image, _device(method)) for image in resized]
+            every = views[0] if len(views) == 1 else torch.cat(views)
+        with clock("forward"):
+            step = self.view_batch or len(every)
+            logits = method(every[:step], classes).float()
+            if step < len(every):
+                first, logits = logits, logits.new_empty(len(every), *logits.shape[1:])
+                logits[:step] = first
+                for start in range(step, len(every), step):
+                    logits[start : start + step] = method(every[start : start + step], classes)
+            if any(bool(torch.isnan(view).any()) for view in logits):
                 raise RunError(
                     "the method returned NaN", mend="repro doctor, then check the weights this run was evaluated from"
                 )
-            size = (image.shape[0], image.shape[1])
-            best = torch.full(size, -torch.inf, device=logits.device)
-            index = torch.zeros(size, dtype=torch.int64, device=logits.device)
-            for first, chunk in self._score_chunks(method, logits, size):
-                value, place = chunk.max(dim=0)
-                better = value > best
-                best = torch.where(better, value, best)
-                index = torch.where(better, place + first, index)
-            return index.cpu().numpy()
+        return list(logits.split(len(views[0])))
 
-    def _logits(self, method: Method, resized: NDArray[np.uint8], classes: Sequence[str], clock: StageClock) -> Tensor:
-        """Logits (V, N, h, w) float32 of all views."""
-        with clock("resize"):
-            views = self.views(resized, _device(method))
-        with clock("forward"):
-            batches = torch.split(views, self.view_batch or len(views))
-            return torch.cat([method(batch, classes).float() for batch in batches])
+    @torch.no_grad()
+    def labels(self, method: Method, logits: Tensor, size: tuple[int, int], last: int | None = None) -> NDArray[Any]:
+        """The class (H, W) with the largest score at each pixel of an image of ``size``, the first of equals.
+
+        ``logits`` (V, N, h, w) are those of its views. With ``last`` all classes from there on are that one. Beside
+        one chunk of classes six bytes a pixel are held. The type is uint8 for up to 255 classes, else uint16.
+        """
+        last = logits.shape[1] - 1 if last is None else last
+        small = last < EIGHT_BIT_CLASSES
+        best = torch.full(size, -torch.inf, device=logits.device)
+        better = torch.empty(size, dtype=torch.bool, device=logits.device)
+        index = torch.zeros(size, dtype=torch.uint8 if small else torch.int16, device=logits.device)
+        for first, chunk in self._score_chunks(method, logits, size):
+            for place, scores in enumerate(chunk, start=first):
+                torch.gt(scores, best, out=better)  # above all before it: the first of equals stays
+                index.masked_fill_(better, min(place, last))
+                torch.maximum(best, scores, out=best)
+            del chunk, scores  # before the next chunk is made
+        return index.cpu().numpy().astype(np.uint8 if small else np.uint16, copy=False)
 
     def _score_chunks(self, method: Method, logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
         """(first class, scores (k, H, W) of k classes) until all classes are done."""
@@ -135,11 +181,15 @@ class SlidingWindow:
                 normaliser = partial if normaliser is None else torch.logaddexp(normaliser, partial)
         for first in range(0, num_classes, step):
             views = _resize(logits[:, first : first + step], (p.window, p.window))
-            if method.activation == "sigmoid":
-                views = views.sigmoid()
+            if method.activation == "softmax":
+                views = views.softmax(dim=1) if normaliser is None else (views - normaliser).exp_()
+            elif views.shape[-2:] == logits.shape[-2:]:
+                views = views.sigmoid()  # not resized: still the logits themselves
             else:
-                views = views.softmax(dim=1) if normaliser is None else (views - normaliser).exp()
-            yield first, _resize(self._fuse(views)[None], size)[0]
+                views = views.sigmoid_()
+            fused = self._fuse(views)
+            del views  # before the maps at full size are made
+            yield first, _resize(fused[None], size)[0]
 
     def _fuse(self, views: Tensor) -> Tensor:
         """One map (k, canvas, canvas) from the scores (V, k, window, window) of all views."""
@@ -151,7 +201,8 @@ class SlidingWindow:
             cover[top : top + p.window, left : left + p.window] += 1
         total /= cover
         if p.whole_image:
-            total = (total + _resize(views[-1:], (p.canvas, p.canvas))[0]) / 2
+            total += _resize(views[-1:], (p.canvas, p.canvas))[0]
+            total /= 2
         return total
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -26,13 +25,11 @@ from repro.benchmarks.protocol import Protocol
 from repro.benchmarks.spec import Benchmark
 from repro.engine.clock import StageClock
 from repro.engine.infer import SlidingWindow, shortest_edge_size
-from repro.errors import ResourceError, RunError, UsageError
+from repro.errors import ResourceError, UsageError
 from repro.files import write_atomic
 from repro.layers.method import Method
 
 MAX_CLASSES = 1000
-EIGHT_BIT_CLASSES = 255
-"""Up to so many classes a label map has 8 bits, beyond it 16."""
 _STRIP = 1 << 22  # pixels
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
@@ -117,7 +114,9 @@ class Predictor:
         Raises RunError when the method returns NaN.
         """
         self._size = (image.shape[0], image.shape[1])
-        return self.window.labels(self.method, image, self.classes)
+        prompts = self.method.prompts(self.classes.prompts, self.classes.background_index)
+        (logits,) = self.window.logits(self.method, [self.window.resize(image)], prompts)
+        return self.window.labels(self.method, logits, self._size, last=len(self.classes) - 1)
 
     def probabilities(self) -> Iterator[NDArray[np.float32]]:
         """Scores (k, H, W) of the last image, k classes at a time in label order.
@@ -175,30 +174,6 @@ class _KeepingWindow(SlidingWindow):
         self._keep = keep
         self._kept: Tensor | None = None
 
-    @torch.no_grad()
-    def labels(self, method: Method, image: NDArray[np.uint8], classes: ClassList) -> NDArray[Any]:
-        """What :meth:`predict` gives, folded, as uint8 or uint16, in a quarter of its memory.
-
-        A class takes a pixel when its score is above all before it, so that the first of equals wins as there. Raises
-        RunError when the method returns NaN.
-        """
-        prompts = method.prompts(classes.prompts, classes.background_index)
-        logits = self._logits(method, self.resize(image), prompts, StageClock())
-        if torch.isnan(logits).any():
-            raise RunError("the method returned NaN", mend="repro doctor, then check the weights")
-        size, eight_bit = (image.shape[0], image.shape[1]), len(classes) <= EIGHT_BIT_CLASSES
-        best = torch.full(size, -torch.inf, device=logits.device)
-        better = torch.empty(size, dtype=torch.bool, device=logits.device)
-        index = torch.zeros(size, dtype=torch.uint8 if eight_bit else torch.int16, device=logits.device)
-        last = len(classes) - 1  # of a folded list the background
-        for first, chunk in self._score_chunks(method, logits, size):
-            for place, scores in enumerate(chunk, start=first):
-                torch.gt(scores, best, out=better)
-                index.masked_fill_(better, min(place, last))
-                torch.maximum(best, scores, out=best)
-            del chunk, scores  # before the next chunk is made
-        return index.cpu().numpy().astype(np.uint8 if eight_bit else np.uint16, copy=False)
-
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """As evaluations do it; where an image is so narrow that its shorter side would vanish, one pixel stays."""
         p = self.protocol
@@ -208,10 +183,16 @@ class _KeepingWindow(SlidingWindow):
         size = (max(width, 1), max(height, 1))
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
-    def _logits(self, method: Method, resized: NDArray[np.uint8], classes: Sequence[str], clock: StageClock) -> Tensor:
+    def logits(
+        self,
+        method: Method,
+        resized: Sequence[NDArray[np.uint8]],
+        classes: Sequence[str],
+        clock: StageClock | None = None,
+    ) -> list[Tensor]:
         self._kept = None  # free the last image's before the next one's are made
-        logits = super()._logits(method, resized, classes, clock)
-        self._kept = logits if self._keep else None
+        logits = super().logits(method, resized, classes, clock)
+        self._kept = logits[-1] if self._keep else None
         return logits
 
     def maps(self, method: Method, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from repro.engine import evaluate as module
 from repro.engine.evaluate import STAGES, evaluate, protocol_digest
 from repro.engine.infer import SlidingWindow
 from repro.errors import DataError, ResourceError
-from repro.metrics.counts import Counts
+from repro.metrics.counts import Counts, CountsBuilder
 
 PROTOCOL = Protocol(short_side=48, max_long_side=200, canvas=40, window=24)
 TINY = TinyBenchmark()
@@ -79,7 +81,7 @@ def test_the_record_says_what_was_measured_how_and_on_what(pairs, whole):
     assert record["num_images"] == len(pairs)
     assert record["protocol"]["window"] == 24
     assert record["protocol_digest"] == protocol_digest(TINY, PROTOCOL)
-    assert set(record["seconds"]) == set(STAGES)
+    assert set(record["seconds"]) == {*STAGES, "total"}
     assert all(v > 0 for v in record["seconds"].values())
     assert "threads" in record["hardware"]
     assert {"miou_gt", "miou_union", "fwiou", "macc", "pacc"} <= set(record)
@@ -141,7 +143,8 @@ def test_a_killed_evaluation_goes_on_and_ends_identically(pairs, tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path), repr(PROTOCOL.__dict__)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert len(Counts.load(tmp_path / "eval" / "counts.partial.npz")) == 4
+    # The fourth image was being counted while the method was killed in the fifth.
+    assert len(Counts.load(tmp_path / "eval" / "counts.partial.npz")) in (3, 4)
     resumed = evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "eval")
     straight = evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "straight")
     assert comparable(resumed) == comparable(straight)
@@ -270,8 +273,74 @@ def test_decoding_runs_only_a_little_ahead(pairs, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"view_batch": 1}, {"save_every": 0.0}],
+    [
+        {},
+        {"view_batch": 1},
+        {"save_every": 0.0},
+        {"batch_mib": 1},
+        {"batch_mib": 100},
+        {"batch_mib": 3, "view_batch": 4},
+    ],
 )
 def test_batching_and_saving_change_no_count(pairs, whole, tmp_path, change):
     result = evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path, **change)
     assert np.array_equal(result.counts().confusion, whole.counts().confusion)
+    assert result.counts().keys == whole.counts().keys
+
+
+def batches_of(method, run):
+    """Lengths of the batches that went through ``method`` in images of five views."""
+    seen = []
+    forward = method.forward
+    method.forward = lambda images, classes: (seen.append(len(images) / 5), forward(images, classes))[1]
+    run()
+    return seen
+
+
+def test_a_memory_budget_puts_several_images_into_a_batch(pairs, tmp_path):
+    one, ten = (SlidingWindow(PROTOCOL, batch_mib=mib).images_at_once(len(NAMES), "cpu") for mib in (10, 100))
+    assert one > 1
+    assert ten == pytest.approx(10 * one, rel=0.2)
+    assert SlidingWindow(PROTOCOL, batch_mib=10).images_at_once(10_000, "cpu") < one
+    assert SlidingWindow(PROTOCOL).images_at_once(len(NAMES), "cpu") == 1
+    method = make_method()
+    seen = batches_of(method, lambda: evaluate(method, TINY, pairs, PROTOCOL, tmp_path, batch_mib=10_000))
+    assert seen == [6]
+
+
+def test_a_resumed_evaluation_has_the_batches_of_an_uninterrupted_one(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(SlidingWindow, "images_at_once", lambda *_: 2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(stopping(2), TINY, pairs, PROTOCOL, tmp_path)
+    assert len(Counts.load(tmp_path / "counts.partial.npz")) == 2
+    monkeypatch.setattr(SlidingWindow, "images_at_once", lambda *_: 4)
+    method = stopping(-1)
+    assert batches_of(method, lambda: evaluate(method, TINY, pairs, PROTOCOL, tmp_path)) == [2, 2]
+
+
+def test_the_method_works_while_the_image_before_is_counted(pairs, tmp_path, monkeypatch):
+    """Counting waits for the method to have begun with the next image; were it done in turn, it would wait in vain."""
+    begun = [threading.Event() for _ in pairs]
+    method, forward, count = make_method(), PixelClassifier.forward, CountsBuilder.add
+
+    def announce(self, images, classes):
+        next(event for event in begun if not event.is_set()).set()
+        return forward(self, images, classes)
+
+    def wait(self, key, *arrays):
+        number = [p.key for p in pairs].index(key)
+        assert number + 1 == len(pairs) or begun[number + 1].wait(20)
+        count(self, key, *arrays)
+
+    monkeypatch.setattr(PixelClassifier, "forward", announce)
+    monkeypatch.setattr(CountsBuilder, "add", wait)
+    assert evaluate(method, TINY, pairs, PROTOCOL, tmp_path).record["num_images"] == len(pairs)
+
+
+def test_the_seconds_of_every_stage_are_printed_at_the_end(pairs, tmp_path, capfd):
+    evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "a")
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "s each" in line]
+    assert line.startswith("eval tiny: 6 images in ")
+    assert re.findall(r"(\w+) [\d.]+ s \(\d+%\)", line) == list(STAGES)
+    evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "b", progress=False)
+    assert "s each" not in capfd.readouterr().err

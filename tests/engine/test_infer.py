@@ -109,6 +109,42 @@ def test_batches_of_views_equal_all_views_at_once(batch):
     )
 
 
+@pytest.mark.parametrize("batch", [0, 3])
+def test_images_that_run_together_get_the_logits_they_get_alone(batch):
+    method, window = make_method().eval(), SlidingWindow(MINI, view_batch=batch)
+    pictures = [window.resize(noise(130, 170)), window.resize(noise(97, 300, seed=1))]
+    together = window.logits(method, pictures, NAMES)
+    for picture, logits in zip(pictures, together, strict=True):
+        (alone,) = SlidingWindow(MINI).logits(method, [picture], NAMES)
+        torch.testing.assert_close(logits, alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_logits_are_left_as_they_are_also_where_they_need_no_resizing(activation):
+    class Plain(Red):
+        def forward(self, images, classes):
+            return torch.cat([images[:, :1] / 64 - 2, images[:, 1:2] / 64], dim=1)
+
+    Plain.activation = activation
+    window = SlidingWindow(MINI)
+    (logits,) = window.logits(Plain(), [window.resize(noise(160, 160))], ("a", "b"))
+    before = logits.clone()
+    first = window.labels(Plain(), logits, (160, 160))
+    assert torch.equal(logits, before)
+    assert np.array_equal(window.labels(Plain(), logits, (160, 160)), first)
+
+
+@pytest.mark.parametrize(("classes", "last", "kind"), [(255, None, "uint8"), (256, None, "uint16"), (300, 7, "uint8")])
+def test_labels_are_the_arg_max_in_few_bytes_with_the_last_classes_as_one(classes, last, kind):
+    method, image = make_method().eval(), noise(50, 60)
+    names, window = tuple(f"class {i}" for i in range(classes)), SlidingWindow(MINI)
+    (logits,) = window.logits(method, [window.resize(image)], names)
+    labels = window.labels(method, logits, (50, 60), last)
+    expected = np.minimum(window.scores(method, image, names).argmax(0).numpy(), classes if last is None else last)
+    assert labels.dtype == kind
+    assert (labels == expected).mean() > 0.999  # softmax in chunks rounds differently
+
+
 def test_constant_scores_come_out_unchanged():
     method = Constant([0.5, -2.0, 1.25])
     scores = SlidingWindow(MINI).scores(method, noise(97, 211), ("a", "b", "c"))
