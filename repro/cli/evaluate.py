@@ -133,10 +133,12 @@ def _evaluate(
     data_key: str,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
+    from repro.clip.text_cache import keep_text
     from repro.engine.measure import evaluate_with_measures
     from repro.experiments.execute import describe_run
 
     store, profile = run.assets.store, run.profile
+    keep_text(method, store.cache / "text")
     device = common.choose_device(options.device)
     protocol = protocol_digest(benchmark, profile.protocol)
     parts = [protocol, data_key.strip(), source_digest(EVAL_CODE)]

@@ -196,10 +196,12 @@ class _Job:
         return records
 
     def _prepare(self) -> tuple[Predictor, NDArray[np.uint8]]:
+        from repro.clip.text_cache import keep_text
         from repro.engine.predict import Predictor
         from repro.reports.colours import class_colours
 
         method, _ = load_named(self.run, self.options.checkpoint or UNTRAINED, self.device)
+        keep_text(method, self.run.assets.store.cache / "text")
         common.log(f"{self.run.entry.title}, {len(self.classes)} classes, on {self.device}")
         predictor = Predictor(method, self.classes, self.run.profile.protocol, keep_logits=self.options.save_probs)
         return predictor, class_colours(self.classes.names)

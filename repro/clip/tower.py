@@ -15,6 +15,7 @@ from repro.clip.backbone import Backbone, DenseFeatures, DenseOptions
 from repro.clip.models import Description, build_model, describe_model
 from repro.clip.spec import TowerSpec
 from repro.clip.text import BATCH, FeatureCache, autocast_state, encode_tokens, weights_state
+from repro.clip.text_cache import TextStore
 from repro.errors import UsageError
 
 __all__ = ["ClipTower", "DenseFeatures", "build_tower"]
@@ -58,6 +59,7 @@ class ClipTower(nn.Module):
         self.grid: int = spec.resolution // self._strides[-1]
         self._tokenize = tokenize
         self._cache = FeatureCache()
+        self.text_store: TextStore | None = None  # see repro.clip.text_cache.keep_text
         self.register_buffer("mean", torch.tensor([255 * v for v in mean]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([255 * v for v in std]).view(3, 1, 1), persistent=False)
 
@@ -132,7 +134,8 @@ class ClipTower(nn.Module):
     def text(self, names: Sequence[str], template: str) -> Tensor:
         """L2-normalised features (N, C) of ``template`` with each of ``names`` in place of ``{}``.
 
-        With a graph where text parameters train and gradients are recorded; cached otherwise, until a weight changes.
+        With a graph where text parameters train and gradients are recorded; cached otherwise, until a weight changes,
+        and kept on disk where a ``text_store`` is set (:func:`repro.clip.text_cache.keep_text`).
         Raises ValueError for no names.
         """
         if not names:
@@ -147,9 +150,22 @@ class ClipTower(nn.Module):
         if features is None:
             # Not an inference tensor even when asked for in inference mode: it may take part in a graph later.
             with torch.inference_mode(False), torch.no_grad():
-                features = self._encode(texts)
+                features = self._stored(texts, parameters)
             self._cache.put(key, features)
         return features
+
+    def _stored(self, texts: list[str], parameters: list[nn.Parameter]) -> Tensor:
+        """Features from disk where they are kept there, else computed; in float32 only, the type files hold."""
+        device = parameters[0].device
+        if self.text_store is None or device.type == "meta" or autocast_state(device) is not None:
+            return self._encode(texts)
+        key = self.text_store.key(parameters, texts, device.type)
+        features = self.text_store.get(key)
+        if features is None:
+            features = self._encode(texts)
+            if features.dtype == torch.float32:
+                self.text_store.put(key, features)
+        return features.to(device)
 
     def _encode(self, texts: list[str]) -> Tensor:
         return torch.cat([encode_tokens(self.model, part) for part in self._tokenize(texts).split(BATCH)])

@@ -117,9 +117,11 @@ def describe_run(store: RunStore, run: Run, device: str) -> None:
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
     from repro.benchmarks.layout import prepared_pairs
+    from repro.clip.text_cache import keep_text
     from repro.engine.measure import evaluate_with_measures
 
     root = plan.assets.ensure_data()
+    keep_text(method, plan.assets.store.cache / "text")
     run, benchmark = cell.run, cell.benchmark
     facts = {"benchmark": benchmark.id, "protocol": cell.protocol_digest, "profile": run.profile.name}
     folder = plan.assets.store.claim_evaluation(run.id, benchmark.id, cell.key, facts)
