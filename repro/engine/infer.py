@@ -126,10 +126,7 @@ class SlidingWindow:
         classes: Sequence[str],
         clock: StageClock | None = None,
     ) -> list[Tensor]:
-        """Logits (V, N, h, w) float32 of all views of each of the ``resized`` images, which run together.
-
-        Raises RunError when the method returns NaN.
-        """
+        """Logits (V, N, h, w) float32 of all views of each of the ``resized`` images, which run together."""
         clock = clock or StageClock(_device(method))
         with clock("resize"):
             views = [self.views(image, _device(method)) for image in resized]
@@ -142,10 +139,6 @@ class SlidingWindow:
                 logits[:step] = first
                 for start in range(step, len(every), step):
                     logits[start : start + step] = method(every[start : start + step], classes)
-            if any(bool(torch.isnan(view).any()) for view in logits):
-                raise RunError(
-                    "the method returned NaN", mend="repro doctor, then check the weights this run was evaluated from"
-                )
         return list(logits.split(len(views[0])))
 
     @torch.no_grad()
@@ -153,8 +146,13 @@ class SlidingWindow:
         """The class (H, W) with the largest score at each pixel of an image of ``size``, the first of equals.
 
         ``logits`` (V, N, h, w) are those of its views. With ``last`` all classes from there on are that one. Beside
-        one chunk of classes six bytes a pixel are held. The type is uint8 for up to 255 classes, else uint16.
+        one chunk of classes six bytes a pixel are held. The type is uint8 for up to 255 classes, else uint16. Raises
+        RunError for NaN.
         """
+        if any(bool(torch.isnan(view).any()) for view in logits):
+            raise RunError(
+                "the method returned NaN", mend="repro doctor, then check the weights this run was evaluated from"
+            )
         last = logits.shape[1] - 1 if last is None else last
         small = last < EIGHT_BIT_CLASSES
         best = torch.full(size, -torch.inf, device=logits.device)

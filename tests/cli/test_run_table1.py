@@ -170,10 +170,11 @@ def test_a_run_says_from_what_it_was_made(made: Path, capsys: pytest.CaptureFixt
     run = next((made / "runs").glob("catseg-*")).name
     facts = json_of(capsys, ["describe", run, "--runs", str(made / "runs"), "--json"])
     assert facts["run"] == run
-    assert facts["trained"] is True
+    assert facts["training"]["state"] == "finished"
     assert set(facts["evaluations"]) == set(BENCHMARKS)
-    assert facts["facts"]["seed"] == 0
-    assert facts["packages"]["torch"]
+    assert {e["state"] for e in facts["evaluations"].values()} == {"finished"}
+    assert facts["seed"] == 0
+    assert facts["made by"]["packages"]["torch"]
     assert str(made) not in json.dumps(facts)
 
 
