@@ -219,6 +219,14 @@ def test_query_and_key_of_evas_last_block_do_not_train() -> None:
     assert sorted(frozen) == ["attn.k_proj.weight", "attn.q_proj.bias", "attn.q_proj.weight"]
 
 
+@pytest.mark.slow
+def test_as_many_parameters_of_eva_b16_train_as_recorded() -> None:
+    tower = build_tower(TowerSpec("EVA02-B-16", None, resolution=512))
+    train_last_blocks(tower, 12)
+    assert sum(p.numel() for p in tower.parameters() if p.requires_grad) == 83_944_704
+    assert sum(p.numel() for p in tower.parameters()) == 149_691_137
+
+
 def test_no_image_and_a_broken_image_are_errors_of_the_data(images: list[Path], cache: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no image"):
         align(TINY, TEACHER, options(), [], tmp_path / "none", cache=cache)
