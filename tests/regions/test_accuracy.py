@@ -26,6 +26,7 @@ from repro.errors import DataError, UsageError
 from repro.regions.accuracy import Ranks, classify_segments, mask_features, rank_of
 from repro.regions.frame import frame_boxes, frame_image, frame_masks
 from repro.regions.prompts import category_embeddings
+from repro.regions.roi_align import roi_align
 
 CATEGORIES = [
     {"id": 9, "name": "sky", "isthing": 0},
@@ -112,19 +113,24 @@ def test_small_and_huge_boxes_are_left_out_crowds_are_not(tmp_path: Path, tower:
 def test_ranks_follow_from_features_computed_by_hand(tmp_path: Path, tower: ClipTower) -> None:
     ids = np.ones((48, 48), np.int32)
     ids[16:32, 8:40] = 2
-    segments = [segment(1, 9, (0, 0, 48, 48)), segment(2, 1, (8, 16, 32, 16))]
+    segments = [segment(1, 9, (1, 2, 3, 4)), segment(2, 1, (8, 16, 32, 16)), segment(3, 4, (3, 5, 21, 30))]
+    ids[40:, 32:] = 3
     data = read_panoptic(*write_set(tmp_path / "set", segments, ids))
+    names = 997  # more categories than the file has: ranks then tell features that differ a little
     torch.manual_seed(0)
-    text = F.normalize(torch.randn(3, 32), dim=-1)
+    text = F.normalize(torch.randn(names, 32), dim=-1)
     ranks = classify_segments(tower, text, data, 48)
     pixels = torch.from_numpy(np.array(Image.open(data.images[0].image))).permute(2, 0, 1)[None].float()
     with torch.no_grad():
         dense = F.normalize(tower.dense(pixels, size=(48, 48)).map[0], dim=0)
-    for place, (mask, category) in enumerate([(ids == 1, 2), (ids == 2, 0)]):
-        cells = torch.from_numpy(mask[4::8, 4::8].copy())  # masks made of whole cells of 8 pixels
-        mean = F.normalize(dense[:, cells].mean(dim=1), dim=0)
-        scores = text @ mean
-        assert ranks.mask[place] == int((scores > scores[category]).sum())
+    boxes = [(0, 0, 47, 47), (8, 16, 40, 32), (3, 5, 24, 35)]  # stuff: from the first to the last of its pixels
+    of_boxes = roi_align(dense[None], torch.tensor([boxes]) / 48)[0]
+    assert ranks.category.tolist() == [2, 0, 1]
+    for place, category in enumerate((2, 0, 1)):
+        cells = torch.from_numpy((ids == place + 1)[4::8, 4::8].copy())  # masks made of whole cells of 8 pixels
+        for found, feature in ((ranks.mask, dense[:, cells].mean(dim=1)), (ranks.box, of_boxes[place])):
+            scores = text @ F.normalize(feature, dim=0)
+            assert found[place] == int((scores > scores[category]).sum())
 
 
 def test_vanished_mask_has_no_feature_and_counts_with_the_first_of_equals() -> None:
