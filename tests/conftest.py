@@ -9,6 +9,8 @@ import pytest
 
 from repro.runtime import prepare
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare()
 
 

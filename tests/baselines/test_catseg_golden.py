@@ -26,6 +26,8 @@ from repro.benchmarks.vocabulary import load_vocabulary
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 
+pytestmark = pytest.mark.xdist_group("memory")  # 10 GB: one at a time
+
 TOLERANCE = 5e-5
 """Of the largest magnitude of a tensor. Reached: 1.5e-6 in CLIP, 2e-5 in the aggregator, 3e-5 in probabilities."""
 TOWER_TOLERANCE = 4e-4

@@ -220,6 +220,7 @@ def test_images_given_whole_are_padded_as_released_unless_told_otherwise(
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("memory")
 def test_published_sizes_with_847_classes_equal_the_reference(tmp_path: Path) -> None:
     """The aggregator at its published widths, 256 of 847 classes, in float32."""
     method, image = build(tmp_path, "L", CatSegOptions(), torch.float32), images(1).float()

@@ -12,7 +12,7 @@ import torch
 from repro.benchmarks.protocol import Protocol
 from repro.engine.infer import SlidingWindow
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("memory")]
 
 
 @pytest.fixture(scope="module")
