@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.cli import common, run, run_cost, run_regions
+from repro.cli import common, run, run_cost, run_maps, run_regions
 from repro.errors import UsageError
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import plan_status
@@ -64,7 +64,7 @@ def report(options: argparse.Namespace) -> int:
 
 def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section | None:
     """Write one table's files; its section of the page where there is to be one."""
-    from repro.reports.tex_numbers import cost_numbers, region_numbers, table_numbers, write_numbers
+    from repro.reports.tex_numbers import cost_numbers, map_numbers, region_numbers, table_numbers, write_numbers
 
     if table.kind == "cost":
         plan, states = run_cost.report(options, table)
@@ -84,6 +84,15 @@ def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section 
         from repro.reports.html import region_section
 
         return region_section(plan, regions)
+    if table.kind == "maps":
+        plan, maps = run_maps.report(options, table)
+        if "latex" in options.formats:
+            common.log(f"wrote {write_numbers(folder, table.name, map_numbers(plan, maps))}")
+        if not options.html:
+            return None
+        from repro.reports.html import map_section
+
+        return map_section(plan, maps)
     from repro.reports.evidence import Evidence
 
     plan = run.table_plan(table, options)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.cli import common, run_cost, run_regions
+from repro.cli import common, run_cost, run_maps, run_regions
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         return run_cost.run(options, table)
     if table.kind == "regions":
         return run_regions.run(options, table)
+    if table.kind == "maps":
+        return run_maps.run(options, table)
     plan = table_plan(table, options)
     cells = plan_status(plan)
     if options.dry_run:

@@ -26,6 +26,7 @@ def refuse_options(options: argparse.Namespace, table: Table) -> None:
     """UsageError where options of one kind of table are given with the other."""
     without_use = {
         "cost": ("benchmarks", "seeds", "data_root", "iterations"),
+        "maps": ("measures", "intervals", "no_timing", "repeat"),
         "regions": ("methods", "seeds", "iterations", "measures", "no_timing", "repeat"),
     }
     if table.kind in without_use:

@@ -91,7 +91,7 @@ def find_side(text: str, where: Where) -> Side:
 def _of_row(table_name: str, row: str, where: Where) -> list[Evaluation]:
     table = load_table(table_name)
     if table.kind != "benchmarks":
-        kept = "costs" if table.kind == "cost" else "accuracies of regions"
+        kept = {"cost": "costs", "maps": "scores of maps"}.get(table.kind, "accuracies of regions")
         raise UsageError(f"{table_name} holds {kept}, not evaluations", mend="name a row of another table (repro list)")
     profile = load_profile(where.profile)
     plan = make_plan(table, profile, where.runs, data_root=where.data_root, seeds=where.seeds)

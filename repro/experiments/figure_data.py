@@ -131,10 +131,9 @@ def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArr
 def image_data(
     run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
 ) -> ImageData:
-    """Prediction by the profile's sliding windows, and the diagnostic maps of the image as a single view."""
-    import torch
-
+    """Prediction by the profile's sliding windows, and the diagnostic maps of the view that shows the whole image."""
     from repro.benchmarks.images import read_image, read_label
+    from repro.maps.measure import whole_view
 
     image, label = read_image(pair.image), read_label(pair.label)
     prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
@@ -143,9 +142,8 @@ def image_data(
     if not chosen:  # nothing is labelled, or background alone
         chosen = choose_classes(prediction, benchmark, None, count) or (0,)
     device = next(method.parameters()).device
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(device).float()
     maps = {}
-    for name, tensor in method.diagnostics(pixels, prompts).items():
+    for name, tensor in method.diagnostics(whole_view(run.profile.protocol, image, device), prompts).items():
         if tensor.ndim != 4 or tensor.shape[:2] != (1, len(prompts)):
             raise RunError(
                 f"the map {name!r} that {run.entry.name} offers for figures has another shape",

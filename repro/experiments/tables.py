@@ -56,8 +56,9 @@ class Table:
 
     ``benchmarks`` are the columns of a ``benchmarks`` table with ``metric`` in each; a ``cost`` table takes its
     vocabulary from the only one it names; a ``regions`` table has ``panoptic`` sets instead and its ``metric`` is
-    ``top1`` or ``top5`` (both are printed). ``layout`` says where published values stand: in ``rows`` of their own,
-    or in ``columns`` beside the measured ones, with differences. ``remarks`` are printed under the table.
+    ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps methods offer. ``layout`` says where
+    published values stand: in ``rows`` of their own, or in ``columns`` beside the measured ones, with differences.
+    ``remarks`` are printed under the table.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Table:
     benchmarks: tuple[str, ...]
     metric: str
     rows: tuple[Row, ...]
-    kind: Literal["benchmarks", "cost", "regions"] = "benchmarks"
+    kind: Literal["benchmarks", "cost", "regions", "maps"] = "benchmarks"
     layout: Literal["rows", "columns"] = "rows"
     remarks: tuple[str, ...] = ()
     panoptic: tuple[str, ...] = ()

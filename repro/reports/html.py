@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 import repro
 from repro.experiments.cost_table import CostStatus
+from repro.experiments.map_table import MapStatus
 from repro.experiments.plan import Plan
 from repro.experiments.region_table import RegionStatus
 from repro.experiments.status import DONE
@@ -24,6 +25,7 @@ from repro.files import write_text
 from repro.reports.cost import cost_sheet
 from repro.reports.evidence import Entry, Evidence, RowRuns
 from repro.reports.frame import notes
+from repro.reports.maps import map_sheet
 from repro.reports.published import Published, also_published, find_published
 from repro.reports.regions import region_sheet
 from repro.reports.sheet import Sheet
@@ -277,6 +279,19 @@ def region_section(plan: Plan, states: Sequence[RegionStatus]) -> Section:
         printed = any(v is not None for s in own for v in s.published().values())
         records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
     return _sheet_section(plan, region_sheet(plan, states), records)
+
+
+def map_section(plan: Plan, states: Sequence[MapStatus]) -> Section:
+    """The section of a map table."""
+    records = []
+    for row, benchmark in dict.fromkeys((s.cell.cell.run.row.id, s.cell.cell.benchmark.id) for s in states):
+        own = [s for s in states if (s.cell.cell.run.row.id, s.cell.cell.benchmark.id) == (row, benchmark)]
+        seeds = {
+            f"seed {s.cell.cell.run.seed}": {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
+            for s in own
+        }
+        records.append({"row": f"{own[0].cell.cell.run.row.title}, {benchmark}", "cost": seeds})
+    return _sheet_section(plan, map_sheet(plan, states), records)
 
 
 def _sheet_section(plan: Plan, sheet: Sheet, records: Sequence[Mapping[str, Any]]) -> Section:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from repro.experiments.cost_table import CostStatus
+from repro.experiments.map_table import MapStatus
 from repro.experiments.plan import Plan
 from repro.experiments.region_table import RegionStatus
 from repro.files import write_text
@@ -88,6 +89,16 @@ def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Numbe
             printed = published[key]
             if printed is not None:
                 yield f"{name}Published", f"{printed:.1f}", "published"
+
+
+def map_numbers(plan: Plan, states: Sequence[MapStatus]) -> Iterator[Number]:
+    """The figures of a map table in percent by row, seed and benchmark, with the ends of their intervals."""
+    for state in states:
+        run = state.cell.cell.run
+        for key, value in state.values().items():
+            name = macro_name(plan.table.name, run.row.id, f"s{run.seed}", state.cell.cell.benchmark.id, key)
+            for suffix, number in zip(("", "Low", "High"), value or (None, None, None), strict=True):
+                yield f"{name}{suffix}", _percent(number), run.id
 
 
 def _percent(fraction: float | None, *, signed: bool = False) -> str:

@@ -1,0 +1,159 @@
+"""Map tables: how well the maps a trained method offers (saliency, foreground, cosine) find the pixels of each class.
+
+Nothing is trained that Table 1 does not train: runs are shared by content address. Figures of all images are kept in
+the run's folder under the address of everything they depend on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.errors import ReproError
+from repro.experiments.execute import ensure_trained
+from repro.experiments.plan import Cell, Plan
+from repro.experiments.provenance import provenance
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, cell_status
+from repro.files import write_json
+from repro.hashing import digest, source_digest
+
+if TYPE_CHECKING:
+    from repro.experiments.assets import Missing
+    from repro.maps.measure import MapScores
+
+CODE = ("repro.maps", "repro.benchmarks.images", "repro.engine.infer")
+"""Modules whose code decides the figures, besides the run's own."""
+FIGURES = ("saliency_ap", "saliency_best_iou", "foreground_iou", "correlation_ap", "correlation_best_iou", "chance_ap")
+RESAMPLES = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class MapCell:
+    """The maps of a run on a benchmark."""
+
+    cell: Cell
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Everything the figures depend on besides the run."""
+        run, benchmark = self.cell.run, self.cell.benchmark
+        return {
+            "benchmark": benchmark.id,
+            "data": run.assets.data_key(benchmark.id),
+            "protocol": self.cell.protocol_digest,
+            "code": source_digest(CODE),
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the figures are kept."""
+        name = f"{self.cell.benchmark.id}-{digest(self.facts, 10)}"
+        return self.cell.run.assets.store.run(self.cell.run.id) / "maps" / name
+
+
+@dataclasses.dataclass
+class MapStatus:
+    """One cell: ``done``, ``missing``, ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why)."""
+
+    cell: MapCell
+    status: str
+    needs: Sequence[Missing] = ()
+    scores: MapScores | None = None
+    error: str | None = None
+
+    def values(self, kind: str | None = None) -> dict[str, tuple[float, float, float] | None]:
+        """Every figure as (value, low, high), fractions with a 95 % bootstrap interval over images; None without."""
+        from repro.stats.interval import percentile_interval
+        from repro.stats.resample import draw_images
+
+        found: dict[str, tuple[float, float, float] | None] = dict.fromkeys(FIGURES)
+        if self.scores is not None:
+            times = draw_images(self.scores.images, RESAMPLES)
+            for name in self.scores.names:
+                value = float(self.scores.mean(name, kind)[0])
+                if value == value:
+                    found[name] = (value, *percentile_interval(self.scores.mean(name, kind, times)))
+        return found
+
+    def to_json(self, table: str) -> dict[str, Any]:
+        """One flat object; the keys are an interface and documented in docs/json.md."""
+        run, benchmark = self.cell.cell.run, self.cell.cell.benchmark
+        figures: dict[str, float | None] = {}
+        for kind in (None, "thing", "stuff"):
+            for name, value in self.values(kind).items():
+                key = f"{name}_{kind}" if kind else name
+                figures[key] = value[0] if value else None
+                if kind is None:
+                    figures |= {f"{key}_low": value[1] if value else None, f"{key}_high": value[2] if value else None}
+        return {
+            "table": table,
+            "row": run.row.id,
+            "title": run.row.title,
+            "method": run.row.method,
+            "tower": run.tower.title,
+            "seed": run.seed,
+            "run": run.id,
+            "benchmark": benchmark.id,
+            "profile": run.profile.name,
+            "status": self.status,
+            "missing": [dataclasses.asdict(m) for m in self.needs],
+            "error": self.error,
+            "images": self.scores.images if self.scores else None,
+            "pairs": int(self.scores.pairs.sum()) if self.scores else None,
+            **figures,
+        }
+
+
+def map_status(plan: Plan) -> list[MapStatus]:
+    """The state of every cell now, without computing anything."""
+    return [_status(plan, MapCell(cell)) for cell in plan.cells]
+
+
+def _status(plan: Plan, cell: MapCell) -> MapStatus:
+    found = cell_status(plan, cell.cell)
+    if found.status == BLOCKED:
+        return MapStatus(cell, BLOCKED, found.needs)
+    if not (cell.folder / "maps.json").is_file():
+        return MapStatus(cell, MISSING)
+    from repro.maps.measure import MapScores
+
+    return MapStatus(cell, DONE, scores=MapScores.load(cell.folder / "maps.npz"))
+
+
+def measure_map_table(plan: Plan, states: Sequence[MapStatus], device: str, log: Callable[[str], None]) -> None:
+    """Compute every ``missing`` cell, training first what is not trained; one that fails says why, the others go on."""
+    for run in plan.runs:
+        own = [s for s in states if s.cell.cell.run is run and s.status == MISSING]
+        if not own:
+            continue
+        try:
+            plan.assets.ensure_data(log)
+            method = ensure_trained(plan, run, device, log)
+            for state in own:
+                with plan.assets.store.lock(run.id):
+                    state.scores = _measure(plan, state.cell, method, log)
+                    state.scores.save(state.cell.folder / "maps.npz")
+                    facts = {**state.to_json(plan.table.name), "facts": state.cell.facts, **provenance(device)}
+                    write_json(state.cell.folder / "maps.json", facts)
+                state.status = DONE
+        except ReproError as error:
+            for state in own:
+                if state.status != DONE:
+                    state.status, state.error = FAILED, str(error)
+
+
+def _measure(plan: Plan, cell: MapCell, method: Any, log: Callable[[str], None]) -> MapScores:
+    from repro.benchmarks.layout import prepared_pairs
+    from repro.clip.text_cache import keep_text
+    from repro.experiments.progress import count_progress
+    from repro.maps.measure import measure_maps
+
+    run, benchmark = cell.cell.run, cell.cell.benchmark
+    keep_text(method, plan.assets.store.cache / "text")
+    log(f"maps of {run.row.title} ({run.tower.title}, seed {run.seed}) on {benchmark.id}")
+    pairs = prepared_pairs(benchmark, plan.assets.ensure_data())
+    with count_progress(f"{run.row.title} on {benchmark.id}", "image") as update:
+        return measure_maps(method, benchmark, pairs, run.profile.protocol, update)

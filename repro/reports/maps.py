@@ -1,0 +1,103 @@
+"""Map tables as CSV (full precision, one line a run), LaTeX and Markdown (seeds averaged)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from repro.experiments.map_table import FIGURES, MapStatus
+from repro.experiments.plan import Plan
+from repro.experiments.status import BLOCKED, DONE, FAILED
+from repro.reports.sheet import Column, Sheet, number, save
+
+HEADINGS = {
+    "saliency_ap": "saliency",
+    "correlation_ap": "cosine",
+    "chance_ap": "chance",
+    "foreground_iou": "foreground",
+    "saliency_best_iou": "saliency, best cut",
+    "correlation_best_iou": "cosine, best cut",
+}
+GROUPS: dict[str, tuple[str, ...]] = {"AP": ("saliency_ap", "correlation_ap", "chance_ap")}
+GROUPS["IoU"] = tuple(name for name in HEADINGS if name not in GROUPS["AP"])
+
+
+def map_frame(plan: Plan, states: Sequence[MapStatus]) -> pd.DataFrame:
+    """One row a run and benchmark, the keys of the JSON output as columns (docs/json.md)."""
+    return pd.DataFrame({k: v for k, v in state.to_json(plan.table.name).items() if k != "missing"} for state in states)
+
+
+def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
+    """One line a row and benchmark: mean over seeds with deviation; then things and stuff apart for saliency."""
+    columns = [
+        Column("title", "Method"),
+        Column("benchmark", "Benchmark"),
+        Column("seeds", "Seeds", right=True),
+        *(Column(n, HEADINGS[n], f"{g} (%)", right=True) for g, names in GROUPS.items() for n in names),
+        *(Column(f"saliency_ap_{k}", k, "saliency AP (%)", right=True) for k in ("thing", "stuff")),
+    ]
+    rows = []
+    for row, benchmark in dict.fromkeys((s.cell.cell.run.row.id, s.cell.cell.benchmark.id) for s in states):
+        own = [s for s in states if (s.cell.cell.run.row.id, s.cell.cell.benchmark.id) == (row, benchmark)]
+        done = [s.to_json(plan.table.name) for s in own if s.status == DONE]
+        keys = (*FIGURES, "saliency_ap_thing", "saliency_ap_stuff")
+        texts = {key: _mean([d[key] for d in done]) for key in keys}
+        title = own[0].cell.cell.run.row.title
+        rows.append({"title": title, "benchmark": benchmark, "seeds": str(len(done))} | texts)
+    return Sheet(
+        f"{plan.table.title} (profile {plan.profile.name})",
+        f"{plan.table.caption}. Profile {plan.profile.name}.",
+        f"tab:{plan.table.name}-{plan.profile.name}",
+        columns,
+        rows,
+        map_notes(plan, states),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [100 * v for v in values if v is not None]
+    if not known:
+        return ""
+    spread = f" ± {np.std(known, ddof=1):.1f}" if len(known) > 1 else ""
+    return number(float(np.mean(known)), 1) + spread
+
+
+def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
+    """What must stand under the table: profile, rules, intervals, gaps."""
+    lines = [
+        f"Profile {plan.profile.name}: {plan.profile.title}.",
+        "Mean over the pairs of an image and a class that is in it, each image a single view; ignored pixels left out. "
+        "AP: average precision of the map as a ranking of pixels; best cut: IoU at the threshold that suits each pair "
+        "best; foreground: IoU of the tokens the method itself takes for foreground; chance: AP of a random ranking.",
+    ]
+    for state in states:
+        found = state.values().get("saliency_ap")
+        if found is not None and state.scores is not None:
+            run, (value, low, high) = state.cell.cell.run, (100 * v for v in found)
+            lines.append(
+                f"{run.row.title}, seed {run.seed}, {state.cell.cell.benchmark.id}: saliency AP {value:.1f} "
+                f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f})."
+            )
+    lines += plan.table.remarks
+    lines += [
+        f"{s.cell.cell.run.row.title} on {s.cell.cell.benchmark.id} failed: {s.error}"
+        for s in states
+        if s.status == FAILED
+    ]
+    open_cells = sum(s.status != DONE for s in states)
+    if open_cells:
+        blocked = sum(s.status == BLOCKED for s in states)
+        lines.append(
+            f"{open_cells} of {len(states)} cells are not complete, {blocked} of them wait for data or weights."
+        )
+    return lines
+
+
+def write_map_report(plan: Plan, states: Sequence[MapStatus], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write <table>.csv, .tex and .md into ``folder``; returns their paths."""
+    sheet = map_sheet(plan, states)
+    texts = {"csv": lambda: map_frame(plan, states).to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
+    return save(folder, plan.table.name, texts, formats)
