@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,10 @@ class DiSa(Method):
             scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
             values["loss_mccl"] = self.options.aux_weight * auxiliary_mccl(scores, features, text, labels)
         return values
+
+    def loss_over(self, name: str) -> Literal["images", "pixels"]:
+        """Labelled pixels for the segmentation loss; pairs of an image and a class for the others."""
+        return "pixels" if name == "loss_seg" else "images"
 
     def switches(self) -> dict[str, Any]:
         """All options: most of them change what the weights mean without changing a name or a shape."""

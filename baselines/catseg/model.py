@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,10 @@ class CatSeg(Method):
             auxiliary = auxiliary_mccl(logits.sigmoid(), features, text.mean(dim=1), labels)
             values["loss_mccl"] = self.options.aux_weight * auxiliary
         return values
+
+    def loss_over(self, name: str) -> Literal["images", "pixels"]:
+        """Labelled pixels for the segmentation loss where it leaves the others out."""
+        return "pixels" if name == "loss_bce" and self.options.ignore_in_loss == "excluded" else "images"
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""

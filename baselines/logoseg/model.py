@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -95,6 +95,11 @@ class LoGoSeg(Method):
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``loss_bce``: Eq. 13."""
         return {"loss_bce": masked_bce(self(images, classes), labels)}
+
+    def loss_over(self, name: str) -> Literal["images", "pixels"]:
+        """Labelled pixels (Eq. 13)."""
+        del name
+        return "pixels"
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """New modules at ``lr``, the image tower at ``lr`` times ``clip_lr_factor``.

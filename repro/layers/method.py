@@ -34,6 +34,15 @@ class Method(nn.Module, ABC):
         Names that do not start with ``loss`` are logged and not optimised.
         """
 
+    def loss_over(self, name: str) -> Literal["images", "pixels"]:
+        """Whether the value ``name`` of :meth:`loss` is a mean over the batch's images or over its labelled pixels.
+
+        From it the harness puts the loss of a batch together that it has divided over processes or parts. Default:
+        images, which is also right for a mean over all pixels, labelled or not.
+        """
+        del name
+        return "images"
+
     def prompts(self, names: Sequence[str], background: int | None) -> tuple[str, ...]:
         """The classes to call the method with for ``names``, of which those from ``background`` on mean background.
 

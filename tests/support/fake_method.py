@@ -43,6 +43,10 @@ class PixelClassifier(Method):
         hits = (logits.argmax(1) == labels)[labels != 255]
         return {"loss_ce": F.cross_entropy(logits, labels, ignore_index=255), "accuracy": hits.float().mean()}
 
+    def loss_over(self, name: str) -> Literal["images", "pixels"]:
+        del name
+        return "pixels"
+
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         return [
             {"name": "head", "params": list(self.head.parameters()), "lr": lr, "weight_decay": weight_decay},
