@@ -71,3 +71,13 @@ def test_the_view_is_all_of_the_image_at_the_size_of_a_window() -> None:
 def test_a_map_table_holds_no_evaluations(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds scores of maps"):
         find_side("reviewers_saliency:clip", Where(tmp_path, "smoke"))
+
+
+def test_report_has_a_page_and_numbers(made: Path) -> None:
+    folder = made / "page"
+    words = ("report", "reviewers_saliency", "--methods", "clip", "--benchmarks", "PAS-20", "--html")
+    assert repro(made, *words, "--results", str(folder)) == 0
+    frame = pd.read_csv(folder / "reviewers_saliency.csv")
+    printed = f"{100 * frame['correlation_ap'][0]:.1f}"
+    assert printed in (folder / "reviewers_saliency.html").read_text()
+    assert f"{{{printed}}}" in (folder / "numbers.tex").read_text()
