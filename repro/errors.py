@@ -64,6 +64,15 @@ class RunError(ReproError):
     exit_code = 6
 
 
+class Preempted(KeyboardInterrupt):
+    """A scheduler asked the command to end (:mod:`repro.preemption`); the same command continues where it stopped.
+
+    Its exit code is EX_TEMPFAIL: "try again", for launchers that requeue.
+    """
+
+    exit_code = 75
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "repro list") -> UsageError:
     """A :class:`UsageError` for an unknown ``kind`` called ``name``, with the nearest known names suggested."""
     names = sorted(known)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import repro
-from repro.errors import ReproError, unknown_name
+from repro import preemption
+from repro.errors import Preempted, ReproError, unknown_name
 from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -37,7 +36,7 @@ examples:
   repro doctor
 
 exit codes: 0 done; 1 a part of the work failed; 2 usage; 3 data; 4 weights; 5 machine (disk, memory, packages);
-6 run state; 130 interrupted (run the same command again to continue)
+6 run state; 75 ended by SIGTERM or SIGUSR1, 130 by Ctrl-C (run the same command again to continue)
 """
 
 
@@ -62,10 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen is not None and chosen not in COMMANDS:
             raise unknown_name("command", chosen, COMMANDS, mend="repro --help")
         options = parser.parse_args(words)
-        signal.signal(signal.SIGTERM, _interrupt)
+        preemption.install()
         code: int = options.execute(options)
     except ReproError as error:
         print(f"repro: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Preempted as error:
+        print(f"\nrepro: ended by {error}; run the same command again to continue", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("\nrepro: interrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
@@ -74,10 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     return code
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tqdm import tqdm
 
+from repro import preemption
 from repro.engine.checkpoint import rng_state, save_checkpoint, set_rng_state
 from repro.files import storage_errors, write_text
 from repro.layers.method import Method
@@ -159,7 +162,10 @@ class EvalHook(Hook):
 
 
 class CheckpointHook(Hook):
-    """Replaces the checkpoint every ``every`` iterations, after every other hook of that iteration."""
+    """Replaces the checkpoint every ``every`` iterations, after every other hook of that iteration.
+
+    Also when a scheduler asked to end (:mod:`repro.preemption`), and then ends the training by Preempted.
+    """
 
     priority = "VERY_LOW"
 
@@ -169,10 +175,23 @@ class CheckpointHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
     ) -> None:
-        iteration = runner.iter + 1
-        if iteration % self.every == 0:
+        iteration, ending = runner.iter + 1, _asked_to_end()
+        if iteration % self.every == 0 or ending:
             save_checkpoint(runner, self.folder, self.fingerprint, iteration, self.curve.state())
             runner.logger.info(f"checkpoint after iteration {iteration}")
+        if ending and iteration < self.curve.total:
+            runner.logger.info(f"ended by {ending}")
+            preemption.end(ending)
+
+
+def _asked_to_end() -> str:
+    """The signal that asked this or another process of the training to end; all processes get the same answer."""
+    asked = preemption.requested()
+    if dist.is_distributed():
+        flag = torch.tensor(int(bool(asked)))
+        dist.all_reduce(flag, op="max")
+        return asked or ("a signal to another process" if flag.item() else "")
+    return asked
 
 
 def _flat(record: dict[str, Any]) -> list[tuple[str, float]]:

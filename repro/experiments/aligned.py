@@ -125,7 +125,7 @@ def train(assets: Assets, tower: str) -> None:
     images = [pair.image for pair in prepared_pairs(get_benchmark(IMAGES), assets.ensure_data(), split="train")]
     target = folder(assets, tower)
     with (
-        assets.store.lock(str(target.relative_to(assets.store.root))),
+        assets.store.lock(str(target.relative_to(assets.store.root)), wait=True),
         tower_progress(assets.profile.towers[tower].title) as progress,
     ):
         recipe.entry.trainer()(

@@ -116,7 +116,9 @@ class Assets:
         if not self.profile.synthetic or (root / READY).is_file():
             return root
         self.store.check_space(200)
-        with self.store.lock(str(root.relative_to(self.store.root))):
+        with self.store.lock(str(root.relative_to(self.store.root)), wait=True):
+            if (root / READY).is_file():  # made by the process this one waited for
+                return root
             draw_miniature(root, self.profile.data["seed"], self.profile.data.get("sizes", {}), progress)
             write_json(root / READY, {"key": self.data_key(""), "data": dict(self.profile.data)})
         return root
@@ -131,7 +133,7 @@ class Assets:
 
             sizes = MiniSizes(**self.profile.data.get("sizes", {}))
             with (
-                self.store.lock(str(root.relative_to(self.store.root))),
+                self.store.lock(str(root.relative_to(self.store.root)), wait=True),
                 count_progress("drawing the panoptic sets", "picture") as update,
             ):
                 synth_panoptic(root, self.profile.data["seed"], sizes, update)
@@ -224,7 +226,8 @@ class Assets:
 
             folder = self.tower_folder(tower)
             self.store.check_space(300)
-            with self.store.lock(str(folder.relative_to(self.store.root))), tower_progress(plan.title) as progress:
+            entry = str(folder.relative_to(self.store.root))
+            with self.store.lock(entry, wait=True), tower_progress(plan.title) as progress:
                 train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
         return self.tower_spec(tower)
 

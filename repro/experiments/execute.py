@@ -12,6 +12,7 @@ from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
 from repro.experiments.store import RunStore
 from repro.files import write_json, write_text
+from repro.preemption import deferred
 
 if TYPE_CHECKING:
     from repro.layers.method import Method
@@ -83,7 +84,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log) -> Method:
     if not weights.is_file():
         root = plan.assets.ensure_data(log)
         data = train_set()
-        with store.lock(run.id):
+        with store.lock(run.id), deferred():
             describe_run(store, run, device)
             log(f"training {run.row.title} on {run.tower.title}: {run.train.iterations} iterations ({run.id})")
             started = time.monotonic()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from repro.errors import ResourceError, RunError
-from repro.files import read_json, storage_errors, write_json
+from repro.errors import ResourceError
+from repro.files import read_json, write_json
+from repro.locks import folder_lock
 
 COMPLETE = "metrics.json"
 FINAL_WEIGHTS = "weights.pth"
@@ -59,25 +59,12 @@ class RunStore:
         metrics: dict[str, Any] = read_json(path)
         return metrics
 
-    @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Keep other processes out of run or cache entry ``name`` (path below the root); RunError if one is inside."""
-        from filelock import FileLock, Timeout
+    def lock(self, name: str, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out of run or cache entry ``name`` (path below the root).
 
-        folder = self.root / name
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / ".lock")
-        try:
-            with lock.acquire(timeout=0):
-                yield
-        except Timeout as error:
-            raise RunError(
-                f"{folder} is in use by another process",
-                expected="one process a run",
-                found=f"lock {folder / '.lock'}",
-                mend="wait for the other process to end, or stop it, and run the same command again",
-            ) from error
+        While one is inside: RunError that names it, or with ``wait`` (what several runs share) waiting for it.
+        """
+        return folder_lock(self.root / name, wait=wait)
 
     def check_space(self, needed_mib: float) -> None:
         """ResourceError where the disk below the store has less than ``needed_mib`` MiB free."""
