@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -108,6 +108,14 @@ class DiSa(Method):
     def switches(self) -> dict[str, Any]:
         """All options: most of them change what the weights mean without changing a name or a shape."""
         return dataclasses.asdict(self.options)
+
+    def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
+        """``saliency`` is all that divides the tokens, the cosines it starts from included."""
+        return {
+            "saliency": [(self, "_divide")],
+            "aggregation": [(self.segmenter, "guide"), (self.segmenter, "forward")],
+            "decoder": [(self.segmenter.decoder, "forward")],
+        }
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

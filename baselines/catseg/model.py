@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -69,6 +69,10 @@ class CatSeg(Method):
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
         text = self._text(classes)
         return self.aggregator(features.map, text, guides), features.map, text
+
+    def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
+        """Cost aggregation, and the decoder in it."""
+        return {"aggregation": [(self.aggregator, "forward")], "decoder": [(self.aggregator.decoder, "forward")]}
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -121,6 +121,10 @@ class LoGoSeg(Method):
                 kind = "clip" if name.startswith("clip.") else "new"
                 members[f"{kind}_undecayed" if id(parameter) in exempt else kind].append(parameter)
         return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
+
+    def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
+        """``aggregation`` is all between the towers and the decoder: prior, alignment, fusion."""
+        return {"aggregation": [(self, "_fuse")], "decoder": [(self.decoder, "forward")]}
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -131,6 +131,10 @@ class SynSeg(Method):
     def switches(self) -> dict[str, Any]:
         """What trained weights are read with: prompt, blocks, heads."""
         return {"template": self.options.template, "blocks": self.blocks, "heads": self.options.heads}
+
+    def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
+        """The decoder; conditioning on classes is ``other``."""
+        return {"decoder": [(self, "_decode")]}
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

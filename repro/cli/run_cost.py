@@ -8,7 +8,7 @@ from typing import Any
 
 from repro.cli import common
 from repro.errors import UsageError
-from repro.experiments.cost_table import REPEAT, CostStatus, TimingPlace, cost_status, measure
+from repro.experiments.cost_table import CostStatus, TimingPlace, cost_status, measure
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import DONE, FAILED, MISSING
@@ -19,14 +19,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of ``run`` that only cost tables have."""
     group = parser.add_argument_group("cost tables (table2)")
     group.add_argument("--no-timing", action="store_true", help="count parameters and GFLOPs only; nothing is measured")
-    group.add_argument("--repeat", type=int, metavar="N", help=f"measured runs a row (default: {REPEAT})")
+    group.add_argument(
+        "--repeat", type=int, metavar="N", help="measured runs a row (default: 50 on a GPU, 10 on a CPU)"
+    )
 
 
 def refuse_options(options: argparse.Namespace, table: Table) -> None:
     """UsageError where options of one kind of table are given with the other."""
     without_use = {
-        "cost": ("benchmarks", "seeds", "data_root", "iterations"),
-        "maps": ("measures", "intervals", "no_timing", "repeat"),
+        "cost": ("benchmarks", "seeds", "data_root", "iterations", "backbone", "dense_residual"),
+        "maps": ("measures", "intervals", "no_timing", "repeat", "backbone", "dense_residual"),
         "regions": ("methods", "seeds", "iterations", "measures", "no_timing", "repeat"),
     }
     if table.kind in without_use:
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace, table: Table) -> int:
     plan = _plan(options, table)
     with common.stdout_to_stderr():
         timed = not options.no_timing
-        place = TimingPlace.here(common.choose_device(options.device), options.repeat or REPEAT) if timed else None
+        place = TimingPlace.here(common.choose_device(options.device), options.repeat) if timed else None
         states = cost_status(plan, place)
     if options.dry_run:
         return _show_plan(plan, states, options)

@@ -27,9 +27,8 @@ from repro.reports.published import find_published
 if TYPE_CHECKING:
     from repro.engine.estimate import InferenceCost
 
-TIMING_CODE = ("repro.engine.infer", "repro.engine.timing")
+TIMING_CODE = tuple(f"repro.engine.{m}" for m in ("infer", "timing", "stages", "speedups"))
 """Modules whose code decides what a timing measures, besides the method's own."""
-WARMUP, REPEAT = 3, 10
 PUBLISHED = {"params_million": "params_million", "gflops": "gflops", "seconds": "inference_seconds"}
 """Column of a cost table -> metric in ``results/published.csv``."""
 
@@ -42,17 +41,20 @@ class TimingPlace:
     label: str
     torch: str
     threads: int
-    repeat: int = REPEAT
-    warmup: int = WARMUP
+    repeat: int
+    warmup: int
 
     @classmethod
-    def here(cls, device: str, repeat: int = REPEAT) -> TimingPlace:
-        """This process and machine."""
+    def here(cls, device: str, repeat: int | None = None) -> TimingPlace:
+        """This process and machine; ``repeat`` None: as many runs as the device deserves."""
         import torch
 
         from repro.engine.clock import hardware_label
+        from repro.engine.timing import default_runs
 
-        return cls(device, hardware_label(device), torch.__version__, torch.get_num_threads(), repeat)
+        warmup, runs = default_runs(device)
+        label = hardware_label(device)
+        return cls(device, label, torch.__version__, torch.get_num_threads(), repeat or runs, warmup)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,11 +138,17 @@ class CostStatus:
             "gflops_executed": cost.executed_gflops if cost else None,
             "gflops_by_part": dict(cost.parts) if cost else None,
             "seconds": measured["seconds"],
+            "seconds_p10": timing.get("p10"),
             "seconds_p90": timing.get("p90"),
+            "seconds_by_stage": timing.get("stages"),
+            "saliency_share": timing.get("saliency_share"),
             "runs": len(timing["seconds"]) if timing else None,
             "warmup": timing.get("warmup"),
             "clock": timing.get("clock"),
             "hardware": timing.get("device"),
+            "hardware_kind": timing.get("machine", {}).get("kind"),
+            "driver": timing.get("machine", {}).get("driver"),
+            "clocks": timing.get("clocks"),
             "torch": timing.get("torch"),
             "threads": timing.get("threads"),
             "peak_memory_mib": timing.get("peak_memory_mib"),
@@ -215,11 +223,11 @@ def measure(plan: Plan, states: list[CostStatus], place: TimingPlace, log: Calla
 
 def _time(cell: CostCell, place: TimingPlace) -> dict[str, Any]:
     from repro.clip.tower import build_tower
-    from repro.engine.timing import time_inference
+    from repro.engine.timing import forward_share, time_inference
 
     run = cell.run
     method = run.entry.create(build_tower(cell.spec), run.options)
     timing = time_inference(
         method, run.profile.protocol, cell.classes, place.device, repeat=place.repeat, warmup=place.warmup
     )
-    return {**dataclasses.asdict(timing), "seconds": list(timing.seconds), "median": timing.median, "p90": timing.p90}
+    return {**timing.to_json(), "saliency_share": forward_share(timing.stages, "saliency")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -60,6 +60,14 @@ class Method(nn.Module, ABC):
         """Options, as plain data, without which trained weights mean something else though names and shapes fit.
 
         They are stored with the weights; weights trained with others are refused. Default: none.
+        """
+        return {}
+
+    def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
+        """Parts of a forward pass that timings tell apart: of each the methods (module, name) it consists of.
+
+        The image tower (``clip``) and what is left (``other``) need no naming; one part may run inside another. Names
+        in use: ``saliency``, ``aggregation``, ``decoder``. Default: none.
         """
         return {}
 

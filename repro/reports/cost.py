@@ -15,17 +15,18 @@ from repro.reports.published import find_published
 from repro.reports.sheet import Column, Sheet, number, save
 
 DIGITS = {"params_million": 1, "gflops": 1, "seconds": 3}
+LEFT_OUT = ("missing", "gflops_by_part", "seconds_by_stage", "clocks")
 HEADINGS = {"params_million": "Parameters (M)", "gflops": "GFLOPs", "seconds": "Time (s)"}
 
 
 def cost_frame(plan: Plan, states: Sequence[CostStatus]) -> pd.DataFrame:
-    """One row a method and tower, the keys of the JSON output as columns (docs/json.md), parts left out.
+    """One row a method and tower, the keys of the JSON output as columns (docs/json.md), parts and stages left out.
 
     With ``difference_<column>``, measured minus published, where the profile's numbers are comparable.
     """
     rows = []
     for state in states:
-        row = {k: v for k, v in state.to_json(plan.table.name).items() if k not in ("missing", "gflops_by_part")}
+        row = {k: v for k, v in state.to_json(plan.table.name).items() if k not in LEFT_OUT}
         if plan.profile.comparable:
             row |= {f"difference_{k}": v for k, v in _differences(state).items()}
         rows.append(row)
@@ -43,7 +44,9 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus]) -> Sheet:
     columns = [Column("title", "Method"), Column("clip", "CLIP")]
     columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in PUBLISHED]
     columns += [
+        Column("p10", "10 % (s)", columns[-1].group, right=True),
         Column("p90", "90 % (s)", columns[-1].group, right=True),
+        Column("share", "Saliency (% of forward pass)", columns[-1].group, right=True),
         Column("memory", "Memory (MiB)", columns[-1].group, right=True),
         Column("executed", "GFLOPs run", columns[-1].group, right=True),
     ]
@@ -67,6 +70,9 @@ def _cells(plan: Plan, state: CostStatus) -> dict[str, str]:
     row |= {k: number(v, DIGITS[k]) for k, v in state.measured().items()}
     row |= {f"published_{k}": number(v, 2 if k == "seconds" else DIGITS[k]) for k, v in state.published().items()}
     row |= {f"difference_{k}": number(v, DIGITS[k], signed=True) for k, v in differences.items()}
+    share = timing.get("saliency_share")
+    row["share"] = number(None if share is None else 100 * share, 1)
+    row["p10"] = number(timing.get("p10"), DIGITS["seconds"])
     row["p90"] = number(timing.get("p90"), DIGITS["seconds"])
     row["memory"] = number(timing.get("peak_memory_mib"), 0)
     row["executed"] = number(state.cost.executed_gflops if state.cost else None, 1)
@@ -88,12 +94,19 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
     kinds = {(t["device"], t["threads"], t["torch"], t["clock"]): t for t in timings}
     lines += [
         f"Time: median of {len(t['seconds'])} runs after {t['warmup']} to warm up, float32, image of {p.canvas} "
-        f"pixels, from pixels to classes, by {t['clock']}, on {t['device']}, torch {t['torch']}; random weights. "
-        f"Memory: peak, {t['memory_kind']}."
+        f"pixels, from pixels to classes, by {t['clock']}, on a {t['machine']['kind']}: {t['device']}, "
+        + (f"driver {t['machine']['driver']}, " if t["machine"]["driver"] else "")
+        + f"torch {t['torch']}; random weights. Memory: peak, {t['memory_kind']}."
+        + (" TOO FEW RUNS to be believed: a trial." if t["trial"] else "")
         for t in kinds.values()
     ]
     if not timings:
         lines.append("Time: not measured.")
+    if any(t.get("saliency_share") is not None for t in timings):
+        lines.append(
+            "Saliency: all that divides the tokens, as a share of the method's forward pass (image tower included); by "
+            "the same clock in runs of their own."
+        )
     found = [find_published(s.cell.run.row.published, "", "gflops") for s in states]
     lines += ["Published: " + "; ".join(dict.fromkeys(f.source for f in found if f)) + "."] if any(found) else []
     lines += plan.table.remarks

@@ -1,0 +1,29 @@
+"""Options for faster passes that several commands share; all are off by default."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from repro.engine.speedups import Speedups
+
+FLAGS = ("compile", "channels_last", "cuda_graphs", "tf32")
+
+
+def add(parser: argparse.ArgumentParser, *, inference: bool) -> None:
+    """``--amp``, ``--compile``, ``--channels-last`` and, for ``inference``, ``--cuda-graphs`` and ``--tf32``."""
+    group = parser.add_argument_group("faster, with other rounding (docs/performance.md)")
+    group.add_argument("--amp", choices=("off", "bf16", "fp16"), default=None, help="mixed precision (default: off)")
+    group.add_argument("--compile", action="store_true", help="torch.compile; the first pass takes minutes")
+    group.add_argument("--channels-last", action="store_true", help="weights and images in that layout")
+    if inference:
+        group.add_argument("--cuda-graphs", action="store_true", help="capture the forward pass (GPU)")
+        group.add_argument("--tf32", action="store_true", help="float32 products in TF32 (GPU)")
+
+
+def chosen(options: argparse.Namespace) -> Speedups:
+    """What the options of :func:`add` say."""
+    from repro.engine.speedups import Speedups
+
+    return Speedups(options.amp or "off", options.compile, options.channels_last, options.cuda_graphs, options.tf32)
