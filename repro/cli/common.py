@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from repro import ranks
 from repro.errors import ResourceError, UsageError
 from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
 
@@ -89,13 +90,15 @@ def choose_device(name: str) -> str:
 
 
 def log(message: str) -> None:
-    """One line on stderr, with the time of day."""
-    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+    """One line on stderr, with the time of day; of several processes the first one speaks."""
+    if ranks.is_first():
+        print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=1))
+    """One JSON document on stdout; of several processes the first one prints."""
+    if ranks.is_first():
+        print(json.dumps(value, indent=1))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 from repro import preemption
+from repro.engine import processes
 from repro.engine.checkpoint import rng_state, save_checkpoint, set_rng_state
 from repro.files import storage_errors, write_text
 from repro.layers.method import Method
@@ -28,7 +29,8 @@ class CurveHook(Hook):
 
     A line holds the means since the line before (losses, grad_norm), each group's learning rate at that iteration,
     and the seconds an iteration took. A resumed training drops the lines after its checkpoint, so that the file
-    reads as if it had never stopped. Without the package tensorboard its files are left out.
+    reads as if it had never stopped. Without the package tensorboard its files are left out. Of several processes the
+    first one writes, and what it writes is about the whole batch.
     """
 
     priority = "NORMAL"
@@ -57,9 +59,12 @@ class CurveHook(Hook):
                     kept.append(line)
             except ValueError:  # the last line of a killed process may be half a line
                 break
-        write_text(self.path, "".join(line + "\n" for line in kept))
+        if processes.is_first():
+            write_text(self.path, "".join(line + "\n" for line in kept))
 
     def before_train(self, runner: Runner) -> None:
+        if not processes.is_first():
+            return
         if runner.iter == 0:
             self.path.unlink(missing_ok=True)
         try:
@@ -98,6 +103,8 @@ class CurveHook(Hook):
 
     def write(self, runner: Runner, record: dict[str, Any]) -> None:
         """Append one line to the curve and tell the log file and TensorBoard."""
+        if not processes.is_first():
+            return
         line = json.dumps(record)
         with storage_errors(self.path), self.path.open("a") as stream:
             stream.write(line + "\n")
@@ -138,7 +145,10 @@ class ProgressHook(Hook):
 
 
 class EvalHook(Hook):
-    """Calls ``evaluator`` every ``every`` iterations; training goes on as if it had not happened."""
+    """Calls ``evaluator`` every ``every`` iterations; training goes on as if it had not happened.
+
+    Of several processes the first one evaluates, alone.
+    """
 
     priority = "LOW"
 
@@ -154,7 +164,7 @@ class EvalHook(Hook):
         before = rng_state()
         runner.model.eval()
         try:
-            scalars = self.evaluator(runner.model.method, iteration)
+            scalars = processes.on_first(lambda: self.evaluator(runner.model.method, iteration))
         finally:
             runner.model.train()
             set_rng_state(before)
@@ -177,7 +187,8 @@ class CheckpointHook(Hook):
     ) -> None:
         iteration, ending = runner.iter + 1, _asked_to_end()
         if iteration % self.every == 0 or ending:
-            save_checkpoint(runner, self.folder, self.fingerprint, iteration, self.curve.state())
+            state = self.curve.state()
+            processes.on_first(lambda: save_checkpoint(runner, self.folder, self.fingerprint, iteration, state))
             runner.logger.info(f"checkpoint after iteration {iteration}")
         if ending and iteration < self.curve.total:
             runner.logger.info(f"ended by {ending}")

@@ -31,3 +31,15 @@ class TrainSettings:
     workers: int = 4
     checkpoint_every: int = 5_000
     log_every: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """How a training is fitted to a machine: it changes losses by rounding only and is no part of a run's address."""
+
+    accumulate: int = 1
+    """Parts the batch of a process goes through the method in, one after the other, before a step."""
+    checkpoint_activations: bool = False
+    """Compute the activations of each block again in the backward pass instead of keeping them."""
+    deterministic: bool = False
+    """Only kernels that give the same bits every time."""

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,12 +26,15 @@ from torch.utils.data import DataLoader
 
 from repro.data.sampler import StreamSampler
 from repro.data.train_set import ImagePair, TrainSet, collate, start_worker
+from repro.engine import processes
 from repro.engine.checkpoint import FILE as CHECKPOINT
 from repro.engine.checkpoint import load_checkpoint, set_rng_state
-from repro.engine.class_sample import sample_classes
+from repro.engine.determinism import deterministic
+from repro.engine.divergence import diverged
 from repro.engine.hooks import CheckpointHook, CurveHook, EvalHook, Evaluator, ProgressHook
 from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedule
-from repro.engine.settings import TrainSettings
+from repro.engine.settings import Placement, TrainSettings
+from repro.engine.step import TrainModel
 from repro.engine.weights import load_weights, read_header, save_weights
 from repro.errors import DataError, ReproError, RunError, UsageError
 from repro.files import storage_errors
@@ -57,6 +59,7 @@ def train(
     device: torch.device | str = "cpu",
     *,
     method_name: str | None = None,
+    placement: Placement | None = None,
     evaluator: Evaluator | None = None,
     evaluate_every: int = 0,
 ) -> Path:
@@ -68,68 +71,50 @@ def train(
     the weights file (default: the class name). ``evaluator`` is called every ``evaluate_every`` iterations.
     ``progress``: a bar on stderr (None: where stderr is a terminal). KeyboardInterrupt passes through.
 
+    Where several processes are joined (:mod:`repro.engine.processes`) each takes its share of every batch, and the
+    first one writes; every process must call. ``placement`` fits the training to the machine. Neither changes the
+    losses but by rounding, and a training may be continued with another placement and number of processes.
+
     Raises DataError (unreadable or ill-fitting images), RunError (a loss or gradient that is not finite, naming the
     iteration; a folder of another training), WeightsError (corrupt checkpoint), ResourceError (disk full).
     """
-    _check(settings, pairs, classes)
+    placement = placement or Placement()
+    _check(settings, pairs, classes, placement)
     device, work_dir, name = torch.device(device), Path(work_dir), method_name or type(method).__name__
     with storage_errors(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(name, settings, pairs, classes, seed)
     final = work_dir / WEIGHTS
-    if final.is_file():
+    if processes.on_first(final.is_file):
         _refuse_other(final, fingerprint)
         load_weights(method, final, name)
         method.to(device).eval()
         return final
 
     curve = CurveHook(work_dir, settings.log_every, settings.iterations)
-    bar = ProgressHook(settings.iterations, progress, f"train {name}")
+    bar = ProgressHook(settings.iterations, progress if processes.is_first() else False, f"train {name}")
     hooks = [curve, bar, CheckpointHook(work_dir, settings.checkpoint_every, fingerprint, curve)]
     if evaluator is not None and evaluate_every > 0:
         hooks.append(EvalHook(evaluator, evaluate_every, curve))
-    runner = _Runner(method.to(device), settings, pairs, tuple(classes), work_dir, seed, device, fingerprint, curve)
+    model = TrainModel(method.to(device), tuple(classes), device, settings, seed, placement)
+    runner = _Runner(model, settings, pairs, work_dir, seed, fingerprint, curve)
     try:
         for hook in hooks:
             runner.register_hook(hook)
-        runner.train()
+        with deterministic(placement.deterministic):
+            runner.train()
     finally:
         curve.close()
         bar.close()
         runner.close()
     method.eval()
-    save_weights(method, final, name, fingerprint=fingerprint, iterations=settings.iterations, seed=seed)
-    (work_dir / CHECKPOINT).unlink(missing_ok=True)
+    processes.on_first(lambda: _finish(method, final, name, fingerprint, settings, seed))
     return final
 
 
-class _TrainModel(nn.Module):
-    """A method as mmengine's Runner calls it; the state dict is the method's under ``method.``."""
-
-    def __init__(
-        self, method: Method, classes: tuple[str, ...], device: torch.device, classes_per_step: int = 0, seed: int = 0
-    ) -> None:
-        super().__init__()
-        self.method, self.classes, self.device = method, classes, device
-        self.classes_per_step, self.seed = classes_per_step, seed
-
-    def train_step(self, data: dict[str, torch.Tensor], optim_wrapper: AutocastOptimWrapper) -> dict[str, float]:
-        """One optimiser step; FloatingPointError, with nothing changed, when the loss is not finite."""
-        images = data["image"].to(self.device, non_blocking=True).float()
-        labels = data["label"].to(self.device, non_blocking=True).long()
-        classes = self.classes
-        if 0 < self.classes_per_step < len(classes):
-            seed = (self.seed, int(data["position"][0]))
-            chosen, labels = sample_classes(labels, len(classes), self.classes_per_step, seed)
-            classes = tuple(classes[i] for i in chosen)
-        with optim_wrapper.optim_context(self):
-            values = self.method.loss(images, labels, classes)
-        total = torch.stack([v for k, v in values.items() if k.startswith("loss")]).sum()
-        scalars = {k: float(v.detach()) for k, v in values.items()}
-        if not math.isfinite(float(total.detach())):
-            raise FloatingPointError(", ".join(f"{k} = {v}" for k, v in scalars.items()))
-        optim_wrapper.update_params(total)
-        return {**scalars, "loss": float(total.detach())}
+def _finish(method: Method, final: Path, name: str, fingerprint: str, settings: TrainSettings, seed: int) -> None:
+    save_weights(method, final, name, fingerprint=fingerprint, iterations=settings.iterations, seed=seed)
+    (final.parent / CHECKPOINT).unlink(missing_ok=True)
 
 
 class _Loop(IterBasedTrainLoop):
@@ -143,7 +128,7 @@ class _Loop(IterBasedTrainLoop):
 
     def run(self) -> nn.Module:
         sampler: StreamSampler = self.dataloader.sampler
-        sampler.start = self._iter * self.dataloader.batch_size
+        sampler.start = self._iter * self.dataloader.batch_size * processes.world()
         batches = iter(self.dataloader)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
@@ -151,17 +136,13 @@ class _Loop(IterBasedTrainLoop):
         self.runner.model.train()
         while self._iter < self._max_iters:
             batch = next(batches)
-            if isinstance(batch, ReproError):
-                raise batch
+            processes.agree(batch if isinstance(batch, ReproError) else None)
+            self.runner.seed_step(self._iter)
             try:
                 self.run_iter(batch)
             except FloatingPointError as error:
-                raise RunError(
-                    f"training diverged at iteration {self._iter + 1}: {error}",
-                    expected="finite losses and gradients",
-                    found=str(error),
-                    mend="lower lr, lengthen warm-up or use amp off; the last good checkpoint is kept",
-                ) from error
+                batch_of = (self.runner.folder, self._iter + 1, batch, self.dataloader)
+                raise diverged(*batch_of, str(error)) from error
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         model: nn.Module = self.runner.model
@@ -173,22 +154,21 @@ class _Runner(Runner):
 
     def __init__(
         self,
-        method: Method,
+        model: TrainModel,
         settings: TrainSettings,
         pairs: Sequence[ImagePair],
-        classes: tuple[str, ...],
         work_dir: Path,
         seed: int,
-        device: torch.device,
         fingerprint: str,
         curve: CurveHook,
     ) -> None:
-        self.device, self.folder, self.fingerprint, self.curve = device, work_dir, fingerprint, curve
+        self.folder, self.fingerprint, self.curve = work_dir, fingerprint, curve
         self._generators: dict[str, Any] | None = None
-        dataset = TrainSet(pairs, len(classes), settings, seed)
-        optimizer = build_optimizer(method, settings)
+        device = model.device
+        dataset = TrainSet(pairs, len(model.classes), settings, seed)
+        optimizer = build_optimizer(model.method, settings)
         super().__init__(
-            model=_TrainModel(method, classes, device, settings.classes_per_step, seed),
+            model=model,
             work_dir=str(work_dir),
             train_dataloader=_loader(dataset, settings, seed, device),
             train_cfg={"type": _Loop, "max_iters": settings.iterations},
@@ -201,18 +181,19 @@ class _Runner(Runner):
         )
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        self._rank, self._world_size, self._timestamp = 0, 1, ""
+        self._rank, self._world_size, self._timestamp = processes.rank(), processes.world(), ""
 
     def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
         self._seed, self._deterministic = seed, deterministic
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002 (methods and libraries may draw from it)
-        torch.manual_seed(seed)
+        _seed_generators(seed)
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
         logger: MMLogger = MMLogger.get_instance(self._experiment_name, log_level=log_level)
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
+        if not processes.is_first():
+            logger.addHandler(logging.NullHandler())
+            return logger
         with storage_errors(self.folder):
             handler = logging.FileHandler(self.folder / "train.log", mode="a")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -226,23 +207,30 @@ class _Runner(Runner):
         return None
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        return model.to(self.device)  # mmengine would take a GPU whenever there is one
+        return model  # on its device already; mmengine would take a GPU whenever there is one
 
     def load_or_resume(self) -> None:
-        state = load_checkpoint(self, self.folder, self.fingerprint)
-        if state is None:
-            return
-        self.train_loop._iter = int(state["iteration"])
-        self._generators = state["rng"]
-        self.curve.restore(state["log"], self.train_loop._iter)
-        self.logger.info(f"resumed after iteration {self.train_loop._iter}")
+        state = processes.together(lambda: load_checkpoint(self, self.folder, self.fingerprint))
+        self.train_loop._iter = iteration = int(state["iteration"]) if state is not None else 0
+        processes.check_same(iteration, f"checkpoint in {self.folder}")
+        if state is not None:
+            self._generators = state["rng"]
+            self.curve.restore(state["log"], iteration)
+            self.logger.info(f"resumed after iteration {iteration}")
+        self.model.join()
 
     def restore_generators(self) -> None:
         """Random generators as they were at the checkpoint, or seeded where there was none."""
         if self._generators is None:
-            self.set_randomness(self._seed)
+            _seed_generators(self._seed)
         else:
             set_rng_state(self._generators)
+
+    def seed_step(self, iteration: int) -> None:
+        """Of several processes each draws numbers of its own, which depend on nothing but the step."""
+        if processes.world() > 1:
+            words = (self._seed, iteration, processes.rank())
+            _seed_generators(int(np.random.SeedSequence(words).generate_state(1)[0]))
 
     def close(self) -> None:
         """Give back the log file and mmengine's global instances, so that trainings in one process do not meet."""
@@ -253,11 +241,18 @@ class _Runner(Runner):
             kind._instance_dict.pop(self._experiment_name, None)
 
 
+def _seed_generators(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (methods and libraries may draw from it)
+    torch.manual_seed(seed)
+
+
 def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch.device) -> DataLoader[Any]:
-    sampler = StreamSampler(len(dataset), settings.iterations * settings.batch_size, seed)
+    rank, world = processes.rank(), processes.world()
+    sampler = StreamSampler(len(dataset), settings.iterations * settings.batch_size, seed, rank, world)
     return DataLoader(
         dataset,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size // world,
         sampler=sampler,
         num_workers=settings.workers,
         collate_fn=collate,
@@ -267,7 +262,7 @@ def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch
     )
 
 
-def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str]) -> None:
+def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str], placement: Placement) -> None:
     if not pairs:
         raise DataError("no image to train on", mend="repro data prepare coco-stuff --data-root <root>")
     if not classes:
@@ -275,6 +270,14 @@ def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequenc
     for field in ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"):
         if getattr(settings, field) < 1:
             raise UsageError(f"training setting {field} must be positive", found=getattr(settings, field))
+    world = processes.world()
+    if settings.batch_size % world or not 1 <= placement.accumulate <= settings.batch_size // world:
+        raise UsageError(
+            f"a batch of {settings.batch_size} images cannot be divided in this way",
+            expected="a number of processes that divides the batch, and at least one image a part",
+            found=f"{world} processes, each in {placement.accumulate} parts",
+            mend="choose another --gpus or --accumulate",
+        )
 
 
 def _fingerprint(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from repro import ranks
+from repro.engine.settings import Placement
 from repro.errors import ReproError
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.provenance import provenance
@@ -20,17 +24,22 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 
-def execute(plan: Plan, *, device: str, log: Log) -> list[CellStatus]:
+def execute(plan: Plan, *, device: str, log: Log, placement: Placement | None = None) -> list[CellStatus]:
     """Compute every missing cell of ``plan`` and return the state of all.
 
     A run that fails with a :class:`ReproError` leaves its cells ``failed`` with the reason and the others go on.
-    KeyboardInterrupt passes through; what is finished stays finished, and the next call continues.
+    KeyboardInterrupt passes through; what is finished stays finished, and the next call continues. Where processes
+    are joined (:func:`joined`) all of them must call; they work on one run at a time, together.
     """
     results: list[CellStatus] = []
+    from repro.engine import processes
+
     for run in plan.runs:
         states = [cell_status(plan, Cell(run, benchmark)) for benchmark in plan.benchmarks]
-        if any(s.status not in (DONE, BLOCKED) for s in states):
-            _work_off(plan, run, states, device, log)
+        open_ = [s.status not in (DONE, BLOCKED) for s in states]
+        processes.check_same(open_, f"finished cells of {run.id}")
+        if any(open_):
+            _work_off(plan, run, states, device, log, placement)
         results += states
     return results
 
@@ -39,7 +48,7 @@ def _work_off(plan: Plan, run: Run, states: list[CellStatus], device: str, log: 
     store = plan.assets.store
     try:
         plan.assets.ensure_data(log)
-        method = ensure_trained(plan, run, device, log)
+        method = ensure_trained(plan, run, device, log, placement)
     except ReproError as error:
         for state in states:
             if state.status not in (DONE, BLOCKED):
@@ -49,7 +58,7 @@ def _work_off(plan: Plan, run: Run, states: list[CellStatus], device: str, log: 
         if state.status in (DONE, BLOCKED):
             continue
         try:
-            with store.lock(run.id):
+            with processes.held_by_first(store.lock(run.id)):
                 state.metrics = _evaluate(plan, state.cell, method, device, log)
             state.status = DONE
         except ReproError as error:
@@ -69,23 +78,23 @@ def build_method(plan: Plan, run: Run, log: Log) -> Method:
     return run.entry.create(build_tower(spec), run.options)
 
 
-def ensure_trained(plan: Plan, run: Run, device: str, log: Log) -> Method:
+def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Placement | None = None) -> Method:
     """The method of ``run`` with its final weights, trained (or resumed) first if they are not there."""
     store = plan.assets.store
     method = build_method(plan, run, log)
     if run.train is None:
-        with store.lock(run.id):
-            describe_run(store, run, device)
+        with processes.held_by_first(store.lock(run.id)):
+            processes.on_first(lambda: describe_run(store, run, device))
         return method.to(device).eval()
     from repro.benchmarks.layout import prepared_pairs
     from repro.engine.train import load_weights, train
 
     weights = store.weights(run.id)
-    if not weights.is_file():
+    if not processes.on_first(weights.is_file):
         root = plan.assets.ensure_data(log)
         data = train_set()
-        with store.lock(run.id), deferred():
-            describe_run(store, run, device)
+        with processes.held_by_first(store.lock(run.id)), deferred():
+            processes.on_first(lambda: describe_run(store, run, device, placement))
             log(f"training {run.row.title} on {run.tower.title}: {run.train.iterations} iterations ({run.id})")
             started = time.monotonic()
             train(
@@ -95,6 +104,9 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log) -> Method:
                 data.prompt_names(),
                 store.run(run.id),
                 seed=run.seed,
+    from repro.engine import processes
+
+    placement = placement or Placement()
                 device=device,
                 method_name=run.entry.name,
             )
@@ -103,7 +115,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log) -> Method:
     return method.to(device).eval()
 
 
-def describe_run(store: RunStore, run: Run, device: str) -> None:
+def describe_run(store: RunStore, run: Run, device: str, placement: Placement | None = None) -> None:
     """Write config.py (resolved) and provenance.json into the run's folder, once."""
     folder = store.run(run.id)
     if (folder / "provenance.json").is_file():
@@ -113,21 +125,26 @@ def describe_run(store: RunStore, run: Run, device: str) -> None:
     ]
     header = '"""Resolved configuration of this run; its values are the run\'s address."""\n\n'
     write_text(folder / "config.py", header + "\n".join(lines) + "\n")
-    write_json(folder / "provenance.json", {"run": run.id, **provenance(device), "facts": run.facts})
+    placed = {"processes": ranks.started(), **dataclasses.asdict(placement or Placement())}
+    facts = {"run": run.id, **provenance(device), "placement": placed, "facts": run.facts}
+    write_json(folder / "provenance.json", facts)
 
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
     from repro.benchmarks.layout import prepared_pairs
     from repro.clip.text_cache import keep_text
-    from repro.engine.measure import evaluate_with_measures
+    from repro.engine import processes
+    from repro.engine.evaluate_many import evaluate_together
 
     root = plan.assets.ensure_data()
+                placement=placement,
     keep_text(method, plan.assets.store.cache / "text")
     run, benchmark = cell.run, cell.benchmark
     facts = {"benchmark": benchmark.id, "protocol": cell.protocol_digest, "profile": run.profile.name}
-    folder = plan.assets.store.claim_evaluation(run.id, benchmark.id, cell.key, facts)
+    store = plan.assets.store
+    folder = processes.on_first(lambda: store.claim_evaluation(run.id, benchmark.id, cell.key, facts))
     log(f"evaluating {run.row.title} ({run.tower.title}, seed {run.seed}) on {benchmark.id}")
-    evaluate_with_measures(
+    evaluate_together(
         method,
         benchmark,
         prepared_pairs(benchmark, root),
@@ -136,6 +153,6 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
         plan.measures,
         device=device,
     )
-    metrics = plan.assets.store.result(run.id, benchmark.id, cell.key)
+    metrics = processes.on_first(lambda: store.result(run.id, benchmark.id, cell.key))
     assert metrics is not None, f"evaluate() ended without {folder}/metrics.json"
     return metrics

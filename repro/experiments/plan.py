@@ -26,6 +26,7 @@ from repro.methods import MethodEntry, get_method
 TRAIN_SET = "coco-stuff"
 TRAIN_CODE = (
     "repro.engine.class_sample",
+    "repro.engine.step",
     "repro.engine.train",
     "repro.engine.optim",
     "repro.data.pipeline",
