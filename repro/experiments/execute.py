@@ -31,10 +31,10 @@ def execute(plan: Plan, *, device: str, log: Log, placement: Placement | None = 
     KeyboardInterrupt passes through; what is finished stays finished, and the next call continues. Where processes
     are joined (:func:`joined`) all of them must call; they work on one run at a time, together.
     """
-    results: list[CellStatus] = []
     from repro.engine import processes
 
     for run in plan.runs:
+    results: list[CellStatus] = []
         states = [cell_status(plan, Cell(run, benchmark)) for benchmark in plan.benchmarks]
         open_ = [s.status not in (DONE, BLOCKED) for s in states]
         processes.check_same(open_, f"finished cells of {run.id}")
@@ -44,7 +44,30 @@ def execute(plan: Plan, *, device: str, log: Log, placement: Placement | None = 
     return results
 
 
-def _work_off(plan: Plan, run: Run, states: list[CellStatus], device: str, log: Log) -> None:
+@contextlib.contextmanager
+def joined(plan: Plan, device: str, log: Log) -> Iterator[str]:
+    """Join the processes a launcher started for this command, if any, and yield the device of this one.
+
+    The first one makes before what the runs of ``plan`` share: making towers may take hours, and does not divide.
+    """
+    if ranks.started() == 1:
+        yield device
+        return
+    from repro.engine import processes
+
+    if ranks.is_first():
+        plan.assets.ensure_data(log)
+        for tower in dict.fromkeys(run.row.tower for run in plan.runs):
+            plan.assets.ensure_tower(tower)
+    with processes.group(device) as own:
+        yield own
+
+
+def _work_off(
+    plan: Plan, run: Run, states: list[CellStatus], device: str, log: Log, placement: Placement | None
+) -> None:
+    from repro.engine import processes
+
     store = plan.assets.store
     try:
         plan.assets.ensure_data(log)
@@ -81,6 +104,9 @@ def build_method(plan: Plan, run: Run, log: Log) -> Method:
 def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Placement | None = None) -> Method:
     """The method of ``run`` with its final weights, trained (or resumed) first if they are not there."""
     store = plan.assets.store
+    from repro.engine import processes
+
+    placement = placement or Placement()
     method = build_method(plan, run, log)
     if run.train is None:
         with processes.held_by_first(store.lock(run.id)):
@@ -104,13 +130,11 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
                 data.prompt_names(),
                 store.run(run.id),
                 seed=run.seed,
-    from repro.engine import processes
-
-    placement = placement or Placement()
                 device=device,
                 method_name=run.entry.name,
             )
             log(f"trained in {time.monotonic() - started:.0f} s")
+                placement=placement,
     load_weights(method, weights, run.entry.name)
     return method.to(device).eval()
 
@@ -137,7 +161,6 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
     from repro.engine.evaluate_many import evaluate_together
 
     root = plan.assets.ensure_data()
-                placement=placement,
     keep_text(method, plan.assets.store.cache / "text")
     run, benchmark = cell.run, cell.benchmark
     facts = {"benchmark": benchmark.id, "protocol": cell.protocol_digest, "profile": run.profile.name}
