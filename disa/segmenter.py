@@ -13,9 +13,9 @@ from disa.aggregation import Aggregation
 from disa.hrm import Refinement
 from disa.options import DisaOptions
 from disa.pixelwise import refine_branches
-from repro.layers import tokens
 from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import CostDecoder
+from repro.layers.tokens import chunk_elements
 
 NORM_OPERATIONS = 5
 """Operations an element of a norm's input in published counts."""
@@ -90,7 +90,8 @@ class Segmenter(nn.Module):
         """
         if torch.is_grad_enabled():
             return self._segment(cost, mask, guidance, [slice(None)])
-        step = max(1, tokens.CHUNK_ELEMENTS // (cost.shape[-2] * cost.shape[-1] * self.embedding.conv.out_channels))
+        volume = cost.shape[-2] * cost.shape[-1] * self.embedding.conv.out_channels
+        step = max(1, chunk_elements(cost.device) // volume)
         chunks = [slice(start, start + step) for start in range(0, cost.shape[2], step)]
         return torch.cat(
             [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from baselines.catseg.options import CatSegOptions
 from repro.layers.class_attention import ClassAggregation
 from repro.layers.cost_volume import CostEmbedding, cosine_cost, scatter_logits, top_classes
 from repro.layers.decoder import CostDecoder
+from repro.layers.tokens import chunk_elements
 from repro.layers.window_attention import GuidedSwinPair
 
 PRUNED = -100.0
@@ -69,8 +71,24 @@ class Aggregator(nn.Module):
         """Logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest map first.
 
         More than ``pad_len`` classes are pruned per image to the ones with the largest cosine anywhere; the others
-        get the logit -100 (unless ``pruning`` is off).
+        get the logit -100 (unless ``pruning`` is off). Where no gradient is recorded images go one by one: each keeps
+        its own classes, and memory is bounded by the cost volume of one image, whatever the batch.
         """
+        kept = min(self.kept or text.shape[0], text.shape[0])
+        volume = len(features) * kept * features[0, 0].numel() * self.embedding.conv.out_channels
+        if torch.is_grad_enabled() or len(features) == 1 or volume <= chunk_elements(features.device):
+            return self._logits(features, text, guides)
+        result: Tensor | None = None
+        for image in range(len(features)):
+            own = slice(image, image + 1)
+            logits = self._logits(features[own], text, [g[own] for g in guides])
+            if result is None:
+                result = logits.new_empty(len(features), *logits.shape[1:])
+            result[own] = logits
+        return result  # type: ignore[return-value]
+
+    def _logits(self, features: Tensor, text: Tensor, guides: Sequence[Tensor]) -> Tensor:
+        """:meth:`forward` of all images at once."""
         classes = text.shape[0]
         text = text.unsqueeze(0)
         cost = cosine_cost(features, text)

@@ -75,7 +75,7 @@ def last_block(attention: SplitAttention, x: Tensor) -> int:
 FORMS: Mapping[type[nn.Module], Mapping[str, Form]] = {
     GuidedProjection: {"forward": projection, "offset": nothing},
     ClassAggregation: {"forward": class_aggregation},
-    UpStage: {"forward": up_stage, "guide": nothing},
+    UpStage: {"forward": up_stage, "guide": nothing, "merged": nothing},
     SplitAttention: {"value_path": last_block},
 }
 

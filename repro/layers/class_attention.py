@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.layers.tokens import CHUNK_ELEMENTS, GuidedProjection, Mlp, add_
+from repro.layers.tokens import GuidedProjection, Mlp, add_, chunk_elements
 
 EPSILON = 1e-6
 
@@ -48,7 +48,7 @@ class LinearClassAttention(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.attention = GuidedProjection(dim, guidance_dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, ratio, F.relu)
+        self.mlp = Mlp(dim, ratio, torch.relu_)
         head = torch.arange(dim) // (dim // heads)
         same = (head[:, None] == head[None, :]).float()
         self.register_buffer("heads_mask", same, persistent=False)
@@ -61,7 +61,7 @@ class LinearClassAttention(nn.Module):
         if torch.is_grad_enabled():
             return self._attend(x.transpose(1, 2), offset, padding).transpose(1, 2)
         result = torch.empty_like(x)
-        step = max(1, CHUNK_ELEMENTS // max(1, x.shape[1] * x.shape[3]))
+        step = max(1, chunk_elements(x.device) // max(1, x.shape[1] * x.shape[3]))
         for image in range(x.shape[0]):
             own = offset[image : image + 1] if offset.shape[0] > 1 else offset
             for start in range(0, x.shape[2], step):
@@ -83,18 +83,21 @@ class LinearClassAttention(nn.Module):
         """Tokens (B, L, T, C) -> (B, L, T, C)."""
         x = x.contiguous()
         slots, kv_padding, k_padding = padding
-        q, k, v = self.attention(self.norm1(x), offset).chunk(3, dim=-1)
-        q, k = F.elu(q) + 1, F.elu(k) + 1
+        qkv = self.attention(self.norm1(x), offset)
+        v = qkv[..., 2 * self.attention.dim :]
+        q, k = F.elu(qkv[..., : 2 * self.attention.dim]).add_(1).chunk(2, dim=-1)
         # All heads in one product; what couples different heads is zeroed. The values are divided by the number of
         # slots against overflow in half precision, and the result multiplied by it.
         kv = k.transpose(-1, -2) @ v
         k_sum = k.sum(dim=-2, keepdim=True)
         if kv_padding is not None and k_padding is not None:
             kv, k_sum = kv + kv_padding, k_sum + k_padding
-        kv = kv * (self.heads_mask / slots)
-        norm = slots / ((q * k_sum) @ self.heads_sum + EPSILON)
-        mixed = (q @ kv).unflatten(-1, (norm.shape[-1], -1)) * norm.unsqueeze(-1)
-        x = x + mixed.flatten(-2)
+        # The normaliser of each head is a product of the queries too: columns beside those of the values.
+        both = torch.cat([kv * (self.heads_mask / slots), k_sum.transpose(-1, -2) * self.heads_sum], dim=-1)
+        mixed, norm = (q @ both).split([kv.shape[-1], self.heads_sum.shape[-1]], dim=-1)
+        norm = slots / (norm + EPSILON)
+        heads = (norm.shape[-1], -1)
+        x = torch.addcmul(x.unflatten(-1, heads), mixed.unflatten(-1, heads), norm.unsqueeze(-1)).flatten(-2)
         return add_(self.mlp(self.norm2(x)), x)
 
 

@@ -14,6 +14,13 @@ from torch import Tensor, nn
 
 CHUNK_ELEMENTS = 1 << 20
 """Elements of a chunk when no gradient is recorded: 4 MiB in float32, so that a chunk's buffers stay in cache."""
+GPU_CHUNKS = 32
+"""A GPU takes so many times more: 128 MiB, enough to occupy it, little beside its memory."""
+
+
+def chunk_elements(device: torch.device) -> int:
+    """Elements of a chunk on ``device``; its widest buffer (the hidden layer of an MLP) has four times as many."""
+    return CHUNK_ELEMENTS * (GPU_CHUNKS if device.type == "cuda" else 1)
 
 
 class Mlp(nn.Module):
@@ -92,8 +99,8 @@ def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 
 def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
-    """Parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most CHUNK_ELEMENTS elements."""
-    step = max(1, CHUNK_ELEMENTS // max(1, x.shape[2] * x.shape[3]))
+    """Parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most a chunk's elements."""
+    step = max(1, chunk_elements(x.device) // max(1, x.shape[2] * x.shape[3]))
     for image in range(x.shape[0]):
         for start in range(0, x.shape[1], step):
             yield image, slice(start, start + step)
@@ -105,7 +112,7 @@ def per_class(function: Callable[[Tensor, Any], Tensor], x: Tensor, shared: Call
     ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
     axis of one), ``shared(None)`` of all images. The result is the same, memory is bounded and stays in cache.
     """
-    if torch.is_grad_enabled() or x.numel() <= CHUNK_ELEMENTS:
+    if torch.is_grad_enabled() or x.numel() <= chunk_elements(x.device):
         return function(x, shared(None))
     result: Tensor | None = None
     cached: tuple[int, Any] = (-1, None)

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from method_tester import NAMES, MethodTester
 from torch import nn
 
-import repro.layers.class_attention
 import repro.layers.tokens
 from baselines.catseg import METHOD
 from baselines.catseg.checkpoint import from_official, official_name, to_official
@@ -96,7 +95,6 @@ class TestCatSeg(MethodTester):
         with torch.no_grad():
             whole = method(images, NAMES)
             monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 1000)
-            monkeypatch.setattr(repro.layers.class_attention, "CHUNK_ELEMENTS", 1000)
             self.close(method(images, NAMES), whole)
 
     def test_several_templates_become_channels_of_the_cost_volume(self) -> None:

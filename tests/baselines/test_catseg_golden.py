@@ -18,7 +18,6 @@ from catseg_reference import VIT_B, VIT_L, CatSegReference
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import repro.layers.class_attention
 import repro.layers.tokens
 from baselines.catseg.checkpoint import from_official, official_name, to_official
 from baselines.catseg.model import CatSeg
@@ -86,7 +85,6 @@ def golden(shared: Path) -> Golden:
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """No chunks, so that hooks see whole tensors."""
     monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 1 << 60)
-    monkeypatch.setattr(repro.layers.class_attention, "CHUNK_ELEMENTS", 1 << 60)
 
 
 @pytest.fixture
