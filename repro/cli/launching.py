@@ -1,0 +1,180 @@
+"""``--launcher``: the options of ``run``, ``train`` and ``eval`` that start the command elsewhere, and what they do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from repro import ranks
+from repro.engine.settings import Placement
+from repro.errors import UsageError
+from repro.experiments.tables import Table
+from repro.launch.job import MARK, Job, Launch, Outcome
+
+
+def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:
+    """Where the command runs, and how a training is fitted to the machine (docs/scaling-out.md)."""
+    _add_launcher(parser, launchers)
+    group = parser.add_argument_group("memory and determinism (docs/scaling-out.md)")
+    group.add_argument("--accumulate", type=int, default=1, metavar="N", help="take the batch in N parts: less memory")
+    group.add_argument(
+        "--checkpoint-activations", action="store_true", help="compute activations twice instead of keeping them"
+    )
+    group.add_argument("--deterministic", action="store_true", help="deterministic GPU kernels only; slower")
+
+
+def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:
+    group = parser.add_argument_group("many devices (docs/scaling-out.md)")
+    group.add_argument("--launcher", choices=launchers, help="start the work elsewhere than in this process")
+    group.add_argument(
+        "--gpus",
+        metavar="N|I,J,..",
+        help="torchrun, slurm: processes on each machine, one a GPU (with --device cpu: on the CPU); "
+        "local: the GPUs to use, one run each",
+    )
+    group.add_argument("--max-parallel", type=int, default=0, metavar="N", help="runs at a time (local, slurm)")
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines a run is divided over")
+    group.add_argument(
+        "--rendezvous", default="", metavar="HOST:PORT", help="torchrun on several machines: where to meet"
+    )
+    group.add_argument("--partition", default="", metavar="P", help="slurm: the partition")
+    group.add_argument("--time", type=int, default=24 * 60, metavar="MIN", help="slurm: minutes a job may take")
+    group.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE", help="slurm: another option of sbatch, repeatable"
+    )
+
+
+def placement(options: argparse.Namespace) -> Placement:
+    """How a training is fitted to the machine; UsageError for what cannot be."""
+    if options.accumulate < 1:
+        raise UsageError("a batch has at least one part", expected="--accumulate 1 or more", found=options.accumulate)
+    return Placement(options.accumulate, options.checkpoint_activations, options.deterministic)
+
+
+def chosen(options: argparse.Namespace) -> Launch | None:
+    """What ``--launcher`` and its companions ask for; None without it, and in the processes it started.
+
+    Raises UsageError for companions that do not belong to it.
+    """
+    if ranks.started() > 1:
+        return None
+    name = options.launcher
+    _refuse_others(options, name)
+    if name is None:
+        return None
+    gpus = _numbers(options.gpus)
+    local = name == "local"
+    if not local and len(gpus) > 1:
+        raise UsageError(
+            f"--launcher {name} takes a number of GPUs",
+            expected="--gpus 2, for example",
+            found=f"--gpus {options.gpus}",
+        )
+    if not local and gpus and gpus[0] < 1:
+        raise UsageError("a run needs a process", expected="--gpus 1 or more", found=options.gpus)
+    if name == "torchrun" and options.nodes > 1 and not options.rendezvous:
+        raise UsageError(
+            "several machines must know where to meet",
+            expected="--rendezvous HOST:PORT, the same on all of them",
+            found="none",
+            mend="name one of the machines and a free port of it",
+        )
+    return Launch(
+        launcher=name,
+        gpus=gpus if local else (),
+        processes=1 if local or not gpus else gpus[0],
+        max_parallel=options.max_parallel,
+        nodes=options.nodes,
+        rendezvous=options.rendezvous,
+        partition=options.partition,
+        minutes=options.time,
+        cpu_only=options.device == "cpu",
+        slurm=dict(_pair(text) for text in options.slurm),
+    )
+
+
+def refuse_options(options: argparse.Namespace, table: Table) -> None:
+    """UsageError where a table that is made in one process is to be launched."""
+    if table.kind != "benchmarks" and (options.launcher or options.only):
+        raise UsageError(
+            f"{table.name} is made in one process",
+            expected="neither --launcher nor --only",
+            found=f"--launcher {options.launcher}" if options.launcher else f"--only {options.only}",
+            mend="leave it out",
+        )
+
+
+def _refuse_others(options: argparse.Namespace, name: str | None) -> None:
+    belongs = {
+        "gpus": ("local", "torchrun", "slurm"),
+        "max_parallel": ("local", "slurm"),
+        "nodes": ("torchrun", "slurm"),
+        "rendezvous": ("torchrun",),
+        "partition": ("slurm",),
+        "time": ("slurm",),
+        "slurm": ("slurm",),
+    }
+    defaults = {"max_parallel": 0, "nodes": 1, "rendezvous": "", "partition": "", "time": 24 * 60, "slurm": []}
+    for option, launchers in belongs.items():
+        if getattr(options, option) != defaults.get(option) and name not in launchers:
+            raise UsageError(
+                f"--{option.replace('_', '-')} has no use here",
+                expected=f"--launcher {' or '.join(launchers)}",
+                found=f"--launcher {name}" if name else "no --launcher",
+                mend="leave it out",
+            )
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in (text or "").replace(",", " ").split())
+    except ValueError as error:
+        raise UsageError("--gpus takes numbers", expected="--gpus 2 or --gpus 0,1", found=text) from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError("--slurm takes KEY=VALUE", expected="--slurm account=mine", found=text)
+    return key.lstrip("-"), value
+
+
+def own_words(options: argparse.Namespace) -> tuple[str, ...]:
+    """The words of this command line without those that launch."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_launcher(parser, ("local", "torchrun", "slurm"))
+    return tuple(parser.parse_known_args(options.words)[1])
+
+
+def start(options: argparse.Namespace, how: Launch, runs: Path, name: str) -> int:
+    """Run this very command by ``how`` (torchrun or slurm) and return its exit code; what it prints is printed."""
+    words = own_words(options)
+    if how.launcher == "torchrun":
+        from repro.launch import torchrun
+
+        return torchrun.run(words, how)
+    from repro.cli import common
+    from repro.launch import slurm
+
+    ended: list[Outcome] = []
+    folder = runs / "cache" / "launch" / name
+    slurm.run(
+        [Job(name, words)],
+        how,
+        folder,
+        lambda _, place: common.log(f"submitted as {place}; logs in {folder}"),
+        lambda _, outcome: ended.append(outcome),
+    )
+    sys.stdout.write(ended[0].out)
+    if ended[0].code:
+        print(f"{MARK}{ended[0].reason}", file=sys.stderr)
+    return ended[0].code
+
+
+def torchrun_words(options: argparse.Namespace, how: Launch) -> tuple[str, ...]:
+    """The words of one run of a grid whose runs are divided over processes, each by an agent of its own."""
+    extra: list[Any] = ["--launcher", "torchrun", "--gpus", how.processes]
+    return (*own_words(options), *map(str, extra))

@@ -1,0 +1,182 @@
+"""Jobs on a Slurm cluster, submitted and followed through submitit; none of which outlives this command."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from repro.errors import Preempted, ResourceError, UsageError
+from repro.launch.job import Job, Launch, OnEnd, OnStart, Outcome, outcome
+
+_POLL_S = {"slurm": 5.0, "local": 0.2}
+_MISSING_S = {"slurm": 30.0, "local": 0.0}  # how long after a job's end its result may take to be seen (slow disks)
+_SIGNAL = "USR1@120"
+"""Two minutes before its time is over, and when it is preempted, a job writes its checkpoint and is queued again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A command as submitit calls it, in each process of its job."""
+
+    words: tuple[str, ...]
+
+    def __call__(self) -> tuple[int, str]:
+        """The command's exit code and what it printed. Where it was told to end, its job goes back into the queue."""
+        import submitit
+
+        place = submitit.JobEnvironment()
+        if place.num_tasks > 1:
+            submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        from repro.cli.main import main
+
+        sys.argv = ["repro", *self.words]
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            code = main(self.words)
+        if code == Preempted.exit_code and "SLURM_JOB_ID" in os.environ:
+            if place.global_rank == 0:
+                subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False, timeout=60)
+            time.sleep(60)  # until Slurm ends it: without a result it does not look finished
+            os._exit(code)
+        return code, printed.getvalue()
+
+
+def run(jobs: Sequence[Job], launch: Launch, folder: Path, on_start: OnStart, on_end: OnEnd) -> None:
+    """Submit ``jobs``, at most ``launch.max_parallel`` at a time, and follow them to their ends.
+
+    submitit keeps what a job needs and prints in ``folder``, which all nodes must share. Interrupted, it cancels the
+    jobs before it passes the interruption on. Raises ResourceError without submitit or Slurm, UsageError for options
+    sbatch refuses.
+    """
+    executor = _executor(launch, folder)
+    waiting, running = deque(jobs), list[_Submitted]()
+    most = launch.max_parallel or len(jobs)
+    try:
+        while waiting or running:
+            while waiting and len(running) < most:
+                job = waiting.popleft()
+                running.append(_Submitted(job, _submit(executor, job)))
+                on_start(job, f"job {running[-1].handle.job_id}")
+            lives = _lives(launch.cluster)
+            for submitted in list(running):
+                ended = submitted.ended(lives(submitted.handle), _MISSING_S[launch.cluster])
+                if ended is not None:
+                    running.remove(submitted)
+                    on_end(submitted.job, ended)
+            time.sleep(_POLL_S[launch.cluster] if running else 0)
+    finally:
+        for submitted in running:
+            submitted.handle.cancel(check=False)
+
+
+class _Submitted:
+    """A job and submitit's handle of it."""
+
+    def __init__(self, job: Job, handle: Any) -> None:
+        self.job, self.handle = job, handle
+        self.missing_since = 0.0
+
+    def ended(self, lives: bool, patience: float) -> Outcome | None:
+        """How the job ended, or None while it has not, or may have left its result less than ``patience`` s ago."""
+        handles = [self.handle.task(number) for number in range(self.handle.num_tasks)]
+        if all(h.paths.result_pickle.exists() for h in handles):
+            return self._outcome(handles)
+        if lives:
+            self.missing_since = 0.0
+            return None
+        now = time.monotonic()
+        self.missing_since = self.missing_since or now
+        return self._outcome(handles) if now - self.missing_since >= patience else None
+
+    def _outcome(self, handles: Sequence[Any]) -> Outcome:
+        err = "\n".join(h.stderr() or "" for h in handles)
+        results = [h.result() for h in handles if h.paths.result_pickle.exists() and h.exception() is None]
+        if len(results) == len(handles):
+            code = next((code for code, _ in results if code), 0)
+            return outcome(code, results[0][1], err)
+        if any(h.paths.result_pickle.exists() for h in handles):
+            return outcome(1, "", err)
+        return Outcome(1, "", f"{_state(self.handle.job_id)} and left no result; its log: {handles[0].paths.stderr}")
+
+
+def _executor(launch: Launch, folder: Path) -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise ResourceError("submitit is not installed", mend="pip install 'repro-ovseg[slurm]'") from error
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=launch.cluster)
+        executor.update_parameters(**_parameters(launch))
+    except (RuntimeError, subprocess.SubprocessError) as error:
+        raise ResourceError(
+            "there is no Slurm here", expected="sbatch, srun, squeue and scancel", found=str(error), mend="repro doctor"
+        ) from error
+    return executor
+
+
+def _parameters(launch: Launch) -> dict[str, Any]:
+    """submitit's parameters of a job: one task a process, each with a GPU."""
+    parameters: dict[str, Any] = {
+        "timeout_min": launch.minutes,
+        "nodes": launch.nodes,
+        "tasks_per_node": launch.processes,
+        "slurm_additional_parameters": {"signal": _SIGNAL, "requeue": True, **launch.slurm},
+        # A process that fails must not leave the others waiting for it.
+        "slurm_srun_args": ["--kill-on-bad-exit=1"],
+    }
+    if not launch.cpu_only:
+        parameters["gpus_per_node"] = launch.processes
+    if launch.partition:
+        parameters["slurm_partition"] = launch.partition
+    return parameters
+
+
+def _submit(executor: Any, job: Job) -> Any:
+    executor.update_parameters(name=re.sub(r"[^\w.-]", "-", job.name))
+    try:
+        return executor.submit(Task(job.words))
+    except Exception as error:
+        text = str(error).strip()
+        if type(error).__name__ != "FailedJobError":
+            raise
+        raise UsageError(
+            "sbatch refused a job",
+            expected="a partition and options this cluster knows",
+            found=text.splitlines()[-1] if text else "no message",
+            mend="sinfo names the partitions; --partition, --time, --slurm KEY=VALUE",
+        ) from error
+
+
+def _lives(cluster: str) -> Callable[[Any], bool]:
+    """Tells of a handle whether its job waits or runs.
+
+    Slurm is asked for its queue and not for its accounting, which small clusters lack; where it does not answer now,
+    all jobs are taken to live.
+    """
+    if cluster == "local":
+        return lambda handle: not handle.done()
+    asked = subprocess.run(
+        ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i"], capture_output=True, text=True, check=False, timeout=120
+    )
+    queue = set(asked.stdout.split())
+    return lambda handle: asked.returncode != 0 or handle.job_id in queue
+
+
+def _state(job_id: str) -> str:
+    """What became of a job, in Slurm's words, while it still remembers."""
+    asked = subprocess.run(
+        ["scontrol", "-o", "show", "job", job_id], capture_output=True, text=True, check=False, timeout=120
+    )
+    found = re.search(r"JobState=(\S+)", asked.stdout)
+    return f"Slurm says {found[1]}" if found else "the job left the queue"
