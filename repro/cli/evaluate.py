@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro import ranks
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
-from repro.cli import common
+from repro.cli import common, launching
 from repro.cli.train import add_run_options, single_plan, single_run
 from repro.errors import DataError, WeightsError
 from repro.experiments.assets import Assets
@@ -37,6 +38,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "its own tower and options",
     )
     common.add_device_option(parser)
+    launching.add_options(parser, ("torchrun", "slurm"))
     common.add_measures_option(parser)
     common.add_json_option(parser)
     parser.epilog = (
@@ -53,10 +55,21 @@ def evaluate(options: argparse.Namespace) -> int:
     assets = Assets(profile, options.runs, None if profile.synthetic else options.data_root)
     run = single_run(options, profile, assets, options.weights)
     chosen = [get_benchmark(b) for b in options.benchmarks or BENCHMARKS]
-    with common.stdout_to_stderr():
-        data = _data(run, chosen, external, options)
-        method, weights = _method(run, options)
-        rows = [_evaluate(run, method, weights, b, pairs, key, options) for b, pairs, key in data]
+    how = launching.chosen(options)
+    if how is not None:
+        return launching.start(options, how, options.runs, f"eval-{run.id}")
+    from repro.engine import processes
+    from repro.experiments.execute import joined
+
+    with (
+        common.stdout_to_stderr(),
+        joined(single_plan(run), common.choose_device(options.device), common.log) as device,
+    ):
+        data = processes.on_first(lambda: _data(run, chosen, external, options))
+        method, weights = _method(run, options, device)
+        rows = [_evaluate(run, method, weights, b, pairs, key, options, device) for b, pairs, key in data]
+    if not ranks.is_first():
+        return 0
     if options.json:
         common.print_json(rows)
     else:
@@ -93,10 +106,9 @@ def _data(
     return found
 
 
-def _method(run: Run, options: argparse.Namespace) -> tuple[Method, str]:
+def _method(run: Run, options: argparse.Namespace, device: str) -> tuple[Method, str]:
     from repro.experiments.execute import ensure_trained
 
-    device = common.choose_device(options.device)
     if options.weights is None:
         if run.train and not run.profile.synthetic and not run.assets.store.weights(run.id).is_file():
             raise WeightsError(
@@ -104,7 +116,8 @@ def _method(run: Run, options: argparse.Namespace) -> tuple[Method, str]:
                 expected=str(run.assets.store.weights(run.id)),
                 mend=f"repro train {run.entry.name} --profile {run.profile.name} --data-root DIR, or --weights FILE",
             )
-        return ensure_trained(single_plan(run), run, device, common.log), "own"
+        placement = launching.placement(options)
+        return ensure_trained(single_plan(run), run, device, common.log, placement), "own"
     return load_named(run, options.weights, device)
 
 
@@ -132,24 +145,25 @@ def _evaluate(
     pairs: list[Pair],
     data_key: str,
     options: argparse.Namespace,
+    device: str,
 ) -> dict[str, Any]:
     from repro.clip.text_cache import keep_text
-    from repro.engine.measure import evaluate_with_measures
+    from repro.engine import processes
+    from repro.engine.evaluate_many import evaluate_together
     from repro.experiments.execute import describe_run
 
     store, profile = run.assets.store, run.profile
     keep_text(method, store.cache / "text")
-    device = common.choose_device(options.device)
     protocol = protocol_digest(benchmark, profile.protocol)
     parts = [protocol, data_key.strip(), source_digest(EVAL_CODE)]
     key = digest(parts if weights == "own" else [*parts, weights])
     facts = {"benchmark": benchmark.id, "protocol": protocol, "profile": profile.name, "weights": weights}
-    with store.lock(run.id):
-        describe_run(store, run, device)
-        folder = store.claim_evaluation(run.id, benchmark.id, key, facts)
+    with processes.held_by_first(store.lock(run.id)):
+        processes.on_first(lambda: describe_run(store, run, device))
+        folder = processes.on_first(lambda: store.claim_evaluation(run.id, benchmark.id, key, facts))
         common.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(pairs)} images")
         measures = common.chosen_measures(options)
-        result = evaluate_with_measures(method, benchmark, pairs, profile.protocol, folder, measures, device=device)
+        result = evaluate_together(method, benchmark, pairs, profile.protocol, folder, measures, device=device)
     return {
         "method": run.entry.name,
         "benchmark": benchmark.id,

@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen is not None and chosen not in COMMANDS:
             raise unknown_name("command", chosen, COMMANDS, mend="repro --help")
         options = parser.parse_args(words)
+        options.words = words
         preemption.install()
         code: int = options.execute(options)
     except ReproError as error:

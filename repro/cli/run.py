@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.cli import common, run_cost, run_maps, run_regions
+from repro import ranks
+from repro.cli import common, launching, run_cost, run_maps, run_regions
+from repro.experiments import grid
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
 from repro.experiments.tables import Table, load_table
 
 if TYPE_CHECKING:
+    from repro.launch.job import Launch
     from repro.reports.columns import Columns
 
 
@@ -31,6 +35,8 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "report":
         return
     common.add_device_option(parser)
+    launching.add_options(parser, ("local", "torchrun", "slurm"))
+    parser.add_argument("--only", metavar="RUN", help="this run of the table only (its id); writes no files")
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
     run_cost.add_options(parser)
@@ -62,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     table = load_table(options.table)
     run_cost.refuse_options(options, table)
+    launching.refuse_options(options, table)
     if table.kind == "cost":
         return run_cost.run(options, table)
     if table.kind == "regions":
@@ -69,21 +76,24 @@ def run(options: argparse.Namespace) -> int:
     if table.kind == "maps":
         return run_maps.run(options, table)
     plan = table_plan(table, options)
+    if options.only:
+        plan = dataclasses.replace(plan, runs=grid.only(plan, options.only))
+    how = launching.chosen(options)
     cells = plan_status(plan)
     if options.dry_run:
         return _show_plan(plan, cells, options)
     if any(c.status not in (DONE, BLOCKED) for c in cells):
-        from repro.experiments.execute import execute
-
+        if how is not None and options.only:
+            return launching.start(options, how, options.runs, plan.runs[0].id)
         with common.stdout_to_stderr():
-            device = common.choose_device(options.device)
-            common.log(f"{plan.table.title}, profile {plan.profile.name}: {_tally(cells)}; device {device}")
             try:
-                cells = execute(plan, device=device, log=common.log)
+                cells = _compute(plan, cells, options, how)
             except KeyboardInterrupt:
                 write_table(plan, plan_status(plan), options)
                 raise
     write_table(plan, cells, options)
+    if not ranks.is_first():
+        return 0
     for cell in cells:
         if cell.status == FAILED:
             common.log(f"failed: {cell.cell.run.row.title} on {cell.cell.benchmark.id}: {cell.error}")
@@ -95,8 +105,27 @@ def run(options: argparse.Namespace) -> int:
     return 3 if any(c.status == BLOCKED for c in cells) else 0
 
 
+def _compute(plan: Plan, cells: list[CellStatus], options: argparse.Namespace, how: Launch | None) -> list[CellStatus]:
+    title = f"{plan.table.title}, profile {plan.profile.name}: {_tally(cells)}"
+    if how is not None:
+        common.log(f"{title}; by {how.launcher}")
+        launching.placement(options)
+        words = launching.own_words(options)
+        if how.launcher == "torchrun":
+            words = launching.torchrun_words(options, how)
+        return grid.launch(plan, words, how, common.log)
+    from repro.experiments.execute import execute, joined
+
+    placement, device = launching.placement(options), common.choose_device(options.device)
+    common.log(f"{title}; device {device}")
+    with joined(plan, device, common.log) as own:
+        return execute(plan, device=own, log=common.log, placement=placement)
+
+
 def write_table(plan: Plan, cells: list[CellStatus], options: argparse.Namespace) -> None:
-    """Write the table in the formats asked for."""
+    """Write the table in the formats asked for; a part of one (``--only``) is not written."""
+    if getattr(options, "only", None) or not ranks.is_first():
+        return
     from repro.reports.writers import write_report
 
     folder, columns = common.results_folder(options.profile, options.results), _columns(options)

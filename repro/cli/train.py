@@ -8,7 +8,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from repro.cli import common
+from repro import ranks
+from repro.cli import common, launching
 from repro.errors import UsageError, unknown_name
 from repro.experiments.assets import Assets
 from repro.experiments.imported import imported_run
@@ -24,6 +25,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
     parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
     common.add_device_option(parser)
+    launching.add_options(parser, ("torchrun", "slurm"))
     common.add_json_option(parser)
     parser.set_defaults(execute=train)
 
@@ -93,14 +95,19 @@ def train(options: argparse.Namespace) -> int:
         raise UsageError(
             f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone", mend="repro eval"
         )
+    how, placement = launching.chosen(options), launching.placement(options)
     weights = run.assets.store.weights(run.id)
     if not weights.is_file():
-        from repro.experiments.execute import ensure_trained
+        if how is not None:
+            return launching.start(options, how, options.runs, run.id)
+        from repro.experiments.execute import ensure_trained, joined
 
-        with common.stdout_to_stderr():
-            device = common.choose_device(options.device)
+        plan = single_plan(run)
+        with common.stdout_to_stderr(), joined(plan, common.choose_device(options.device), common.log) as device:
             run.assets.ensure_data(common.log)
-            ensure_trained(single_plan(run), run, device, common.log)
+            ensure_trained(plan, run, device, common.log, placement)
+    if not ranks.is_first():
+        return 0
     if options.json:
         common.print_json({"run": run.id, "weights": str(weights), "facts": run.facts})
     else:
