@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--repeat", type=int, metavar="N", help="measured runs (default: 50 on a GPU, 10 on a CPU)")
     parser.add_argument("--warmup", type=int, metavar="N", help="runs before them (default: 10 on a GPU, 3 on a CPU)")
     parser.add_argument("--no-count", action="store_true", help="do not count GFLOPs")
+    parser.add_argument("--no-stages", action="store_true", help="do not tell stages apart (saves runs)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where files go (default: ./results/<profile>)")
     parser.add_argument("--name", default="bench", help="name of the files (default: bench)")
     common.add_device_option(parser)
@@ -68,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
             repeat if options.repeat is None else options.repeat,
             warmup if options.warmup is None else options.warmup,
             count=not options.no_count,
+            stages=not options.no_stages,
         )
         if runs.repeat < 1 or runs.warmup < 0:
             raise UsageError("a timing needs at least one run", expected="--repeat 1 or more, --warmup 0 or more")

@@ -59,11 +59,12 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """How often a point is measured, and whether its operations are counted."""
+    """How often a point is measured, whether its operations are counted and its stages told apart."""
 
     repeat: int
     warmup: int
     count: bool = True
+    stages: bool = True
 
 
 def class_names(count: int) -> list[str]:
@@ -185,6 +186,7 @@ def _timed(point: Point, method: Method, device: str, runs: Runs) -> dict[str, A
     timing = time_inference(
         method, point.protocol, names, device,
         repeat=runs.repeat, warmup=runs.warmup, batch=point.batch, speedups=point.speedups,
+        stages=runs.stages,
     )  # fmt: skip
     counts: dict[str, Any] = dict.fromkeys(("params_million", "gflops", "gflops_executed"))
     if runs.count:

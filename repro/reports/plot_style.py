@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from repro.files import write_atomic
-from repro.reports.evidence import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from repro.reports.evidence import Evidence
 
 FORMATS = ("pdf", "svg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")

@@ -1,0 +1,86 @@
+"""benchmarks/gpu/run.py runs through on a CPU, without the packages that a GPU machine may lack."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu" / "run.py"
+ABSENT = ("mmengine", "mmcv", "mmseg", "cv2", "fvcore", "tensorboard", "submitit", "spacy", "jinja2")
+WITHOUT = f"import sys, runpy; sys.modules.update(dict.fromkeys({ABSENT!r})); sys.argv = sys.argv[1:]; "
+RUN = WITHOUT + "runpy.run_path(sys.argv[0], run_name='__main__')"
+
+
+def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, str(SCRIPT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("gpu")
+    done = script("--device", "cpu", "--quick", "--out", str(out))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return out
+
+
+def test_every_section_is_written_with_its_machine(folder: Path):
+    found = json.loads((folder / "gpu.json").read_text())
+    assert found["machine"]["kind"] == "CPU"
+    assert {"correctness", "table2", "speedups", "scaling"} <= found.keys()
+    assert found["left_out"] == []
+    methods = {r["method"] for r in found["table2"]}
+    assert {"clip", "catseg", "disa", "logoseg", "synseg"} <= methods
+    assert {r["method"] for r in found["correctness"] if r["passed"]} == methods
+    for name in ("README.md", "table2.md", "table2.csv", "scaling.md", "speedups.md", "scaling_figure.svg"):
+        assert (folder / name).stat().st_size > 0
+
+
+def test_what_a_cpu_cannot_do_is_named_and_stops_nothing(folder: Path):
+    rows = json.loads((folder / "gpu.json").read_text())["speedups"]
+    states = {(r["method"], r["precision"]): r for r in rows}
+    assert states["disa", "float32, CUDA graphs"]["status"] == "failed"
+    assert "need a GPU" in states["disa", "float32, CUDA graphs"]["error"]
+    assert states["disa", "float32"]["same_arg_max"] == 1.0
+    assert 0.5 < states["disa", "bf16"]["same_arg_max"] <= 1.0
+
+
+def test_a_quick_run_says_that_its_timings_mean_nothing(folder: Path):
+    assert "no timing here means anything" in (folder / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def module() -> Any:
+    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+
+
+def test_without_a_gpu_one_clear_error(
+    module: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert module.main([]) == 5
+    said = capsys.readouterr().out
+    assert "needs a GPU" in said
+    assert "--device cpu --quick" in said
+
+
+def test_a_spent_budget_leaves_out_and_says_what(module: Any, tmp_path: Path):
+    words = ["--device", "cpu", "--quick", "--sections", "table2", "--budget", "0", "--out", str(tmp_path)]
+    assert module.main(words) == 0
+    assert json.loads((tmp_path / "gpu.json").read_text())["left_out"]
+    assert "Left out for want of time" in (tmp_path / "README.md").read_text()
+
+
+def test_results_go_to_a_folder_of_the_device(module: Any):
+    assert module.slug("NVIDIA H200") == "h200"
+    assert module.slug("AMD EPYC, 1 threads") == "amd-epyc"
