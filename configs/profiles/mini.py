@@ -4,51 +4,56 @@ name = "mini"
 title = "embedded miniature (generated scenes, tiny CLIP trained on the spot)"
 comparable = False
 data = dict(kind="synthetic", seed=0, sizes=dict(train=1500, ade=96, context=48, voc=240))
-towers = dict(
-    base=dict(
+# Of the three read-outs of the dense last block this one carries most (scores.json of the tower).
+_read_out = dict(model="", weights=None, resolution=64, last_block="value", dense_residual="token")
+_alignment = dict(
+    alignment="densevlm",
+    base="base",
+    powerful="powerful",
+    image_size=128,
+    iterations=300,
+    batch_size=8,
+    lr=3e-4,
+    warmup_iterations=30,
+    workers=0,
+    checkpoint_every=100,
+)
+towers = {
+    "base": dict(kind="tiny", title="tiny CLIP", spec=_read_out),
+    # DenseVLM's frozen model is a larger CLIP, its images are framed at twice the tower's own resolution.
+    "powerful": dict(
         kind="tiny",
-        title="tiny CLIP",
-        # Of the three read-outs of the dense last block this one carries most (scores.json of the tower).
-        spec=dict(model="", weights=None, resolution=64, last_block="value", dense_residual="token"),
+        title="larger tiny CLIP",
+        spec=_read_out,
+        recipe=dict(
+            seed=3,
+            width=192,
+            layers=4,
+            phases=[
+                dict(steps=520, batch=128, side=32, crops_last=0.8, crop_scale=[0.6, 1.3]),
+                dict(
+                    steps=330,
+                    batch=64,
+                    side=64,
+                    crops_first=0.8,
+                    crops_last=0.8,
+                    crop_scale=[0.5, 1.08],
+                    grain=[0.8, 2.2],
+                ),
+            ],
+        ),
     ),
-)
-# DenseVLM's frozen model is a larger CLIP, its images are framed at twice the tower's own resolution.
-towers["powerful"] = dict(
-    kind="tiny",
-    title="larger tiny CLIP",
-    spec=towers["base"]["spec"],
-    recipe=dict(
-        seed=3,
-        width=192,
-        layers=4,
-        phases=[
-            dict(steps=520, batch=128, side=32, crops_last=0.8, crop_scale=[0.6, 1.3]),
-            dict(
-                steps=330, batch=64, side=64, crops_first=0.8, crops_last=0.8, crop_scale=[0.5, 1.08], grain=[0.8, 2.2]
-            ),
-        ],
+    "powerful-small": dict(kind="tiny", title="tiny CLIP, another seed", spec=_read_out, recipe=dict(seed=1)),
+    "densevlm": dict(kind="aligned", title="DenseVLM, tiny CLIP", spec=_read_out, recipe=_alignment),
+    # Under a segmentation method: the residual the alignment trained with, or that of CAT-Seg's code.
+    "densevlm-clip": dict(kind="aligned", title="DenseVLM, tiny CLIP", spec=_read_out, recipe=_alignment),
+    "densevlm-clip-cls": dict(
+        kind="aligned",
+        title="DenseVLM, tiny CLIP, cls residual",
+        spec=dict(model="", weights=None, resolution=64, last_block="value", dense_residual="cls"),
+        recipe=_alignment,
     ),
-)
-towers["powerful-small"] = dict(
-    kind="tiny", title="tiny CLIP, another seed", spec=towers["base"]["spec"], recipe=dict(seed=1)
-)
-towers["densevlm"] = dict(
-    kind="aligned",
-    title="DenseVLM, tiny CLIP",
-    spec=towers["base"]["spec"],
-    recipe=dict(
-        alignment="densevlm",
-        base="base",
-        powerful="powerful",
-        image_size=128,
-        iterations=300,
-        batch_size=8,
-        lr=3e-4,
-        warmup_iterations=30,
-        workers=0,
-        checkpoint_every=100,
-    ),
-)
+}
 regions = dict(image_size=128)
 protocol = dict(short_side=106, max_long_side=424, canvas=106, window=64, overlap=0.333)
 train = dict(

@@ -49,6 +49,24 @@ towers = dict(
             spec=dict(model="", weights=None, resolution=512),
             recipe=dict(alignment="densevlm", base="eva-base", powerful="powerful"),
         ),
+        # Under a segmentation method it starts from OpenAI's weights (Table 7), read out as the method's own tower.
+        "openai-base": dict(
+            kind="open_clip",
+            title="CLIP ViT-B/16",
+            spec=dict(model="ViT-B-16-quickgelu", weights="openai", resolution=512, dense_residual="token"),
+        ),
+        "densevlm-clip": dict(
+            kind="aligned",
+            title="DenseVLM CLIP ViT-B/16",
+            spec=dict(model="", weights=None, resolution=384, dense_residual="token"),
+            recipe=dict(alignment="densevlm", base="openai-base", powerful="powerful"),
+        ),
+        "densevlm-clip-cls": dict(
+            kind="aligned",
+            title="DenseVLM CLIP ViT-B/16, cls residual",
+            spec=dict(model="", weights=None, resolution=384, dense_residual="cls"),
+            recipe=dict(alignment="densevlm", base="openai-base", powerful="powerful"),
+        ),
     },
     # ConvNeXt's total stride is 32: 768 pixels give the 24 x 24 map of the other towers.
     **{

@@ -4,45 +4,48 @@ _base_ = ["./mini.py"]
 
 name = "smoke"
 title = "plumbing check with random weights; its numbers mean nothing"
+flag_implausible = False
 data = dict(_delete_=True, kind="synthetic", seed=0, sizes=dict(train=8, ade=2, context=2, voc=2))
-towers = dict(
-    _delete_=True,
-    base=dict(
+_read_out = dict(model="", weights=None, resolution=48, last_block="full", dense_residual="token")
+_alignment = dict(
+    alignment="densevlm",
+    base="base",
+    powerful="powerful",
+    image_size=48,
+    templates=["{}"],
+    threshold=0.0,
+    iterations=2,
+    batch_size=2,
+    lr=1e-4,
+    warmup_iterations=1,
+    workers=0,
+)
+towers = {
+    "_delete_": True,
+    "base": dict(
         kind="random",
         title="random tiny CLIP",
         spec=dict(model="tiny", weights=None, resolution=48, last_block="full", dense_residual="token"),
     ),
-    powerful=dict(
+    "powerful": dict(
         kind="random",
         title="another random tiny CLIP",
         spec=dict(model="tiny", weights=None, resolution=48, dense_residual="token", seed=1),
     ),
-    densevlm=dict(
-        kind="aligned",
-        title="DenseVLM, random tiny CLIP",
-        spec=dict(model="", weights=None, resolution=48, last_block="full", dense_residual="token"),
-        recipe=dict(
-            alignment="densevlm",
-            base="base",
-            powerful="powerful",
-            image_size=48,
-            templates=["{}"],
-            threshold=0.0,
-            iterations=2,
-            batch_size=2,
-            lr=1e-4,
-            warmup_iterations=1,
-            workers=0,
-        ),
+    "powerful-small": dict(
+        kind="random",
+        title="a third random tiny CLIP",
+        spec=dict(model="tiny", weights=None, resolution=48, dense_residual="token", seed=2),
     ),
-    **{
-        "powerful-small": dict(
-            kind="random",
-            title="a third random tiny CLIP",
-            spec=dict(model="tiny", weights=None, resolution=48, dense_residual="token", seed=2),
-        ),
-    },
-)
+    "densevlm": dict(kind="aligned", title="DenseVLM, random tiny CLIP", spec=_read_out, recipe=_alignment),
+    "densevlm-clip": dict(kind="aligned", title="DenseVLM, random tiny CLIP", spec=_read_out, recipe=_alignment),
+    "densevlm-clip-cls": dict(
+        kind="aligned",
+        title="DenseVLM, random tiny CLIP, cls residual",
+        spec=dict(model="", weights=None, resolution=48, dense_residual="cls"),
+        recipe=_alignment,
+    ),
+}
 regions = dict(image_size=48, templates=["{}"])
 protocol = dict(short_side=80, max_long_side=320, canvas=80, window=48)
 train = dict(
@@ -100,3 +103,4 @@ methods = dict(
     ),
 )
 cost = dict(_delete_=True)
+zero_shot_bar = 0  # random weights know nothing

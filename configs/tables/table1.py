@@ -20,6 +20,7 @@ _synseg_table2 = dict(
     vlm="CLIP ViT-B/16",
     benchmarks={"A-150": "ADE", "PC-59": "Context", "PAS-20b": "VOC"},
 )
+_densevlm_table7 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 7", vlm="ViT-B/16")
 _logoseg_table1 = dict(paper="LoGoSeg (AAAI 2026)", table="Table 1", method="LoGoSeg")
 
 rows = [
@@ -46,6 +47,16 @@ rows = [
         tower="base",
         published=dict(_disa_table1, method="DiSa", vlm="CLIP ViT-B/16"),
     ),
+    # Chosen by --methods under names of their own: `--methods catseg` is CAT-Seg as published.
+    dict(
+        id="catseg-densevlm",
+        title="CAT-Seg + DenseVLM",
+        method="catseg",
+        tower="densevlm-clip",
+        select="catseg+densevlm",
+        published=dict(_densevlm_table7, method="CAT-Seg+DenseVLM"),
+    ),
+    dict(id="disa-densevlm", title="DiSa + DenseVLM", method="disa", tower="densevlm-clip", select="disa+densevlm"),
     dict(id="clip-large", title="CLIP (zero-shot, dense)", method="clip", tower="large"),
     dict(
         id="catseg-large",

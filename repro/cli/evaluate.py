@@ -10,11 +10,11 @@ from repro import ranks
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
 from repro.cli import common, launching
+from repro.cli.backbone import chosen_profile
 from repro.cli.train import add_run_options, single_plan, single_run
 from repro.errors import DataError, WeightsError
 from repro.experiments.assets import Assets
 from repro.experiments.plan import EVAL_CODE, Run
-from repro.experiments.profiles import load_profile
 from repro.hashing import digest, file_digest, source_digest
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Evaluate and print all aggregate metrics; exit code 3 where a named benchmark has no data."""
-    profile = load_profile(options.profile)
+    profile = chosen_profile(options)
     external = options.data_root if profile.synthetic else None
     assets = Assets(profile, options.runs, None if profile.synthetic else options.data_root)
     run = single_run(options, profile, assets, options.weights)

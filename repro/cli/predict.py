@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.cli import common
+from repro.cli.backbone import chosen_profile
 from repro.cli.evaluate import UNTRAINED, load_named
 from repro.cli.predict_files import Target, find_targets, image_digest, make_folder
 from repro.cli.train import add_variant_options, single_run
 from repro.errors import ReproError, UsageError, WeightsError
 from repro.experiments.assets import Assets
 from repro.experiments.plan import EVAL_CODE, Run
-from repro.experiments.profiles import load_profile
 from repro.files import write_atomic, write_json
 from repro.hashing import digest, file_digest, source_digest
 
@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def predict(options: argparse.Namespace) -> int:
     """Predict every image that is not finished; exit code 1 where some images failed and others did not."""
-    profile = load_profile(options.profile)
+    profile = chosen_profile(options)
     run = single_run(options, profile, Assets(profile, options.runs, None), options.checkpoint)
     benchmark = get_benchmark(options.benchmark_vocab) if options.benchmark_vocab is not None else None
     classes = _classes(options, benchmark)

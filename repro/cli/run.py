@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
-from repro.cli import common, launching, run_cost, run_maps, run_regions
+from repro.cli import backbone, common, launching, run_cost, run_maps, run_regions
 from repro.experiments import grid
 from repro.experiments.plan import Plan, make_plan
-from repro.experiments.profiles import load_profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
 from repro.experiments.tables import Table, load_table
 
@@ -32,6 +31,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
     parser.add_argument("--formats", type=common.names, default=["csv", "latex", "md"], help="csv,latex,md")
     common.add_measures_option(parser)
+    backbone.add_options(parser, tower=True)
     if command == "report":
         return
     common.add_device_option(parser)
@@ -50,9 +50,10 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 def table_plan(table: Table, options: argparse.Namespace) -> Plan:
     """The plan of ``table`` that the options select."""
     iterations = getattr(options, "iterations", None)
+    profile = backbone.chosen_profile(options)
     return make_plan(
-        table,
-        load_profile(options.profile),
+        backbone.chosen_table(table, profile, options),
+        profile,
         options.runs,
         data_root=options.data_root,
         methods=options.methods,

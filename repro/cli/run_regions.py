@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from repro.cli import common
+from repro.cli import backbone, common
 from repro.experiments.plan import Plan, make_plan
-from repro.experiments.profiles import load_profile
 from repro.experiments.region_table import RegionStatus, measure_regions, region_status
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, plan_steps
 from repro.experiments.tables import Table
@@ -41,7 +40,9 @@ def report(options: argparse.Namespace, table: Table) -> tuple[Plan, list[Region
 
 
 def _states(options: argparse.Namespace, table: Table) -> tuple[Plan, list[RegionStatus]]:
-    plan = make_plan(table, load_profile(options.profile), options.runs, data_root=options.data_root)
+    profile = backbone.chosen_profile(options)
+    table = backbone.chosen_table(table, profile, options)
+    plan = make_plan(table, profile, options.runs, data_root=options.data_root)
     return plan, region_status(plan, options.benchmarks)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from repro import ranks
-from repro.cli import common, launching
+from repro.cli import backbone, common, launching
 from repro.errors import UsageError, unknown_name
 from repro.experiments.assets import Assets
 from repro.experiments.imported import imported_run
 from repro.experiments.plan import Plan, Run
-from repro.experiments.profiles import Profile, load_profile
+from repro.experiments.profiles import Profile
 from repro.experiments.tables import Row, Table
 from repro.methods import get_method
 
@@ -41,6 +41,7 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     common.add_store_options(parser)
     parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
     parser.add_argument("--tower", default="base", help="tower of the profile (default: base)")
+    backbone.add_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "-o", "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the method, repeatable"
@@ -56,6 +57,10 @@ def single_run(options: argparse.Namespace, profile: Profile, assets: Assets, we
     if weights is not None:
         imported = imported_run(Path(weights), entry.name, parse_options(options.option), assets)
         if imported is not None:
+            if backbone.is_swapped(options):
+                raise UsageError(
+                    f"{weights} brings its own backbone", expected="no --backbone and no --dense-residual", found="one of them"
+                )
             return imported
     if options.tower not in profile.towers:
         raise unknown_name(
@@ -87,7 +92,7 @@ def single_plan(run: Run) -> Plan:
 
 def train(options: argparse.Namespace) -> int:
     """Train (or resume, or recognise as finished) and print where the weights are."""
-    profile = load_profile(options.profile)
+    profile = backbone.chosen_profile(options)
     if options.iterations:
         profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, iterations=options.iterations))
     run = single_run(options, profile, Assets(profile, options.runs, options.data_root))

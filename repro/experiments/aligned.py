@@ -87,6 +87,11 @@ def with_variants(profile: Profile, rows: Iterable[Row]) -> tuple[Profile, list[
     return dataclasses.replace(profile, towers=towers), changed
 
 
+def sized_like(profile: Profile, tower: str) -> str:
+    """The tower of the profile that ``tower`` has the architecture of: an aligned one that of its base."""
+    return read_recipe(profile, tower).base if profile.towers[tower].kind == KIND else tower
+
+
 def address(assets: Assets, tower: str) -> str:
     """The content address of the weights: recipe, both towers, images and code."""
     recipe = read_recipe(assets.profile, tower)

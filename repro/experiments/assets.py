@@ -11,7 +11,7 @@ from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
 from repro.errors import DataError, UsageError, WeightsError
-from repro.experiments import aligned
+from repro.experiments import aligned, backbone
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
@@ -148,6 +148,8 @@ class Assets:
             return {**facts, "recipe": self._recipe(plan)}
         if plan.kind == aligned.KIND:
             return {**facts, "alignment": aligned.address(self, tower)}
+        if plan.kind == backbone.KIND:
+            return {**facts, **backbone.identity(plan)}
         if plan.kind == CHECKPOINT:
             return {**facts, "weights": plan.recipe["source"]}
         if plan.kind == "open_clip":
@@ -164,6 +166,8 @@ class Assets:
         plan = self.profile.towers[tower]
         if plan.kind == aligned.KIND:
             return aligned.folder(self, tower)
+        if plan.kind == backbone.KIND:
+            return Path(backbone.built_spec(plan, self.store.cache).model)
         return self.store.cache / "clip" / f"tiny-{self._recipe(plan)}"
 
     @staticmethod
@@ -175,15 +179,28 @@ class Assets:
         plan = self.profile.towers[tower]
         if plan.kind == aligned.KIND:
             return aligned.spec(self, tower)
+        if plan.kind == backbone.KIND:
+            return backbone.built_spec(plan, self.store.cache)
         if plan.kind != "tiny":
             return plan.spec
         return dataclasses.replace(plan.spec, model=str(self.tower_folder(tower)), weights=TINY_WEIGHTS)
+
+    def architecture(self, tower: str) -> TowerSpec:
+        """The tower without weights: for counts, before anything is trained or fetched."""
+        plan = self.profile.towers[tower]
+        if plan.kind == aligned.KIND:
+            base = self.architecture(aligned.read_recipe(self.profile, tower).base)
+            return dataclasses.replace(plan.spec, model=base.model, weights=None)
+        spec = backbone.architecture(plan) if plan.kind == backbone.KIND else plan.spec
+        return dataclasses.replace(spec, weights=None)
 
     def tower_ready(self, tower: str) -> bool:
         """Whether the tower needs no training (any more)."""
         kind = self.profile.towers[tower].kind
         if kind == aligned.KIND:
             return aligned.ready(self, tower)
+        if kind == backbone.KIND:
+            return backbone.ready(self.profile.towers[tower], self.store.cache)
         return kind != "tiny" or (self.tower_folder(tower) / TINY_SCORES).is_file()
 
     def tower_chain(self, tower: str) -> list[str]:
@@ -220,6 +237,9 @@ class Assets:
             if not self.tower_ready(tower):
                 self.store.check_space(2000)
                 aligned.train(self, tower)
+        elif plan.kind == backbone.KIND:
+            if not self.tower_ready(tower):
+                backbone.ensure(plan, self.store.cache)
         elif not self.tower_ready(tower):
             from repro.clip.tiny import TinyClipRecipe, train_tiny_clip
             from repro.experiments.progress import tower_progress

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from repro import ranks
 from repro.engine.settings import Placement
 from repro.errors import ReproError
+from repro.experiments.class_signal import check_class_signal
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
@@ -95,7 +96,7 @@ def build_method(plan: Plan, run: Run, log: Log) -> Method:
     from repro.clip.tower import build_tower
 
     if not plan.assets.tower_ready(run.row.tower):
-        log(f"training {run.tower.title} in {plan.assets.tower_folder(run.row.tower)}")
+        log(f"making {run.tower.title} in {plan.assets.tower_folder(run.row.tower)}")
     spec = plan.assets.ensure_tower(run.row.tower)
     torch.manual_seed(run.seed)
     return run.entry.create(build_tower(spec), run.options)
@@ -118,6 +119,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
     weights = store.weights(run.id)
     if not processes.on_first(weights.is_file):
         root = plan.assets.ensure_data(log)
+        check_class_signal(run, device, log)
         data = train_set()
         with processes.held_by_first(store.lock(run.id)), deferred():
             processes.on_first(lambda: describe_run(store, run, device, placement))

@@ -16,7 +16,7 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import TRAIN_SETS, Benchmark, get_benchmark
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
-from repro.experiments.aligned import with_variants
+from repro.experiments.aligned import sized_like, with_variants
 from repro.experiments.assets import Assets
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.tables import Row, Table
@@ -53,7 +53,8 @@ class Run:
     @cached_property
     def options(self) -> Any:
         """The method's options: its defaults, then the profile's, then the row's."""
-        tuned = self.profile.methods.get(self.entry.name, {}).get(self.row.tower, {})
+        sizes = self.profile.methods.get(self.entry.name, {})
+        tuned = sizes.get(self.row.tower, sizes.get(sized_like(self.profile, self.row.tower), {}))
         return self.entry.make_options({**tuned, **self.row.options})
 
     @cached_property
@@ -134,8 +135,10 @@ def make_plan(
     """
     if overrides:
         profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, **overrides))
+    selectors = {row.selector for row in table.rows}
     for name in methods or ():
-        get_method(name)
+        if name not in selectors:
+            get_method(name)
     chosen = tuple(get_benchmark(b) for b in (benchmarks or table.benchmarks))
     for b in chosen:
         if b.id not in table.benchmarks:
@@ -151,7 +154,7 @@ def make_plan(
     if not runs:
         raise UsageError(
             f"{table.name} has no row for this selection",
-            expected=f"methods among {sorted({r.method for r in table.rows})}",
+            expected=f"methods among {sorted(selectors)}",
             found=f"methods {list(methods or [])}",
             mend=f"repro describe {table.name}",
         )
@@ -159,7 +162,7 @@ def make_plan(
 
 
 def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] | None) -> list[Row]:
-    return [r.under(profile.name) for r in rows if r.tower in profile.towers and (not methods or r.method in methods)]
+    return [r.under(profile.name) for r in rows if r.tower in profile.towers and (not methods or r.selector in methods)]
 
 
 def train_set() -> Benchmark:

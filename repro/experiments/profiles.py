@@ -21,7 +21,8 @@ class TowerPlan:
 
     ``kind`` is ``open_clip`` (``spec`` names model and weights), ``tiny`` (trained on the profile's own scenes by
     ``recipe``), ``aligned`` (made from two other towers by ``recipe``, see repro.experiments.aligned; ``spec`` says how
-    it is read out) or ``random`` (``spec.seed``; for plumbing checks only).
+    it is read out), ``backbone`` (a file or folder named on the command line, see repro.experiments.backbone) or
+    ``random`` (``spec.seed``; for plumbing checks only).
     """
 
     kind: str
@@ -37,7 +38,9 @@ class Profile:
     ``data`` is ``{"kind": "synthetic", "seed": .., "sizes": {..}}`` or ``{"kind": "external"}`` (``--data-root``).
     ``methods`` maps method id, then tower key, to options that differ from the method's defaults; ``train_overrides``
     likewise for the schedule. ``cost`` holds measured costs for time estimates, with the hardware they come from.
-    ``regions`` are the settings of the measure of regions (repro.experiments.region_table).
+    ``regions`` are the settings of the measure of regions (repro.experiments.region_table). ``zero_shot_bar``: how many
+    times better than chance dense features must name classes before anything is trained on them, 0 for no matter
+    (repro.experiments.class_signal).
     """
 
     name: str
@@ -53,6 +56,7 @@ class Profile:
     seeds: tuple[int, ...]
     cost: Mapping[str, Any]
     regions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    zero_shot_bar: float = 2.0
 
     @property
     def synthetic(self) -> bool:
@@ -92,6 +96,7 @@ def load_profile(name: str) -> Profile:
             seeds=tuple(raw.get("seeds", (0,))),
             cost=raw.get("cost", {}),
             regions=raw.get("regions", {}),
+            zero_shot_bar=raw.get("zero_shot_bar", 2.0),
         )
     except (KeyError, TypeError) as error:
         raise UsageError(

@@ -101,9 +101,11 @@ def plan_steps(plan: Plan) -> list[Step]:
         )
     used = dict.fromkeys(key for run in plan.runs for key in assets.tower_chain(run.row.tower))
     times = {"tiny": "tower_s", aligned.KIND: "align_s"}
+    seen = set()  # towers that differ in how they are read out are trained once
     for key in used:
         tower = plan.profile.towers[key]
-        if tower.kind in times:
+        if tower.kind in times and (folder := assets.tower_folder(key)) not in seen:
+            seen.add(folder)
             steps.append(Step(f"train {tower.title}", assets.tower_ready(key), cost.get(times[tower.kind])))
     for run in plan.runs:
         if run.train:

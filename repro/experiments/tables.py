@@ -25,7 +25,8 @@ class Row:
     ``published`` selects the paper's numbers for the same row: columns of ``results/published.csv`` and their values.
     ``by_profile`` maps a profile's name to ``{"title": .., "options": {..}}`` where the row differs there: sizes that
     only make sense on that profile's grid. These options go over ``options``. ``alignment`` are values of the recipe
-    of the row's aligned tower that differ from the profile's.
+    of the row's aligned tower that differ from the profile's. ``select`` is the name by which ``--methods`` chooses the
+    row where it is not the method's own: a method on another kind of tower is another entry of a table.
     """
 
     id: str
@@ -36,6 +37,12 @@ class Row:
     published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     by_profile: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     alignment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    select: str = ""
+
+    @property
+    def selector(self) -> str:
+        """What ``--methods`` calls the row."""
+        return self.select or self.method
 
     def under(self, profile: str) -> Row:
         """The row as it is in the profile called ``profile``."""

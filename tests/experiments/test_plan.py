@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from repro.errors import UsageError
 from repro.experiments.plan import Cell, Plan, make_plan
 from repro.experiments.profiles import Profile, load_profile
 from repro.experiments.tables import load_table
@@ -57,11 +58,22 @@ def test_an_option_given_as_list_or_tuple_is_the_same_run(tmp_path: Path):
 def test_zero_shot_runs_are_not_repeated_for_every_seed(tmp_path: Path):
     plan = plan_of(tmp_path, seeds=[0, 1, 2])
     assert [r.entry.name for r in plan.runs].count("clip") == 1
-    assert [r.entry.name for r in plan.runs].count("catseg") == 3
+    assert [r.row.id for r in plan.runs].count("catseg-base") == 3
+
+
+def test_a_method_on_another_kind_of_tower_is_chosen_by_a_name_of_its_own(tmp_path: Path):
+    def ids(*methods: str) -> list[str]:
+        return [r.row.id for r in plan_of(tmp_path, methods=methods).runs]
+
+    assert ids("clip", "catseg") == ["clip-base", "catseg-base"]
+    assert ids("catseg+densevlm") == ["catseg-densevlm"]
+    assert set(ids("disa", "disa+densevlm")) == {"disa-base", "disa-densevlm"}
+    with pytest.raises(UsageError, match="catseg"):
+        ids("catsegg")
 
 
 def test_rows_on_towers_the_profile_lacks_are_left_out(tmp_path: Path):
-    assert {r.row.tower for r in plan_of(tmp_path).runs} == {"base"}
+    assert {r.row.tower for r in plan_of(tmp_path).runs} == {"base", "densevlm-clip"}
     paper = plan_of(tmp_path, load_profile("paper"), data_root=tmp_path)
     assert {r.row.tower for r in paper.runs} >= {"base", "large"}
 
