@@ -23,7 +23,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def _explained(error: OSError, path: Path) -> ReproError | OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError(
             f"the disk is full: could not write {path}",
             expected="free space below the run and cache folders",
@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
     """The JSON value in ``path``; ResourceError naming the file where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ResourceError(
             f"{path} is not valid JSON", expected="a file this program wrote", found=str(error), mend=f"rm {path}"
         ) from error

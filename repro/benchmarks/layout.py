@@ -246,7 +246,7 @@ def _context59_sources(benchmark: Benchmark, folder: Path, part: Split) -> list[
             )
             for key, d in images.items()
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} is not the annotation file of PASCAL-Context",
             expected="JSON with images (image_id, phase, file_name, height, width) and annos_segmentation",

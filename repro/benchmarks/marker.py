@@ -49,10 +49,14 @@ def read_marker(labels: Path) -> Marker | None:
     path = marker_path(labels)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Marker(**{**values, "dropped": tuple(values["dropped"])})
+        marker = Marker(**{**values, "dropped": tuple(values["dropped"])})
+        for field, kind in (("complete", bool), ("keys", int), ("rules", int), ("histogram", dict)):
+            if not isinstance(getattr(marker, field), kind):
+                raise TypeError(f"{field} is {getattr(marker, field)!r}")
+        return marker
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(
             f"{path} is damaged", expected="a note that prepare wrote", found=error, mend=f"rm {path} and prepare again"
         ) from error

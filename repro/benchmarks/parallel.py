@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from repro.errors import ResourceError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,15 +24,24 @@ def parallel(function: Callable[[T], R], items: Sequence[T], jobs: int = 1, chun
         return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     # spawn: a fork of a process that has run torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(items)), context, initializer=_leave_interrupts_to_parent) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk or max(1, min(32, len(items) // (4 * jobs))))
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                "a worker process was killed",
+                expected="memory and time for all of them",
+                found=str(error),
+                mend="run the same command again, with fewer --jobs where memory was short",
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

@@ -91,6 +91,8 @@ def _read(path: Path) -> tuple[str, Any]:
                 f"{path} is a folder", expected="one checkpoint file", found=", ".join(files) or "no checkpoint in it",
                 mend=f"repro import-checkpoint {path / (files[0] if files else 'FILE')}",
             )  # fmt: skip
+        if path.exists() and not path.is_file():
+            raise _unreadable(path, "a pipe or device")
         with path.open("rb") as stream:
             head = stream.read(512)
     except FileNotFoundError as error:

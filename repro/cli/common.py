@@ -56,7 +56,27 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 
 def names(text: str) -> list[str]:
     """``a,b c`` as a list of names."""
-    return [word for word in text.replace(",", " ").split() if word]
+    words = text.replace(",", " ").split()
+    if not words:
+        raise argparse.ArgumentTypeError("expected at least one name")
+    return words
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def report_formats(text: str) -> list[str]:
+    """The formats of a table, as names; ArgumentTypeError for an unknown one."""
+    from repro.reports.sheet import FORMATS
+
+    chosen = names(text)
+    if unknown := [name for name in chosen if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(FORMATS)}, found {unknown[0]!r}")
+    return chosen
 
 
 def integers(text: str) -> list[int]:
@@ -78,7 +98,10 @@ def choose_device(name: str) -> str:
     available = torch.cuda.is_available()
     if name == "auto":
         return "cuda" if available else "cpu"
-    index = int(name.partition(":")[2] or 0)
+    number = name.partition(":")[2] or "0"
+    if name.partition(":")[0] != "cuda" or not number.isdecimal():
+        raise UsageError(f"unknown device {name!r}", expected="auto, cpu, cuda or cuda:N", mend="repro doctor")
+    index = int(number)
     if not available or index >= torch.cuda.device_count():
         raise ResourceError(
             f"no such GPU: {name}",

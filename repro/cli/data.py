@@ -83,13 +83,13 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from repro.benchmarks.prepare import prepare
+    from repro.benchmarks.preparing import prepare_alone
     from repro.experiments.progress import count_progress
 
     summaries = []
     for set_id in _set_ids(options.sets):
         with count_progress(f"preparing {set_id}", "image") as update:
-            summary = prepare(set_id, options.data_root, jobs=options.jobs, progress=update, split=options.split)
+            summary = prepare_alone(set_id, options.data_root, jobs=options.jobs, progress=update, split=options.split)
         summaries.append({**dataclasses.asdict(summary), "folder": str(summary.folder)})
         common.log(str(summary))
     if options.json:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import repro
 from repro import preemption
 from repro.errors import Preempted, ReproError, unknown_name
+from repro.cli.failures import explain
 from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see ``repro --help``). Logs go to stderr, results to stdout."""
     prepare()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="repro",
         description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",
@@ -80,6 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     return code
+    except Exception as error:
+        known = explain(error)
+        if known is None:
+            raise
+        print(f"repro: error: {known}", file=sys.stderr)
+        return known.exit_code
 
 
 if __name__ == "__main__":

@@ -29,8 +29,11 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.add_json_option(parser)
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
-    parser.add_argument("--formats", type=common.names, default=["csv", "latex", "md"], help="csv,latex,md")
+    parser.add_argument("--formats", type=common.report_formats, default=["csv", "latex", "md"], help="csv,latex,md")
     common.add_measures_option(parser)
+    parser.add_argument(
+        "--keep-implausible", action="store_true", help="average numbers that are no better than chance, too"
+    )
     backbone.add_options(parser, tower=True)
     if command == "report":
         return
@@ -38,7 +41,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     launching.add_options(parser, ("local", "torchrun", "slurm"))
     parser.add_argument("--only", metavar="RUN", help="this run of the table only (its id); writes no files")
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
-    parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
+    parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
     run_cost.add_options(parser)
     parser.epilog = (
         "Finished cells are never recomputed; after an interruption the same command continues. Without options\n"
@@ -51,6 +54,8 @@ def table_plan(table: Table, options: argparse.Namespace) -> Plan:
     """The plan of ``table`` that the options select."""
     iterations = getattr(options, "iterations", None)
     profile = backbone.chosen_profile(options)
+    if getattr(options, "keep_implausible", False):
+        profile = dataclasses.replace(profile, flag_implausible=False)
     return make_plan(
         backbone.chosen_table(table, profile, options),
         profile,

@@ -54,8 +54,12 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     gc.add_argument("--older-than", type=days, default=0.0, metavar="AGE", help="untouched for 12h, 30d, 8w")
     gc.add_argument("--orphaned", action="store_true", help="only what other code made than is installed now")
-    gc.add_argument("--keep-newest", type=positive, default=0, metavar="N", help="spare N of each method and tower")
-    gc.add_argument("--keep-best", type=positive, default=0, metavar="N", help="spare the N of highest mean mIoU")
+    gc.add_argument(
+        "--keep-newest", type=common.positive, default=0, metavar="N", help="spare N of each method and tower"
+    )
+    gc.add_argument(
+        "--keep-best", type=common.positive, default=0, metavar="N", help="spare the N of highest mean mIoU"
+    )
     gc.add_argument("--yes", action="store_true", help="remove; without it nothing is touched")
     common.add_json_option(gc)
     gc.set_defaults(execute=_gc)
@@ -73,13 +77,6 @@ def days(text: str) -> float:
     if not match:
         raise argparse.ArgumentTypeError(f"expected an age such as 12h, 30d or 8w, found {text!r}")
     return float(match[1]) * {"h": 1 / 24, "d": 1.0, "w": 7.0}[match[2]]
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _list(options: argparse.Namespace) -> int:

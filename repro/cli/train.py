@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Options of ``train``."""
     add_run_options(parser)
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
-    parser.add_argument("--iterations", type=int, metavar="N", help="train for N iterations instead (a trial)")
+    parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
     common.add_device_option(parser)
     launching.add_options(parser, ("torchrun", "slurm"))
     common.add_json_option(parser)

@@ -118,6 +118,8 @@ def read_torch(path: Path) -> Any:
     The file is mapped, so that what is not used is not read; it is never written in place, only replaced.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("a folder, pipe or device")
         mapped = zipfile.is_zipfile(path)
         return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped or None)
     except FileNotFoundError as error:
@@ -143,8 +145,24 @@ def read_weights(path: Path) -> dict[str, Any]:
             else type(stored).__name__,
             mend=f"repro import-checkpoint {path}",
         )
-    if stored["header"].get("format") != FORMAT:
-        raise WeightsError(f"{path} has another format", expected=FORMAT, found=stored["header"].get("format"))
+    header, state = stored["header"], stored["state_dict"]
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else type(header).__name__
+        raise WeightsError(
+            f"{path} has another format", expected=FORMAT, found=found, mend=f"rm {path}, then train again"
+        )
+    try:
+        whole = isinstance(state, dict) and all(isinstance(t, Tensor) for t in state.values())
+        whole = whole and isinstance(json.loads(header.get("switches", "{}")), dict)
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise WeightsError(
+            f"{path} is damaged",
+            expected="tensors by name, and switches as JSON",
+            found=f"{type(state).__name__}, {header.get('switches', '')!r}"[:80],
+            mend=f"rm {path}, then train again",
+        )
     return stored
 
 

@@ -14,7 +14,7 @@ from repro.errors import ReproError
 from repro.experiments.class_signal import check_class_signal
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.provenance import provenance
-from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
+from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status, flag_of
 from repro.experiments.store import RunStore
 from repro.files import write_json, write_text
 from repro.preemption import deferred
@@ -84,6 +84,7 @@ def _work_off(
         try:
             with processes.held_by_first(store.lock(run.id)):
                 state.metrics = _evaluate(plan, state.cell, method, device, log)
+                state.flag = flag_of(plan, state.metrics)
             state.status = DONE
         except ReproError as error:
             state.status, state.error = FAILED, str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | N
     where neither prepared nor source files are there.
     """
     from repro.benchmarks.layout import prepared_pairs
-    from repro.benchmarks.prepare import prepare
+    from repro.benchmarks.preparing import prepare_alone
 
     split = split or benchmark.splits[0].name
     try:
@@ -33,7 +34,7 @@ def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | N
     view = cache / "views" / digest(str(data_root.resolve()), 10)
     link_view(data_root / benchmark.folder, view / benchmark.folder)
     try:
-        prepare(benchmark.id, view, split=split)
+        prepare_alone(benchmark.id, view, split=split)
         return prepared_pairs(benchmark, view, split), view
     except DataError as error:
         raise _seen_from(error, view, data_root) from error
@@ -57,4 +58,5 @@ def link_view(source: Path, view: Path) -> None:
             link = view / entry.name
             if "_detectron2" in entry.name or link.exists():
                 continue
-            link.symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
+            with contextlib.suppress(FileExistsError):  # another process was quicker
+                link.symlink_to(entry.resolve(), target_is_directory=entry.is_dir())

@@ -12,6 +12,7 @@ from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
+from repro.experiments.config_files import check_config
 from repro.paths import CONFIGS
 
 
@@ -57,6 +58,8 @@ class Profile:
     cost: Mapping[str, Any]
     regions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     zero_shot_bar: float = 2.0
+    flag_implausible: bool = True
+    """False keeps numbers that cannot be a working method's in the means (repro.experiments.plausible)."""
 
     @property
     def synthetic(self) -> bool:
@@ -81,6 +84,7 @@ def load_profile(name: str) -> Profile:
     path = Path(name) if name.endswith(".py") else CONFIGS / "profiles" / f"{name}.py"
     if not path.is_file():
         raise unknown_name("profile", name, profile_names())
+    check_config(path)
     raw = read_config(path)
     try:
         return Profile(
@@ -97,6 +101,7 @@ def load_profile(name: str) -> Profile:
             cost=raw.get("cost", {}),
             regions=raw.get("regions", {}),
             zero_shot_bar=raw.get("zero_shot_bar", 2.0),
+            flag_implausible=raw.get("flag_implausible", True),
         )
     except (KeyError, TypeError) as error:
         raise UsageError(
@@ -118,6 +123,6 @@ def read_config(path: Path) -> dict[str, Any]:
 
     try:
         config: dict[str, Any] = Config.fromfile(str(path)).to_dict()
-    except (SyntaxError, NameError, ConfigParsingError, ImportError) as error:
+    except (SyntaxError, NameError, ConfigParsingError, ImportError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"cannot read configuration {path}", found=str(error), mend="correct the file") from error
     return config

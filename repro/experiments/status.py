@@ -8,6 +8,7 @@ from typing import Any
 from repro.experiments import aligned
 from repro.experiments.assets import READY, Missing
 from repro.experiments.plan import Cell, Plan, Run, train_set
+from repro.experiments.plausible import implausible
 
 DONE, MISSING, BLOCKED, FAILED = "done", "missing", "blocked", "failed"
 
@@ -15,7 +16,8 @@ DONE, MISSING, BLOCKED, FAILED = "done", "missing", "blocked", "failed"
 @dataclasses.dataclass
 class CellStatus:
     """One cell: ``done`` (``metrics`` are there), ``missing`` (can be computed), ``blocked`` (waits for ``needs``)
-    or ``failed`` (``error`` says why)."""
+    or ``failed`` (``error`` says why). ``flag`` says why the number of a done cell is left out of every mean
+    (:mod:`repro.experiments.plausible`)."""
 
     cell: Cell
     status: str
@@ -23,6 +25,12 @@ class CellStatus:
     metrics: dict[str, Any] | None = None
     error: str | None = None
     expected_seconds: float | None = None
+    flag: str | None = None
+
+    @property
+    def countable(self) -> bool:
+        """Whether the cell has a number that may enter means, intervals and comparisons."""
+        return self.status == DONE and self.metrics is not None and self.flag is None
 
     def to_json(self, table: str) -> dict[str, Any]:
         """One flat object; the keys are an interface and documented in docs/json.md."""
@@ -40,6 +48,7 @@ class CellStatus:
             "status": self.status,
             "missing": [dataclasses.asdict(m) for m in self.needs],
             "error": self.error,
+            "flag": self.flag,
             "expected_seconds": self.expected_seconds,
             "protocol": self.cell.protocol_digest,
             "metrics": _headline(self.metrics),
@@ -63,12 +72,17 @@ def cell_status(plan: Plan, cell: Cell) -> CellStatus:
     store, run = plan.assets.store, cell.run
     metrics = store.result(run.id, cell.benchmark.id, cell.key)
     if metrics is not None and not missing_measures(plan, cell):
-        return CellStatus(cell, DONE, [], metrics)
+        return CellStatus(cell, DONE, [], metrics, flag=flag_of(plan, metrics))
     needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
     if run.train and not store.weights(run.id).is_file():
         needs += plan.assets.missing_data(train_set())
     seconds = evaluation_seconds(run, cell.benchmark.id)
     return CellStatus(cell, BLOCKED if needs else MISSING, needs, expected_seconds=seconds)
+
+
+def flag_of(plan: Plan, metrics: dict[str, Any]) -> str | None:
+    """Why a finished number is left out of means; None in a profile that keeps all."""
+    return implausible(metrics) if plan.profile.flag_implausible else None
 
 
 def missing_measures(plan: Plan, cell: Cell) -> list[str]:

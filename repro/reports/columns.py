@@ -63,7 +63,7 @@ def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
 
     None where no cell is done, or where the seeds were evaluated on different images.
     """
-    folders = [evaluation_folder(plan, c) for c in cells if c.status == DONE]
+    folders = [evaluation_folder(plan, c) for c in cells if c.countable]
     counts = [Counts.load(folder / "counts.npz") for folder in folders if folder is not None]
     if not counts or any(c.keys != counts[0].keys for c in counts):
         return None

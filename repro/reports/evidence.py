@@ -14,7 +14,7 @@ import numpy as np
 from repro.benchmarks.spec import Benchmark
 from repro.errors import UsageError, unknown_name
 from repro.experiments.plan import Plan, Run
-from repro.experiments.status import DONE, CellStatus
+from repro.experiments.status import CellStatus
 from repro.files import read_json
 from repro.metrics.counts import Counts
 from repro.reports.columns import evaluation_folder
@@ -107,7 +107,7 @@ class Evidence:
 
     def _read(self, row: str, benchmark: str) -> Entry | None:
         own = [c for c in self.cells if c.cell.run.row.id == row and c.cell.benchmark.id == benchmark]
-        found = {c.cell.run.seed: (c, evaluation_folder(self.plan, c)) for c in own if c.status == DONE}
+        found = {c.cell.run.seed: (c, evaluation_folder(self.plan, c)) for c in own if c.countable}
         counts = {s: Counts.load(folder / "counts.npz") for s, (_, folder) in found.items() if folder is not None}
         if not counts:
             return None

@@ -41,6 +41,7 @@ def _tidy_row(plan: Plan, status: CellStatus) -> dict[str, Any]:
         "seed": run.seed,
         "benchmark": benchmark.id,
         "status": status.status,
+        "flag": status.flag,
         **{name: metrics.get(name) for name in FRACTIONS},
         "images": metrics.get("num_images"),
         "published": published.value if published else None,
@@ -119,7 +120,7 @@ def _percents(plan: Plan, cells: list[CellStatus], benchmark: str) -> list[float
     return [
         100 * c.metrics[plan.table.metric]
         for c in cells
-        if c.cell.benchmark.id == benchmark and c.status == DONE and c.metrics is not None
+        if c.cell.benchmark.id == benchmark and c.countable and c.metrics is not None
     ]
 
 
@@ -172,6 +173,11 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     lines += plan.table.remarks
     if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
         lines.append("Several seeds: mean and sample standard deviation.")
+    for c in cells:
+        if c.flag:
+            run, where = c.cell.run, c.cell.benchmark.id
+            who = f"{run.row.title} ({run.tower.title}, seed {run.seed}) on {where}"
+            lines.append(f"Flagged and in no mean: {who}: {c.flag}.")
     open_cells = [c for c in cells if c.status != DONE]
     if open_cells:
         lines.append(

@@ -195,7 +195,8 @@ def _label_map(path: Path) -> NDArray[Any]:
             found=repr(error),
             mend=f"fetch {path.name} again from its source",
         ) from error
-    if label_map.ndim != 2 or label_map.dtype.kind not in "uif" or (label_map.size and label_map.min() < 0):
+    whole = isinstance(label_map, np.ndarray) and label_map.dtype.kind in "uif" and bool((label_map % 1 == 0).all())
+    if not whole or label_map.ndim != 2 or (label_map.size and label_map.min() < 0):
         raise DataError(
             f"annotation {path} has an unexpected LabelMap",
             expected="a matrix of class numbers from 0",
