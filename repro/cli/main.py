@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
 import repro
 from repro import preemption
-from repro.errors import Preempted, ReproError, unknown_name
 from repro.cli.failures import explain
+from repro.errors import Preempted, ReproError, unknown_name
 from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -47,10 +48,10 @@ exit codes: 0 done; 1 a part of the work failed; 2 usage; 3 data; 4 weights; 5 m
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (see ``repro --help``). Logs go to stderr, results to stdout."""
     prepare()
-    words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="repro",
         description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",
@@ -83,13 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    return code
     except Exception as error:
         known = explain(error)
         if known is None:
             raise
         print(f"repro: error: {known}", file=sys.stderr)
         return known.exit_code
+    return code
 
 
 if __name__ == "__main__":
