@@ -59,7 +59,9 @@ def single_run(options: argparse.Namespace, profile: Profile, assets: Assets, we
         if imported is not None:
             if backbone.is_swapped(options):
                 raise UsageError(
-                    f"{weights} brings its own backbone", expected="no --backbone and no --dense-residual", found="one of them"
+                    f"{weights} brings its own backbone",
+                    expected="no --backbone and no --dense-residual",
+                    found="one of them",
                 )
             return imported
     if options.tower not in profile.towers:

@@ -34,8 +34,8 @@ def execute(plan: Plan, *, device: str, log: Log, placement: Placement | None = 
     """
     from repro.engine import processes
 
-    for run in plan.runs:
     results: list[CellStatus] = []
+    for run in plan.runs:
         states = [cell_status(plan, Cell(run, benchmark)) for benchmark in plan.benchmarks]
         open_ = [s.status not in (DONE, BLOCKED) for s in states]
         processes.check_same(open_, f"finished cells of {run.id}")
@@ -105,10 +105,10 @@ def build_method(plan: Plan, run: Run, log: Log) -> Method:
 
 def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Placement | None = None) -> Method:
     """The method of ``run`` with its final weights, trained (or resumed) first if they are not there."""
-    store = plan.assets.store
     from repro.engine import processes
 
     placement = placement or Placement()
+    store = plan.assets.store
     method = build_method(plan, run, log)
     if run.train is None:
         with processes.held_by_first(store.lock(run.id)):
@@ -135,9 +135,9 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
                 seed=run.seed,
                 device=device,
                 method_name=run.entry.name,
+                placement=placement,
             )
             log(f"trained in {time.monotonic() - started:.0f} s")
-                placement=placement,
     load_weights(method, weights, run.entry.name)
     return method.to(device).eval()
 
