@@ -36,7 +36,7 @@ def build_optimizer(method: Method, settings: TrainSettings) -> torch.optim.Adam
         left_out = sorted(name for key, name in trained.items() if key not in grouped)
         frozen = len(grouped - set(trained))
         raise ValueError(f"param_groups leave out {left_out} and hold {frozen} parameters that do not train")
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay, fused=True)
 
 
 def build_schedule(settings: TrainSettings) -> list[dict[str, Any]]:

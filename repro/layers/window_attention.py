@@ -104,9 +104,11 @@ class GuidedWindowBlock(nn.Module):
         """
         size = self.window * self.window
         shape = qkv.shape[:-1]
-        # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views
-        q, k, v = qkv.view(shape[0] * shape[1], -1, size, 3, self.heads, self.attn.dim // self.heads).permute(
-            3, 0, 1, 4, 2, 5
+        # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views. Cut first: gradients
+        # then come together in one copy instead of two.
+        q, k, v = (
+            part.view(shape[0] * shape[1], -1, size, self.heads, self.attn.dim // self.heads).transpose(2, 3)
+            for part in qkv.split(self.attn.dim, dim=-1)
         )
         if self.mask is None:
             q, k, v = (t.flatten(0, 1) for t in (q, k, v))
