@@ -19,8 +19,13 @@ def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]
     if kind == "bce":
         return per_class_bce(logits, labels, "excluded")
     logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
+    labelled = labels != IGNORED
+    if torch.are_deterministic_algorithms_enabled():  # the fused loss of maps has no such kernel on GPUs
+        at_label = logits.gather(1, torch.where(labelled, labels, 0).unsqueeze(1)).squeeze(1)
+        total = torch.where(labelled, logits.logsumexp(dim=1) - at_label, 0.0).sum()
+    else:
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total / labelled.sum().clamp(min=1)
 
 
 def matching_labels(labels: Tensor, classes: int) -> Tensor:
@@ -39,7 +44,7 @@ def matching_loss(logits: Tensor, matched: Tensor) -> Tensor:
 def matching_metrics(logits: Tensor, matched: Tensor) -> dict[str, Tensor]:
     """``itm_accuracy`` and ``itm_ap``, the average precision over all pairs (NaN where nothing matches)."""
     score = (logits[..., 1] - logits[..., 0]).float().flatten()
-    hits = matched.flatten()[score.argsort(descending=True, stable=True)].double()
-    precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1, device=hits.device)
+    hits = matched.flatten()[score.argsort(descending=True, stable=True)]
+    precision = hits.cumsum(0).double() / torch.arange(1, len(hits) + 1, device=hits.device)
     accuracy = ((score > 0) == matched.flatten().bool()).float().mean()
     return {"itm_accuracy": accuracy, "itm_ap": (precision * hits).sum() / hits.sum()}

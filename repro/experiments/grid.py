@@ -58,7 +58,7 @@ def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
     )
     if len(found) != 1:
         raise UsageError(
-            f"{plan.table.name} has {len(found) or 'no'} run{'s' * (len(found) != 1)} {run_id}",
+            f"{plan.table.name} has {f'{len(found)} runs' if found else 'no run'} {run_id}",
             expected=f"one of {', '.join(run.id for run in plan.runs)}",
             found=run_id,
             mend="give the command again: an address changes with the code, the profile and the data",

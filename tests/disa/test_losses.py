@@ -57,3 +57,19 @@ def test_average_precision_is_the_mean_precision_at_the_hits() -> None:
 
 def test_average_precision_without_a_hit_is_no_number() -> None:
     assert matching_metrics(torch.randn(1, 3, 2), torch.zeros(1, 3, dtype=torch.long))["itm_ap"].isnan()
+
+
+def test_deterministic_kernels_compute_the_same_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, 8, 8, requires_grad=True), torch.randint(0, 5, (2, 16, 16))
+    labels[0, :4] = 255
+    fused = segmentation_loss(logits, labels, "ce")
+    (usual,) = torch.autograd.grad(fused, logits)
+    torch.use_deterministic_algorithms(True)
+    try:
+        loss = segmentation_loss(logits, labels, "ce")
+        (other,) = torch.autograd.grad(loss, logits)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.allclose(loss, fused, rtol=1e-5)
+    assert torch.allclose(other, usual, rtol=1e-4, atol=1e-7)

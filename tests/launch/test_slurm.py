@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,3 +172,31 @@ def test_on_slurm_a_table_is_made_by_two_processes_a_run_and_a_second_call_does_
     assert (tmp_path / "results" / "table1.csv").is_file()
     assert main([*words, *elsewhere]) == 0
     assert "started" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_on_slurm_a_preempted_training_writes_its_checkpoint_and_goes_on(cluster, tmp_path, capsys):
+    words = ["train", "catseg", "--profile", "smoke", "--iterations", "200", "--runs", str(tmp_path / "runs")]
+    preempted = []
+
+    def preempt():
+        logs: list[Path] = []
+        give_up = time.monotonic() + 300
+        while not logs and time.monotonic() < give_up:
+            logs = list((tmp_path / "runs").glob("catseg-*/losses.jsonl"))
+            time.sleep(0.2)
+        asked = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True)
+        preempted.append(asked.stdout.split()[0])
+        subprocess.run(["scancel", "--signal=USR1", preempted[0]], check=True)
+
+    thread = threading.Thread(target=preempt)
+    thread.start()
+    assert main([*words, "--device", "cpu", "--launcher", "slurm", "--partition", "p", "--gpus", "2"]) == 0
+    thread.join()
+    folder = next((tmp_path / "runs").glob("catseg-*"))
+    assert capsys.readouterr().out.strip() == str(folder / "weights.pth")
+    log = (folder / "train.log").read_text()
+    assert "ended by SIGUSR1" in log
+    assert "resumed after iteration" in log
+    asked = subprocess.run(["scontrol", "-o", "show", "job", preempted[0]], capture_output=True, text=True, check=True)
+    assert "Restarts=1" in asked.stdout

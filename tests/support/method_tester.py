@@ -13,6 +13,8 @@ from torch import Tensor
 
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.engine.activations import checkpoint_activations
+from repro.engine.step import _share
 from repro.layers.method import Method
 from repro.methods import MethodEntry
 
@@ -112,6 +114,38 @@ class MethodTester:
             if parameter.grad is not None:
                 moved = bool(parameter.grad.abs().sum() > 0)
                 assert moved != name.endswith(self.zero_gradient or ("\0",)), name
+
+    def part_gradients(self, method: Method, images: Tensor, labels: Tensor, whole: Tensor) -> dict[str, Tensor]:
+        """Gradients of the part ``images`` of a batch labelled ``whole``, as a training divided over parts takes it."""
+        method.zero_grad()
+        torch.manual_seed(0)
+        values = method.loss(images, labels, NAMES)
+        terms = [v * _share(method, k, labels, whole) for k, v in values.items() if k.startswith("loss")]
+        torch.stack(terms).sum().backward()
+        return {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
+
+    def test_a_divided_batch_has_the_gradients_of_the_whole(self, method: Method) -> None:
+        """Also where images differ in their numbers of labelled pixels (Method.loss_over)."""
+        if not self.entry.trainable:
+            pytest.skip("nothing trains")
+        images, labels = self.images(), torch.randint(0, len(NAMES), (2, 60, 72))
+        labels[0, 10:] = 255
+        whole = self.part_gradients(method, images, labels, labels)
+        first, second = (self.part_gradients(method, images[i : i + 1], labels[i : i + 1], labels) for i in (0, 1))
+        for name, gradient in whole.items():
+            parts = first.get(name, torch.zeros(())) + second.get(name, torch.zeros(()))
+            assert (parts - gradient).abs().max() <= 1e-3 * gradient.abs().max() + 1e-7, name
+
+    def test_activations_computed_again_give_the_same_gradients(self, method: Method) -> None:
+        if not self.entry.trainable:
+            pytest.skip("nothing trains")
+        method.train()
+        images, labels = self.images(), torch.randint(0, len(NAMES), (2, 60, 72))
+        kept = self.part_gradients(method, images, labels, labels)
+        assert checkpoint_activations(method) >= 2
+        again = self.part_gradients(method, images, labels, labels)
+        assert kept.keys() == again.keys()
+        assert all(torch.allclose(kept[n], again[n], rtol=1e-4, atol=1e-7) for n in kept)
 
     def test_parameter_groups_hold_each_parameter_once(self, method: Method) -> None:
         groups = method.param_groups(1.0, 0.1)
