@@ -14,7 +14,6 @@ from repro.clip.spec import TowerSpec
 from repro.engine.weights import load_weights, read_weights
 from repro.errors import ReproError, WeightsError
 from repro.files import read_json
-from repro.hashing import digest
 from repro.layers.method import Method
 from repro.methods import MethodEntry, get_method
 
@@ -78,9 +77,11 @@ def _facts_of_run(path: Path) -> dict[str, Any] | None:
     if not provenance.is_file():
         return None
     facts = read_json(provenance)["facts"]
-    spec = {**facts["tower"]["spec"], "weights": None}
-    if facts["tower"]["kind"] == "tiny":
-        # A tower the profile trained itself: its configuration lies in the store's cache under this digest.
-        found = sorted((path.parent.parent / "cache" / "clip").glob(f"*-{digest(facts['tower'], 10)}"))
+    tower = facts["tower"]
+    spec = {**tower["spec"], "weights": None}
+    # Towers that were trained or named as a folder: their configuration lies in the store's cache.
+    names = {"tiny": f"tiny-{tower.get('recipe')}", "aligned": f"*-{tower.get('alignment')}", "backbone": spec["model"]}
+    if tower["kind"] in names:
+        found = sorted((path.parent.parent / "cache" / "clip").glob(names[tower["kind"]]))
         spec["model"] = str(found[0]) if found else spec["model"]
     return {"tower": spec, "options": facts["options"]}
