@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro import ranks
 from repro.cli import backbone, common, launching, run_cost, run_maps, run_regions
+from repro.errors import UsageError
 from repro.experiments import grid
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
@@ -41,6 +42,9 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     launching.add_options(parser, ("local", "torchrun", "slurm"))
     parser.add_argument("--only", metavar="RUN", help="this run of the table only (its id); writes no files")
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="with --dry-run: time some images of each benchmark first (minutes)"
+    )
     parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
     run_cost.add_options(parser)
     parser.epilog = (
@@ -52,7 +56,6 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 
 def table_plan(table: Table, options: argparse.Namespace) -> Plan:
     """The plan of ``table`` that the options select."""
-    iterations = getattr(options, "iterations", None)
     profile = backbone.chosen_profile(options)
     if getattr(options, "keep_implausible", False):
         profile = dataclasses.replace(profile, flag_implausible=False)
@@ -64,7 +67,7 @@ def table_plan(table: Table, options: argparse.Namespace) -> Plan:
         methods=options.methods,
         benchmarks=options.benchmarks,
         seeds=options.seeds,
-        overrides={"iterations": iterations} if iterations else None,
+        overrides=launching.overrides(options),
         measures=common.chosen_measures(options) if options.execute is run else (),
     )
 
@@ -85,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
     if options.only:
         plan = dataclasses.replace(plan, runs=grid.only(plan, options.only))
     how = launching.chosen(options)
+    if options.calibrate:
+        _calibrate(plan, options)
     cells = plan_status(plan)
     if options.dry_run:
         return _show_plan(plan, cells, options)
@@ -201,4 +206,28 @@ def _show_plan(plan: Plan, cells: list[CellStatus], options: argparse.Namespace)
     print(
         f"\n{_tally(cells)}; expected time {common.duration(remaining)}" + (f" (measured on {basis})" if basis else "")
     )
+    _show_calibration(plan)
     return 0
+
+
+def _calibrate(plan: Plan, options: argparse.Namespace) -> None:
+    if not options.dry_run:
+        raise UsageError("--calibrate serves the estimate of --dry-run", mend="add --dry-run, or leave it out")
+    from repro.experiments.calibration import calibrate
+
+    with common.stdout_to_stderr():
+        calibrate(plan, common.choose_device(options.device), common.log)
+
+
+def _show_calibration(plan: Plan) -> None:
+    """What the evaluations alone take, row by row, where they were calibrated on a machine."""
+    from repro.experiments.calibration import calibrated, calibrated_seconds
+
+    for run_ in plan.runs:
+        found = [calibrated(run_, b.id) for b in plan.benchmarks]
+        if not all(found):
+            continue
+        total = sum(calibrated_seconds(run_, b) or 0.0 for b in plan.benchmarks)
+        machines = ", ".join(dict.fromkeys(f"{f['hardware']}, {f['date'][:10]}" for f in found if f))
+        title = f"{run_.row.title}, {run_.tower.title}, seed {run_.seed}"
+        print(f"Evaluating {title} on {len(found)} benchmarks: {common.duration(total)} (calibrated on {machines})")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from repro.benchmarks.spec import Benchmark
 from repro.experiments import aligned
 from repro.experiments.assets import READY, Missing
+from repro.experiments.calibration import calibrated_seconds
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.plausible import implausible
 
@@ -76,7 +78,7 @@ def cell_status(plan: Plan, cell: Cell) -> CellStatus:
     needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
     if run.train and not store.weights(run.id).is_file():
         needs += plan.assets.missing_data(train_set())
-    seconds = evaluation_seconds(run, cell.benchmark.id)
+    seconds = evaluation_seconds(run, cell.benchmark)
     return CellStatus(cell, BLOCKED if needs else MISSING, needs, expected_seconds=seconds)
 
 
@@ -134,9 +136,11 @@ def train_seconds(run: Run) -> float | None:
     return per_iteration * run.train.iterations if per_iteration and run.train else None
 
 
-def evaluation_seconds(run: Run, benchmark: str) -> float | None:
-    """Expected seconds of an evaluation, from the profile's measured cost; None where nobody measured it."""
-    seconds: float | None = run.profile.cost.get("eval_s", {}).get(run.entry.name, {}).get(benchmark)
+def evaluation_seconds(run: Run, benchmark: Benchmark) -> float | None:
+    """Expected seconds of an evaluation: calibrated on this machine, else the profile's; None where nobody measured."""
+    seconds = calibrated_seconds(run, benchmark)
+    if seconds is None:
+        seconds = run.profile.cost.get("eval_s", {}).get(run.entry.name, {}).get(benchmark.id)
     return seconds
 
 
