@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from repro import ranks
+from repro.engine.determinism import WORKSPACE, WORKSPACE_VALUE
 from repro.engine.settings import Placement
 from repro.errors import UsageError
 from repro.experiments.tables import Table
@@ -24,6 +26,8 @@ def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> No
         "--checkpoint-activations", action="store_true", help="compute activations twice instead of keeping them"
     )
     group.add_argument("--deterministic", action="store_true", help="deterministic GPU kernels only; slower")
+    group.add_argument("--compile", action="store_true", help="torch.compile (docs/performance.md)")
+    group.add_argument("--channels-last", action="store_true", help="weights of convolutions in that layout")
 
 
 def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:
@@ -47,11 +51,32 @@ def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> 
     )
 
 
+def add_amp_option(parser: argparse.ArgumentParser) -> None:
+    """The precision of a training; it belongs to its recipe."""
+    parser.add_argument(
+        "--amp", choices=("off", "bf16", "fp16"), help="train in this precision: another recipe and run"
+    )
+
+
+def overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings of the training that the options replace."""
+    given = {"iterations": getattr(options, "iterations", None), "amp": getattr(options, "amp", None)}
+    return {name: value for name, value in given.items() if value}
+
+
 def placement(options: argparse.Namespace) -> Placement:
     """How a training is fitted to the machine; UsageError for what cannot be."""
     if options.accumulate < 1:
         raise UsageError("a batch has at least one part", expected="--accumulate 1 or more", found=options.accumulate)
-    return Placement(options.accumulate, options.checkpoint_activations, options.deterministic)
+    if options.deterministic:
+        os.environ.setdefault(WORKSPACE, WORKSPACE_VALUE)  # cuBLAS reads it once, at its first product
+    return Placement(
+        options.accumulate,
+        options.checkpoint_activations,
+        options.deterministic,
+        options.compile,
+        options.channels_last,
+    )
 
 
 def chosen(options: argparse.Namespace) -> Launch | None:

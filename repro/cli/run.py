@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "report":
         return
     common.add_device_option(parser)
+    launching.add_amp_option(parser)
     launching.add_options(parser, ("local", "torchrun", "slurm"))
     parser.add_argument("--only", metavar="RUN", help="this run of the table only (its id); writes no files")
     parser.add_argument("--dry-run", action="store_true", help="show what is done, missing and expected")

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
     parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
     common.add_device_option(parser)
+    launching.add_amp_option(parser)
     launching.add_options(parser, ("torchrun", "slurm"))
     common.add_json_option(parser)
     parser.set_defaults(execute=train)
@@ -95,8 +96,8 @@ def single_plan(run: Run) -> Plan:
 def train(options: argparse.Namespace) -> int:
     """Train (or resume, or recognise as finished) and print where the weights are."""
     profile = backbone.chosen_profile(options)
-    if options.iterations:
-        profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, iterations=options.iterations))
+    changed = dataclasses.replace(profile.train, **launching.overrides(options))
+    profile = dataclasses.replace(profile, train=changed)
     run = single_run(options, profile, Assets(profile, options.runs, options.data_root))
     if run.train is None:
         raise UsageError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from repro.errors import UsageError
 
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+WORKSPACE, WORKSPACE_VALUE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
         return
     import torch
 
-    os.environ.setdefault(WORKSPACE, ":4096:8")
+    os.environ.setdefault(WORKSPACE, WORKSPACE_VALUE)
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
