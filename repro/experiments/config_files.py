@@ -8,7 +8,9 @@ of earlier values and arithmetic of numbers.
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from repro.errors import UsageError
 
@@ -100,3 +102,19 @@ def _unusable(
         found=found,
         mend="correct the file; configs/profiles/smoke.py shows the form",
     )
+
+
+def check_fields(value: Any, positive: tuple[str, ...] = ()) -> None:
+    """Raise TypeError where a field of the dataclass ``value`` has another type than its default, or is not above 0.
+
+    Only those named in ``positive`` must be. Whole numbers are taken for fractions; truth values are no numbers.
+    """
+    for field in dataclasses.fields(value):
+        found, default = getattr(value, field.name), field.default
+        kinds = {int: int, float: (int, float), str: str, bool: bool}.get(type(default))
+        if kinds is None:
+            continue
+        if not isinstance(found, kinds) or (isinstance(found, bool) and not isinstance(default, bool)):
+            raise TypeError(f"{field.name} = {found!r}, which is no {type(default).__name__}")
+        if field.name in positive and found < 1:
+            raise TypeError(f"{field.name} = {found!r}, which must be positive")

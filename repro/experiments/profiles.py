@@ -12,8 +12,10 @@ from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
-from repro.experiments.config_files import check_config
+from repro.experiments.config_files import check_config, check_fields
 from repro.paths import CONFIGS
+
+TOWER_KINDS = ("open_clip", "tiny", "aligned", "random")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,7 @@ def load_profile(name: str) -> Profile:
     check_config(path)
     raw = read_config(path)
     try:
-        return Profile(
+        profile = Profile(
             name=raw["name"],
             title=raw["title"],
             comparable=raw["comparable"],
@@ -103,13 +105,26 @@ def load_profile(name: str) -> Profile:
             zero_shot_bar=raw.get("zero_shot_bar", 2.0),
             flag_implausible=raw.get("flag_implausible", True),
         )
+        _check(profile)
+        return profile
     except (KeyError, TypeError) as error:
         raise UsageError(
             f"profile {path} is not complete or has an unknown key",
             expected="the keys of configs/profiles/mini.py",
-            found=str(error),
+            found=repr(error.args[0]) if isinstance(error, KeyError) else str(error),
             mend="compare it with the profiles that come with the project: repro describe mini",
         ) from error
+
+
+def _check(profile: Profile) -> None:
+    """TypeError for values that no run could use, before anything is made from them."""
+    check_fields(profile.train, ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"))
+    check_fields(profile.protocol, ("short_side", "max_long_side", "canvas", "window"))
+    for key, tower in profile.towers.items():
+        if tower.kind not in TOWER_KINDS:
+            raise TypeError(f"tower {key} of kind {tower.kind!r}; there are {', '.join(TOWER_KINDS)}")
+    if profile.synthetic and not isinstance(profile.data.get("seed"), int):
+        raise TypeError(f"data.seed = {profile.data.get('seed')!r}")
 
 
 def _tower_plan(raw: Mapping[str, Any]) -> TowerPlan:

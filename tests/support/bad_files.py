@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def _png(width: int, height: int, depth: int, colour: int, body: bytes, *more: t
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
 
 
+@cache
 def absurd_images() -> dict[str, bytes]:
     """Headers that promise what no memory holds, or nothing."""
     bmp = bytearray(encoded(photo(), "BMP"))
@@ -97,14 +99,14 @@ class Hostile:
     """Unpickled, it makes the canary file."""
 
     def __reduce__(self) -> Any:
-        return os.system, (f"touch {os.environ[CANARY]}",)
+        return os.system, (f"touch ${CANARY}",)
 
 
 class HostileEval:
     """The same through eval."""
 
     def __reduce__(self) -> Any:
-        return eval, (f"open({os.environ[CANARY]!r}, 'w')",)
+        return eval, (f"open(__import__('os').environ[{CANARY!r}], 'w')",)
 
 
 def zip_of(members: dict[str, bytes]) -> bytes:
@@ -160,8 +162,9 @@ def safetensors_of(header: Any, body: bytes = b"", length: int | None = None) ->
     return struct.pack("<Q", len(text) if length is None else length) + text + body
 
 
+@cache
 def checkpoints() -> dict[str, bytes]:
-    """Files in place of a checkpoint of other code. The canary's place must be in the environment."""
+    """Files in place of a checkpoint of other code."""
     import torch
 
     good = torch_bytes({"model": {"weight": torch.zeros(40, 40), "bias": torch.zeros(40)}})
@@ -220,6 +223,7 @@ def _npz() -> bytes:
     return stream.getvalue()
 
 
+@cache
 def mats() -> dict[str, bytes]:
     """Files in place of a MATLAB file with LabelMap (20, 30)."""
     from scipy.io import savemat
@@ -267,6 +271,7 @@ def context_json(**changes: Any) -> dict[str, Any]:
     return {"images": [image], "annos_segmentation": [note], "categories": []}
 
 
+@cache
 def jsons() -> dict[str, bytes]:
     """Files in place of PASCAL-Context's trainval_merged.json."""
     good = json.dumps(context_json()).encode()
