@@ -155,7 +155,7 @@ class _Evaluation:
         classes = self.method.prompts(self.benchmark.prompt_names(), self.benchmark.background_index)
         step = self.window.images_at_once(len(classes), self.device)
         edges = [len(self.builder), *range(step * (len(self.builder) // step + 1), len(pairs), step), len(pairs)]
-        batches = [pairs[a:b] for a, b in itertools.pairwise(edges)]
+        batches = [pairs[a:b] for a, b in itertools.pairwise(edges) if a < b]  # none where all are counted
         self._counted_at = self._saved_at = time.monotonic()
         bar = tqdm(
             total=len(pairs),

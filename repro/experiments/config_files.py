@@ -86,10 +86,10 @@ def _bases(path: Path, tree: ast.Module) -> list[str]:
                 value = ast.literal_eval(statement.value)
             except ValueError as error:
                 raise _unusable(path, f"{BASE} that is computed") from error
-            names = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else [None]
+            names = value if isinstance(value, list | tuple) else [value]
             if not all(isinstance(name, str) for name in names):
                 raise _unusable(path, f"{BASE} = {value!r}"[:80], f"{BASE} = [files]")
-            return names
+            return [str(name) for name in names]
     return []
 
 
@@ -111,10 +111,10 @@ def check_fields(value: Any, positive: tuple[str, ...] = ()) -> None:
     """
     for field in dataclasses.fields(value):
         found, default = getattr(value, field.name), field.default
-        kinds = {int: int, float: (int, float), str: str, bool: bool}.get(type(default))
-        if kinds is None:
+        kinds: dict[type, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
+        if type(default) not in kinds:
             continue
-        if not isinstance(found, kinds) or (isinstance(found, bool) and not isinstance(default, bool)):
+        if not isinstance(found, kinds[type(default)]) or (isinstance(found, bool) and not isinstance(default, bool)):
             raise TypeError(f"{field.name} = {found!r}, which is no {type(default).__name__}")
         if field.name in positive and found < 1:
             raise TypeError(f"{field.name} = {found!r}, which must be positive")

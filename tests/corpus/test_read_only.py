@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +14,13 @@ PROGRAM = Path(__file__).with_name("read_only.py")
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    place = Path(tempfile.mkdtemp(prefix="read-only-"))  # pytest's own folders are closed to others
+def folder(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "place"
+    place.mkdir()
     yield place
     for path in [place, *place.rglob("*")]:
         if path.is_dir():
             path.chmod(0o755)
-    shutil.rmtree(place)
 
 
 @pytest.mark.slow

@@ -330,8 +330,7 @@ def prepared_set(folder: Path) -> Path:
 
 
 def _labels() -> Iterator[Case]:
-    chosen = ("mask, empty", "mask, cut at 50 %", "mask of another size", "mask with an impossible value",
-              "mask of three channels", "mask of floating point", "mask, png of 60000 x 60000")  # fmt: skip
+    chosen = ("mask, empty", "mask, cut at 50 %", "mask of another size")
     for name, data in mask_files().items():
 
         def verify(folder: Path, data: bytes = data) -> list[str]:
@@ -344,7 +343,8 @@ def _labels() -> Iterator[Case]:
             prepared_set(folder).write_bytes(data)
             return eval_words(folder, "none")
 
-        yield Case("eval", name, evaluate, slow=name not in chosen[:3])
+        if name != "mask of 16 bits":  # the values are legal: only verify minds
+            yield Case("eval", name, evaluate, slow=name not in chosen)
     for name, data in {f"image, {n}": d for n, d in bad.damaged(bad.encoded(bad.photo(), "JPEG")).items()}.items():
 
         def imaged(folder: Path, data: bytes = data) -> list[str]:
