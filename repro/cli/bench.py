@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--results", type=Path, metavar="DIR", help="where files go (default: ./results/<profile>)")
     parser.add_argument("--name", default="bench", help="name of the files (default: bench)")
     common.add_device_option(parser)
-    speed_options.add(parser, inference=True)
+    speed_options.add(parser)
     common.add_json_option(parser)
     parser.epilog = (
         "Needs neither data nor weights. Writes <name>.json, .csv, .md and, where an axis has several points,\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from repro import ranks
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
-from repro.cli import common, launching
+from repro.cli import common, launching, speed_options
 from repro.cli.backbone import chosen_profile
 from repro.cli.train import add_run_options, single_plan, single_run
 from repro.errors import DataError, WeightsError
@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     common.add_device_option(parser)
     launching.add_options(parser, ("torchrun", "slurm"))
+    speed_options.add(parser, shared=True)
     common.add_measures_option(parser)
     common.add_json_option(parser)
     parser.epilog = (
@@ -66,7 +67,12 @@ def evaluate(options: argparse.Namespace) -> int:
         joined(single_plan(run), common.choose_device(options.device), common.log) as device,
     ):
         data = processes.on_first(lambda: _data(run, chosen, external, options))
+        from repro.engine.speedups import speed_up
+
+        speedups = speed_options.chosen(options)
+        speedups.check(device)
         method, weights = _method(run, options, device)
+        method = speed_up(method, speedups, device).eval()
         rows = [_evaluate(run, method, weights, b, pairs, key, options, device) for b, pairs, key in data]
     if not ranks.is_first():
         return 0
@@ -150,25 +156,35 @@ def _evaluate(
     from repro.clip.text_cache import keep_text
     from repro.engine import processes
     from repro.engine.evaluate_many import evaluate_together
+    from repro.engine.speedups import float32_products
     from repro.experiments.execute import describe_run
 
-    store, profile = run.assets.store, run.profile
+    store, profile, speedups = run.assets.store, run.profile, speed_options.chosen(options)
     keep_text(method, store.cache / "text")
     protocol = protocol_digest(benchmark, profile.protocol)
     parts = [protocol, data_key.strip(), source_digest(EVAL_CODE)]
-    key = digest(parts if weights == "own" else [*parts, weights])
-    facts = {"benchmark": benchmark.id, "protocol": protocol, "profile": profile.name, "weights": weights}
+    parts += [] if weights == "own" else [weights]
+    key = digest([*parts, speedups.facts()] if speedups.facts() else parts)
+    facts: dict[str, Any] = {
+        "benchmark": benchmark.id,
+        "protocol": protocol,
+        "profile": profile.name,
+        "weights": weights,
+    }
+    facts |= {"speedups": speedups.facts()} if speedups.facts() else {}
     with processes.held_by_first(store.lock(run.id)):
         processes.on_first(lambda: describe_run(store, run, device))
         folder = processes.on_first(lambda: store.claim_evaluation(run.id, benchmark.id, key, facts))
         common.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(pairs)} images")
         measures = common.chosen_measures(options)
-        result = evaluate_together(method, benchmark, pairs, profile.protocol, folder, measures, device=device)
+        with float32_products(speedups.tf32):
+            result = evaluate_together(method, benchmark, pairs, profile.protocol, folder, measures, device=device)
     return {
         "method": run.entry.name,
         "benchmark": benchmark.id,
         "profile": profile.name,
         "weights": weights,
+        "precision": speedups.label(),
         "run": run.id,
         "folder": str(folder),
         "complete": len(pairs) == benchmark.split(options.split).num_images,
@@ -192,7 +208,8 @@ def measured(folder: Path, benchmark: Benchmark, measures: tuple[str, ...]) -> d
 def _print(rows: list[dict[str, Any]]) -> None:
     metrics = tuple(rows[0])[tuple(rows[0]).index("miou_gt") :]
     first = rows[0]
-    print(f"{first['method']}, profile {first['profile']}, weights: {first['weights']}; percent")
+    precision = "" if first["precision"] == "float32" else f", {first['precision']}"
+    print(f"{first['method']}, profile {first['profile']}, weights: {first['weights']}{precision}; percent")
     print(f"{'':<10}{'images':>8}" + "".join(f"{m:>{max(12, len(m) + 2)}}" for m in metrics))
     for row in rows:
         values = "".join(

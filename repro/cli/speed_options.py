@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from repro.engine.speedups import Speedups
 
-FLAGS = ("compile", "channels_last", "cuda_graphs", "tf32")
 
-
-def add(parser: argparse.ArgumentParser, *, inference: bool) -> None:
-    """``--amp``, ``--compile``, ``--channels-last`` and, for ``inference``, ``--cuda-graphs`` and ``--tf32``."""
-    group = parser.add_argument_group("faster, with other rounding (docs/performance.md)")
-    group.add_argument("--amp", choices=("off", "bf16", "fp16"), default=None, help="mixed precision (default: off)")
-    group.add_argument("--compile", action="store_true", help="torch.compile; the first pass takes minutes")
-    group.add_argument("--channels-last", action="store_true", help="weights and images in that layout")
-    if inference:
-        group.add_argument("--cuda-graphs", action="store_true", help="capture the forward pass (GPU)")
-        group.add_argument("--tf32", action="store_true", help="float32 products in TF32 (GPU)")
+def add(parser: argparse.ArgumentParser, *, shared: bool = False) -> None:
+    """``--amp``, ``--cuda-graphs``, ``--tf32`` and, where they are not ``shared`` with the options of a training,
+    ``--compile`` and ``--channels-last``."""
+    group = parser.add_argument_group("faster inference, with other rounding (docs/performance.md)")
+    group.add_argument("--amp", choices=("off", "bf16", "fp16"), help="mixed precision (default: off)")
+    group.add_argument("--cuda-graphs", action="store_true", help="capture the forward pass (GPU)")
+    group.add_argument("--tf32", action="store_true", help="float32 products in TF32 (GPU)")
+    if not shared:
+        group.add_argument("--compile", action="store_true", help="torch.compile; the first pass takes minutes")
+        group.add_argument("--channels-last", action="store_true", help="weights and images in that layout")
 
 
 def chosen(options: argparse.Namespace) -> Speedups:

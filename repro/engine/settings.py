@@ -43,3 +43,7 @@ class Placement:
     """Compute the activations of each block again in the backward pass instead of keeping them."""
     deterministic: bool = False
     """Only kernels that give the same bits every time."""
+    compile: bool = False
+    """The losses through torch.compile; for steps over the whole vocabulary, whose names never change."""
+    channels_last: bool = False
+    """Weights of convolutions in that layout."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmengine.model import MMDistributedDataParallel
@@ -21,7 +21,12 @@ from repro.engine.activations import checkpoint_activations
 from repro.engine.class_sample import sample_classes
 from repro.engine.optim import AutocastOptimWrapper
 from repro.engine.settings import Placement, TrainSettings
+from repro.engine.speedups import Speedups
+from repro.errors import UsageError
 from repro.layers.method import Method
+
+Compute = Callable[[Tensor, Tensor, Sequence[str]], dict[str, Tensor]]
+"""What :meth:`repro.layers.method.Method.loss` is."""
 
 
 class TrainModel(nn.Module):
@@ -41,6 +46,9 @@ class TrainModel(nn.Module):
         self.classes_per_step, self.parts = settings.classes_per_step, placement.accumulate
         if placement.checkpoint_activations:
             checkpoint_activations(method)
+        if placement.channels_last:
+            method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._compute = _compiled(method, settings, device) if placement.compile else method.loss
         # In a list: a second registration would double every name of the state dict.
         self._wrapped: list[MMDistributedDataParallel] = []
 
@@ -50,7 +58,10 @@ class TrainModel(nn.Module):
             ids = [self.device.index] if self.device.type == "cuda" else None
             # A method need not use every parameter for every batch (no class of an image, an option of the loss).
             wrapper = MMDistributedDataParallel(
-                _Losses(self.method), device_ids=ids, broadcast_buffers=False, find_unused_parameters=True
+                _Losses(self.method, self._compute),
+                device_ids=ids,
+                broadcast_buffers=False,
+                find_unused_parameters=True,
             )
             self._wrapped = [wrapper]
 
@@ -92,7 +103,7 @@ class TrainModel(nn.Module):
         if self._wrapped:
             values: dict[str, Tensor] = self._wrapped[0](images, labels, classes)
             return values
-        return self.method.loss(images, labels, classes)
+        return self._compute(images, labels, classes)
 
     def _synchronised(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """Gradients are exchanged once a step, in the backward pass of its last part."""
@@ -104,12 +115,26 @@ class TrainModel(nn.Module):
 class _Losses(nn.Module):
     """The losses as a forward pass, which is what the data-parallel wrapper watches."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, compute: Compute) -> None:
         super().__init__()
-        self.method = method
+        self.method, self._compute = method, compute
 
     def forward(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        return self.method.loss(images, labels, classes)
+        return self._compute(images, labels, classes)
+
+
+def _compiled(method: Method, settings: TrainSettings, device: torch.device) -> Compute:
+    """The method's losses compiled; UsageError where every step has other classes, ResourceError without a compiler."""
+    if settings.classes_per_step:
+        raise UsageError(
+            "a step over other classes each time would be compiled anew each time",
+            expected="classes_per_step = 0",
+            found=settings.classes_per_step,
+            mend="leave --compile out, or train over the whole vocabulary",
+        )
+    Speedups(compile=True).check(device)
+    compute: Compute = torch.compile(method.loss, dynamic=False)
+    return compute
 
 
 def _share(method: Method, name: str, labels: Tensor, whole: Tensor) -> float:

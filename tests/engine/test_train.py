@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from fake_method import PixelClassifier, make_method
 from PIL import Image
 from tiny_set import NAMES, write_pairs
 
-from repro.engine.settings import TrainSettings
+from repro.engine.settings import Placement, TrainSettings
 from repro.engine.train import train
-from repro.errors import DataError, ResourceError, RunError, WeightsError
+from repro.errors import DataError, ResourceError, RunError, UsageError, WeightsError
 
 pytest.importorskip("mmseg")
 
@@ -347,3 +348,42 @@ def test_bf16_trains_and_resumes_to_the_same_bits(pairs, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(pairs, tmp_path / "cut", settings, method=stopping(6))
     assert same(run(pairs, tmp_path / "cut", settings), straight)
+
+
+def test_channels_last_trains_the_same_weights_but_for_rounding(pairs, tmp_path):
+    plain, other = make_method(dropout=0.0), make_method(dropout=0.0)  # a layout of its own draws other masks
+    train(plain, SETTINGS, pairs, NAMES, tmp_path / "a", seed=0, progress=False)
+    train(
+        other, SETTINGS, pairs, NAMES, tmp_path / "b", seed=0, progress=False, placement=Placement(channels_last=True)
+    )
+    assert other.head.weight.is_contiguous(memory_format=torch.channels_last)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_compiling_steps_over_ever_other_classes_is_refused(pairs, tmp_path):
+    settings, placement = changed(classes_per_step=2), Placement(compile=True)
+    with pytest.raises(UsageError, match="compiled anew"):
+        train(make_method(), settings, pairs, NAMES, tmp_path, seed=0, progress=False, placement=placement)
+
+
+def test_the_compiled_loss_is_what_is_minimised(pairs, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda run, **options: asked.append((run.__name__, options)) or run)
+    monkeypatch.setattr("repro.engine.speedups._can_compile", lambda on_gpu: True)
+    method, compiled = make_method(), make_method()
+    train(method, SETTINGS, pairs, NAMES, tmp_path / "a", seed=0, progress=False)
+    train(compiled, SETTINGS, pairs, NAMES, tmp_path / "b", seed=0, progress=False, placement=Placement(compile=True))
+    assert asked == [("loss", {"dynamic": False})]
+    assert all(torch.equal(method.state_dict()[n], v) for n, v in compiled.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="needs a C++ compiler")
+def test_a_compiled_training_ends_with_the_same_weights_but_for_rounding(pairs, tmp_path):
+    plain, compiled = make_method(dropout=0.0), make_method(dropout=0.0)
+    settings = changed(iterations=3)
+    train(plain, settings, pairs, NAMES, tmp_path / "a", seed=0, progress=False)
+    train(compiled, settings, pairs, NAMES, tmp_path / "b", seed=0, progress=False, placement=Placement(compile=True))
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[name], value, rtol=1e-3, atol=1e-4)
