@@ -157,8 +157,8 @@ def _gc(options: argparse.Namespace) -> int:
     if options.json:
         common.print_json({"removed": options.yes, "bytes": freed, "files": rows})
     else:
-        for row in rows:
-            print(f"{row['kind']:<12}{row['bytes'] / _MIB:>10.1f} MiB  {row['path']}  {row['why']}".rstrip())
+        for r, why in outcomes:
+            print(f"{r.kind:<12}{r.bytes / _MIB:>10.1f} MiB  {r.path}  {why}".rstrip())
         verb = "removed" if options.yes else "would be removed; nothing was touched, --yes removes"
         print(f"{freed / _MIB:.1f} MiB in {len(rows)} entries {verb}")
     return 1 if any(why for _, why in outcomes) else 0
