@@ -15,7 +15,9 @@ from repro.errors import UsageError
 from repro.experiments.aligned import read_recipe, with_variants
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile
+from repro.experiments.status import plan_steps
 from repro.experiments.tables import Row, load_table
+from repro.reports.published import find_published
 
 
 def repro(folder: Path, *words: str) -> int:
@@ -119,3 +121,22 @@ def test_paper_profile_says_what_is_missing(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "panoptic_annotations_trainval2017.zip" in said
     assert "hf_hub_download" in said
+
+
+@pytest.mark.parametrize("profile", ["smoke", "mini", "paper"])
+def test_methods_on_densevlm_share_one_alignment_and_the_sizes_of_its_base(profile: str, tmp_path: Path) -> None:
+    plan = make_plan(load_table("densevlm-table7"), load_profile(profile), tmp_path)
+    runs = {run.row.id: run for run in plan.runs}
+    assert set(runs) == {"catseg", "catseg-densevlm", "catseg-densevlm-cls", "disa", "disa-densevlm"}
+    towers = [runs[r].row.tower for r in ("catseg-densevlm", "catseg-densevlm-cls", "disa-densevlm")]
+    assert len({plan.assets.tower_folder(tower) for tower in towers}) == 1
+    residuals = [plan.profile.towers[tower].spec.dense_residual for tower in towers]
+    assert residuals == ["token", "cls", "token"]
+    assert runs["catseg"].options == runs["catseg-densevlm"].options
+    assert runs["disa"].options == runs["disa-densevlm"].options
+    assert len({run.id for run in plan.runs}) == 5
+    assert [step.what for step in plan_steps(plan)].count(f"train {plan.profile.towers[towers[0]].title}") == 1
+    published = find_published(runs["catseg-densevlm"].row.published, "A-150")
+    assert published is not None
+    assert published.value == 34.1
+    assert plan.assets.architecture(towers[0]).model == plan.assets.architecture("base").model
