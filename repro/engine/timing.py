@@ -43,7 +43,8 @@ class Timing:
     ``peak_memory_mib`` is the peak of what torch allocated on the GPU, weights included, or of the resident memory of
     the whole process on a CPU (``memory_kind`` says which); ``idle_memory_mib`` the same before the first inference;
     None where the system does not tell. ``stages`` are median seconds of runs of their own, None where the pass has no
-    stages (compiled, captured). ``clocks`` are read right after the last run.
+    stages (compiled, captured). ``clocks`` are read right after the last run. ``cpu_seconds``, on a CPU, are what the
+    process computed in each run, all threads together: what is left of a timing on a machine that others use too.
     """
 
     seconds: tuple[float, ...]
@@ -59,6 +60,7 @@ class Timing:
     stages: dict[str, float] | None = None
     machine: dict[str, Any] = dataclasses.field(default_factory=dict)
     clocks: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    cpu_seconds: tuple[float, ...] | None = None
 
     @property
     def median(self) -> float:
@@ -76,6 +78,11 @@ class Timing:
         return self.percentile(90)
 
     @property
+    def cpu_median(self) -> float | None:
+        """Median of the CPU seconds, None on a GPU."""
+        return float(np.median(self.cpu_seconds)) if self.cpu_seconds else None
+
+    @property
     def trial(self) -> bool:
         """Too few runs on a GPU to be believed."""
         return self.clock == GPU_CLOCK and (self.warmup < GPU_RUNS[0] or len(self.seconds) < GPU_RUNS[1])
@@ -86,7 +93,7 @@ class Timing:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data, with what is derived."""
-        derived = {name: getattr(self, name) for name in ("median", "p10", "p90", "trial")}
+        derived = {name: getattr(self, name) for name in ("median", "p10", "p90", "trial", "cpu_median")}
         return {**dataclasses.asdict(self), "seconds": list(self.seconds), **derived}
 
 
@@ -130,13 +137,17 @@ def time_inference(
         for _ in range(warmup):
             once()
         _forget_peak(device)
-        seconds = tuple(measure(once) for _ in range(repeat))
+        seconds, used = [], []
+        for _ in range(repeat):
+            begin = time.process_time()
+            seconds.append(measure(once))
+            used.append(time.process_time() - begin)
         rates, peak = clocks(device), _peak_mib(device)
         found = None
         if stages and not (speedups.compile or speedups.graphs):
             found = _stage_seconds(fast, device, once, max(3, repeat // STAGE_RUNS))
     return Timing(
-        seconds,
+        tuple(seconds),
         warmup,
         GPU_CLOCK if on_gpu else CPU_CLOCK,
         hardware_label(device),
@@ -149,6 +160,7 @@ def time_inference(
         found,
         machine_facts(device),
         rates,
+        None if on_gpu else tuple(used),
     )
 
 

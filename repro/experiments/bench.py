@@ -205,6 +205,7 @@ def _timed(point: Point, method: Method, device: str, runs: Runs) -> dict[str, A
         "seconds": timing.median,
         "seconds_p10": timing.p10,
         "seconds_p90": timing.p90,
+        "cpu_seconds": timing.cpu_median,
         "seconds_per_image": timing.median / point.batch,
         "runs": len(timing.seconds),
         "warmup": timing.warmup,

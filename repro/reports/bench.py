@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 STAGE_ORDER = ("clip", "saliency", "aggregation", "decoder", "other", "windows")
 AXES = {"classes": "classes", "size": "image side (pixels)", "batch": "images at once"}
-VALUES = {"seconds": "seconds", "working_memory_mib": "working memory (MiB)"}
+MEMORY = "working_memory_mib"
 
 
 def write_bench(records: Sequence[Record], folder: Path, name: str = "bench", *, title: str = "Timings") -> list[Path]:
@@ -47,6 +47,8 @@ def bench_sheet(records: Sequence[Record], title: str = "Timings") -> Sheet:
     columns = [Column("title", "Method"), Column("clip", "CLIP"), Column("precision", "Precision")]
     columns += [Column(k, h, right=True) for k, h in (("classes", "Classes"), ("size", "Side"), ("batch", "Batch"))]
     columns += [Column(k, h, "s", right=True) for k, h in (("median", "Median"), ("p10", "10 %"), ("p90", "90 %"))]
+    if any(r.get("cpu_seconds") for r in records):
+        columns.append(Column("cpu", "CPU", "s", right=True))
     columns += [Column("peak", "Peak", "MiB", right=True), Column("working", "Working", "MiB", right=True)]
     stages = [s for s in STAGE_ORDER if any(s in (r.get("stages") or {}) for r in records)]
     columns += [Column(f"stage_{s}", s, "stages, ms", right=True) for s in stages]
@@ -61,6 +63,7 @@ def _cells(record: Record) -> dict[str, str]:
     return {
         **{k: str(record[k]) for k in ("title", "clip", "precision", "classes", "size", "batch")},
         **{k: _significant(record.get(key)) for k, key in seconds.items()},
+        "cpu": _significant(record.get("cpu_seconds")),
         "peak": number(record.get("peak_memory_mib"), 0),
         "working": number(record.get("working_memory_mib"), 0),
         **{f"stage_{stage}": _significant(1e3 * s) for stage, s in (record.get("stages") or {}).items()},
@@ -101,6 +104,8 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     ]
     lines += [f"Peak: {kind}; working: beyond what is held before the first inference." for kind in
               dict.fromkeys(r["memory_kind"] for r in done)]  # fmt: skip
+    if any(r.get("cpu_seconds") for r in done):
+        lines.append("CPU: median seconds the process computed, all threads together; other work is not in it.")
     if any(r.get("stages") for r in done):
         lines.append("Stages: medians of runs of their own; windows is all outside the method (resizing, arg-max).")
     clocks = [c for c in (r.get("clocks") for r in done) if c]
@@ -128,10 +133,13 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
 
     from repro.reports.plot_style import COLOURS, MARKERS, new_figure
 
-    figure, axes = new_figure(2.3 * len(shown) + 0.4, 4.6, len(VALUES), len(shown), sharex="col")
+    # On a CPU that others use too the seconds of the wall are theirs as well.
+    time = {"cpu_seconds": "CPU seconds"} if all(r.get("cpu_seconds") for r in done) else {"seconds": "seconds"}
+    values = {**time, MEMORY: "working memory (MiB)"}
+    figure, axes = new_figure(2.3 * len(shown) + 0.4, 4.6, len(values), len(shown), sharex="col")
     names = list(dict.fromkeys(name for axis in shown for name in series[axis]))
     for column, axis in enumerate(shown):
-        for row, (value, heading) in enumerate(VALUES.items()):
+        for row, (value, heading) in enumerate(values.items()):
             panel = axes[row, column]
             for name, line in series[axis].items():
                 points = [(r[axis], r[value]) for r in line if r[value] is not None]
