@@ -14,13 +14,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from repro.errors import Preempted, ResourceError, UsageError
 from repro.launch.job import Job, Launch, OnEnd, OnStart, Outcome, outcome
 
 _POLL_S = {"slurm": 5.0, "local": 0.2}
 _MISSING_S = {"slurm": 30.0, "local": 0.0}  # how long after a job's end its result may take to be seen (slow disks)
+_KEPT = 20_000  # characters of stderr that come with a result
+_RULE = "-" * 22  # what submitit draws around a traceback
 _SIGNAL = "USR1@120"
 """Two minutes before its time is over, and when it is preempted, a job writes its checkpoint and is queued again."""
 
@@ -31,8 +33,11 @@ class Task:
 
     words: tuple[str, ...]
 
-    def __call__(self) -> tuple[int, str]:
-        """The command's exit code and what it printed. Where it was told to end, its job goes back into the queue."""
+    def __call__(self) -> tuple[int, str, str]:
+        """The command's exit code, what it printed, and the end of what it wrote to stderr.
+
+        Where the command was told to end, its job goes back into the queue.
+        """
         import submitit
 
         place = submitit.JobEnvironment()
@@ -41,15 +46,28 @@ class Task:
         from repro.cli.main import main
 
         sys.argv = ["repro", *self.words]
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
+        printed, written = io.StringIO(), _Tee(sys.stderr)
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(written):
             code = main(self.words)
         if code == Preempted.exit_code and "SLURM_JOB_ID" in os.environ:
             if place.global_rank == 0:
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False, timeout=60)
             time.sleep(60)  # until Slurm ends it: without a result it does not look finished
             os._exit(code)
-        return code, printed.getvalue()
+        return code, printed.getvalue(), written.getvalue()[-_KEPT:]
+
+
+class _Tee(io.StringIO):
+    """Keeps what is written to ``stream``, because a log file may come later than the result."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(text)
+        self.stream.flush()
+        return super().write(text)
 
 
 def run(jobs: Sequence[Job], launch: Launch, folder: Path, on_start: OnStart, on_end: OnEnd) -> None:
@@ -66,7 +84,7 @@ def run(jobs: Sequence[Job], launch: Launch, folder: Path, on_start: OnStart, on
         while waiting or running:
             while waiting and len(running) < most:
                 job = waiting.popleft()
-                running.append(_Submitted(job, _submit(executor, job)))
+                running.append(_Submitted(job, _submit(executor, job), launch.cluster))
                 on_start(job, f"job {running[-1].handle.job_id}")
             lives = _lives(launch.cluster)
             for submitted in list(running):
@@ -81,10 +99,10 @@ def run(jobs: Sequence[Job], launch: Launch, folder: Path, on_start: OnStart, on
 
 
 class _Submitted:
-    """A job and submitit's handle of it."""
+    """A job and submitit's handle of it, on ``cluster``."""
 
-    def __init__(self, job: Job, handle: Any) -> None:
-        self.job, self.handle = job, handle
+    def __init__(self, job: Job, handle: Any, cluster: str) -> None:
+        self.job, self.handle, self.cluster = job, handle, cluster
         self.missing_since = 0.0
 
     def ended(self, lives: bool, patience: float) -> Outcome | None:
@@ -100,14 +118,29 @@ class _Submitted:
         return self._outcome(handles) if now - self.missing_since >= patience else None
 
     def _outcome(self, handles: Sequence[Any]) -> Outcome:
-        err = "\n".join(h.stderr() or "" for h in handles)
-        results = [h.result() for h in handles if h.paths.result_pickle.exists() and h.exception() is None]
-        if len(results) == len(handles):
-            code = next((code for code, _ in results if code), 0)
+        present = [h for h in handles if h.paths.result_pickle.exists()]
+        crashes = [str(h.exception()) for h in present if h.exception() is not None]
+        if crashes:
+            return outcome(1, "", crashes[0].split(_RULE)[1] if crashes[0].count(_RULE) > 1 else crashes[0])
+        if len(present) == len(handles):
+            results = [h.result() for h in handles]
+            code, _, err = next((r for r in results if r[0]), results[0])
             return outcome(code, results[0][1], err)
-        if any(h.paths.result_pickle.exists() for h in handles):
-            return outcome(1, "", err)
-        return Outcome(1, "", f"{_state(self.handle.job_id)} and left no result; its log: {handles[0].paths.stderr}")
+        return Outcome(1, "", f"{self.state()} and left no result; its log: {handles[0].paths.stderr}")
+
+    def state(self) -> str:
+        """What became of the job, in Slurm's words, while it still remembers."""
+        if self.cluster != "slurm":
+            return "its process ended"
+        asked = subprocess.run(
+            ["scontrol", "-o", "show", "job", self.handle.job_id],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        found = re.search(r"JobState=(\S+)", asked.stdout)
+        return f"Slurm says {found[1]}" if found else "the job left the queue"
 
 
 def _executor(launch: Launch, folder: Path) -> Any:
@@ -171,12 +204,3 @@ def _lives(cluster: str) -> Callable[[Any], bool]:
     )
     queue = set(asked.stdout.split())
     return lambda handle: asked.returncode != 0 or handle.job_id in queue
-
-
-def _state(job_id: str) -> str:
-    """What became of a job, in Slurm's words, while it still remembers."""
-    asked = subprocess.run(
-        ["scontrol", "-o", "show", "job", job_id], capture_output=True, text=True, check=False, timeout=120
-    )
-    found = re.search(r"JobState=(\S+)", asked.stdout)
-    return f"Slurm says {found[1]}" if found else "the job left the queue"

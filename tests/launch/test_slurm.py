@@ -47,23 +47,21 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_failures_have_their_reasons_and_the_others_go_on_one_at_a_time(fake):
+def test_failures_have_their_reasons_and_the_others_go_on(fake):
     names = ("fail", "crash", "die", "work")
-    one = Launch("slurm", cluster="local", cpu_only=True, max_parallel=1)
-    ended = run([job(fake, what, what) for what in names], one, fake)
+    ended = run([job(fake, what, what) for what in names], HERE, fake)
     assert ended["work"].document() == [0]
     assert ended["fail"].reason == "it cannot be\n  mend:     do it otherwise"
     assert "division by zero" in ended["crash"].reason
     assert "left no result" in ended["die"].reason
     assert [ended[n].code != 0 for n in names] == [True, True, True, False]
-    begins = [float((fake / f"{n}-0.begin").read_text()) for n in names]
-    assert begins == sorted(begins)
 
 
-def test_the_processes_of_a_job_are_one_job(fake):
-    ended = run([job(fake, "a")], Launch("slurm", cluster="local", cpu_only=True, processes=2), fake)
-    assert ended["a"].document() == [0]
-    assert (fake / "a-1.end").exists()
+def test_the_processes_of_a_job_are_one_job_and_no_more_jobs_run_than_allowed(fake):
+    one_of_two = Launch("slurm", cluster="local", cpu_only=True, processes=2, max_parallel=1)
+    ended = run([job(fake, "a"), job(fake, "b")], one_of_two, fake)
+    assert ended["a"].document() == ended["b"].document() == [0]
+    assert float((fake / "a-1.end").read_text()) < float((fake / "b-0.begin").read_text())
 
 
 def test_an_interruption_leaves_no_job_behind(fake):

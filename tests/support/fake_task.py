@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pathlib import Path
 class FakeTask:
     words: tuple[str, ...]
 
-    def __call__(self) -> tuple[int, str]:
+    def __call__(self) -> tuple[int, str, str]:
         import submitit
 
         what, folder, name = self.words[0], Path(self.words[1]), self.words[2]
@@ -22,8 +21,7 @@ class FakeTask:
         (folder / f"{name}-{rank}.pid").write_text(str(os.getpid()))
         (folder / f"{name}-{rank}.begin").write_text(str(time.monotonic()))
         if what == "fail":
-            print("repro: error: it cannot be\n  mend:     do it otherwise", file=sys.stderr)
-            return 3, ""
+            return 3, "", "repro: error: it cannot be\n  mend:     do it otherwise\n"
         if what == "crash":
             raise ZeroDivisionError("division by zero")
         if what == "die":
@@ -32,4 +30,4 @@ class FakeTask:
             time.sleep(600)
         time.sleep(0.3)
         (folder / f"{name}-{rank}.end").write_text(str(time.monotonic()))
-        return 0, json.dumps([rank]) if rank == 0 else ""
+        return 0, json.dumps([rank]) if rank == 0 else "", ""
