@@ -80,3 +80,16 @@ def read_json(path: Path) -> Any:
         raise ResourceError(
             f"{path} is not valid JSON", expected="a file this program wrote", found=str(error), mend=f"rm {path}"
         ) from error
+
+
+def read_record(path: Path, *keys: str) -> dict[str, Any]:
+    """The JSON object in ``path``, which has ``keys``; ResourceError naming the file where it is something else."""
+    value = read_json(path)
+    if not isinstance(value, dict) or not set(keys) <= value.keys():
+        raise ResourceError(
+            f"{path} is damaged",
+            expected="an object this program wrote" + (f", with {', '.join(keys)}" if keys else ""),
+            found=type(value).__name__ if not isinstance(value, dict) else f"only {', '.join(value) or 'nothing'}",
+            mend=f"rm {path}",
+        )
+    return value

@@ -116,5 +116,5 @@ def check_fields(value: Any, positive: tuple[str, ...] = ()) -> None:
             continue
         if not isinstance(found, kinds[type(default)]) or (isinstance(found, bool) and not isinstance(default, bool)):
             raise TypeError(f"{field.name} = {found!r}, which is no {type(default).__name__}")
-        if field.name in positive and found < 1:
+        if field.name in positive and getattr(value, field.name) < 1:
             raise TypeError(f"{field.name} = {found!r}, which must be positive")

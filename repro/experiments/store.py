@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ResourceError
-from repro.files import read_json, write_json
+from repro.files import read_record, write_json
 from repro.locks import folder_lock
 
 COMPLETE = "metrics.json"
@@ -40,7 +40,7 @@ class RunStore:
         """
         plain = self.run(run_id) / "eval" / benchmark
         owner = plain / "cell.json"
-        if owner.is_file() and read_json(owner)["key"] != key:
+        if owner.is_file() and read_record(owner, "key")["key"] != key:
             return plain.with_name(f"{benchmark}@{key}")
         return plain
 
@@ -56,8 +56,7 @@ class RunStore:
         path = self.evaluation(run_id, benchmark, key) / COMPLETE
         if not path.is_file():
             return None
-        metrics: dict[str, Any] = read_json(path)
-        return metrics
+        return read_record(path)
 
     def lock(self, name: str, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
         """Keep other processes out of run or cache entry ``name`` (path below the root).

@@ -26,14 +26,13 @@ def survive(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(4, 0), pytest.param(24, 1, marks=pytest.mark.slow)])
-def test_whatever_ends_a_run_it_goes_on_to_the_same_weights_counts_and_table(kills: int, seed: int, tmp_path: Path):
-    result = survive(tmp_path, kills, seed)
+@pytest.mark.slow
+def test_whatever_ends_a_run_it_goes_on_to_the_same_weights_counts_and_table(tmp_path: Path):
+    result = survive(tmp_path, kills=24, seed=1)
     print(json.dumps(result, indent=1))
     assert result["kill"]["faults"] == []
-    assert result["kill"]["kills"] >= (20 if kills > 20 else 1)
-    if kills > 20:
-        assert set(result["kill"]["by stage"]) == {"preparation", "training", "evaluation", "report"}
+    assert result["kill"]["kills"] >= 20
+    assert set(result["kill"]["by stage"]) == {"preparation", "training", "evaluation", "report"}
     pair = result["pair"]
     assert (pair["last"], pair["differences"]) == (0, [])
     assert pair["codes"] == [0, 0] or (pair["codes"] == [0, 1] and pair["told"])
