@@ -129,7 +129,7 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
     shown = [axis for axis in AXES if any(len(line) > 1 for line in series[axis].values())]
     if not shown:
         return None
-    from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
     from repro.reports.plot_style import COLOURS, MARKERS, new_figure
 
@@ -151,6 +151,7 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
             panel.xaxis.set_minor_locator(NullLocator())
             panel.set_xticks(sorted({r[axis] for line in series[axis].values() for r in line}))
             panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             panel.yaxis.set_minor_formatter(NullFormatter())
             if column == 0:
@@ -158,8 +159,8 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
         axes[-1, column].set_xlabel(AXES[axis])
     handles = {h.get_label(): h for panel in axes.flat for h in panel.get_lines()}
     figure.legend(handles=[handles[n] for n in names if n in handles], loc="outside lower center", ncols=2, fontsize=7)
-    fixed = ", ".join(f"{base[axis]} {label}" for axis, label in AXES.items())
-    figure.suptitle(f"{machine_line(done[0])}\nelsewhere {fixed}", fontsize=7)
+    fixed = f"{base['classes']} classes, {base['size']} pixels, images at once: {base['batch']}"
+    figure.suptitle(f"{machine_line(done[0])}\nwhat does not vary: {fixed}", fontsize=7)
     return figure
 
 
