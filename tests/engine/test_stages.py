@@ -15,11 +15,12 @@ from repro.engine.timing import forward_share
 
 
 class Staged(PixelClassifier):
-    """Sleeps 20 ms in one stage, and 40 ms in another inside it."""
+    """Sleeps 10 ms in one stage, 40 ms in another inside it, and 20 ms in the first again."""
 
     def outer(self):
-        time.sleep(0.02)
+        time.sleep(0.01)
         self.inner()
+        time.sleep(0.02)
 
     def inner(self):
         time.sleep(0.04)
@@ -51,7 +52,7 @@ def run(method):
 def test_a_stage_inside_another_is_charged_once(method):
     found, _ = run(method)
     assert found["decoder"] >= 0.04
-    assert 0.02 <= found["aggregation"] < found["aggregation"] + found["decoder"]
+    assert found["aggregation"] >= 0.03
     assert set(found) == {"windows", "other", "aggregation", "decoder"}
 
 
