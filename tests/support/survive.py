@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ import numpy as np
 STAGES = ("preparation", "training", "evaluation", "report")
 BENCHMARKS = ("A-150", "PAS-20")
 ITERATIONS = 8
+_OPERATIONS = {"preparation": 60, "training": 25, "evaluation": 25, "report": 10}
+"""About as many files a process writes, renames or removes in a stage."""
 _EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate")
 
 
@@ -190,25 +192,24 @@ def preload() -> None:
     importlib.import_module("torch.utils.tensorboard")
 
 
-def kill_test(root: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Several lives of one run, each killed in every stage, until ``kills`` kills; what was seen."""
+def kill_test(root: Path, kills: int, seed: int, expected: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+    """Several lives of one run, each killed up to twelve times in the order of its stages, until ``kills`` kills.
+
+    ``expected`` and ``seconds`` are those of an uninterrupted run. An attempt that ends before its kill counts nowhere.
+    """
     rng = np.random.default_rng(seed)
-    expected, seconds = uninterrupted(root / "whole")
     by_stage: Counter[str] = Counter()
     by_manner: Counter[str] = Counter()
     faults: list[str] = []
     lives = 0
-    turns = iter_turns(kills)
-    turn = next(turns)
-    while turn is not None:
+    while sum(by_stage.values()) < kills:
         folder = root / f"life{lives}"
         lives += 1
-        previous = -1
-        while turn is not None and STAGES.index(turn[0]) >= previous:
-            wanted, manner = turn
-            previous = STAGES.index(wanted)
+        each = min(3, -(-kills // len(STAGES)))
+        for number, wanted in enumerate(stage for stage in STAGES for _ in range(each)):
+            manner = ("time", "file operation")[(number + lives) % 2]
             if manner == "file operation":
-                pid = start(folder, dies_at(folder, int(rng.integers(1, 60))))
+                pid = start(folder, dies_at(folder, int(rng.integers(1, _OPERATIONS[wanted]))))
                 died = stage(folder) if finish(pid) == -signal.SIGKILL else ""
             else:
                 died = killed_in_time(folder, wanted, float(rng.uniform(0, max(seconds[wanted], 0.05))))
@@ -216,7 +217,6 @@ def kill_test(root: Path, kills: int, seed: int) -> dict[str, Any]:
                 by_stage[died] += 1
                 by_manner[manner] += 1
             whole_files(folder)
-            turn = next(turns)
         code = finish(start(folder))
         if code:
             faults.append(f"life {lives} ended with exit code {code}: {(folder / 'log.txt').read_text()[-1000:]}")
@@ -230,14 +230,6 @@ def kill_test(root: Path, kills: int, seed: int) -> dict[str, Any]:
         "seconds of an uninterrupted run": {k: round(v, 2) for k, v in seconds.items()},
         "faults": faults,
     }
-
-
-def iter_turns(kills: int) -> Iterator[tuple[str, str] | None]:
-    """(stage, manner) of each kill, stages in their order, twice in each before the next; then None."""
-    for number in range(kills):
-        each = max(1, min(3, kills // len(STAGES)))
-        yield STAGES[number // each % len(STAGES)], ("time", "file operation")[number % 2]
-    yield None
 
 
 def pair_test(root: Path, expected: dict[str, Any]) -> dict[str, Any]:
@@ -279,8 +271,8 @@ def main() -> int:
     from repro.engine import measure
 
     measure.evaluate_with_measures.__kwdefaults__["save_every"] = 0.0  # counts are saved after each image
-    result = {"kill": kill_test(options.folder, options.kills, options.seed)}
-    expected = outcome(options.folder / "whole")
+    expected, seconds = uninterrupted(options.folder / "whole")
+    result = {"kill": kill_test(options.folder, options.kills, options.seed, expected, seconds)}
     result["pair"] = pair_test(options.folder, expected)
     result["full disk"] = full_test(options.folder, expected)
     print(json.dumps(result))
