@@ -84,6 +84,7 @@ def test_an_interruption_leaves_no_job_behind(fake):
     assert not (fake / "b-0.pid").exists()
 
 
+@pytest.mark.slow
 def test_a_command_says_in_a_job_what_it_says_in_a_terminal(tmp_path, capsys):
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
