@@ -57,19 +57,20 @@ SCRIPT = textwrap.dedent(
     import sys, hashlib, torch
     from pathlib import Path
     from tiny_set import NAMES, write_pairs
-    from repro.clip.spec import TowerSpec
     from repro.clip.tower import build_tower
     from repro.engine.settings import TrainSettings
     from repro.engine.train import train
+    from repro.experiments.profiles import load_profile
     from repro.methods import registry
 
-    SMALL = {"disa": {"k_policy": "ratio"}}  # its map has 36 places
+    profile = load_profile("smoke")
     torch.set_num_threads(2)
     pairs = write_pairs(Path(sys.argv[1]) / "pairs")
     for name, entry in registry().items():
         if entry.trainable:
             torch.manual_seed(0)
-            method = entry.create(build_tower(TowerSpec("tiny", None, resolution=48)), entry.make_options(SMALL.get(name, {})))
+            options = entry.make_options(profile.methods.get(name, {}).get("base", {}))
+            method = entry.create(build_tower(profile.towers["base"].spec), options)
             train(method, eval(sys.argv[2]), pairs, NAMES, Path(sys.argv[1]) / name, 3)
             digest = hashlib.sha256()
             for key, value in method.state_dict().items():
