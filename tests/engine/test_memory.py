@@ -30,7 +30,10 @@ def test_evaluating_many_classes_takes_a_bounded_memory(classes: int, budget_mib
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("classes", "side", "budget_mib"), [(1000, 80, 900), (3, 8000, 1800), (1000, 8000, 1800)])
+@pytest.mark.parametrize(
+    ("classes", "side", "budget_mib"),
+    [(1000, 80, 900), (3, 8000, 1800), pytest.param(1000, 8000, 1800, marks=pytest.mark.long)],
+)
 def test_predicting_large_images_and_many_classes_takes_a_bounded_memory(
     classes: int, side: int, budget_mib: int, tmp_path: Path
 ) -> None:

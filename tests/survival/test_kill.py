@@ -26,7 +26,7 @@ def survive(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whatever_ends_a_run_it_goes_on_to_the_same_weights_counts_and_table(tmp_path: Path):
     result = survive(tmp_path, kills=20, seed=1)
     print(json.dumps(result, indent=1))
