@@ -93,7 +93,8 @@ class Stopping(PixelClassifier):
 def uneven(folder: Path) -> list[TinyPair]:
     """Pairs of which every second one is nearly unlabelled, so that equal shares would be wrong."""
     if folder.is_dir():
-        return [TinyPair(f"tiny_{p.stem}", p, p.with_name(f"{p.stem}_label.png")) for p in sorted(folder.glob("???.png"))]
+        images = sorted(folder.glob("???.png"))
+        return [TinyPair(f"tiny_{p.stem}", p, p.with_name(f"{p.stem}_label.png")) for p in images]
     pairs = write_pairs(folder, count=7)
     for pair in pairs[::2]:
         label = np.asarray(Image.open(pair.label)).copy()
