@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.catseg.loss import IGNORED, per_class_bce
+from repro.layers.losses import IGNORED, per_class_bce
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]) -> Tensor:

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.catseg.aggregator import Aggregator
-from baselines.catseg.loss import per_class_bce
 from baselines.catseg.options import CatSegOptions
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.losses import per_class_bce
 from repro.layers.mccl import auxiliary_mccl
 from repro.layers.method import Method
 

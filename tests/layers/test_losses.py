@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from baselines.catseg.loss import per_class_bce
+from repro.layers.losses import per_class_bce
 
 
 def _case() -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The training loss of CAT-Seg: binary cross-entropy per class (specs/catseg.md, Loss)."""
+"""Losses that several methods share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ IGNORED = 255
 
 
 def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target", "excluded"]) -> Tensor:
-    """Mean binary cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), against one-hot targets.
+    """CAT-Seg's loss: mean binary cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W).
 
-    The mean is over all B x H x W x T entries. Pixels labelled 255 have all-zero targets (``zero_target``, as
-    released) or are left out of sum and count (``excluded``).
+    Targets are one-hot, the mean is over all B x H x W x T entries. Pixels labelled 255 have all-zero targets
+    (``zero_target``, as released) or are left out of sum and count (``excluded``).
 
     Since BCE(x, y) = softplus(x) - x y, the loss is the sum of softplus less the logits at the labels; the one-hot
     target is never made. Computed in float32 or wider.
