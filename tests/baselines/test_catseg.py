@@ -34,6 +34,10 @@ class TestCatSeg(MethodTester):
     options = SMALL
     zero_gradient = ("visual.transformer.resblocks.1.attn.q_proj_weight", "attn.k.bias")
 
+    @pytest.mark.long
+    def test_traced_method_gives_the_same_logits(self, method: CatSeg) -> None:
+        super().test_traced_method_gives_the_same_logits(method)  # compiling it, which is tested, traces it too
+
     def test_gradients_reach_what_trains_and_nothing_else(self, method: CatSeg) -> None:
         # A key bias shifts all attention logits of a query alike: its exact gradient is zero, rounding leaves a rest.
         method.train()

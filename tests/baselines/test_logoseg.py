@@ -51,6 +51,10 @@ class TestLoGoSeg(MethodTester):
     # The value path of the last block knows neither queries nor keys.
     zero_gradient = ("resblocks.1.attn.q_proj_weight", "resblocks.1.attn.k_proj_weight")
 
+    @pytest.mark.long
+    def test_compiled_method_gives_the_same_logits(self, method: LoGoSeg) -> None:
+        super().test_compiled_method_gives_the_same_logits(method)  # traced is tested here
+
     def build(self, spec: TowerSpec | None = None, **changes: object) -> LoGoSeg:
         torch.manual_seed(1)
         method = METHOD.create(build_tower(spec or self.spec), METHOD.make_options({**SMALL, **changes}))

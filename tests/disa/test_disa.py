@@ -37,6 +37,10 @@ class TestDiSa(MethodTester):
     options = SMALL
     zero_gradient = tuple(f"visual.transformer.resblocks.1.attn.{p}_proj_weight" for p in "qk")
 
+    @pytest.mark.long
+    def test_compiled_method_gives_the_same_logits(self, method: DiSa) -> None:
+        super().test_compiled_method_gives_the_same_logits(method)  # a minute; traced here, CAT-Seg's layers compiled
+
     def test_gradients_reach_what_trains_and_nothing_else(self, method: DiSa) -> None:
         # A key bias shifts all attention logits of a query alike: its exact gradient is zero, rounding leaves a rest.
         method.train()

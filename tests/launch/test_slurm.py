@@ -152,7 +152,7 @@ def test_on_slurm_an_unknown_partition_is_one_clear_error(cluster, fake):
         run([job(fake, "a")], Launch("slurm", partition="nowhere", cpu_only=True), fake)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_slurm_a_table_is_made_by_two_processes_a_run_and_a_second_call_does_nothing(cluster, tmp_path, capsys):
     words = ["run", "table1", "--profile", "smoke", "--methods", "clip,catseg", "--benchmarks", "PAS-20,PC-59"]
     words += ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results"), "--device", "cpu", "--json"]
@@ -168,7 +168,7 @@ def test_on_slurm_a_table_is_made_by_two_processes_a_run_and_a_second_call_does_
     assert "started" not in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_slurm_a_preempted_training_writes_its_checkpoint_and_goes_on(cluster, tmp_path, capsys):
     words = ["train", "catseg", "--profile", "smoke", "--iterations", "40", "--runs", str(tmp_path / "runs")]
     preempted = []
