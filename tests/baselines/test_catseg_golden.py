@@ -238,7 +238,9 @@ def test_chunked_forward_is_the_recorded_one(golden: Golden) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "vocabulary"), [("ade150_full", "ade150"), ("train", "coco")])
+@pytest.mark.parametrize(
+    ("case", "vocabulary"), [pytest.param("ade150_full", "ade150", marks=pytest.mark.long), ("train", "coco")]
+)
 def test_the_reference_is_the_recorded_network(golden: Golden, case: str, vocabulary: str) -> None:
     """What test_catseg_reference.py compares with is held against the official code itself, in every tensor."""
     recorded = np.load(golden.folder / f"{case}.npz")

@@ -112,6 +112,7 @@ def test_describe_knows_every_kind_of_name(name: str, capsys: pytest.CaptureFixt
 
 def test_paper_dry_run_lists_recipe_and_everything_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     words = ["run", "table1", "--profile", "paper", "--data-root", str(tmp_path / "data"), "--dry-run"]
+    words += ["--methods", "clip,catseg"]
     assert main([*words, "--runs", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     for needed in ("80,000 iterations of batch 4", "2e-06", "GPU hours", "GiB of GPU memory"):

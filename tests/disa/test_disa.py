@@ -38,8 +38,12 @@ class TestDiSa(MethodTester):
     zero_gradient = tuple(f"visual.transformer.resblocks.1.attn.{p}_proj_weight" for p in "qk")
 
     @pytest.mark.long
+    def test_traced_method_gives_the_same_logits(self, method: DiSa) -> None:
+        super().test_traced_method_gives_the_same_logits(method)  # a minute; test_saliency traces what is DiSa's own
+
+    @pytest.mark.long
     def test_compiled_method_gives_the_same_logits(self, method: DiSa) -> None:
-        super().test_compiled_method_gives_the_same_logits(method)  # a minute; traced here, CAT-Seg's layers compiled
+        super().test_compiled_method_gives_the_same_logits(method)  # CAT-Seg compiles the shared layers
 
     def test_gradients_reach_what_trains_and_nothing_else(self, method: DiSa) -> None:
         # A key bias shifts all attention logits of a query alike: its exact gradient is zero, rounding leaves a rest.

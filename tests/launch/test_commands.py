@@ -21,6 +21,9 @@ def words(folder: Path, *more: str) -> list[str]:
     return [*chosen, "--runs", str(folder / "runs"), "--results", str(folder / "results"), "--device", "cpu", *more]
 
 
+pytestmark = pytest.mark.xdist_group("commands")  # its fixture is made once
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both runs made side by side; the first job to need the data and the tower makes them, the other waits."""
@@ -54,7 +57,7 @@ def test_runs_side_by_side_make_the_table_and_a_torn_label_is_a_row_with_its_rea
     assert {c["status"] for c in json.loads(capsys.readouterr().out)} == {"done"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_count_what_one_counted_and_train_what_one_trained(made, tmp_path):
     shutil.copytree(made, tmp_path / "copy")
     runs = tmp_path / "copy" / "runs"

@@ -15,6 +15,8 @@ from repro.reports.evidence import Evidence
 from repro.reports.tex_numbers import MISSING, macro_name, table_numbers, write_numbers
 from repro.reports.writers import table_text
 
+pytestmark = pytest.mark.xdist_group("numbers")  # its fixture is made once
+
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:

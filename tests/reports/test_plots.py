@@ -18,6 +18,9 @@ from repro.reports.plots_runs import cost_plot, curves_plot, kind_shares
 pytest.importorskip("matplotlib")
 
 
+pytestmark = pytest.mark.xdist_group("plots")  # its fixture is made once
+
+
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return finished_table(tmp_path_factory.mktemp("runs"))
