@@ -15,7 +15,8 @@ from disa.options import DisaOptions
 from disa.pixelwise import refine_branches
 from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import CostDecoder
-from repro.layers.tokens import chunk_elements
+from repro.layers.parallel import each
+from repro.layers.tokens import chunk_step
 
 NORM_OPERATIONS = 5
 """Operations an element of a norm's input in published counts."""
@@ -91,7 +92,7 @@ class Segmenter(nn.Module):
         if torch.is_grad_enabled():
             return self._segment(cost, mask, guidance, [slice(None)])
         volume = cost.shape[-2] * cost.shape[-1] * self.embedding.conv.out_channels
-        step = max(1, chunk_elements(cost.device) // volume)
+        step = chunk_step(cost.shape[2], volume, cost.device)
         chunks = [slice(start, start + step) for start in range(0, cost.shape[2], step)]
         return torch.cat(
             [
@@ -101,20 +102,24 @@ class Segmenter(nn.Module):
         )
 
     def _segment(self, cost: Tensor, mask: Tensor | None, guidance: Guidance, chunks: list[slice]) -> Tensor:
-        refined = []
-        pooled = []
-        for chunk in chunks:
-            parts, prototypes = self._refine(cost[:, :, chunk], None if mask is None else mask[:, chunk], guidance)
-            refined.append(parts)
-            pooled.append(prototypes)
-        gates = self._gates(pooled)
-        logits = []
-        for chunk in chunks:
-            parts = refined.pop(0)
-            own = [None if gate is None else gate[:, chunk] for gate in gates]
-            x = self._update(parts, None if mask is None else mask[:, chunk], own)
-            x = self.aggregation(x, guidance.aggregation)
-            logits.append(self.decoder(x, guidance.decoder))
+        masks = [None if mask is None else mask[:, chunk] for chunk in chunks]
+
+        def refine(i: int) -> tuple[list[Tensor], list[Tensor | None]]:
+            return self._refine(cost[:, :, chunks[i]], masks[i], guidance)
+
+        done = each(refine, len(chunks), cost.device)
+        gates = self._gates([prototypes for _, prototypes in done])
+        refined = [parts for parts, _ in done]
+        del done
+
+        def decode(i: int) -> Tensor:
+            parts, refined[i] = refined[i], []  # freed as soon as it is used
+            own = [None if gate is None else gate[:, chunks[i]] for gate in gates]
+            x = self.aggregation(self._update(parts, masks[i], own), guidance.aggregation)
+            logits: Tensor = self.decoder(x, guidance.decoder)
+            return logits
+
+        logits = each(decode, len(chunks), cost.device)
         return logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
 
     def _branches(self) -> tuple[Refinement, Refinement]:

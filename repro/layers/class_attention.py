@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.layers.tokens import GuidedProjection, Mlp, add_, chunk_elements
+from repro.layers.parallel import each
+from repro.layers.tokens import GuidedProjection, Mlp, add_, chunk_step
 
 EPSILON = 1e-6
 
@@ -61,12 +62,16 @@ class LinearClassAttention(nn.Module):
         if torch.is_grad_enabled():
             return self._attend(x.transpose(1, 2), offset, padding).transpose(1, 2)
         result = torch.empty_like(x)
-        step = max(1, chunk_elements(x.device) // max(1, x.shape[1] * x.shape[3]))
-        for image in range(x.shape[0]):
-            own = offset[image : image + 1] if offset.shape[0] > 1 else offset
-            for start in range(0, x.shape[2], step):
-                places = (slice(image, image + 1), slice(None), slice(start, start + step))
-                result[places] = self._attend(x[places].transpose(1, 2), own, padding).transpose(1, 2)
+        step = chunk_step(x.shape[2], x.shape[1] * x.shape[3], x.device)
+        parts = [(i, slice(start, start + step)) for i in range(x.shape[0]) for start in range(0, x.shape[2], step)]
+
+        def attend(index: int) -> None:
+            image = slice(parts[index][0], parts[index][0] + 1)
+            places = (image, slice(None), parts[index][1])
+            own = offset[image] if offset.shape[0] > 1 else offset
+            result[places] = self._attend(x[places].transpose(1, 2), own, padding).transpose(1, 2)
+
+        each(attend, len(parts), x.device)
         return result
 
     def _padding(self, classes: int) -> tuple[int, Tensor | None, Tensor | None]:

@@ -5,12 +5,16 @@ A cost volume is carried as tokens (B, T, L, C): B images, T classes, L places o
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from repro.layers.parallel import each, even_step, threads
 
 CHUNK_ELEMENTS = 1 << 20
 """Elements of a chunk when no gradient is recorded: 4 MiB in float32, so that a chunk's buffers stay in cache."""
@@ -21,6 +25,11 @@ GPU_CHUNKS = 32
 def chunk_elements(device: torch.device) -> int:
     """Elements of a chunk on ``device``; its widest buffer (the hidden layer of an MLP) has four times as many."""
     return CHUNK_ELEMENTS * (GPU_CHUNKS if device.type == "cuda" else 1)
+
+
+def chunk_step(total: int, volume: int, device: torch.device) -> int:
+    """How many of ``total`` classes or places with ``volume`` elements each make a chunk, 1 or more."""
+    return even_step(total, max(1, chunk_elements(device) // max(1, volume)), device)
 
 
 class Mlp(nn.Module):
@@ -100,7 +109,7 @@ def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
     """Parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most a chunk's elements."""
-    step = max(1, chunk_elements(x.device) // max(1, x.shape[2] * x.shape[3]))
+    step = chunk_step(x.shape[1], x.shape[2] * x.shape[3], x.device)
     for image in range(x.shape[0]):
         for start in range(0, x.shape[1], step):
             yield image, slice(start, start + step)
@@ -110,19 +119,24 @@ def per_class(function: Callable[[Tensor, Any], Tensor], x: Tensor, shared: Call
     """``function(x, shared(None))``, or the same in chunks of classes where no gradient is recorded.
 
     ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
-    axis of one), ``shared(None)`` of all images. The result is the same, memory is bounded and stays in cache.
+    axis of one), ``shared(None)`` of all images. The result is the same, memory is bounded and stays in cache. On a
+    CPU with several threads chunks run side by side.
     """
     if torch.is_grad_enabled() or x.numel() <= chunk_elements(x.device):
         return function(x, shared(None))
-    result: Tensor | None = None
-    cached: tuple[int, Any] = (-1, None)
-    for image, classes in class_chunks(x):
-        if cached[0] != image:
-            cached = (image, shared(image))
-        part = function(x[image : image + 1, classes], cached[1])
-        if result is None:
-            result = part.new_empty((*x.shape[:2], *part.shape[2:]))
-        result[image : image + 1, classes] = part
-    if result is None:  # no images
+    chunks = list(class_chunks(x))
+    if not chunks:  # no images
         return function(x, shared(None))
-    return result
+    made: list[Tensor] = []
+    allocate = threading.Lock() if threads(x.device) > 1 else contextlib.nullcontext()
+
+    def fill(i: int) -> None:
+        image, classes = chunks[i]
+        part = function(x[image : image + 1, classes], shared(image))
+        with allocate:
+            if not made:
+                made.append(part.new_empty((*x.shape[:2], *part.shape[2:])))
+        made[0][image : image + 1, classes] = part
+
+    each(fill, len(chunks), x.device)
+    return made[0]
