@@ -87,9 +87,13 @@ def compare(options: argparse.Namespace) -> int:
             classes[benchmark] = _class_rows(a, b, times)
     corrected = _corrected(lines)
     if options.json:
-        common.print_json(_document(options, lines, corrected, classes))
+        left_out = {"left_out": {"a": list(sides[0].left_out), "b": list(sides[1].left_out)}}
+        common.print_json({**_document(options, lines, corrected, classes), **left_out})
         return 0
     _print(options, lines, corrected, classes)
+    for side in sides:
+        for text in side.left_out:
+            print(f"Flagged and left out of {side.title}: {text}")
     return 0
 
 

@@ -14,6 +14,7 @@ from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
 from repro.errors import RunError, UsageError, unknown_name
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile
+from repro.experiments.status import flag_of
 from repro.experiments.store import COMPLETE, RunStore
 from repro.experiments.tables import load_table
 from repro.files import read_json
@@ -51,10 +52,15 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """One side of a comparison: ``title``, and by benchmark and seed the evaluations there are (usually one)."""
+    """One side of a comparison: ``title``, and by benchmark and seed the evaluations there are (usually one).
+
+    ``left_out`` says of each evaluation of a table's row that is flagged (:mod:`repro.experiments.plausible`) which it
+    is and why; evaluations that were named by their run are never left out.
+    """
 
     title: str
     evaluations: Mapping[str, Mapping[int, Sequence[Evaluation]]]
+    left_out: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +79,16 @@ def find_side(text: str, where: Where) -> Side:
     Raises UsageError for unknown and ambiguous names, RunError where nothing is evaluated.
     """
     head, colon, row = text.partition(":")
-    evaluations = _of_row(head, row, where) if colon and "/" not in head else _of_runs(text, where)
+    left_out: list[str] = []
+    of_row = colon and "/" not in head
+    evaluations = _of_row(head, row, where, left_out) if of_row else _of_runs(text, where)
+    if not evaluations and left_out:
+        raise RunError(
+            f"all evaluations of {text} are flagged as implausible",
+            expected="a number that can be a working method's",
+            found="; ".join(left_out),
+            mend="name the run itself to compare it all the same: repro runs list",
+        )
     if not evaluations:
         raise RunError(
             f"{text} has no finished evaluation",
@@ -85,10 +100,10 @@ def find_side(text: str, where: Where) -> Side:
     for e in evaluations:
         by_benchmark.setdefault(e.benchmark.id, {}).setdefault(e.seed, []).append(e)
     ordered = {b: by_benchmark[b] for b in [*BENCHMARKS, *by_benchmark] if b in by_benchmark}
-    return Side(text, ordered)
+    return Side(text, ordered, left_out)
 
 
-def _of_row(table_name: str, row: str, where: Where) -> list[Evaluation]:
+def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> list[Evaluation]:
     table = load_table(table_name)
     if table.kind != "benchmarks":
         kept = {"cost": "costs", "maps": "scores of maps"}.get(table.kind, "accuracies of regions")
@@ -103,7 +118,9 @@ def _of_row(table_name: str, row: str, where: Where) -> list[Evaluation]:
     store, found = plan.assets.store, []
     for cell in plan.cells:
         record = store.result(cell.run.id, cell.benchmark.id, cell.key) if cell.run.row.id == row else None
-        if record is not None:
+        if record is not None and (flag := flag_of(plan, record)) is not None:
+            left_out.append(f"seed {cell.run.seed} on {cell.benchmark.id}: {flag}")
+        elif record is not None:
             folder = store.evaluation(cell.run.id, cell.benchmark.id, cell.key)
             found.append(Evaluation(cell.run.id, cell.run.seed, folder, record))
     return found

@@ -188,16 +188,19 @@ def updated(
 ) -> Reference:
     """The reference with the selected cells as they are in the run store now, all others as they were.
 
-    Raises UsageError where nothing selected is finished.
+    A flagged cell (:mod:`repro.experiments.plausible`) is never taken as what to expect. Raises UsageError where
+    nothing selected is finished and plausible.
     """
     now = measured_cells(selection)
     repeats = [measured_cells(dataclasses.replace(selection, runs=folder)) for folder in tolerances.repeats]
     cells = {cell.id: cell for cell in old.cells} if old else {}
-    done = {key: (plan, status) for key, (plan, status) in now.items() if percent(plan, status) is not None}
+    done = {key: (plan, status) for key, (plan, status) in now.items() if status.countable}
+    flagged = [f"{' '.join(map(str, key))}: {status.flag}" for key, (_, status) in now.items() if status.flag]
     if not done:
         raise UsageError(
             "no selected cell is finished: there is nothing to take as a reference",
             expected=f"finished cells of {', '.join(selection.tables)} in {selection.runs}",
+            found="; ".join(flagged) or "none",
             mend=f"repro run {selection.tables[0]} --profile {selection.profile}",
         )
     for key, (plan, status) in done.items():

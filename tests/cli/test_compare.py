@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from fake_runs import draw_counts, plan_of, store_counts
 
 from repro.benchmarks.spec import get_benchmark
 from repro.cli.main import main
+from repro.experiments import evaluations
+from repro.experiments.profiles import load_profile
 from repro.metrics.miou import metrics_from_counts
 
 Compare = Callable[..., Any]
@@ -180,3 +183,20 @@ def test_a_measure_that_was_not_made_says_how_to_make_it(runs: Path, capsys: pyt
 def test_an_unknown_metric_is_refused_with_the_nearest(runs: Path, capsys: pytest.CaptureFixture[str]):
     message = refused(capsys, runs, "table1:disa-base", "table1:catseg-base", "--metrics", "miou")
     assert "did you mean" in message
+
+
+def test_a_flagged_seed_is_left_out_and_named(compare: Compare, runs: Path, monkeypatch, capsys):
+    usual = load_profile("smoke")
+    strict = dataclasses.replace(usual, flag_implausible=True)
+    monkeypatch.setattr(evaluations, "load_profile", lambda _: strict)
+    plan = plan_of(runs, seeds=[0, 1])
+    benchmark = get_benchmark("PAS-20")
+    store_counts(plan, "catseg-base", "PAS-20", draw_counts(benchmark, IMAGES, 1.0, seed=1, worse=1.0), 1)  # all wrong
+    told = compare("table1:disa-base", "table1:catseg-base", "--seeds", "0,1", "--benchmarks", "PAS-20")
+    assert [r["b"]["seeds"] for r in told["rows"]] == [1, 1]
+    assert told["left_out"]["a"] == []
+    assert "seed 1 on PAS-20: mIoU" in told["left_out"]["b"][0]
+    assert main(["compare", "table1:disa-base", "table1:catseg-base", "--seeds", "1", "--runs", str(runs),
+                 "--profile", "smoke", "--benchmarks", "PAS-20"]) >= 2  # fmt: skip
+    wrong = run_of(runs, "catseg", 1)
+    assert main(["compare", wrong, run_of(runs, "disa", 1), "--runs", str(runs), "--benchmarks", "PAS-20"]) == 0

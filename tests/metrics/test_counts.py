@@ -134,6 +134,23 @@ def test_a_truncated_counts_file_is_a_run_error(tmp_path: Path):
         Counts.load(path)
 
 
+def test_any_damage_to_a_counts_file_is_a_run_error_or_does_no_harm(tmp_path: Path):
+    path = tmp_path / "counts.npz"
+    build([0]).save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(len(whole), size=rng.integers(1, 4)):
+            damaged[place] ^= rng.integers(1, 256)
+        path.write_bytes(damaged)
+        try:
+            Counts.load(path)
+        except RunError:
+            refused += 1
+    assert refused > 200  # the rest hit what nobody reads, such as dates
+
+
 def test_a_full_disk_leaves_the_earlier_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "counts.npz"
     build([0]).save(path)
