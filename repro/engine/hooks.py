@@ -147,7 +147,7 @@ class ProgressHook(Hook):
 class EvalHook(Hook):
     """Calls ``evaluator`` every ``every`` iterations; training goes on as if it had not happened.
 
-    Of several processes the first one evaluates, alone.
+    What it returns is written to the curve, unless it is empty. Of several processes the first one evaluates, alone.
     """
 
     priority = "LOW"
@@ -168,7 +168,8 @@ class EvalHook(Hook):
         finally:
             runner.model.train()
             set_rng_state(before)
-        self.curve.write(runner, {"iteration": iteration, **{f"eval/{k}": _json(v) for k, v in scalars.items()}})
+        if scalars:
+            self.curve.write(runner, {"iteration": iteration, **{f"eval/{k}": _json(v) for k, v in scalars.items()}})
 
 
 class CheckpointHook(Hook):

@@ -12,6 +12,7 @@ from repro import ranks
 from repro.engine.settings import Placement
 from repro.errors import ReproError
 from repro.experiments.class_signal import check_class_signal
+from repro.experiments.early import early_look
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status, flag_of
@@ -125,6 +126,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
         with processes.held_by_first(store.lock(run.id)), deferred():
             processes.on_first(lambda: describe_run(store, run, device, placement))
             log(f"training {run.row.title} on {run.tower.title}: {run.train.iterations} iterations ({run.id})")
+            look, at = early_look(plan, run, root, device, log)
             started = time.monotonic()
             train(
                 method,
@@ -136,6 +138,8 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
                 device=device,
                 method_name=run.entry.name,
                 placement=placement,
+                evaluator=look,
+                evaluate_every=at,
             )
             log(f"trained in {time.monotonic() - started:.0f} s")
     load_weights(method, weights, run.entry.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
+from repro.experiments.early import read_early
 from repro.experiments.plan import TRAIN_CODE, make_plan
 from repro.experiments.profiles import load_profile, profile_names
 from repro.experiments.store import COMPLETE, RunStore
@@ -69,6 +70,7 @@ def _training(store: RunStore, run_id: str, settings: dict[str, Any] | None) -> 
         "iterations": settings.get("iterations") if done else last.get("iteration", 0),
         "of": settings.get("iterations"),
         "last loss": last.get("loss"),
+        **({"early look": early} if (early := read_early(store.run(run_id))) else {}),
     }
 
 
