@@ -104,16 +104,32 @@ def _by_row(cells: Sequence[CellStatus]) -> list[list[CellStatus]]:
 
 
 def _measured(plan: Plan, cells: list[CellStatus], columns: Columns) -> dict[str, Any]:
-    """Number of seeds; of each benchmark the mean, with several seeds their standard deviation, and its interval."""
-    seeds = len({c.cell.run.seed for c in cells})
+    """Number of seeds that count on some benchmark, and of each benchmark the mean; with several seeds planned their
+    standard deviation, and its interval."""
+    planned = len({c.cell.run.seed for c in cells})
     found = {b.id: _percents(plan, cells, b.id) for b in plan.benchmarks}
+    seeds = max((len(v) for v in found.values()), default=0)
     row: dict[str, Any] = {"seeds": seeds, **{b: statistics.fmean(v) if v else None for b, v in found.items()}}
-    if seeds > 1:
+    if planned > 1:
         row |= {f"{b} sd": statistics.stdev(v) if len(v) > 1 else None for b, v in found.items()}
     for b in found if columns.intervals else ():
         interval = row_interval(plan, [c for c in cells if c.cell.benchmark.id == b])
         row |= {f"{b} {end}": 100 * getattr(interval, end) if interval else None for end in ("low", "high")}
     return row
+
+
+def _fewer_seeds(cells: Sequence[CellStatus]) -> list[str]:
+    """A remark on each row with benchmarks that have fewer seeds in their mean than the column Seeds says."""
+    lines = []
+    for own in _by_row(cells):
+        counts: dict[str, int] = {}
+        for c in own:
+            counts[c.cell.benchmark.id] = counts.get(c.cell.benchmark.id, 0) + c.countable
+        fewer = [f"{b} {n}" for b, n in counts.items() if 0 < n < max(counts.values())]
+        if fewer:
+            run = own[0].cell.run
+            lines.append(f"Fewer seeds: {run.row.title} ({run.tower.title}) on {', '.join(fewer)}.")
+    return lines
 
 
 def _percents(plan: Plan, cells: list[CellStatus], benchmark: str) -> list[float]:
@@ -173,6 +189,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     lines += plan.table.remarks
     if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
         lines.append("Several seeds: mean and sample standard deviation.")
+    lines += _fewer_seeds(cells)
     for c in cells:
         if c.flag:
             run, where = c.cell.run, c.cell.benchmark.id

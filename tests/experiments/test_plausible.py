@@ -87,6 +87,7 @@ def test_a_flagged_cell_is_shown_with_its_reason_and_in_no_mean(plan: Plan):
     assert [c.flag is None for c in cells] == [True, False]
     good = 100 * cells[0].metrics["miou_gt"]  # type: ignore[index]
     assert paper_frame(plan, cells)["PAS-20"][0] == pytest.approx(good)
+    assert paper_frame(plan, cells)["seeds"][0] == 1
     assert list(tidy_frame(plan, cells)["flag"].fillna("")) == ["", cells[1].flag]
     for form in ("md", "latex"):
         text = table_text(plan, cells, form)

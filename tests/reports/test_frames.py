@@ -40,6 +40,21 @@ def test_several_seeds_give_mean_and_sample_standard_deviation(tmp_path: Path):
     assert r"53.0 $\pm$ 3.6" in table_text(plan, done(plan), "latex")
 
 
+def test_only_seeds_that_are_done_are_counted_and_a_benchmark_with_fewer_is_named(tmp_path: Path):
+    plan = make_plan(
+        load_table("table4"), load_profile("mini"), tmp_path, seeds=[0, 1, 2], benchmarks=["A-150", "PC-59"]
+    )
+    cells = done(plan)
+    row = plan.cells[0].run.row.id
+    gone = [c for c in cells if c.cell.run.row.id == row and c.cell.run.seed == 2]
+    gone += [c for c in cells if c.cell.run.row.id == row and c.cell.run.seed == 1 and c.cell.benchmark.id == "PC-59"]
+    left = [CellStatus(c.cell, MISSING, []) if c in gone else c for c in cells]
+    frame = beside_frame(plan, left)
+    assert list(frame["seeds"]) == [2, 3, 3]
+    assert "Fewer seeds: (I) k = 2 of 64 (paper: 16 of 576) (tiny CLIP) on PC-59 1." in table_text(plan, left, "md")
+    assert "Fewer seeds" not in table_text(plan, cells, "md")
+
+
 def test_one_seed_has_no_column_of_spread(tmp_path: Path):
     plan = plan_of("table4", "mini", tmp_path, [0])
     assert not [c for c in beside_frame(plan, done(plan)) if c.endswith("sd")]
