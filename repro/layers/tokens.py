@@ -28,8 +28,12 @@ def chunk_elements(device: torch.device) -> int:
 
 
 def chunk_step(total: int, volume: int, device: torch.device) -> int:
-    """How many of ``total`` classes or places with ``volume`` elements each make a chunk, 1 or more."""
-    return even_step(total, max(1, chunk_elements(device) // max(1, volume)), device)
+    """How many of ``total`` classes or places with ``volume`` elements each make a chunk, 1 or more.
+
+    Chunks that run side by side share the elements of one, so that memory does not grow with the number of cores.
+    """
+    budget = chunk_elements(device) // threads(device)
+    return even_step(total, max(1, budget // max(1, volume)), device)
 
 
 class Mlp(nn.Module):
