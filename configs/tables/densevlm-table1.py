@@ -27,7 +27,7 @@ rows = [
         method="clip",
         tower="powerful-small",
         published=dict(_table1, method="CLIPSelf"),
-        by_profile={p: dict(title="CLIP of another seed") for p in ("mini", "smoke")},
+        by_profile={p: dict(title="CLIP of another seed", published={}) for p in ("mini", "smoke")},
     ),
     dict(id="powerful", title="the powerful model", method="clip", tower="powerful"),
     dict(

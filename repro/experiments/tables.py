@@ -24,7 +24,8 @@ class Row:
 
     ``published`` selects the paper's numbers for the same row: columns of ``results/published.csv`` and their values.
     ``by_profile`` maps a profile's name to ``{"title": .., "options": {..}}`` where the row differs there: sizes that
-    only make sense on that profile's grid. These options go over ``options``. ``alignment`` are values of the recipe
+    only make sense on that profile's grid. These options go over ``options``; ``"published": {}`` says that the row is
+    something else there, beside which the paper's numbers have no place. ``alignment`` are values of the recipe
     of the row's aligned tower that differ from the profile's. ``select`` is the name by which ``--methods`` chooses the
     row where it is not the method's own: a method on another kind of tower is another entry of a table.
     """
@@ -53,6 +54,7 @@ class Row:
             self,
             title=own.get("title", self.title),
             options={**self.options, **own.get("options", {})},
+            published=own.get("published", self.published),
             by_profile={},
         )
 
