@@ -12,8 +12,10 @@ time and memory hardly count. Text features are computed beforehand, as both imp
 from __future__ import annotations
 
 import argparse
+import ctypes
 import dataclasses
 import json
+import platform
 import sys
 import tempfile
 import time
@@ -21,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from repro.runtime import prepare
+from repro.runtime import keep_memory, prepare
 
 if "--glibc" not in sys.argv:
     prepare()
@@ -128,6 +130,38 @@ def theirs(network: CachedTextReference, views: int = 5) -> Callable[[], Tensor]
             return torch.nn.functional.interpolate(scores, (HEIGHT, WIDTH), mode="bilinear")[0].argmax(dim=0)
 
     return run
+
+
+def as_released(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """``run`` with glibc's allocator as it is without our settings, which :func:`as_shipped` puts back.
+
+    Left alone, glibc raises its thresholds with the first large blocks that are freed and stops at 32 MiB for blocks
+    mapped one by one and at twice that for the free end of the heap: these values are set here, and what the heap holds
+    back for later is given to the system first, as a process without our settings would have done.
+    """
+
+    def changed() -> Tensor:
+        if platform.libc_ver()[0] == "glibc":
+            libc = ctypes.CDLL(None)
+            libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+            libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+            libc.malloc_trim(0)
+        return run()
+
+    return changed
+
+
+def as_shipped(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """``run`` with the allocator as :func:`repro.runtime.prepare` leaves it."""
+
+    def changed() -> Tensor:
+        keep_memory()
+        return run()
+
+    return changed
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 def peak_mib() -> float:
