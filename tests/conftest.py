@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from repro.runtime import prepare
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker: workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare()
+# A shell that starts the tests in the background ignores Ctrl-C for them, and so would every process they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
