@@ -1,4 +1,4 @@
-"""Questions reviewers asked of DiSa: what picks the tokens, how many, how branches are joined, what trains in CLIP."""
+"""Questions asked of DiSa: what picks the tokens, how many, how branches are joined, which loss, what trains in CLIP."""
 
 name = "reviewers"
 title = "Reviewers' questions"
@@ -21,6 +21,7 @@ _variants = {
     "aggregation: sum": dict(aggregation="sum"),
     "aggregation: concatenation": dict(aggregation="concat"),
     "aggregation: learned gate": dict(aggregation="learned"),
+    "loss: binary cross-entropy": dict(seg_loss="bce"),
     "CLIP frozen": dict(clip_finetune="none"),
     "CLIP: query and value": dict(clip_finetune="qv"),
 }
