@@ -1,4 +1,4 @@
-"""Questions asked of DiSa: what picks the tokens, how many, how branches are joined, which loss, what trains in CLIP."""
+"""Questions asked of DiSa: what picks the tokens, how many, the way branches join, the loss, what trains of CLIP."""
 
 name = "reviewers"
 title = "Reviewers' questions"
