@@ -105,9 +105,12 @@ def two_level(values: Sequence[float], samples: Float64, images: int, level: flo
 
     ``samples`` (R,) are resamples over images of the mean over seeds. The variance is theirs plus that of the mean of
     the seeds; the interval is Student's with Satterthwaite's degrees of freedom (1946): with two seeds that disagree
-    it is wide, as it must be. p tests a mean of zero.
+    it is wide, as it must be. p tests a mean of zero. Where a value is NaN (a measure these images do not have, as
+    stuff on PAS-20) all is NaN.
     """
     spread = seed_spread(values)
+    if np.isnan(spread.mean):
+        return Estimate(spread.mean, spread.mean, spread.mean), spread.mean
     of_seeds, of_images = spread.sd**2 / spread.seeds, float(np.nanvar(samples, ddof=1))
     variance = of_seeds + of_images
     if variance == 0:

@@ -144,6 +144,12 @@ def test_equal_seeds_give_the_interval_of_the_images():
     assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, 199) * 0.01, rel=0.02)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_measure_the_images_do_not_have_is_nan_without_a_warning():
+    found, p = two_level([NAN, NAN, NAN], np.full(500, NAN), images=100)
+    assert np.isnan([found.value, found.low, found.high, p]).all()
+
+
 def test_two_seeds_that_disagree_make_the_interval_wider_than_the_images_alone():
     samples = np.random.default_rng(0).normal(0.3, 0.01, 2000)
     wide, narrow = (two_level(v, samples, 100)[0] for v in ([0.28, 0.32], [0.3, 0.3]))
