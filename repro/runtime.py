@@ -27,10 +27,15 @@ def keep_memory() -> None:
 
     With its defaults every forward pass pays for fresh pages, up to half of its time on a CPU. Does nothing elsewhere.
     """
+    allocator_thresholds(1 << 30, (1 << 31) - 1)
+
+
+def allocator_thresholds(mapped: int, trimmed: int) -> None:
+    """From how many bytes on glibc maps a block by itself, and how many free ones it keeps at the heap's end."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, mapped)
+        libc.mallopt(_M_TRIM_THRESHOLD, trimmed)
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>

@@ -15,7 +15,6 @@ import argparse
 import ctypes
 import dataclasses
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from repro.runtime import keep_memory, prepare
+from repro.runtime import allocator_thresholds, keep_memory, prepare
 
 if "--glibc" not in sys.argv:
     prepare()
@@ -31,6 +30,7 @@ if "--glibc" not in sys.argv:
 import numpy as np
 import torch
 from catseg_reference import VIT_B, CatSegReference
+from peak_memory import peak_mib
 from torch import Tensor
 
 from baselines.catseg.checkpoint import to_official
@@ -141,11 +141,8 @@ def as_released(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
     """
 
     def changed() -> Tensor:
-        if platform.libc_ver()[0] == "glibc":
-            libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-            libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-            libc.malloc_trim(0)
+        allocator_thresholds(32 << 20, 64 << 20)
+        ctypes.CDLL(None).malloc_trim(0)
         return run()
 
     return changed
@@ -159,15 +156,6 @@ def as_shipped(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return run()
 
     return changed
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-
-
-def peak_mib() -> float:
-    """Largest resident memory of this process so far (what rusage tells, its parent's counts in)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:
