@@ -118,13 +118,11 @@ def _measured(plan: Plan, cells: list[CellStatus], columns: Columns) -> dict[str
     return row
 
 
-def _fewer_seeds(cells: Sequence[CellStatus]) -> list[str]:
+def _fewer_seeds(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     """A remark on each row with benchmarks that have fewer seeds in their mean than the column Seeds says."""
     lines = []
     for own in _by_row(cells):
-        counts: dict[str, int] = {}
-        for c in own:
-            counts[c.cell.benchmark.id] = counts.get(c.cell.benchmark.id, 0) + c.countable
+        counts = {b.id: len(_percents(plan, own, b.id)) for b in plan.benchmarks}
         fewer = [f"{b} {n}" for b, n in counts.items() if 0 < n < max(counts.values())]
         if fewer:
             run = own[0].cell.run
@@ -189,7 +187,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     lines += plan.table.remarks
     if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
         lines.append("Several seeds: mean and sample standard deviation.")
-    lines += _fewer_seeds(cells)
+    lines += _fewer_seeds(plan, cells)
     for c in cells:
         if c.flag:
             run, where = c.cell.run, c.cell.benchmark.id
