@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("memory")  # 10 GB: one at a time
 TOLERANCE = 5e-5
 """Of the largest magnitude of a tensor. Reached: 1.5e-6 in CLIP, 2e-5 in the aggregator, 3e-5 in probabilities."""
 TOWER_TOLERANCE = 4e-4
-"""The same for gradients of the CLIP towers and their norms; see test_training_step_is_the_recorded_one."""
+"""The same for gradients of the CLIP towers and their norms; see the two tests of the training step."""
 PROBABILITY_TOLERANCE = 1e-4
 CLEAR = 1e-3
 """Where the recorded two best probabilities differ by more than this, the best class must be the recorded one."""
@@ -277,7 +277,7 @@ def test_training_step_is_the_recorded_one(golden: Golden, seen: dict[str, Tenso
     (the second to float64). The deviations in the towers are a common factor: gradient norms of text and late visual
     blocks are all 2 to 3e-4 too small in the recording, 2 to 5e-5 too large in ours, 4 to 10e-5 too large with the
     reference in float32, so that it is the gradient of the cost volume that is ill conditioned, in the official code
-    too. In float64 network and reference agree to 1e-9 (test_catseg_reference.py).
+    too: see the next test. In float64 network and reference agree to 1e-9 (test_catseg_reference.py).
     """
     recorded = np.load(golden.folder / "train.npz")
     facts = json.loads((golden.folder / "train_grads.json").read_text())
@@ -320,6 +320,51 @@ def test_training_step_is_the_recorded_one(golden: Golden, seen: dict[str, Tenso
         for name, parameter_ in trained.items():
             parameter_.copy_(before[name])
     model.zero_grad(set_to_none=True)
+
+
+@pytest.mark.long
+def test_tower_gradients_are_the_recorded_ones_but_for_one_number(golden: Golden) -> None:
+    """With the gradient of the cost volume times one number, 1 - 2.4e-4, the same in all towers, 9e-5 are left of 3e-4.
+
+    Under drawn weights all classes and all places have nearly the same features, so that what reaches the towers
+    through the cost volume is one sum over classes and places whose terms cancel. Its rounding is what differs: between
+    the recording, our network and the reference, and between numbers of threads.
+    """
+    recorded = np.load(golden.folder / "train.npz")
+    model = golden.model.train()
+    through_cost = True
+
+    def cut(_module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        cost = given[0].view_as(given[0])
+        cost.register_hook(lambda grad: grad if through_cost else torch.zeros_like(grad))
+        return cost, *given[1:]
+
+    handle = model.aggregator.embedding.register_forward_pre_hook(cut)
+    labels = torch.from_numpy(golden.fill.label(202, 384, 384, 171))[None]
+    loss = model.loss(golden.image(101, 384, 384), labels, load_vocabulary("coco_stuff171").prompts)["loss_bce"]
+    handle.remove()
+    trained = {official_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    names = [n for n in recorded.files if n.startswith("grad:") and "clip_model" in n]
+    assert len(names) == 3
+    found = []
+    for through_cost in (True, False):
+        model.zero_grad(set_to_none=True)
+        loss.backward(retain_graph=through_cost)
+        gradients = [trained[n.removeprefix("grad:")].grad for n in names]
+        found.append([None if g is None else g.clone() for g in gradients])
+    model.zero_grad(set_to_none=True)
+    missing, cost_share = [], []
+    for name, whole, rest in zip(names, *found, strict=True):
+        sample = tuple(slice(None, None, s) for s in golden.manifest["train"][name]["strides"])
+        assert whole is not None
+        largest = np.abs(recorded[name]).max()
+        missing.append((recorded[name] - whole.numpy()[sample]).ravel() / largest)
+        cost_share.append((whole if rest is None else whole - rest).numpy()[sample].ravel() / largest)
+    missed, share = np.concatenate(missing), np.concatenate(cost_share)
+    factor = float(missed @ share / (share @ share))
+    assert abs(factor) < TOWER_TOLERANCE
+    left = [float(np.abs(m - factor * s).max()) for m, s in zip(missing, cost_share, strict=True)]
+    assert max(left) < 1.2e-4
 
 
 def gradient_tolerance(name: str) -> float:
