@@ -192,7 +192,7 @@ def updated(
     nothing selected is finished and plausible.
     """
     now = measured_cells(selection)
-    repeats = [measured_cells(dataclasses.replace(selection, runs=folder)) for folder in tolerances.repeats]
+    repeats = [(f.name, measured_cells(dataclasses.replace(selection, runs=f))) for f in tolerances.repeats]
     cells = {cell.id: cell for cell in old.cells} if old else {}
     done = {key: (plan, status) for key, (plan, status) in now.items() if status.countable}
     flagged = [f"{' '.join(map(str, key))}: {status.flag}" for key, (_, status) in now.items() if status.flag]
@@ -206,8 +206,9 @@ def updated(
     for key, (plan, status) in done.items():
         expected = percent(plan, status)
         assert expected is not None
-        again = [percent(*other[key]) for other in repeats if key in other]
-        tolerance, reason = _tolerance(cells.get(key), expected, [v for v in again if v is not None], tolerances)
+        again = [(name, percent(*other[key])) for name, other in repeats if key in other]
+        noise = [(name, abs(value - expected)) for name, value in again if value is not None]
+        tolerance, reason = _tolerance(cells.get(key), noise, tolerances)
         cells[key] = _cell(key, plan, status, expected, tolerance, reason, file if keep_counts else None)
     order = {name: i for i, name in enumerate(dict.fromkeys([*(c.table for c in cells.values())]))}
     ordered = sorted(cells.values(), key=lambda c: order[c.table])
@@ -215,13 +216,13 @@ def updated(
 
 
 def _tolerance(
-    old: ReferenceCell | None, expected: float, again: Sequence[float], tolerances: Tolerances
+    old: ReferenceCell | None, noise: Sequence[tuple[str, float]], tolerances: Tolerances
 ) -> tuple[float, str]:
-    if again:
-        largest = max(abs(value - expected) for value in again)
-        times = "1 repeat" if len(again) == 1 else f"{len(again)} repeats"
-        reason = f"{times} within {largest:.3f} points: twice that, at least {FLOOR}"
-        return max(FLOOR, math.ceil(200 * largest) / 100), reason
+    """Points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
+    if noise:
+        largest = max(value for _, value in noise)
+        each = ", ".join(f"{name} {value:.3f}" for name, value in noise)
+        return max(FLOOR, math.ceil(200 * largest) / 100), f"twice the largest of {each} points, at least {FLOOR}"
     if tolerances.by_hand is not None:
         return tolerances.by_hand, tolerances.reason
     return (old.tolerance, old.reason) if old else (FLOOR, NOT_MEASURED)
