@@ -12,7 +12,11 @@ what is measured is written after every section.
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +33,7 @@ from repro.clip.spec import TowerSpec  # noqa: E402
 from repro.engine.machine import machine_facts  # noqa: E402
 from repro.engine.speedups import Speedups, float32_products, speed_up  # noqa: E402
 from repro.engine.timing import default_runs, drawn_text  # noqa: E402
-from repro.errors import ReproError, ResourceError  # noqa: E402
+from repro.errors import ReproError, ResourceError, RunError  # noqa: E402
 from repro.experiments import bench  # noqa: E402
 from repro.files import write_json, write_text  # noqa: E402
 from repro.methods import registry  # noqa: E402
@@ -166,6 +170,37 @@ class Visit:
             records += [{**r, "same_arg_max": self._agreement(point, r)} for r in self.measure([point])]
         return records
 
+    def training(self) -> list[Record]:
+        """Steps with and without deterministic kernels, each in a process of its own: cuBLAS asks once."""
+        return [r for flags in ([], ["--deterministic"]) for r in self._beside("training.py", *flags)]
+
+    def memory(self) -> list[Record]:
+        """Peak memory against a budget, for many classes, prompts and pixels."""
+        return self._beside("memory.py")
+
+    def _beside(self, script: str, *flags: str) -> list[Record]:
+        """What ``script`` beside this file measures; its time is cut off with the budget of the visit."""
+        left = self.ends - time.monotonic()
+        name = " ".join([script.removesuffix(".py"), *flags])
+        if left <= 0:
+            self.left_out.append(name)
+            return []
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "records.json"
+            words = [sys.executable, str(Path(__file__).with_name(script)), "--device", self.device, "--out", str(out)]
+            try:
+                done = subprocess.run([*words, *flags, *["--quick"] * self.quick], check=False, timeout=left)
+            except subprocess.TimeoutExpired:
+                self.left_out.append(name)
+                return []
+            if done.returncode:
+                raise RunError(
+                    f"{script} ended with exit code {done.returncode}",
+                    mend=f"python benchmarks/gpu/{script} --out records.json --device {self.device}",
+                )
+            records: list[Record] = json.loads(out.read_text())
+            return records
+
     def _grid(self, subjects: Sequence[bench.Subject], speedups: Sequence[Speedups]) -> list[bench.Point]:
         return bench.grid(
             subjects,
@@ -195,12 +230,15 @@ SECTIONS: dict[str, Callable[[Visit], list[Record]]] = {
     "correctness": Visit.correctness,
     "table2": Visit.table2,
     "speedups": Visit.faster,
+    "training": Visit.training,
+    "memory": Visit.memory,
     "scaling": Visit.scaling,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and write; exit code 1 where the device does not compute what the CPU does, 5 without the device."""
+    """Measure and write; exit code 1 where the device does not compute what the CPU does or a memory budget is
+    exceeded, 5 without the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda (default), cuda:N or cpu")
     parser.add_argument("--quick", action="store_true", help="tiny models, one run each: checks the script, no more")
@@ -243,7 +281,8 @@ def visit(options: argparse.Namespace) -> int:
     except ImportError:
         log("no figure: matplotlib is not installed")
     log(f"wrote {folder}")
-    return 0 if all(r["passed"] for r in found.get("correctness", [])) else 1
+    judged = [*found.get("correctness", []), *(found.get("memory", []) if options.device != "cpu" else [])]
+    return 0 if all(r["passed"] for r in judged) else 1
 
 
 def document(summary: Record, found: dict[str, list[Record]]) -> str:
@@ -269,9 +308,55 @@ def document(summary: Record, found: dict[str, list[Record]]) -> str:
     if kept:
         shares = "; ".join(f"{r['title']}, {r['precision']} {r['same_arg_max']:.2%}" for r in kept)
         lines += ["", f"Places that keep the class they have in float32: {shares}."]
+    lines += steps_table(found.get("training", [])) + memory_table(found.get("memory", []))
     if summary["left_out"]:
         lines += ["", "Left out for want of time: " + "; ".join(summary["left_out"]) + "."]
     return "\n".join(lines) + "\n"
+
+
+def steps_table(records: list[Record]) -> list[str]:
+    """A line a method: a step with fast and with deterministic kernels, and whether two trainings end alike."""
+    if not records:
+        return []
+    lines = ["", "## Training steps", "",
+             "| Method | CLIP | Crops, classes | ms | Same bits | MiB | ms, deterministic | Cost | Same bits | MiB |",
+             "| :-- | :-- | --: | --: | :-- | --: | --: | --: | :-- | --: |"]  # fmt: skip
+    for fast in (r for r in records if not r["deterministic"]):
+        (exact,) = [r for r in records if r["deterministic"] and r["method"] == fast["method"]] or [None]
+        cells = [fast["title"], fast["clip"], f"{fast['batch']} x {fast['crop']}, {fast['classes']}"]
+        cells += _step_cells(fast)
+        if exact is None or exact["status"] != bench.DONE or fast["status"] != bench.DONE:
+            cells += ["not possible" if exact else "", "", *(_step_cells(exact)[1:] if exact else ["", ""])]
+        else:
+            ms, bits, mib = _step_cells(exact)
+            cells += [ms, f"{exact['median'] / fast['median'] - 1:+.0%}", bits, mib]
+        lines.append(f"| {' | '.join(cells)} |")
+    failed = [f"{r['title']}{', deterministic' * r['deterministic']}: {r['error']}" for r in records if "error" in r]
+    lines += [
+        "",
+        "Median of the steps of two trainings from one seed, float32, AdamW; same bits: of all weights after them.",
+    ]
+    return lines + (["", "Not possible: " + "; ".join(failed) + "."] if failed else [])
+
+
+def _step_cells(record: Record) -> list[str]:
+    if record["status"] != bench.DONE:
+        return ["not possible", "", ""]
+    peak = record["peak_memory_mib"]
+    return [f"{1e3 * record['median']:.1f}", "yes" if record["same_bits"] else "no", f"{peak:,.0f}" if peak else ""]
+
+
+def memory_table(records: list[Record]) -> list[str]:
+    """A line a case and method."""
+    if not records:
+        return []
+    lines = ["", "## Memory of one prediction", "", "| Method | CLIP | Case | MiB above the weights | Budget | |",
+             "| :-- | :-- | :-- | --: | --: | :-- |"]  # fmt: skip
+    for r in records:
+        above = f"{r['above_mib']:,.0f}" if r.get("above_mib") is not None else r.get("error", "unknown")
+        verdict = "within" if r["passed"] else "EXCEEDED"
+        lines.append(f"| {r['title']} | {r['clip']} | {r['case']} | {above} | {r['budget_mib']:,} | {verdict} |")
+    return lines
 
 
 def slug(device: str) -> str:

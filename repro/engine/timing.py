@@ -133,17 +133,17 @@ def time_inference(
             window.labels(fast, logits, size)
 
     with torch.no_grad(), float32_products(speedups.tf32), drawn_text(fast):
-        _forget_peak(device, free=True)
-        idle = _peak_mib(device)
+        forget_peak(device, free=True)
+        idle = peak_mib(device)
         for _ in range(warmup):
             once()
-        _forget_peak(device)
+        forget_peak(device)
         seconds, used = [], []
         for _ in range(repeat):
             begin = time.process_time()
             seconds.append(measure(once))
             used.append(time.process_time() - begin)
-        rates, peak = clocks(device), _peak_mib(device)
+        rates, peak = clocks(device), peak_mib(device)
         found = None
         if stages and not (speedups.compile or speedups.graphs):
             found = _stage_seconds(fast, device, once, max(3, repeat // STAGE_RUNS))
@@ -217,7 +217,7 @@ def _cuda_seconds(work: Callable[[], object]) -> float:
     return start.elapsed_time(end) / 1e3
 
 
-def _forget_peak(device: str, *, free: bool = False) -> None:
+def forget_peak(device: str, *, free: bool = False) -> None:
     """Let the peak start again; with ``free`` what was freed but kept for later use is given back first."""
     if device.startswith("cuda"):
         if free:
@@ -230,7 +230,8 @@ def _forget_peak(device: str, *, free: bool = False) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts again from what is resident now
 
 
-def _peak_mib(device: str) -> float | None:
+def peak_mib(device: str) -> float | None:
+    """MiB at the peak since :func:`forget_peak`: allocated by torch on a GPU, resident on a CPU (None: not known)."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / _MIB
     with contextlib.suppress(OSError):

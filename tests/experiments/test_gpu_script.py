@@ -20,9 +20,9 @@ WITHOUT = f"import sys, runpy; sys.modules.update(dict.fromkeys({ABSENT!r})); sy
 RUN = WITHOUT + "runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
-def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, str(SCRIPT), *arguments]
+def script(*arguments: str, path: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(path.parent)}
+    command = [sys.executable, "-c", RUN, str(path), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_section_is_written_with_its_machine(folder: Path):
     found = json.loads((folder / "gpu.json").read_text())
     assert found["machine"]["kind"] == "CPU"
-    assert {"correctness", "table2", "speedups", "scaling"} <= found.keys()
+    assert {"correctness", "table2", "speedups", "training", "memory", "scaling"} <= found.keys()
     assert found["left_out"] == []
     methods = {r["method"] for r in found["table2"]}
     assert {"clip", "catseg", "disa", "logoseg", "synseg"} <= methods
@@ -56,6 +56,55 @@ def test_what_a_cpu_cannot_do_is_named_and_stops_nothing(folder: Path):
     assert "need a GPU" in states["disa", "float32, CUDA graphs"]["error"]
     assert states["disa", "float32"]["same_arg_max"] == 1.0
     assert 0.5 < states["disa", "bf16"]["same_arg_max"] <= 1.0
+
+
+def test_steps_are_timed_with_and_without_deterministic_kernels(folder: Path):
+    rows = json.loads((folder / "gpu.json").read_text())["training"]
+    trained = {"catseg", "disa", "logoseg", "synseg"}
+    for deterministic in (False, True):
+        some = {r["method"]: r for r in rows if r["deterministic"] == deterministic}
+        assert some.keys() == trained
+        for row in some.values():
+            assert row["status"] == "done", row
+            assert row["same_bits"]  # on a CPU
+            assert row["losses"][0] == row["losses"][1]
+    # On a CPU deterministic kernels are the usual ones.
+    losses = {d: {r["method"]: r["losses"] for r in rows if r["deterministic"] == d} for d in (False, True)}
+    assert losses[False] == losses[True]
+    assert "| CAT-Seg | tiny | 2 x 48, 4 |" in (folder / "README.md").read_text()
+
+
+def test_memory_is_measured_for_drawn_and_for_encoded_names(folder: Path):
+    rows = json.loads((folder / "gpu.json").read_text())["memory"]
+    assert [r["case"] for r in rows] == ["5 classes", "5 names, encoded here"]
+    assert all(r["status"] == "done" and r["peak_memory_mib"] >= r["before_mib"] for r in rows)
+
+
+@pytest.mark.parametrize("name", ["training.py", "memory.py"])
+def test_parts_with_a_process_of_their_own_need_no_more_packages(name: str, tmp_path: Path):
+    out = tmp_path / "records.json"
+    done = script("--device", "nowhere", "--quick", "--out", str(out), path=SCRIPT.with_name(name))
+    said = done.stderr + (out.read_text() if out.exists() else "")
+    assert "device type at start of device string: nowhere" in said  # all is imported by then
+    assert "ModuleNotFoundError" not in said
+
+
+def test_a_kernel_without_a_deterministic_form_is_named_in_the_table(module: Any):
+    about = {"method": "m", "title": "M", "clip": "B", "classes": 4, "batch": 2, "crop": 48}
+    fast = {**about, "deterministic": False, "status": "done", "median": 0.1, "same_bits": False, "peak_memory_mib": 10}
+    exact = {**fast, "deterministic": True, "median": 0.15, "same_bits": True, "peak_memory_mib": 2000}
+    failed = {**about, "deterministic": True, "status": "failed", "error": "no kernel for cumsum"}
+    table = "\n".join(module.steps_table([fast, exact]))
+    assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 | 150.0 | +50% | yes | 2,000 |" in table
+    table = "\n".join(module.steps_table([fast, failed]))
+    assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 | not possible |  |  |  |" in table
+    assert "M, deterministic: no kernel for cumsum" in table
+    assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 |  |  |  |  |" in "\n".join(module.steps_table([fast]))
+
+
+def test_an_exceeded_memory_budget_is_said(module: Any):
+    row = {"title": "M", "clip": "B", "case": "c", "budget_mib": 4096, "above_mib": 5000.0, "passed": False}
+    assert "| M | B | c | 5,000 | 4,096 | EXCEEDED |" in "\n".join(module.memory_table([row]))
 
 
 def test_a_quick_run_says_that_its_timings_mean_nothing(folder: Path):
