@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.layers.losses import IGNORED, per_class_bce
+from repro.layers.losses import IGNORED, per_class_bce, softmax_ce
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]) -> Tensor:
@@ -18,14 +18,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]
     """
     if kind == "bce":
         return per_class_bce(logits, labels, "excluded")
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    labelled = labels != IGNORED
-    if torch.are_deterministic_algorithms_enabled():  # the fused loss of maps has no such kernel on GPUs
-        at_label = logits.gather(1, torch.where(labelled, labels, 0).unsqueeze(1)).squeeze(1)
-        total = torch.where(labelled, logits.logsumexp(dim=1) - at_label, 0.0).sum()
-    else:
-        total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-    return total / labelled.sum().clamp(min=1)
+    return softmax_ce(logits, labels)
 
 
 def matching_labels(labels: Tensor, classes: int) -> Tensor:

@@ -14,7 +14,7 @@ from baselines.catseg.options import CatSegOptions
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
 from repro.layers.cost_volume import cosine_cost
-from repro.layers.losses import per_class_bce
+from repro.layers.losses import per_class_bce, softmax_ce
 from repro.layers.mccl import auxiliary_mccl
 from repro.layers.method import Method
 
@@ -29,12 +29,11 @@ class CatSeg(Method):
     the options do not fit the tower (windows or pooling that do not tile its map, heads that do not divide a width).
     """
 
-    activation = "sigmoid"
-
     def __init__(self, clip: ClipTower, options: CatSegOptions | None = None) -> None:
         super().__init__()
         o = options or CatSegOptions()
         self.options = o
+        self.activation = "softmax" if o.seg_loss == "ce" else "sigmoid"
         self.clip = clip
         self.guide_blocks = o.guide_blocks or default_guide_blocks(clip.depth, len(o.decoder_dims))
         if len(self.guide_blocks) != len(o.decoder_guidance):
@@ -105,17 +104,29 @@ class CatSeg(Method):
         return F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=-1)
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_bce``: mean binary cross-entropy over all pixels and classes; with ``aux`` also ``loss_mccl``."""
+        """``loss_bce``: mean binary cross-entropy over all pixels and classes, or ``loss_ce`` by ``seg_loss``.
+
+        With ``aux`` also ``loss_mccl``.
+        """
         logits, features, text = self._run(images, classes)
-        values = {"loss_bce": per_class_bce(logits, labels, self.options.ignore_in_loss)}
+        if self.options.seg_loss == "ce":
+            values = {"loss_ce": softmax_ce(logits, labels)}
+        else:
+            values = {"loss_bce": per_class_bce(logits, labels, self.options.ignore_in_loss)}
         if self.options.aux == "mccl":
-            auxiliary = auxiliary_mccl(logits.sigmoid(), features, text.mean(dim=1), labels)
+            scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+            auxiliary = auxiliary_mccl(scores, features, text.mean(dim=1), labels)
             values["loss_mccl"] = self.options.aux_weight * auxiliary
         return values
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
         """Labelled pixels for the segmentation loss where it leaves the others out."""
-        return "pixels" if name == "loss_bce" and self.options.ignore_in_loss == "excluded" else "images"
+        excluded = name == "loss_ce" or (name == "loss_bce" and self.options.ignore_in_loss == "excluded")
+        return "pixels" if excluded else "images"
+
+    def switches(self) -> dict[str, Any]:
+        """The loss decides how logits are read at test."""
+        return {"seg_loss": self.options.seg_loss}
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""

@@ -72,6 +72,9 @@ class CatSegOptions:
     """Learning rate of CLIP weights over that of new modules (code: CLIP_MULTIPLIER)."""
     ignore_in_loss: Literal["zero_target", "excluded"] = "zero_target"
     """Pixels without a label: all-zero targets (code, a quirk) or left out of the mean."""
+    seg_loss: Literal["bce", "ce"] = "bce"
+    """Binary cross-entropy of every class (code), or softmax cross-entropy over the classes of a step, labelled pixels
+    only, and softmax at test too: DiSa's, as a control."""
     aux: Literal["none", "mccl"] = "none"
     """An auxiliary loss that is not CAT-Seg's: SynSeg's MCCL of the predicted maps (repro.layers.mccl)."""
     aux_weight: float = 0.1

@@ -1,8 +1,9 @@
-"""Questions asked of DiSa: what picks the tokens, how many, the way branches join, the loss, what trains of CLIP."""
+"""Questions asked of DiSa: what picks the tokens, how many, the way branches join, the loss (and CAT-Seg's), what
+trains of CLIP."""
 
 name = "reviewers"
 title = "Reviewers' questions"
-caption = "DiSa with one choice changed at a time, mIoU (%)"
+caption = "DiSa and CAT-Seg with one choice changed at a time, mIoU (%)"
 benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 remarks = [
@@ -35,4 +36,13 @@ rows = [
         options=_options,
     )
     for _title, _options in _variants.items()
+] + [
+    dict(id="catseg-printed", title="CAT-Seg, as released", method="catseg", tower="base", options=dict()),
+    dict(
+        id="catseg-seg_loss=ce",
+        title="CAT-Seg, loss: softmax cross-entropy",
+        method="catseg",
+        tower="base",
+        options=dict(seg_loss="ce"),
+    ),
 ]

@@ -31,3 +31,19 @@ def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target"
         return (F.softplus(logits).sum() - hits) / logits.numel()
     each = torch.where(labelled, F.softplus(logits).sum(dim=1), 0.0)
     return (each.sum() - hits) / (labelled.sum() * classes).clamp(min=1)
+
+
+def softmax_ce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean softmax cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), over labelled pixels.
+
+    0 where no pixel has a label. Computed in float32 or wider.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    labelled = labels != IGNORED
+    if torch.are_deterministic_algorithms_enabled():  # the fused loss of maps has no such kernel on GPUs
+        at_label = logits.gather(1, torch.where(labelled, labels, 0).unsqueeze(1)).squeeze(1)
+        total = torch.where(labelled, logits.logsumexp(dim=1) - at_label, 0.0).sum()
+    else:
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total / labelled.sum().clamp(min=1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from baselines.catseg.checkpoint import from_official, official_name, to_officia
 from baselines.catseg.model import CatSeg, default_guide_blocks
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
 
 SMALL = {
@@ -147,6 +150,25 @@ class TestCatSeg(MethodTester):
         images = self.images()
         with torch.no_grad():
             assert not torch.allclose(other(images, NAMES), method.train(training)(images, NAMES), atol=1e-4)
+
+    def test_with_the_softmax_loss_classes_compete_in_training_and_at_test(
+        self, method: CatSeg, tmp_path: Path
+    ) -> None:
+        other = METHOD.create(method.clip, METHOD.make_options({**SMALL, "seg_loss": "ce"})).eval()
+        other.load_state_dict(method.state_dict())
+        images, labels = self.images(), torch.randint(0, len(NAMES), (2, 60, 72))
+        labels[0, 10:] = 255
+        with torch.no_grad():
+            logits = F.interpolate(method(images, NAMES), size=(60, 72), mode="bilinear", align_corners=False)
+            values = other.loss(images, labels, NAMES)
+            total = other.scores(images, NAMES).sum(dim=1)
+        assert values.keys() == {"loss_ce"}
+        torch.testing.assert_close(values["loss_ce"], F.cross_entropy(logits, labels, ignore_index=255))
+        torch.testing.assert_close(total, torch.ones_like(total))
+        self.test_a_divided_batch_has_the_gradients_of_the_whole(other)
+        save_weights(other, tmp_path / "w.pth", "catseg")
+        with pytest.raises(WeightsError, match="other options"):
+            load_weights(method, tmp_path / "w.pth", "catseg")
 
     @pytest.mark.parametrize(
         "change", [{"ignore_in_loss": "exclude"}, {"masked_attention": -100.0}, {"size_divisibility": 0}]

@@ -24,7 +24,7 @@ def measure(*words: str) -> dict[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("classes", "budget_mib"), [(150, 900), (847, 1500)])
+@pytest.mark.parametrize(("classes", "budget_mib"), [pytest.param(150, 900, marks=pytest.mark.long), (847, 1500)])
 def test_evaluating_many_classes_takes_a_bounded_memory(classes: int, budget_mib: int, tmp_path: Path) -> None:
     assert measure("evaluate", str(classes), str(tmp_path))["peak"] < budget_mib
 
