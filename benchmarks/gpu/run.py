@@ -6,7 +6,7 @@
 
 Needs torch, torchvision, timm, open_clip, einops, pandas and the project itself (``pip install --no-deps -e .``); no
 data, no weights, no network. See benchmarks/gpu/README.md. What the time budget has no room for is named as left out;
-what is measured is written after every section.
+what is measured is written after every section, and a later visit with other ``--sections`` adds to it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from repro.clip.spec import TowerSpec  # noqa: E402
 from repro.engine.machine import machine_facts  # noqa: E402
 from repro.engine.speedups import Speedups, float32_products, speed_up  # noqa: E402
 from repro.engine.timing import default_runs, drawn_text  # noqa: E402
-from repro.errors import ReproError, ResourceError, RunError  # noqa: E402
+from repro.errors import ReproError, ResourceError, RunError, UsageError, unknown_name  # noqa: E402
 from repro.experiments import bench  # noqa: E402
-from repro.files import write_json, write_text  # noqa: E402
+from repro.files import read_json, write_json, write_text  # noqa: E402
 from repro.methods import registry  # noqa: E402
-from repro.reports.bench import bench_sheet, machine_line, write_bench, write_scaling  # noqa: E402
+from repro.reports.bench import write_bench, write_scaling  # noqa: E402
+from repro.reports.visit import visit_document  # noqa: E402
 
 Record = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,16 +265,20 @@ def visit(options: argparse.Namespace) -> int:
         )
     machine, it = machine_facts(options.device), Visit(options.device, options.quick, options.budget)
     folder = options.out or ROOT / "results" / slug(machine["device"])
-    summary: Record = {"format": bench.FORMAT, "quick": options.quick, "machine": machine, "seconds": {}}
-    found: dict[str, list[Record]] = {}
-    for name in options.sections.split(","):
+    names = options.sections.split(",")
+    for name in names:
+        if name not in SECTIONS:
+            raise unknown_name("section", name, list(SECTIONS))
+    summary, found = resumed(folder, options.quick, machine)
+    for name in names:
         log(f"section {name}")
-        begin = time.monotonic()
+        begin, it.left_out = time.monotonic(), []
         found[name] = SECTIONS[name](it)
         summary["seconds"][name] = round(time.monotonic() - begin, 1)
-        summary["left_out"] = it.left_out
+        summary["dates"][name] = machine["date"]
+        summary["left_out"][name] = it.left_out
         write_json(folder / "gpu.json", {**summary, **found})
-        write_text(folder / "README.md", document(summary, found))
+        write_text(folder / "README.md", visit_document(summary, found, TOLERANCE))
         if name in ("table2", "scaling", "speedups"):
             write_bench(found[name], folder, name, title=name)
     try:
@@ -285,78 +290,30 @@ def visit(options: argparse.Namespace) -> int:
     return 0 if all(r["passed"] for r in judged) else 1
 
 
-def document(summary: Record, found: dict[str, list[Record]]) -> str:
-    """All sections as Markdown."""
-    machine = summary["machine"]
-    lines = [f"# {machine['device']}", "", machine_line({"machine": machine}) + "."]
-    if summary["quick"]:
-        lines += ["", "A check of the script with tiny models and one run each: **no timing here means anything**."]
-    if "correctness" in found:
-        lines += ["", "## The same numbers as on the CPU", "", "| Method | CLIP | Largest | Median | Beyond "
-                  f"{TOLERANCE:g} | Same arg-max | |", "| :-- | :-- | --: | --: | --: | --: | :-- |"]  # fmt: skip
-        lines += [
-            f"| {r['title']} | {r['clip']} | {r['largest_difference']:.1e} | {r['median_difference']:.1e} | "
-            f"{r['share_beyond_tolerance']:.3%} | {r['same_arg_max']:.3%} | {'passed' if r['passed'] else 'FAILED'} |"
-            for r in found["correctness"]
-        ]
-        lines += ["", "Differences of logits, float32 and no TF32 on both, as a share of the largest logit."]
-    for name in ("table2", "speedups", "scaling"):
-        if found.get(name):
-            sheet = bench_sheet(found[name], name).markdown()
-            lines += ["", "#" + sheet.rstrip()]
-    kept = [r for r in found.get("speedups", []) if r.get("same_arg_max") is not None]
-    if kept:
-        shares = "; ".join(f"{r['title']}, {r['precision']} {r['same_arg_max']:.2%}" for r in kept)
-        lines += ["", f"Places that keep the class they have in float32: {shares}."]
-    lines += steps_table(found.get("training", [])) + memory_table(found.get("memory", []))
-    if summary["left_out"]:
-        lines += ["", "Left out for want of time: " + "; ".join(summary["left_out"]) + "."]
-    return "\n".join(lines) + "\n"
+def resumed(folder: Path, quick: bool, machine: Record) -> tuple[Record, dict[str, list[Record]]]:
+    """What an earlier visit with the same device and versions left in ``folder``: its summary and its sections.
 
-
-def steps_table(records: list[Record]) -> list[str]:
-    """A line a method: a step with fast and with deterministic kernels, and whether two trainings end alike."""
-    if not records:
-        return []
-    lines = ["", "## Training steps", "",
-             "| Method | CLIP | Crops, classes | ms | Same bits | MiB | ms, deterministic | Cost | Same bits | MiB |",
-             "| :-- | :-- | --: | --: | :-- | --: | --: | --: | :-- | --: |"]  # fmt: skip
-    for fast in (r for r in records if not r["deterministic"]):
-        (exact,) = [r for r in records if r["deterministic"] and r["method"] == fast["method"]] or [None]
-        cells = [fast["title"], fast["clip"], f"{fast['batch']} x {fast['crop']}, {fast['classes']}"]
-        cells += _step_cells(fast)
-        if exact is None or exact["status"] != bench.DONE or fast["status"] != bench.DONE:
-            cells += ["not possible" if exact else "", "", *(_step_cells(exact)[1:] if exact else ["", ""])]
-        else:
-            ms, bits, mib = _step_cells(exact)
-            cells += [ms, f"{exact['median'] / fast['median'] - 1:+.0%}", bits, mib]
-        lines.append(f"| {' | '.join(cells)} |")
-    failed = [f"{r['title']}{', deterministic' * r['deterministic']}: {r['error']}" for r in records if "error" in r]
-    lines += [
-        "",
-        "Median of the steps of two trainings from one seed, float32, AdamW; same bits: of all weights after them.",
-    ]
-    return lines + (["", "Not possible: " + "; ".join(failed) + "."] if failed else [])
-
-
-def _step_cells(record: Record) -> list[str]:
-    if record["status"] != bench.DONE:
-        return ["not possible", "", ""]
-    peak = record["peak_memory_mib"]
-    return [f"{1e3 * record['median']:.1f}", "yes" if record["same_bits"] else "no", f"{peak:,.0f}" if peak else ""]
-
-
-def memory_table(records: list[Record]) -> list[str]:
-    """A line a case and method."""
-    if not records:
-        return []
-    lines = ["", "## Memory of one prediction", "", "| Method | CLIP | Case | MiB above the weights | Budget | |",
-             "| :-- | :-- | :-- | --: | --: | :-- |"]  # fmt: skip
-    for r in records:
-        above = f"{r['above_mib']:,.0f}" if r.get("above_mib") is not None else r.get("error", "unknown")
-        verdict = "within" if r["passed"] else "EXCEEDED"
-        lines.append(f"| {r['title']} | {r['clip']} | {r['case']} | {above} | {r['budget_mib']:,} | {verdict} |")
-    return lines
+    UsageError where the results there are of another kind: they are not overwritten.
+    """
+    summary: Record = {"format": bench.FORMAT, "quick": quick, "machine": machine}
+    summary.update({"seconds": {}, "dates": {}, "left_out": {}})
+    file = folder / "gpu.json"
+    if not file.is_file():
+        return summary, {}
+    old = read_json(file)
+    facts = ("device", "driver", "cuda", "torch")
+    here, there = (
+        {"quick": q, **{k: m.get(k) for k in facts}} for q, m in ((quick, machine), (old["quick"], old["machine"]))
+    )
+    if here != there:
+        raise UsageError(
+            f"{folder} holds results of another machine or version",
+            expected=here,
+            found=there,
+            mend="--out ANOTHER_FOLDER",
+        )
+    summary.update({name: old[name] for name in ("seconds", "dates", "left_out")})
+    return summary, {name: old[name] for name in SECTIONS if name in old}
 
 
 def slug(device: str) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from repro.reports.visit import memory_table, steps_table
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu" / "run.py"
 ABSENT = ("mmengine", "mmcv", "mmseg", "cv2", "fvcore", "tensorboard", "submitit", "spacy", "jinja2")
 WITHOUT = f"import sys, runpy; sys.modules.update(dict.fromkeys({ABSENT!r})); sys.argv = sys.argv[1:]; "
@@ -41,7 +43,7 @@ def test_every_section_is_written_with_its_machine(folder: Path):
     found = json.loads((folder / "gpu.json").read_text())
     assert found["machine"]["kind"] == "CPU"
     assert {"correctness", "table2", "speedups", "training", "memory", "scaling"} <= found.keys()
-    assert found["left_out"] == []
+    assert found["left_out"] == {name: [] for name in found["seconds"]}
     methods = {r["method"] for r in found["table2"]}
     assert {"clip", "catseg", "disa", "logoseg", "synseg"} <= methods
     assert {r["method"] for r in found["correctness"] if r["passed"]} == methods
@@ -89,22 +91,22 @@ def test_parts_with_a_process_of_their_own_need_no_more_packages(name: str, tmp_
     assert "ModuleNotFoundError" not in said
 
 
-def test_a_kernel_without_a_deterministic_form_is_named_in_the_table(module: Any):
+def test_a_kernel_without_a_deterministic_form_is_named_in_the_table():
     about = {"method": "m", "title": "M", "clip": "B", "classes": 4, "batch": 2, "crop": 48}
     fast = {**about, "deterministic": False, "status": "done", "median": 0.1, "same_bits": False, "peak_memory_mib": 10}
     exact = {**fast, "deterministic": True, "median": 0.15, "same_bits": True, "peak_memory_mib": 2000}
     failed = {**about, "deterministic": True, "status": "failed", "error": "no kernel for cumsum"}
-    table = "\n".join(module.steps_table([fast, exact]))
+    table = "\n".join(steps_table([fast, exact]))
     assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 | 150.0 | +50% | yes | 2,000 |" in table
-    table = "\n".join(module.steps_table([fast, failed]))
+    table = "\n".join(steps_table([fast, failed]))
     assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 | not possible |  |  |  |" in table
     assert "M, deterministic: no kernel for cumsum" in table
-    assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 |  |  |  |  |" in "\n".join(module.steps_table([fast]))
+    assert "| M | B | 2 x 48, 4 | 100.0 | no | 10 |  |  |  |  |" in "\n".join(steps_table([fast]))
 
 
-def test_an_exceeded_memory_budget_is_said(module: Any):
+def test_an_exceeded_memory_budget_is_said():
     row = {"title": "M", "clip": "B", "case": "c", "budget_mib": 4096, "above_mib": 5000.0, "passed": False}
-    assert "| M | B | c | 5,000 | 4,096 | EXCEEDED |" in "\n".join(module.memory_table([row]))
+    assert "| M | B | c | 5,000 | 4,096 | EXCEEDED |" in "\n".join(memory_table([row]))
 
 
 def test_a_quick_run_says_that_its_timings_mean_nothing(folder: Path):
@@ -129,8 +131,31 @@ def test_without_a_gpu_one_clear_error(
 def test_a_spent_budget_leaves_out_and_says_what(module: Any, tmp_path: Path):
     words = ["--device", "cpu", "--quick", "--sections", "table2", "--budget", "0", "--out", str(tmp_path)]
     assert module.main(words) == 0
-    assert json.loads((tmp_path / "gpu.json").read_text())["left_out"]
+    assert json.loads((tmp_path / "gpu.json").read_text())["left_out"]["table2"]
     assert "Left out for want of time" in (tmp_path / "README.md").read_text()
+
+
+def test_a_later_visit_adds_its_sections_and_another_machine_is_refused(
+    module: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = json.loads((folder / "gpu.json").read_text())
+    (tmp_path / "gpu.json").write_text(json.dumps({**before, "machine": module.machine_facts("cpu")}))
+    words = ["--device", "cpu", "--quick", "--sections", "table2", "--budget", "0", "--out", str(tmp_path)]
+    assert module.main(words) == 0
+    after = json.loads((tmp_path / "gpu.json").read_text())
+    assert after["training"] == before["training"]
+    assert after["table2"] == []  # no time for it now
+    assert "## Training steps" in (tmp_path / "README.md").read_text()
+    (tmp_path / "gpu.json").write_text(json.dumps({**after, "machine": {**after["machine"], "driver": "1.2"}}))
+    assert module.main(words) == 2
+    assert "another machine" in capsys.readouterr().out
+    assert json.loads((tmp_path / "gpu.json").read_text())["training"] == before["training"]
+
+
+def test_an_unknown_section_is_one_clear_error(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert module.main(["--device", "cpu", "--quick", "--sections", "trainings", "--out", str(tmp_path / "x")]) == 2
+    assert "training" in capsys.readouterr().out
+    assert not (tmp_path / "x").exists()
 
 
 def test_results_go_to_a_folder_of_the_device(module: Any):
