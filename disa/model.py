@@ -97,8 +97,8 @@ class DiSa(Method):
             values["loss_itm"] = self.options.itm_weight * matching_loss(pairs, matched)
             values.update(matching_metrics(pairs, matched))
         if self.options.aux == "mccl":
-            scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
-            values["loss_mccl"] = self.options.aux_weight * auxiliary_mccl(scores, features, text, labels)
+            auxiliary = auxiliary_mccl(self.activate(logits), features, text, labels)
+            values["loss_mccl"] = self.options.aux_weight * auxiliary
         return values
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:

@@ -114,8 +114,7 @@ class CatSeg(Method):
         else:
             values = {"loss_bce": per_class_bce(logits, labels, self.options.ignore_in_loss)}
         if self.options.aux == "mccl":
-            scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
-            auxiliary = auxiliary_mccl(scores, features, text.mean(dim=1), labels)
+            auxiliary = auxiliary_mccl(self.activate(logits), features, text.mean(dim=1), labels)
             values["loss_mccl"] = self.options.aux_weight * auxiliary
         return values
 

@@ -9,20 +9,19 @@ the budgets that hold there are tested elsewhere (tests/engine/test_memory.py).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from run import Visit, log  # beside this file
+from run import Visit, log, part_parser  # beside this file
 
 from repro.engine.infer import SlidingWindow
 from repro.engine.speedups import float32_products
 from repro.engine.timing import drawn_text, forget_peak, peak_mib
 from repro.experiments.bench import DONE, FAILED
+from repro.files import write_json
 
 BUDGET_MIB = 4096
 """Above the weights, for any number of classes and pixels: logits of all views, the tokens of the classes that are
@@ -73,13 +72,7 @@ def memory(it: Visit) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    from repro.files import write_json
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
+    options = part_parser(__doc__).parse_args()
     write_json(options.out, memory(Visit(options.device, options.quick, float("inf"))))
 
 

@@ -12,7 +12,6 @@ what is measured is written after every section, and a later visit with other ``
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -199,7 +198,7 @@ class Visit:
                     f"{script} ended with exit code {done.returncode}",
                     mend=f"python benchmarks/gpu/{script} --out records.json --device {self.device}",
                 )
-            records: list[Record] = json.loads(out.read_text())
+            records: list[Record] = read_json(out)
             return records
 
     def _grid(self, subjects: Sequence[bench.Subject], speedups: Sequence[Speedups]) -> list[bench.Point]:
@@ -252,6 +251,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReproError as error:
         print(f"error: {error}", flush=True)
         return error.exit_code
+
+
+def part_parser(description: str | None) -> argparse.ArgumentParser:
+    """What the sections with a process of their own understand, see :meth:`Visit._beside`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the records")
+    parser.add_argument("--device", default="cuda", help="cuda (default), cuda:N or cpu")
+    parser.add_argument("--quick", action="store_true", help="tiny models, one run each: checks the script, no more")
+    return parser
 
 
 def visit(options: argparse.Namespace) -> int:

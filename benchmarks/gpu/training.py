@@ -8,18 +8,17 @@ A process of its own for each, because cuBLAS reads its environment once. ``benc
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import time
-from pathlib import Path
+import statistics
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from run import Visit, log  # beside this file
+from run import Visit, log, part_parser  # beside this file
 from torch import Tensor
 
 from repro.benchmarks.vocabulary import load_vocabulary
+from repro.clip.text_cache import weights_digest
+from repro.engine.clock import StageClock
 from repro.engine.determinism import deterministic
 from repro.engine.speedups import float32_products
 from repro.engine.timing import forget_peak, peak_mib
@@ -63,7 +62,7 @@ def measure(subject: Subject, classes: list[str], batch: int, it: Visit, wanted:
     None for a method that does not train.
     """
     warmup, steps = (1, 1) if it.quick else (WARMUP, STEPS)
-    digests, seconds, losses = [], [], []
+    clock, digests, seconds, losses = StageClock(it.device), [], [], []
     with float32_products(tf32=False), deterministic(wanted):
         for _ in range(2):
             torch.manual_seed(0)
@@ -76,23 +75,21 @@ def measure(subject: Subject, classes: list[str], batch: int, it: Visit, wanted:
             for step in range(warmup + steps):
                 images, labels = crops(step, batch, it.protocol.window, len(classes), it.device)
                 torch.manual_seed(step)
-                wait(it.device)
-                begin = time.perf_counter()
-                values = method.loss(images, labels, classes)
-                loss = torch.stack([v for k, v in values.items() if k.startswith("loss")]).sum()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(trained, 0.01)
-                optimiser.step()
-                optimiser.zero_grad()
-                wait(it.device)
+                with clock("step"):
+                    values = method.loss(images, labels, classes)
+                    loss = torch.stack([v for k, v in values.items() if k.startswith("loss")]).sum()
+                    loss.backward()
+                    torch.nn.utils.clip_grad_norm_(trained, 0.01)
+                    optimiser.step()
+                    optimiser.zero_grad()
+                taken = clock.seconds.pop("step")
                 if step >= warmup:
-                    seconds.append(time.perf_counter() - begin)
+                    seconds.append(taken)
             losses.append(float(loss.detach()))
-            digests.append(digest(trained))
-    ordered = sorted(seconds)
+            digests.append(weights_digest(trained))
     return {
         "seconds": seconds,
-        "median": ordered[len(ordered) // 2],
+        "median": statistics.median(seconds),
         "peak_memory_mib": peak_mib(it.device),
         "losses": losses,
         "same_bits": digests[0] == digests[1],
@@ -109,26 +106,9 @@ def crops(step: int, batch: int, side: int, classes: int, device: str) -> tuple[
     return images.to(device), labels.to(device)
 
 
-def digest(parameters: list[Tensor]) -> str:
-    """One for the bits of all of them."""
-    whole = hashlib.sha256()
-    for parameter in parameters:
-        whole.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()
-
-
-def wait(device: str) -> None:
-    """Until the GPU has done what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = part_parser(__doc__)
     parser.add_argument("--deterministic", action="store_true")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     it = Visit(options.device, options.quick, float("inf"))
     write_json(options.out, training(it, options.deterministic))

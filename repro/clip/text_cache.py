@@ -21,6 +21,16 @@ FORMAT = 1
 """Part of every key: raised when the way features are computed changes their numbers."""
 
 
+def weights_digest(parameters: Sequence[Tensor]) -> str:
+    """SHA-256 over shapes, types and bits of ``parameters``, on any device."""
+    whole = hashlib.sha256()
+    for parameter in parameters:
+        whole.update(f"{tuple(parameter.shape)} {parameter.dtype}".encode())
+        raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        whole.update(raw.numpy().data)
+    return whole.hexdigest()
+
+
 @dataclasses.dataclass
 class TextStore:
     """Features (N, C) float32 in ``folder``, an npz a list of prompts, named by a hash of weights and prompts.
@@ -37,12 +47,7 @@ class TextStore:
         """The hash; that of the weights is taken again only when they have changed (0.3 s for ViT-B/16)."""
         state = weights_state(parameters)
         if state != self._state:
-            whole = hashlib.sha256()
-            for parameter in parameters:
-                whole.update(f"{tuple(parameter.shape)} {parameter.dtype}".encode())
-                raw = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-                whole.update(raw.numpy().data)
-            self._state, self._weights = state, whole.hexdigest()
+            self._state, self._weights = state, weights_digest(parameters)
         payload = json.dumps([FORMAT, self._weights, list(texts), extra])
         return hashlib.sha256(payload.encode()).hexdigest()[:32]
 

@@ -74,7 +74,10 @@ class Method(nn.Module, ABC):
     @torch.no_grad()
     def scores(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Scores (B, N, h, w) in 0..1, ready to be averaged over windows."""
-        logits = self(images, classes)
+        return self.activate(self(images, classes))
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Logits (B, N, h, w) to scores in 0..1 by the method's ``activation``, over the N classes."""
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
 
     @torch.no_grad()

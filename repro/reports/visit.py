@@ -59,7 +59,7 @@ def steps_table(records: Sequence[Record]) -> list[str]:
     failed = [f"{r['title']}{', deterministic' * r['deterministic']}: {r['error']}" for r in records if "error" in r]
     lines += [
         "",
-        "Median of the steps of two trainings from one seed, float32, AdamW; same bits: of all weights after them.",
+        "Median of the steps of two trainings from one seed, float32, AdamW; same bits: of all that trains.",
     ]
     return lines + (["", "Not possible: " + "; ".join(failed) + "."] if failed else [])
 
