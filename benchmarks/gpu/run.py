@@ -276,7 +276,7 @@ def visit(options: argparse.Namespace) -> int:
     names = options.sections.split(",")
     for name in names:
         if name not in SECTIONS:
-            raise unknown_name("section", name, list(SECTIONS))
+            raise unknown_name("section", name, SECTIONS, mend="python benchmarks/gpu/run.py --help")
     summary, found = resumed(folder, options.quick, machine)
     for name in names:
         log(f"section {name}")
