@@ -10,5 +10,5 @@ METHOD = MethodEntry(
     "arXiv:2601.20064",
     options=DisaOptions,
     build="disa.model:DiSa",
-    sources=("disa", "repro.clip", "repro.layers"),
+    classes="disa.kinds:class_facts",
 )

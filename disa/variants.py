@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from repro.benchmarks.vocabulary import load_vocabulary, vocabulary_names
+from disa.kinds import known_kinds, things
 
-TAXONOMY_FIRST = "coco_stuff171"
-"""The vocabulary that decides where vocabularies differ on a name (docs/taxonomy.md): the one that is trained on."""
+__all__ = ["TokenSplit", "class_split", "known_kinds"]
 
 
 class TokenSplit(nn.Module):
@@ -26,26 +24,9 @@ class TokenSplit(nn.Module):
         return torch.sigmoid(self.conv(mean)).squeeze(-1)
 
 
-@cache
-def known_kinds() -> Mapping[str, str]:
-    """``thing`` or ``stuff`` of every class name and synonym, folded, of the package's vocabularies."""
-    kinds: dict[str, str] = {}
-    for vocabulary in sorted(vocabulary_names(), key=lambda name: (name != TAXONOMY_FIRST, name)):
-        loaded = load_vocabulary(vocabulary)
-        for name, kind in zip(loaded.names, loaded.kinds, strict=True):
-            for synonym in name.split(", "):
-                kinds.setdefault(_fold(synonym), kind)
-    return kinds
-
-
 def class_split(classes: Sequence[str], kinds: Mapping[str, str] | None = None) -> Tensor:
     """Row III: mask (N,), True where a class is a thing; a name of no known kind is one.
 
     ``kinds`` maps folded names to ``thing`` or ``stuff`` (default: :func:`known_kinds`).
     """
-    kinds = known_kinds() if kinds is None else kinds
-    return torch.tensor([kinds.get(_fold(name), "thing") == "thing" for name in classes], dtype=torch.bool)
-
-
-def _fold(name: str) -> str:
-    return name.strip().casefold()
+    return torch.tensor(things(classes, kinds), dtype=torch.bool)

@@ -29,8 +29,9 @@ class AlignmentEntry:
     """What the harness knows of an alignment before importing torch.
 
     ``options`` is a frozen dataclass type whose defaults are the paper's reading; ``presets`` are named sets of other
-    values. ``train`` is ``"module:callable"``, called as in :data:`Train`. ``sources`` are the packages whose code
-    decides the weights (they enter the tower's content address).
+    values. ``train`` is ``"module:callable"``, called as in :meth:`trainer`. ``trial`` are options that make
+    a training of seconds, by which changed code is told from rewritten code (:mod:`repro.traces`). ``classes`` is
+    ``"module:callable"`` from options to what else decides the weights, as plain data: names of categories.
     """
 
     name: str
@@ -38,7 +39,8 @@ class AlignmentEntry:
     paper: str
     options: type
     train: str
-    sources: tuple[str, ...]
+    trial: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    classes: str = ""
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def make_options(self, values: Mapping[str, Any]) -> Any:
@@ -57,12 +59,20 @@ class AlignmentEntry:
                 raise unknown_name(f"option of alignment {self.name}", key, fields)
         return self.options(**{**known[preset], **given})
 
+    def class_facts(self, options: Any) -> Any:
+        """What ``classes`` says of ``options``, as plain data; None where it is not named."""
+        return _load(self.classes)(options) if self.classes else None
+
     def trainer(self) -> Callable[..., Any]:
         """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
         cache, progress)`` with two TowerSpec, image files and the folder the tower is left in."""
-        module, _, attribute = self.train.partition(":")
-        function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-        return function
+        return _load(self.train)
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, _, attribute = path.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
 
 
 @cache

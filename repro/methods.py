@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,9 @@ class MethodEntry:
 
     ``name`` is the id on the command line, ``title`` the name in tables, ``paper`` the source. ``options`` is a frozen
     dataclass type whose defaults are the paper's values. ``build`` is ``"module:callable"`` called as
-    ``callable(clip: ClipTower, options) -> Method``. ``sources`` are the packages whose code decides the method's
-    numbers (they enter the content address of a run). ``trainable`` is False for zero-shot methods, which are
+    ``callable(clip: ClipTower, options) -> Method``. ``classes`` is ``"module:callable"``, called without torch as
+    ``callable(options, names)``, for what a method reads of class names beside the words (their kinds): plain data that
+    enters the address of its runs and evaluations. ``trainable`` is False for zero-shot methods, which are
     evaluated from their CLIP weights alone. ``official`` is ``"module:object"`` of an
     :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported.
     """
@@ -45,7 +46,7 @@ class MethodEntry:
     paper: str
     options: type
     build: str
-    sources: tuple[str, ...]
+    classes: str = ""
     trainable: bool = True
     official: str = ""
 
@@ -62,6 +63,10 @@ class MethodEntry:
         """The method as a torch module around ``clip`` (imports torch)."""
         method: Method = _load(self.build)(clip, options)
         return method
+
+    def class_facts(self, options: Any, names: Sequence[str]) -> Any:
+        """What the method reads of ``names`` beside the words, as plain data; None for nothing."""
+        return _load(self.classes)(options, names) if self.classes else None
 
     def official_format(self) -> OfficialFormat | None:
         """The names of the method's released checkpoints (imports torch); None where it has none."""

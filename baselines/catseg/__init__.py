@@ -10,6 +10,5 @@ METHOD = MethodEntry(
     "CVPR 2024, arXiv:2303.11797",
     options=CatSegOptions,
     build="baselines.catseg.model:CatSeg",
-    sources=("baselines.catseg", "repro.clip", "repro.layers"),
     official="baselines.catseg.checkpoint:OFFICIAL",
 )

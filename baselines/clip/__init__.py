@@ -11,6 +11,5 @@ METHOD = MethodEntry(
     "arXiv:2112.01071",
     options=ClipOptions,
     build="baselines.clip.model:DenseClip",
-    sources=("baselines.clip", "repro.clip", "repro.layers.cost_volume", "repro.layers.method"),
     trainable=False,
 )

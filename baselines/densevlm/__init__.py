@@ -11,6 +11,7 @@ ALIGNMENT = AlignmentEntry(
     paper="Unbiased Region-Language Alignment for Open-Vocabulary Dense Prediction, ICCV 2025",
     options=DenseVLMOptions,
     train="baselines.densevlm.train:align",
-    sources=("baselines.densevlm", "repro.regions", "repro.clip", "repro.engine.optim", "repro.data.sampler"),
+    trial={"iterations": 2, "batch_size": 2, "workers": 0, "warmup_iterations": 1},
+    classes="baselines.densevlm.categories:category_facts",
     presets={"as_released": AS_RELEASED},
 )

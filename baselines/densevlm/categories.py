@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from baselines.densevlm.options import DenseVLMOptions
 from repro.benchmarks.panoptic import panoptic_vocabulary, read_categories
 from repro.benchmarks.vocabulary import Vocabulary, load_vocabulary
 from repro.errors import unknown_name
@@ -25,3 +26,9 @@ def load_categories(name: str) -> Vocabulary:
     if name not in SETS:
         raise unknown_name("category set", name, SETS)
     return read_categories(FOLDER / f"{name}.csv")
+
+
+def category_facts(options: DenseVLMOptions) -> list[list[str]]:
+    """Name and kind of each category, in order: what regions are retrieved from decides the weights."""
+    categories = load_categories(options.categories)
+    return [[name, kind] for name, kind in zip(categories.names, categories.kinds, strict=True)]

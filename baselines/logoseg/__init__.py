@@ -10,5 +10,4 @@ METHOD = MethodEntry(
     "AAAI 2026, arXiv:2602.05578",
     options=LoGoSegOptions,
     build="baselines.logoseg.model:LoGoSeg",
-    sources=("baselines.logoseg", "repro.clip", "repro.layers"),
 )

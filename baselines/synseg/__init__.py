@@ -10,5 +10,4 @@ METHOD = MethodEntry(
     "Open-Vocabulary Semantic Segmentation, arXiv:2508.06115",
     options=SynSegOptions,
     build="baselines.synseg.build:build",
-    sources=("baselines.synseg", "repro.clip", "repro.layers"),
 )

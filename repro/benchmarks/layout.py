@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.benchmarks.downloads import DOWNLOADS
-from repro.benchmarks.marker import RULES_VERSION, read_marker
+from repro.benchmarks.marker import read_marker, rules_digest
 from repro.benchmarks.spec import Benchmark, Split
 from repro.errors import DataError
 
@@ -97,11 +97,11 @@ def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: M
             found=len(labels),
             mend=prepare_command(benchmark, data_root, part),
         )
-    if marker is not None and marker.rules != RULES_VERSION:
+    if marker is not None and not marker.made_by_rules_of(benchmark):
         raise DataError(
             f"{benchmark.id} was prepared by other rules",
-            expected=f"rules of version {RULES_VERSION}",
-            found=f"version {marker.rules}",
+            expected=f"rules that make {rules_digest(benchmark)} of the samples",
+            found=f"rules that made {marker.rules}",
             mend=prepare_command(benchmark, data_root, part),
         )
     if marker is not None:

@@ -7,15 +7,26 @@ the official scripts have none.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from repro.errors import DataError
+from repro.benchmarks.spec import Benchmark, get_benchmark
+from repro.errors import DataError, UsageError
 from repro.files import write_json
 
-RULES_VERSION = 1
-"""Raised whenever a conversion rule changes: labels made by older rules are then converted again."""
+FIRST_RULES = {
+    "ade847": "35a76c8a027d",
+    "pc459": "ef28ab859907",
+    "ade150": "788802194c52",
+    "pc59": "bd2dbc059f33",
+    "voc20": "bb9d7cb55049",
+    "voc20b": "bb4b982a15f2",
+    "coco-stuff": "0f85b1c7059f",
+}
+"""What version 0.1.0, which counted its rules by hand (1), made of the samples of :func:`rules_digest`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +42,26 @@ class Marker:
     keys: int
     dropped: tuple[str, ...] = ()
     histogram: dict[str, int] = dataclasses.field(default_factory=dict)
-    rules: int = RULES_VERSION
+    rules: str = ""
+    """What the conversion rule made of fixed samples (:func:`rules_digest`)."""
+
+    def made_by_rules_of(self, benchmark: Benchmark) -> bool:
+        """Whether the rules of now make the same labels: else they are converted again."""
+        return self.rules == rules_digest(benchmark)
+
+
+@cache
+def rules_digest(benchmark: Benchmark) -> str:
+    """Twelve hex digits over the labels and images that the rule of ``benchmark`` makes of fixed samples.
+
+    Whole numbers: the same on any machine, whatever the rule is called and wherever it stands.
+    """
+    from repro.benchmarks.prepare.samples import converted_samples
+
+    state = hashlib.sha256()
+    for array in converted_samples(benchmark):
+        state.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return state.hexdigest()[:12]
 
 
 def marker_path(labels: Path) -> Path:
@@ -49,14 +79,16 @@ def read_marker(labels: Path) -> Marker | None:
     path = marker_path(labels)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and values.get("rules") == 1:  # version 0.1.0
+            values["rules"] = FIRST_RULES.get(get_benchmark(values["benchmark"]).rule, "")
         marker = Marker(**{**values, "dropped": tuple(values["dropped"])})
-        for field, kind in (("complete", bool), ("keys", int), ("rules", int), ("histogram", dict)):
+        for field, kind in (("complete", bool), ("keys", int), ("rules", str), ("histogram", dict)):
             if not isinstance(getattr(marker, field), kind):
                 raise TypeError(f"{field} is {getattr(marker, field)!r}")
         return marker
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
         raise DataError(
             f"{path} is damaged", expected="a note that prepare wrote", found=error, mend=f"rm {path} and prepare again"
         ) from error

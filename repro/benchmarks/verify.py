@@ -11,7 +11,7 @@ from typing import Any
 from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.fingerprint import fingerprint
 from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
-from repro.benchmarks.marker import RULES_VERSION, Marker, read_marker
+from repro.benchmarks.marker import Marker, read_marker
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
 from repro.benchmarks.survey import Survey, survey
@@ -141,8 +141,8 @@ def _preparation_problems(
     if not marker.complete:
         text = f"the preparation was interrupted: {len(found.labels)} of {marker.keys} labels in {folder / part.labels}"
         return [Problem("preparation", text, command)]
-    if marker.rules != RULES_VERSION:
-        text = f"prepared by rules of version {marker.rules}, not {RULES_VERSION}"
+    if not marker.made_by_rules_of(benchmark):
+        text = "prepared by rules that make other labels"
         return [Problem("preparation", text, command)]
     return []
 

@@ -10,8 +10,8 @@ from repro.cli import common, speed_options
 from repro.errors import ResourceError, UsageError, unknown_name
 from repro.experiments import bench
 from repro.experiments.assets import Assets
-from repro.experiments.cost_table import untrained_spec
 from repro.experiments.profiles import Profile, load_profile
+from repro.experiments.untrained import untrained_spec
 from repro.methods import get_method, registry
 
 TOWERS = ("base", "large")

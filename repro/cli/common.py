@@ -45,7 +45,7 @@ def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
     """The measures named with ``--measures``; UsageError for one that does not exist."""
     if not getattr(options, "measures", None):
         return ()
-    from repro.measures.files import check_measures
+    from repro.metrics.measured import check_measures
 
     return check_measures(options.measures)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from repro.cli import captions, common
 from repro.errors import UsageError, unknown_name
+from repro.files import write_json
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -60,7 +62,8 @@ def _set_ids(words: list[str]) -> list[str]:
 
 
 def _synth(options: argparse.Namespace) -> int:
-    from repro.experiments.assets import CONTACT_SHEET, Assets, draw_miniature
+    from repro.data.mini.draw import CONTACT_SHEET
+    from repro.experiments.assets import Assets
     from repro.experiments.profiles import load_profile
 
     profile = load_profile(options.profile)
@@ -76,10 +79,27 @@ def _synth(options: argparse.Namespace) -> int:
         root = Assets(profile, options.runs, None).ensure_data(common.log)
     else:
         root = options.out
-        draw_miniature(root, seed, profile.data.get("sizes", {}), common.log, prepared=not options.no_prepare)
+        _synth_into(root, {**profile.data, "seed": seed}, prepared=not options.no_prepare)
     print(root)
     common.log(f"contact sheet: {root / CONTACT_SHEET}")
     return 0
+
+
+def _synth_into(root: Path, data: dict[str, Any], *, prepared: bool) -> None:
+    """Draw the miniature ``data`` describes into a folder the user named; anew where other code drew what is there."""
+    from repro.data.mini.draw import draw_miniature
+    from repro.data.mini.synth import MANIFEST
+    from repro.experiments.assets import miniature_subject
+    from repro.experiments.code import FILE, Code
+    from repro.experiments.progress import count_progress
+
+    code, subject = Code(None), miniature_subject(data)
+    if (root / MANIFEST).is_file() and not (verdict := code.judge(root / FILE, subject, {})).fits:
+        common.log(f"drawing anew: {verdict.reason}")
+        (root / MANIFEST).unlink()
+    draw_miniature(root, data["seed"], data.get("sizes", {}), common.log, prepared=prepared, progress=count_progress)
+    if not (root / FILE).is_file() or not code.judge(root / FILE, subject, {}).fits:
+        write_json(root / FILE, code.record(subject, {}))
 
 
 def _prepare(options: argparse.Namespace) -> int:

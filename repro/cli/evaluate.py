@@ -14,8 +14,8 @@ from repro.cli.backbone import chosen_profile
 from repro.cli.train import add_run_options, single_plan, single_run
 from repro.errors import DataError, WeightsError
 from repro.experiments.assets import Assets
-from repro.experiments.plan import EVAL_CODE, Run
-from repro.hashing import digest, file_digest, source_digest
+from repro.experiments.plan import Run, evaluation_key
+from repro.hashing import file_digest
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
@@ -102,7 +102,7 @@ def _data(
             continue
         split = options.split
         key = fingerprint(benchmark.id, prepared, split) if external else run.assets.data_key(benchmark.id)
-        found.append((benchmark, pairs, f"{key} {split or ''}"))
+        found.append((benchmark, pairs, f"{key} {split or ''}".strip()))
     if not found:
         raise DataError(
             f"no benchmark has data below {external}",
@@ -157,24 +157,25 @@ def _evaluate(
     from repro.engine import processes
     from repro.engine.evaluate_many import evaluate_together
     from repro.engine.speedups import float32_products
-    from repro.experiments.execute import describe_run
+    from repro.experiments.execute import claim_evaluation, describe_run
+    from repro.experiments.judging import evaluation_place
 
     store, profile, speedups = run.assets.store, run.profile, speed_options.chosen(options)
     keep_text(method, store.cache / "text")
     protocol = protocol_digest(benchmark, profile.protocol)
-    parts = [protocol, data_key.strip(), source_digest(EVAL_CODE)]
-    parts += [] if weights == "own" else [weights]
-    key = digest([*parts, speedups.facts()] if speedups.facts() else parts)
+    key = evaluation_key(run, benchmark, data_key, weights, speedups.facts())
     facts: dict[str, Any] = {
         "benchmark": benchmark.id,
         "protocol": protocol,
         "profile": profile.name,
         "weights": weights,
+        "data": data_key,
     }
     facts |= {"speedups": speedups.facts()} if speedups.facts() else {}
     with processes.held_by_first(store.lock(run.id)):
-        processes.on_first(lambda: describe_run(store, run, device))
-        folder = processes.on_first(lambda: store.claim_evaluation(run.id, benchmark.id, key, facts))
+        processes.on_first(lambda: describe_run(run, device))
+        place = evaluation_place(run, benchmark.id, key, protocol if weights == "own" and not speedups.facts() else "")
+        folder = processes.on_first(lambda: claim_evaluation(run, place.path, key, facts))
         common.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(pairs)} images")
         measures = common.chosen_measures(options)
         with float32_products(speedups.tf32):
@@ -199,7 +200,7 @@ def measured(folder: Path, benchmark: Benchmark, measures: tuple[str, ...]) -> d
     """The figures of the ``measures`` that lie beside an evaluation."""
     if not measures:
         return {}
-    from repro.measures.files import read_measure
+    from repro.metrics.measured import read_measure
 
     records = [read_measure(folder, name, benchmark) for name in measures]
     return {name: value for record in records if record for name, value in record["values"].items()}

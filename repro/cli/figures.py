@@ -75,7 +75,7 @@ def figures(options: argparse.Namespace) -> int:
 
 def _runs(options: argparse.Namespace) -> list[tuple[str, Run]]:
     """Ids in the store and the runs they were made from."""
-    from repro.experiments.figure_data import stored_run
+    from repro.experiments.stored import stored_run
 
     if options.run:
         return [(name, stored_run(name, options.runs, options.data_root)) for name in options.run]

@@ -17,9 +17,10 @@ from repro.cli.predict_files import Target, find_targets, image_digest, make_fol
 from repro.cli.train import add_variant_options, single_run
 from repro.errors import ReproError, UsageError, WeightsError
 from repro.experiments.assets import Assets
-from repro.experiments.plan import EVAL_CODE, Run
+from repro.experiments.judging import prediction_subject
+from repro.experiments.plan import Run
 from repro.files import write_atomic, write_json
-from repro.hashing import digest, file_digest, source_digest
+from repro.hashing import digest, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,7 +159,7 @@ class _Job:
             "protocol": dataclasses.asdict(protocol),
             "protocol_digest": protocol_digest(benchmark, protocol) if benchmark else protocol.digest(classes.prompts),
         }
-        code = source_digest((*EVAL_CODE, "repro.engine.predict"))
+        code = run.assets.code.token(prediction_subject(run))
         self._address = [run.id, weights, self.facts["protocol_digest"], code]
 
     def work_off(self, targets: list[Target]) -> list[dict[str, Any]]:

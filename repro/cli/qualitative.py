@@ -124,7 +124,8 @@ def _predicted(
     """Headings, of each run the predictions by image, and the images with their labels."""
     from repro.benchmarks.images import read_image, read_label
     from repro.benchmarks.layout import prepared_pairs
-    from repro.experiments.figure_data import choose_pairs, load_trained, predict_classes, stored_run
+    from repro.experiments.figure_data import choose_pairs, load_trained, predict_classes
+    from repro.experiments.stored import stored_run
 
     titles: list[str] = []
     predictions: list[dict[str, NDArray[Any]]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,16 @@ from repro.cli import backbone, common, launching, run_cost, run_maps, run_regio
 from repro.errors import UsageError
 from repro.experiments import grid
 from repro.experiments.plan import Plan, make_plan
-from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, plan_status, plan_steps, remaining_seconds
+from repro.experiments.status import (
+    BLOCKED,
+    DONE,
+    FAILED,
+    STALE,
+    CellStatus,
+    plan_status,
+    plan_steps,
+    remaining_seconds,
+)
 from repro.experiments.tables import Table, load_table
 
 if TYPE_CHECKING:
@@ -94,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
     cells = plan_status(plan)
     if options.dry_run:
         return _show_plan(plan, cells, options)
+    for line in stale_lines(cells):
+        common.log(line)
     if any(c.status not in (DONE, BLOCKED) for c in cells):
         if how is not None and options.only:
             return launching.start(options, how, options.runs, plan.runs[0].id)
@@ -167,8 +179,25 @@ def cells_json(plan: Plan, cells: list[CellStatus]) -> list[dict[str, Any]]:
 
 
 def _tally(cells: list[CellStatus]) -> str:
-    counts = {s: sum(c.status == s for c in cells) for s in (DONE, "missing", BLOCKED, FAILED)}
+    counts = {s: sum(c.status == s for c in cells) for s in (DONE, "missing", STALE, BLOCKED, FAILED)}
     return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(cells)} cells"
+
+
+def stale_lines(cells: Sequence[CellStatus]) -> list[str]:
+    """What is stale and why, once for each reason, and how to use it all the same."""
+    by_reason: dict[str, list[CellStatus]] = {}
+    for cell in cells:
+        if cell.stale:
+            by_reason.setdefault(cell.stale, []).append(cell)
+    lines: list[str] = []
+    for reason, own in by_reason.items():
+        runs = dict.fromkeys(f"{c.cell.run.row.title}, seed {c.cell.run.seed}" for c in own)
+        lines.append(f"stale: {'; '.join(runs)} ({len(own)} {'cell' if len(own) == 1 else 'cells'}): {reason}")
+    if lines:
+        lines.append(
+            "What is stale is computed again into folders of its own; to use it as it is: repro runs adopt RUN"
+        )
+    return lines
 
 
 def _warn_blocked(cells: list[CellStatus]) -> None:
@@ -197,6 +226,8 @@ def _show_plan(plan: Plan, cells: list[CellStatus], options: argparse.Namespace)
     for run_ in plan.runs:
         own = [c for c in cells if c.cell.run is run_]
         print(f"  {titles[run_.id]:<{margin}}" + "".join(f"{c.status:>{width}}" for c in own))
+    for line in stale_lines(cells):
+        print(line)
     needs = dict.fromkeys((m.what, m.mend) for c in cells for m in c.needs)
     if needs:
         print("\nMissing")

@@ -9,7 +9,7 @@ from repro.cli import common
 from repro.experiments.map_table import MapStatus, map_status, measure_map_table
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, plan_steps
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
 from repro.experiments.tables import Table
 
 
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace, table: Table) -> int:
     plan, states = _states(options, table)
     if options.dry_run:
         return _show_plan(plan, states, options)
-    if any(s.status == MISSING for s in states):
+    if any(s.status in (MISSING, STALE) for s in states):
         with common.stdout_to_stderr():
             device = common.choose_device(options.device)
             common.log(f"{table.title}, profile {plan.profile.name}: {_tally(states)}; device {device}")
@@ -72,7 +72,7 @@ def _finish(plan: Plan, states: list[MapStatus], options: argparse.Namespace) ->
 
 
 def _tally(states: list[MapStatus]) -> str:
-    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, BLOCKED, FAILED)}
+    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, STALE, BLOCKED, FAILED)}
     return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(states)} cells"
 
 
@@ -89,5 +89,8 @@ def _show_plan(plan: Plan, states: list[MapStatus], options: argparse.Namespace)
         print(f"  {state.status:<8} {run.row.title}, seed {run.seed}, on {state.cell.cell.benchmark.id}")
     for what, mend in dict.fromkeys((m.what, m.mend) for s in states for m in s.needs):
         print(f"missing: {what}\n    {mend}")
+    for state in states:
+        if state.status == STALE:
+            print(f"stale: {state.cell.cell.run.row.title}: {state.error}")
     print(f"\n{_tally(states)}")
     return 0

@@ -8,7 +8,7 @@ import time
 from repro.cli import backbone, common
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.region_table import RegionStatus, measure_regions, region_status
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, plan_steps
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
 from repro.experiments.tables import Table
 
 
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace, table: Table) -> int:
     plan, states = _states(options, table)
     if options.dry_run:
         return _show_plan(plan, states, options)
-    if any(s.status == MISSING for s in states):
+    if any(s.status in (MISSING, STALE) for s in states):
         with common.stdout_to_stderr():
             device = common.choose_device(options.device)
             common.log(f"{table.title}, profile {plan.profile.name}: {_tally(states)}; device {device}")
@@ -62,7 +62,7 @@ def _finish(plan: Plan, states: list[RegionStatus], options: argparse.Namespace)
 
 
 def _tally(states: list[RegionStatus]) -> str:
-    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, BLOCKED, FAILED)}
+    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, STALE, BLOCKED, FAILED)}
     return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(states)} cells"
 
 
@@ -78,5 +78,8 @@ def _show_plan(plan: Plan, states: list[RegionStatus], options: argparse.Namespa
         print(f"  {state.status:<8} {state.cell.run.row.title} on {state.cell.source.title}")
     for what, mend in dict.fromkeys((m.what, m.mend) for s in states for m in s.needs):
         print(f"missing: {what}\n    {mend}")
+    for state in states:
+        if state.status == STALE:
+            print(f"stale: {state.cell.run.row.title}: {state.error}")
     print(f"\n{_tally(states)}")
     return 0

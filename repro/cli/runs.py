@@ -1,15 +1,19 @@
-"""``repro runs list | du | gc``: what the run store holds, its size, and removing checkpoints by rule."""
+"""``repro runs list | du | gc | why | adopt``: what the store holds, what it rests on, and removing by rule."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
+from repro.benchmarks.spec import get_benchmark
 from repro.cli import common
 from repro.errors import ReproError
+from repro.experiments.adopting import Piece, adopt, pieces, uses
 from repro.experiments.housekeeping import (
     KINDS,
     Rules,
@@ -21,6 +25,7 @@ from repro.experiments.housekeeping import (
     stored_runs,
 )
 from repro.experiments.store import RunStore
+from repro.experiments.stored import find_run, stored_run
 from repro.locks import in_use
 
 _MIB = 2**20
@@ -35,6 +40,19 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     ):
         sub = commands.add_parser(name, help=text)
         common.add_store_options(sub)
+        common.add_json_option(sub)
+        sub.set_defaults(execute=execute)
+
+    for name, text, execute in (
+        ("why", "what a finished run rests on, whether it is used, and what changed since", _why),
+        ("adopt", "use a run although the code that made it differs; tables that do say so", _adopt),
+    ):
+        sub = commands.add_parser(name, help=text, description=text)
+        common.add_store_options(sub)
+        sub.add_argument("run", metavar="RUN", help="a run id or its beginning; RUN/BENCHMARK is one cell of it")
+        sub.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets (paper profile)")
+        if name == "adopt":
+            sub.add_argument("--reason", default="", help="why, for the footnote")
         common.add_json_option(sub)
         sub.set_defaults(execute=execute)
 
@@ -53,7 +71,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help=f"{', '.join(KINDS)} (default: checkpoints,rests)",
     )
     gc.add_argument("--older-than", type=days, default=0.0, metavar="AGE", help="untouched for 12h, 30d, 8w")
-    gc.add_argument("--orphaned", action="store_true", help="only what other code made than is installed now")
+    gc.add_argument(
+        "--orphaned", action="store_true", help="only what is stale: made by code that computes something else"
+    )
     gc.add_argument(
         "--keep-newest", type=common.positive, default=0, metavar="N", help="spare N of each method and tower"
     )
@@ -88,12 +108,11 @@ def _list(options: argparse.Namespace) -> int:
         print(f"no run in {options.runs}")
         return 0
     width = max(len(row["run"]) for row in rows)
-    print(f"{'run':<{width}}  {'state':<11} {'code':<6} {'cells':>5} {'mIoU %':>7} {'MiB':>9}  age")
+    print(f"{'run':<{width}}  {'state':<11} {'code':<8} {'cells':>5} {'mIoU %':>7} {'MiB':>9}  age")
     for row in rows:
         score = "-" if row["miou_gt"] is None else f"{100 * row['miou_gt']:.1f}"
-        code = "same" if row["same_code"] else "other"
         print(
-            f"{row['run']:<{width}}  {row['state']:<11} {code:<6} {row['evaluations']:>5} {score:>7} "
+            f"{row['run']:<{width}}  {row['state']:<11} {row['code']:<8} {row['evaluations']:>5} {score:>7} "
             f"{row['bytes'] / _MIB:>9.1f}  {common.duration(row['age_seconds'])}"
         )
     return 0
@@ -108,12 +127,66 @@ def _row(run: StoredRun) -> dict[str, Any]:
     return {
         "run": run.id,
         "state": state,
-        "same_code": run.same_code,
+        "code": run.code.state,
+        "reason": run.code.reason,
         "evaluations": len(scores),
         "miou_gt": sum(scores.values()) / len(scores) if scores else None,
         "bytes": sum(run.sizes().values()),
         "age_seconds": max(0.0, time.time() - run.changed),
     }
+
+
+def _why(options: argparse.Namespace) -> int:
+    """Exit code 0 where the code of now may use all of it, 1 where something is stale or unknown."""
+    name, _, benchmark = options.run.partition("/")
+    run_id = find_run(RunStore(options.runs), name)
+    run = stored_run(run_id, options.runs, options.data_root)
+    found = [p for p in pieces(run_id, options.runs, options.data_root) if not benchmark or _concerns(p, benchmark)]
+    served, others = uses(run, run_id)
+    if options.json:
+        rests = [{"what": p.what, "folder": str(p.folder), **dataclasses.asdict(p.verdict)} for p in found]
+        common.print_json(
+            {"run": run_id, "asked": run.facts, "rests on": rests, "used by": served, "not used by": others}
+        )
+    else:
+        print(f"{run_id}: {run.row.title} on {run.tower.title}, profile {run.profile.name}, seed {run.seed}")
+        print("\nIt was asked")
+        for key, value in run.facts.items():
+            print(f"  {key}: {value}")
+        print("\nIt rests on")
+        for p in found:
+            print(f"  {p.what}: {WORDS[p.verdict.state]}  ({p.folder})")
+            if p.verdict.reason:
+                print(f"      {p.verdict.reason}")
+        print("\nTables\n  " + ("\n  ".join(f"used by {line}" for line in served) or "used by no row"))
+        for line in others:
+            print(f"  not used by {line}")
+        if not all(p.verdict.fits for p in found):
+            print(f"\nTo use it all the same: {shlex.join(['repro', 'runs', 'adopt', run_id])}")
+    return 0 if all(p.verdict.fits for p in found) else 1
+
+
+WORDS = {
+    "same": "made by the same code",
+    "agrees": "made by code that computes the same",
+    "adopted": "taken over by hand",
+    "stale": "stale",
+    "unknown": "not judged",
+}
+
+
+def _concerns(piece: Piece, benchmark: str) -> bool:
+    return not piece.what.startswith("evaluation on ") or piece.what == f"evaluation on {get_benchmark(benchmark).id}"
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    run_id = find_run(RunStore(options.runs), options.run)
+    taken = adopt(run_id, options.runs, options.data_root, options.reason, common.log)
+    if options.json:
+        common.print_json({"run": run_id, "taken": taken})
+    else:
+        print(f"{run_id}: " + (f"took over {', '.join(taken)}" if taken else "nothing to take over, all of it is used"))
+    return 0
 
 
 def _du(options: argparse.Namespace) -> int:

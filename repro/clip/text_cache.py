@@ -1,4 +1,8 @@
-"""Text features kept on disk, so that another process with the same weights does not encode the same names again."""
+"""Text features kept on disk, so that another process with the same weights does not encode the same names again.
+
+A file says by which source (:mod:`repro.sources`) it was made. Where that is another one, a few of its prompts are
+encoded again with the weights at hand: features that are still the same are used, others are made anew.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +20,14 @@ from torch import Tensor, nn
 from repro.clip.text import weights_state
 from repro.errors import ResourceError
 from repro.files import write_atomic
+from repro.sources import sources
 
-FORMAT = 1
-"""Part of every key: raised when the way features are computed changes their numbers."""
+FORMAT = 2
+"""Part of every key: raised when files get another form."""
+ROOTS = ("repro.clip.text:encode_tokens", "repro.clip.tower:build_tower")
+SAME = 1e-4
+"""Features of unit length that differ by less are the same: float32 on one kind of device."""
+Encode = Callable[[list[str]], Tensor]
 
 
 def weights_digest(parameters: Sequence[Tensor]) -> str:
@@ -40,6 +49,8 @@ class TextStore:
     """
 
     folder: Path
+    roots: tuple[str, ...] = ROOTS
+    """Where the code begins that computes the features."""
     _state: Hashable = None
     _weights: str = ""
 
@@ -51,20 +62,36 @@ class TextStore:
         payload = json.dumps([FORMAT, self._weights, list(texts), extra])
         return hashlib.sha256(payload.encode()).hexdigest()[:32]
 
-    def get(self, key: str) -> Tensor | None:
-        """The features stored under ``key``, on the CPU, or None."""
+    def source(self) -> str:
+        """The digest of the code that computes the features."""
+        return sources().source(self.roots).digest
+
+    def get(self, key: str, texts: Sequence[str], encode: Encode) -> Tensor | None:
+        """The features of ``texts`` stored under ``key``, on the CPU, or None.
+
+        What other code made is compared with the first, the middle and the last text encoded now.
+        """
         try:
             with np.load(self.folder / f"{key}.npz", allow_pickle=False) as stored:
-                return torch.from_numpy(stored["features"])
+                features, made_by = torch.from_numpy(stored["features"]), str(stored["source"])
         except Exception:  # noqa: BLE001  damage shows as errors of zlib, zipfile, tokenize ..: computed again
             return None
+        if made_by == self.source():
+            return features
+        places = sorted({0, len(texts) // 2, len(texts) - 1})
+        now = encode([texts[i] for i in places]).detach().float().cpu()
+        if now.shape != features[places].shape or not bool((now - features[places]).abs().max() < SAME):
+            return None
+        self.put(key, features)
+        return features
 
     def put(self, key: str, features: Tensor) -> None:
         """Store ``features``, atomically; does nothing where the disk is full or the folder cannot be written."""
         array = features.detach().cpu().numpy()
+        made_by = np.array(self.source())
         # The features are there: to find them again would only be quicker.
         with contextlib.suppress(OSError, ResourceError):
-            write_atomic(self.folder / f"{key}.npz", lambda stream: np.savez(stream, features=array))
+            write_atomic(self.folder / f"{key}.npz", lambda stream: np.savez(stream, features=array, source=made_by))
 
 
 def keep_text(module: nn.Module, folder: Path) -> None:

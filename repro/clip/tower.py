@@ -160,7 +160,7 @@ class ClipTower(nn.Module):
         if self.text_store is None or device.type == "meta" or autocast_state(device) is not None:
             return self._encode(texts)
         key = self.text_store.key(parameters, texts, device.type)
-        features = self.text_store.get(key)
+        features = self.text_store.get(key, texts, self._encode)
         if features is None:
             features = self._encode(texts)
             if features.dtype == torch.float32:

@@ -18,13 +18,14 @@ import torch
 
 from repro.benchmarks.protocol import Protocol
 from repro.engine import processes
-from repro.engine.evaluate import STAGES, EvalResult, _Evaluation, _fingerprint, _finished, evaluate
+from repro.engine.eval_loop import EvaluationLoop
+from repro.engine.eval_result import STAGES, EvalResult, fingerprint, finished
+from repro.engine.evaluate import evaluate
 from repro.engine.infer import SlidingWindow
-from repro.engine.measure import evaluate_with_measures
 from repro.files import read_json
 from repro.layers.method import Method
-from repro.measures.files import MEASURES, check_measures, part_counts, read_measure, write_measure
 from repro.metrics.counts import Counts
+from repro.metrics.measured import MEASURES, check_measures, measured, part_counts, read_measure, write_measure
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
@@ -44,18 +45,18 @@ def evaluate_together(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
 ) -> EvalResult:
-    """As :func:`repro.engine.measure.evaluate_with_measures`, by all processes that are joined; each must call.
+    """As :func:`repro.engine.evaluate.evaluate`, by all processes that are joined; each must call.
 
     The folder ends with the same files. Their ``seconds`` are those of the slowest process. An interrupted evaluation
     goes on where it stopped if as many processes take it up. Raises on every process what any of them raises.
     """
     world = processes.world()
     if world == 1 or not pairs:
-        return evaluate_with_measures(method, benchmark, pairs, protocol, out_dir, measures, device, progress)
+        return evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, measures=measures)
     wanted = check_measures(measures)
     method.to(device)
-    fingerprint = _fingerprint(method, benchmark, pairs, protocol)
-    if processes.on_first(lambda: _complete(out_dir, benchmark, wanted, fingerprint)):
+    own = fingerprint(method, benchmark, pairs, protocol)
+    if processes.on_first(lambda: _complete(out_dir, benchmark, wanted, own)):
         return processes.together(
             lambda: evaluate(method, benchmark, pairs, protocol, out_dir, device, progress)  # reads what is there
         )
@@ -69,11 +70,11 @@ def evaluate_together(
         if start < stop:
             bar = progress if processes.is_first() else False
             folder = folders[processes.rank()]
-            evaluate_with_measures(method, benchmark, pairs[start:stop], protocol, folder, wanted, device, bar)
+            evaluate(method, benchmark, pairs[start:stop], protocol, folder, device, bar, measures=wanted)
 
     processes.together(own_share)
     full = [folder for folder, (a, b) in zip(folders, edges, strict=True) if a < b]
-    whole = _Evaluation(method, benchmark, protocol, out_dir, device, fingerprint, 0, math.inf)
+    whole = EvaluationLoop(method, benchmark, protocol, out_dir, device, own, 0, math.inf)
     return processes.on_first(lambda: _merged(whole, full, wanted))
 
 
@@ -87,13 +88,11 @@ def shares(images: int, step: int, world: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def _complete(out_dir: Path, benchmark: Benchmark, measures: Sequence[str], fingerprint: str) -> bool:
-    records = [read_measure(out_dir, name, benchmark) for name in measures]
-    measured = all(record is not None and record["fingerprint"] == fingerprint for record in records)
-    return measured and _finished(out_dir, fingerprint) is not None
+def _complete(out_dir: Path, benchmark: Benchmark, measures: Sequence[str], own: str) -> bool:
+    return all(measured(out_dir, name, benchmark, own) for name in measures) and finished(out_dir, own) is not None
 
 
-def _merged(run: _Evaluation, folders: Sequence[Path], measures: Sequence[str]) -> EvalResult:
+def _merged(run: EvaluationLoop, folders: Sequence[Path], measures: Sequence[str]) -> EvalResult:
     """The evaluation that the parts in ``folders`` make together, written as one process would."""
     for name in measures:
         measure = MEASURES[name](run.benchmark)
@@ -103,14 +102,14 @@ def _merged(run: _Evaluation, folders: Sequence[Path], measures: Sequence[str]) 
         records = [r for r in (read_measure(folder, name, run.benchmark) for folder in folders) if r is not None]
         extra = {"seconds": max(r["seconds"] for r in records), "same_counts": all(r["same_counts"] for r in records)}
         write_measure(run.out_dir, measure, run.fingerprint, extra)
-    result = _finished(run.out_dir, run.fingerprint)
+    result = finished(run.out_dir, run.fingerprint)
     if result is None:
         found = [_part(folder) for folder in folders]
         for counts, _ in found:
             run.builder.extend(counts)
         for stage in (*STAGES, "total"):
             run.clock.add(stage, max(seconds[stage] for _, seconds in found))
-        result = run._finish()
+        result = run.finish()
     shutil.rmtree(run.out_dir / PARTS)
     return result
 

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 from repro.alignments import FACTS, WEIGHTS, AlignmentEntry, get_alignment
 from repro.clip.spec import TowerSpec
 from repro.errors import UsageError
-from repro.hashing import digest, source_digest
+from repro.experiments.code import FILE as CODE
+from repro.experiments.code import Place, Subject, settle
+from repro.experiments.past import renamed, tower_of_past
+from repro.files import write_json
+from repro.hashing import digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from repro.experiments.assets import Assets
     from repro.experiments.profiles import Profile, TowerPlan
     from repro.experiments.tables import Row
+    from repro.traces.trace import Trace
 
 KIND = "aligned"
 IMAGES = "coco-stuff"
@@ -93,17 +98,58 @@ def sized_like(profile: Profile, tower: str) -> str:
 
 
 def address(assets: Assets, tower: str) -> str:
-    """The content address of the weights: recipe, both towers, images and code."""
+    """The address of what is asked for: recipe, category names, both towers and images."""
     recipe = read_recipe(assets.profile, tower)
     values: Mapping[str, Any] = json.loads(json.dumps(dataclasses.asdict(recipe.options)))
     towers = [assets.tower_key(key) for key in (recipe.base, recipe.powerful)]
-    return digest([values, recipe.seed, towers, assets.data_key(IMAGES), source_digest(recipe.entry.sources)])
+    names = recipe.entry.class_facts(recipe.options)
+    return digest([values, names, recipe.seed, towers, assets.data_key(IMAGES)])
+
+
+def subject(assets: Assets, tower: str) -> Subject:
+    """The code that makes the tower."""
+    recipe = read_recipe(assets.profile, tower)
+    parts = [assets.architecture(key) for key in (recipe.base, recipe.powerful)]
+
+    def take() -> Trace:
+        from repro.experiments.untrained import untrained_spec
+        from repro.traces.towers import alignment_trace
+
+        specs = [untrained_spec(assets, key) for key in (recipe.base, recipe.powerful)]
+        return alignment_trace(recipe.entry, recipe.options, *specs)
+
+    asked = [json.loads(json.dumps(dataclasses.asdict(recipe.options))), *(dataclasses.asdict(p) for p in parts)]
+    asked += [dict(assets.profile.towers[key].recipe) for key in (recipe.base, recipe.powerful)]
+    title = assets.profile.towers[tower].title
+    return Subject(f"aligning {title}", (recipe.entry.train, "repro.clip.tower:build_tower"), asked, take)
+
+
+def inputs(assets: Assets, tower: str) -> dict[str, str]:
+    """The names of the made things the tower is made from."""
+    recipe = read_recipe(assets.profile, tower)
+    parts = {"base": assets.tower_place(recipe.base), "powerful": assets.tower_place(recipe.powerful)}
+    return {**assets.inputs(), **{k: p.path.name for k, p in parts.items() if p is not None}}
+
+
+def place(assets: Assets, tower: str) -> Place:
+    """Where the aligned tower lies or will lie."""
+    name = read_recipe(assets.profile, tower).entry.name
+    base = assets.store.cache / "clip" / f"{name}-{address(assets, tower)}"
+    made_from = inputs(assets, tower)
+    return assets.remember(
+        base.name,
+        lambda: settle(
+            base,
+            lambda path: any((path / file).is_file() for file in (CODE, FACTS)),
+            lambda path: assets.code.judge(path / CODE, subject(assets, tower), made_from),
+            [*renamed(base), *tower_of_past(base.parent, assets.profile.towers[tower])],
+        ),
+    )
 
 
 def folder(assets: Assets, tower: str) -> Path:
     """Where the aligned tower is kept."""
-    name = read_recipe(assets.profile, tower).entry.name
-    return assets.store.cache / "clip" / f"{name}-{address(assets, tower)}"
+    return place(assets, tower).path
 
 
 def ready(assets: Assets, tower: str) -> bool:
@@ -133,6 +179,8 @@ def train(assets: Assets, tower: str) -> None:
         assets.store.lock(str(target.relative_to(assets.store.root)), wait=True),
         tower_progress(assets.profile.towers[tower].title) as progress,
     ):
+        if not (target / CODE).is_file():
+            write_json(target / CODE, assets.code.record(subject(assets, tower), inputs(assets, tower)))
         recipe.entry.trainer()(
             base,
             powerful,

@@ -5,31 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
 from repro.errors import DataError, UsageError, WeightsError
 from repro.experiments import aligned, backbone
+from repro.experiments.code import FILE as CODE
+from repro.experiments.code import Code, Place, Subject, settle
+from repro.experiments.past import data_of_past, renamed, tower_of_past
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 
-SCENE_CODE = tuple(f"repro.data.mini.{m}" for m in ("catalogue", "looks", "patterns", "scenes", "settings", "shapes"))
-SYNTH_CODE = (*SCENE_CODE, "repro.data.mini.synth", "repro.data.mini.writers", "repro.benchmarks.prepare")
-TOWER_CODE = (
-    *SCENE_CODE,
-    "repro.data.mini.captions",
-    *(f"repro.clip.{m}" for m in ("tiny", "tiny_data", "tiny_model", "tiny_optim")),
-)
+if TYPE_CHECKING:
+    from repro.traces.trace import Trace
+
 # Names of repro.clip.tiny, repeated because that module imports torch.
 TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
 READY = "ready.json"
 CHECKPOINT = "checkpoint"
 """Kind and key of a tower that comes with the weights of an imported checkpoint (repro.experiments.imported)."""
-CONTACT_SHEET = "contact_sheet.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +54,9 @@ class Assets:
                 mend="leave --data-root out, or choose --profile paper",
             )
         self.profile, self.store, self._data_root = profile, RunStore(runs_root), data_root
+        self.code = Code(self.store.cache / "code")
         self._keys: dict[str, str] = {}
+        self._places: dict[str, Place] = {}
 
     def under(self, profile: Profile) -> Assets:
         """The same folders under another profile."""
@@ -66,9 +66,31 @@ class Assets:
     @property
     def data_root(self) -> Path | None:
         """The folder all sets lie under, or None where the user must still name it."""
-        if self.profile.synthetic:
-            return self.store.cache / "data" / f"{self.profile.name}-{self.data_key('')}"
-        return self._data_root
+        place = self.data_place
+        return self._data_root if place is None else place.path
+
+    @property
+    def data_place(self) -> Place | None:
+        """Where the drawn data lie or will lie; None in a profile that draws none."""
+        if not self.profile.synthetic:
+            return None
+        if "data" not in self._places:
+            base = self.store.cache / "data" / f"{self.profile.name}-{self.data_key('')}"
+            subject = miniature_subject(self.profile.data)
+            self._places["data"] = settle(
+                base,
+                lambda path: any((path / name).is_file() for name in (CODE, READY, ".miniature")),
+                lambda path: self.code.judge(path / CODE, subject, {}),
+                [*renamed(base), *data_of_past(base.parent, dict(self.profile.data))],
+            )
+        return self._places["data"]
+
+    def inputs(self, tower: str | None = None) -> dict[str, str]:
+        """Names of the made things a piece of work rests on: the drawn data, and ``tower`` where it is trained here."""
+        found = {} if self.data_place is None else {"data": self.data_place.path.name}
+        if tower is not None and (place := self.tower_place(tower)) is not None:
+            found["tower"] = place.path.name
+        return found
 
     def data_key(self, set_id: str) -> str:
         """What identifies the images and labels of a set: the recipe of generated data, else file names and sizes."""
@@ -78,7 +100,7 @@ class Assets:
 
     def _data_key(self, set_id: str) -> str:
         if self.profile.synthetic:
-            return digest([dict(self.profile.data), source_digest(SYNTH_CODE)], 10)
+            return digest(dict(self.profile.data), 10)
         if self._data_root is None or self.missing_data(all_sets()[set_id]):
             return "absent"
         from repro.benchmarks.fingerprint import fingerprint
@@ -119,8 +141,13 @@ class Assets:
         with self.store.lock(str(root.relative_to(self.store.root)), wait=True):
             if (root / READY).is_file():  # made by the process this one waited for
                 return root
-            draw_miniature(root, self.profile.data["seed"], self.profile.data.get("sizes", {}), progress)
-            write_json(root / READY, {"key": self.data_key(""), "data": dict(self.profile.data)})
+            from repro.data.mini.draw import draw_miniature
+            from repro.experiments.progress import count_progress
+
+            write_json(root / CODE, self.code.record(miniature_subject(self.profile.data), {}))
+            data = self.profile.data
+            draw_miniature(root, data["seed"], data.get("sizes", {}), progress, progress=count_progress)
+            write_json(root / READY, {"key": self.data_key(""), "data": dict(data)})
         return root
 
     def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:
@@ -145,7 +172,7 @@ class Assets:
         plan = self.profile.towers[tower]
         facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
         if plan.kind == "tiny":
-            return {**facts, "recipe": self._recipe(plan)}
+            return {**facts, "recipe": self.recipe_key(plan)}
         if plan.kind == aligned.KIND:
             return {**facts, "alignment": aligned.address(self, tower)}
         if plan.kind == backbone.KIND:
@@ -161,18 +188,41 @@ class Assets:
                 return {**facts, "weights": "absent"}
         return facts
 
+    def tower_place(self, tower: str) -> Place | None:
+        """Where a tower that the profile trains itself lies or will lie; None for one that comes from outside."""
+        plan = self.profile.towers[tower]
+        if plan.kind not in ("tiny", aligned.KIND):
+            return None
+        if plan.kind == aligned.KIND:
+            return aligned.place(self, tower)
+        base = self.store.cache / "clip" / f"tiny-{self.recipe_key(plan)}"
+        if base.name not in self._places:
+            subject = tiny_subject(plan)
+            self._places[base.name] = settle(
+                base,
+                lambda path: any((path / name).is_file() for name in (CODE, TINY_SCORES)),
+                lambda path: self.code.judge(path / CODE, subject, {}),
+                [*renamed(base), *tower_of_past(base.parent, plan)],
+            )
+        return self._places[base.name]
+
+    def remember(self, key: str, find: Callable[[], Place]) -> Place:
+        """The place called ``key``, looked for once: what is made in this process goes where it was said to go."""
+        if key not in self._places:
+            self._places[key] = find()
+        return self._places[key]
+
     def tower_folder(self, tower: str) -> Path:
         """Where a tower that the profile trains itself is kept; how it is read out (the spec) does not matter."""
-        plan = self.profile.towers[tower]
-        if plan.kind == aligned.KIND:
-            return aligned.folder(self, tower)
-        if plan.kind == backbone.KIND:
-            return Path(backbone.built_spec(plan, self.store.cache).model)
-        return self.store.cache / "clip" / f"tiny-{self._recipe(plan)}"
+        place = self.tower_place(tower)
+        if place is None:
+            return Path(backbone.built_spec(self.profile.towers[tower], self.store.cache).model)
+        return place.path
 
     @staticmethod
-    def _recipe(plan: TowerPlan) -> str:
-        return digest([dict(plan.recipe), source_digest(TOWER_CODE)])
+    def recipe_key(plan: TowerPlan) -> str:
+        """The address of what is asked of a tower that is trained by a recipe."""
+        return digest(dict(plan.recipe))
 
     def tower_spec(self, tower: str) -> TowerSpec:
         """The tower to build; for a self-trained one its folder and weights are filled in."""
@@ -248,31 +298,30 @@ class Assets:
             self.store.check_space(300)
             entry = str(folder.relative_to(self.store.root))
             with self.store.lock(entry, wait=True), tower_progress(plan.title) as progress:
+                if not (folder / CODE).is_file():
+                    write_json(folder / CODE, self.code.record(tiny_subject(plan), {}))
                 train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
         return self.tower_spec(tower)
 
 
-def draw_miniature(
-    root: Path, seed: int, sizes: Mapping[str, Any], log: Callable[[str], None] | None = None, *, prepared: bool = True
-) -> None:
-    """Draw the miniature below ``root`` with its contact sheet and, with ``prepared``, convert its labels."""
-    from repro.benchmarks.prepare import prepare
-    from repro.data.mini.contact_sheet import contact_sheet
-    from repro.data.mini.panoptic import synth_panoptic
-    from repro.data.mini.synth import SETS, MiniSizes, draw_scene, synth
-    from repro.experiments.progress import count_progress
+def miniature_subject(data: Mapping[str, Any]) -> Subject:
+    """The code that draws and prepares the data of a profile."""
 
-    mini = MiniSizes(**sizes)
-    with count_progress("drawing the miniature", "picture") as update:
-        synth(root, seed=seed, sizes=mini, progress=update)
-    with count_progress("drawing the panoptic sets", "picture") as update:
-        synth_panoptic(root, seed, mini, update)
-    samples = [(name, i) for name in SETS for i in range(min(8, getattr(mini, name)))]
-    contact_sheet([draw_scene(seed, name, i, mini) for name, i in samples], root / CONTACT_SHEET, seed=seed)
-    if log:
-        log(f"drew the miniature; to look at it: {root / CONTACT_SHEET}")
-    if prepared:
-        for set_id in all_sets():
-            summary = prepare(set_id, root)
-            if log:
-                log(f"prepared {set_id}: {summary.images} images")
+    def take() -> Trace:
+        from repro.traces.data import miniature_trace
+
+        return miniature_trace(data["seed"], data.get("sizes", {}))
+
+    return Subject("drawing the miniature", ("repro.data.mini.draw:draw_miniature",), dict(data), take)
+
+
+def tiny_subject(plan: TowerPlan) -> Subject:
+    """The code that trains the tiny CLIP of ``plan``."""
+
+    def take() -> Trace:
+        from repro.clip.tiny import TinyClipRecipe
+        from repro.traces.towers import tiny_trace
+
+        return tiny_trace(TinyClipRecipe(**plan.recipe))
+
+    return Subject(f"training {plan.title}", ("repro.clip.tiny:train_tiny_clip",), dict(plan.recipe), take)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from repro.benchmarks.layout import Pair, prepared_pairs
 from repro.benchmarks.spec import Benchmark
 from repro.errors import DataError
-from repro.experiments.plan import EVAL_CODE, Plan, Run
+from repro.experiments.judging import timed
+from repro.experiments.plan import Plan, Run
 from repro.files import read_json, write_json
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 
 if TYPE_CHECKING:
     from repro.layers.method import Method
@@ -57,7 +58,7 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
     from repro.engine.clock import hardware_label
     from repro.engine.timing import drawn_text
     from repro.experiments.bench import Subject
-    from repro.experiments.cost_table import untrained_spec
+    from repro.experiments.untrained import untrained_spec
 
     if plan.profile.synthetic:
         plan.assets.ensure_data(log)
@@ -136,7 +137,7 @@ def _file(run: Run) -> Path:
         "options": json.loads(json.dumps(dataclasses.asdict(run.options))),
         "tower": {**dataclasses.asdict(plan.spec), "weights": None, "recipe": dict(plan.recipe)},
         "protocol": dataclasses.asdict(run.profile.protocol),
-        "code": source_digest((*EVAL_CODE, *run.entry.sources)),
+        "code": run.assets.code.source(timed(run, "repro.engine.evaluate:evaluate")).digest,
     }
     name = f"{run.entry.name}-{run.profile.name}-{run.row.tower}-{digest(facts, 10)}.json"
     return run.assets.store.cache / "calibration" / name

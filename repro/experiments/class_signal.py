@@ -7,21 +7,22 @@ profile's ``zero_shot_bar``, in units of chance; 0 leaves the check out.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from repro.errors import WeightsError
+from repro.experiments.code import Subject
+from repro.experiments.judging import TOWER
 from repro.experiments.plan import train_set
 from repro.files import read_json, write_json
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 
 if TYPE_CHECKING:
     from repro.engine.zero_shot import ClassSignal
     from repro.experiments.assets import Assets
     from repro.experiments.plan import Run
-
-CODE = ("repro.engine.zero_shot", "repro.clip", "repro.benchmarks.images")
-"""Packages whose code decides the figure."""
+    from repro.traces.trace import Trace
 
 
 def check_class_signal(run: Run, device: str, log: Callable[[str], None]) -> None:
@@ -41,7 +42,8 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
     data = train_set()
     root = assets.ensure_data()
     spec = assets.ensure_tower(tower)
-    key = digest([assets.tower_key(tower), assets.data_key(data.id), source_digest(CODE)])
+    made_by = assets.code.token(signal_subject(assets, tower))
+    key = digest([assets.tower_key(tower), assets.inputs(tower), assets.data_key(data.id), made_by])
     path = assets.store.cache / "zero_shot" / f"{key}.json"
     if path.is_file():
         return ClassSignal(**read_json(path)["signal"])
@@ -54,6 +56,20 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
         signal = class_signal(build_tower(spec).to(device), pairs, data.prompt_names(), progress=update)
     write_json(path, {"tower": assets.tower_key(tower), "signal": dataclasses.asdict(signal)})
     return signal
+
+
+def signal_subject(assets: Assets, tower: str) -> Subject:
+    """The code that measures the class signal of ``tower``."""
+
+    def take() -> Trace:
+        from repro.experiments.untrained import untrained_spec
+        from repro.traces.towers import class_signal_trace
+
+        return class_signal_trace(untrained_spec(assets, tower))
+
+    plan = assets.profile.towers[tower]
+    asked = json.loads(json.dumps([dataclasses.asdict(plan.spec), dict(plan.recipe)]))
+    return Subject("the class signal", ("repro.engine.zero_shot:class_signal", TOWER), asked, take)
 
 
 def refuse_without_signal(signal: ClassSignal, times_chance: float, title: str, at_stake: str) -> None:

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.clip.spec import TowerSpec
 from repro.errors import ReproError
-from repro.experiments import aligned
-from repro.experiments.assets import Assets
+from repro.experiments.judging import timed
 from repro.experiments.plan import Plan, Run
 from repro.experiments.status import DONE, FAILED, MISSING
+from repro.experiments.untrained import untrained_spec
 from repro.files import read_json, write_json
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 from repro.reports.published import find_published
 
 if TYPE_CHECKING:
     from repro.engine.estimate import InferenceCost
 
-TIMING_CODE = tuple(f"repro.engine.{m}" for m in ("infer", "timing", "stages", "speedups"))
-"""Modules whose code decides what a timing measures, besides the method's own."""
+TIMING = "repro.engine.timing:time_inference"
+"""Where the code begins whose time is measured: a time is of the code as it is written, whatever it computes."""
 PUBLISHED = {"params_million": "params_million", "gflops": "gflops", "seconds": "inference_seconds"}
 """Column of a cost table -> metric in ``results/published.csv``."""
 
@@ -84,7 +84,7 @@ class CostCell:
             "tower": tower,
             "protocol": dataclasses.asdict(run.profile.protocol),
             "classes": len(self.classes),
-            "code": source_digest((*TIMING_CODE, *run.entry.sources)),
+            "code": run.assets.code.source(timed(run, TIMING)).digest,
             **{k: v for k, v in dataclasses.asdict(place).items() if k != "device"},
         }
 
@@ -155,23 +155,6 @@ class CostStatus:
             "memory_kind": timing.get("memory_kind"),
             **{f"published_{k}": v for k, v in published.items()},
         }
-
-
-def untrained_spec(assets: Assets, tower: str) -> TowerSpec:
-    """The tower ``tower`` with random weights, its configuration written into the cache where it names no model."""
-    plan = assets.profile.towers[tower]
-    if plan.kind == aligned.KIND:
-        base = untrained_spec(assets, aligned.read_recipe(assets.profile, tower).base)
-        return dataclasses.replace(plan.spec, model=base.model, weights=None)
-    if plan.kind != "tiny":
-        return dataclasses.replace(plan.spec, weights=None)
-    from repro.clip.tiny import CONFIG, TinyClipRecipe
-
-    config = TinyClipRecipe(**plan.recipe).config()
-    folder = assets.store.cache / "clip" / f"{tower}-untrained-{digest(config, 10)}"
-    if not (folder / CONFIG).is_file():
-        write_json(folder / CONFIG, config)
-    return dataclasses.replace(plan.spec, model=str(folder), weights=None)
 
 
 def cost_cells(plan: Plan) -> list[CostCell]:

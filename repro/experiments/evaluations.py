@@ -45,7 +45,7 @@ class Evaluation:
         """The counts called ``name``: ``counts``, or a part of a measure (RunError where it was not measured)."""
         if name == "counts":
             return self.counts
-        from repro.measures.files import part_counts
+        from repro.metrics.measured import part_counts
 
         return part_counts(self.folder, name, self.benchmark)
 
@@ -115,14 +115,13 @@ def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> lis
         raise unknown_name(
             f"row of {table_name} in profile {profile.name}", row, ids, mend=f"repro describe {table_name}"
         )
-    store, found = plan.assets.store, []
+    found = []
     for cell in plan.cells:
-        record = store.result(cell.run.id, cell.benchmark.id, cell.key) if cell.run.row.id == row else None
+        record = RunStore.result(cell.place.path) if cell.run.row.id == row else None
         if record is not None and (flag := flag_of(plan, record)) is not None:
             left_out.append(f"seed {cell.run.seed} on {cell.benchmark.id}: {flag}")
         elif record is not None:
-            folder = store.evaluation(cell.run.id, cell.benchmark.id, cell.key)
-            found.append(Evaluation(cell.run.id, cell.run.seed, folder, record))
+            found.append(Evaluation(cell.run.id, cell.run.seed, cell.place.path, record))
     return found
 
 

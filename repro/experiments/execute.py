@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
 from repro.engine.settings import Placement
 from repro.errors import ReproError
 from repro.experiments.class_signal import check_class_signal
+from repro.experiments.code import FILE as CODE
 from repro.experiments.early import early_look
+from repro.experiments.judging import evaluation_subject, training_subject
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.provenance import provenance
-from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, cell_status, flag_of
+from repro.experiments.status import BLOCKED, DONE, FAILED, CellStatus, adopted, cell_status, flag_of
 from repro.experiments.store import RunStore
 from repro.files import write_json, write_text
 from repro.preemption import deferred
@@ -85,23 +89,21 @@ def _work_off(
         try:
             with processes.held_by_first(store.lock(run.id)):
                 state.metrics = _evaluate(plan, state.cell, method, device, log)
-                state.flag = flag_of(plan, state.metrics)
-            state.status = DONE
+                state.flag, state.adopted = flag_of(plan, state.metrics), adopted(state.cell)
+            state.status, state.stale = DONE, None
         except ReproError as error:
             state.status, state.error = FAILED, str(error)
 
 
 def build_method(plan: Plan, run: Run, log: Log) -> Method:
     """The untrained method of ``run`` on its tower (which is made first where the profile trains its own)."""
-    import torch
-
     from repro.clip.tower import build_tower
+    from repro.engine.build import new_method
 
     if not plan.assets.tower_ready(run.row.tower):
         log(f"making {run.tower.title} in {plan.assets.tower_folder(run.row.tower)}")
     spec = plan.assets.ensure_tower(run.row.tower)
-    torch.manual_seed(run.seed)
-    return run.entry.create(build_tower(spec), run.options)
+    return new_method(run.entry, build_tower(spec), run.options, run.seed)
 
 
 def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Placement | None = None) -> Method:
@@ -113,7 +115,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
     method = build_method(plan, run, log)
     if run.train is None:
         with processes.held_by_first(store.lock(run.id)):
-            processes.on_first(lambda: describe_run(store, run, device))
+            processes.on_first(lambda: describe_run(run, device))
         return method.to(device).eval()
     from repro.benchmarks.layout import prepared_pairs
     from repro.engine.train import load_weights, train
@@ -124,7 +126,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
         check_class_signal(run, device, log)
         data = train_set()
         with processes.held_by_first(store.lock(run.id)), deferred():
-            processes.on_first(lambda: describe_run(store, run, device, placement))
+            processes.on_first(lambda: describe_run(run, device, placement))
             log(f"training {run.row.title} on {run.tower.title}: {run.train.iterations} iterations ({run.id})")
             look, at = early_look(plan, run, root, device, log)
             started = time.monotonic()
@@ -146,19 +148,44 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
     return method.to(device).eval()
 
 
-def describe_run(store: RunStore, run: Run, device: str, placement: Placement | None = None) -> None:
-    """Write config.py (resolved) and provenance.json into the run's folder, once."""
-    folder = store.run(run.id)
+def describe_run(run: Run, device: str, placement: Placement | None = None) -> None:
+    """Write config.py (resolved), code.json (of what is trained) and provenance.json into the run's folder, once."""
+    folder = run.place.path
     if (folder / "provenance.json").is_file():
         return
+    if run.train is not None:
+        inputs = run.assets.inputs(run.row.tower)
+        write_json(folder / CODE, run.assets.code.record(training_subject(run), inputs))
     lines = [
         f"{key} = {value!r}" for key, value in {"profile": run.profile.name, "row": run.row.id, **run.facts}.items()
     ]
     header = '"""Resolved configuration of this run; its values are the run\'s address."""\n\n'
     write_text(folder / "config.py", header + "\n".join(lines) + "\n")
     placed = {"processes": ranks.started(), **dataclasses.asdict(placement or Placement())}
-    facts = {"run": run.id, **provenance(device), "placement": placed, "facts": run.facts}
+    facts = {"run": run.id, "asked": asked_of(run), **provenance(device), "placement": placed, "facts": run.facts}
     write_json(folder / "provenance.json", facts)
+
+
+def asked_of(run: Run) -> dict[str, Any]:
+    """What a run is called where it is asked for, as plain data: nothing is ever read out of its folder's name."""
+    tower = {**dataclasses.asdict(run.tower), "recipe": json.loads(json.dumps(dict(run.tower.recipe)))}
+    return {
+        "profile": run.profile.name,
+        "row": run.row.id,
+        "title": run.row.title,
+        "method": run.entry.name,
+        "tower": run.row.tower,
+        "tower plan": tower,
+        "seed": run.seed,
+    }
+
+
+def claim_evaluation(run: Run, folder: Path, key: str, facts: Mapping[str, Any]) -> Path:
+    """The evaluation ``folder`` of ``run``, marked as that of ``key`` with the code that makes it."""
+    if not (folder / CODE).is_file():
+        inputs = run.assets.inputs(run.row.tower)
+        write_json(folder / CODE, run.assets.code.record(evaluation_subject(run), inputs))
+    return RunStore.claim(folder, key, facts)
 
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
@@ -170,9 +197,13 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
     root = plan.assets.ensure_data()
     keep_text(method, plan.assets.store.cache / "text")
     run, benchmark = cell.run, cell.benchmark
-    facts = {"benchmark": benchmark.id, "protocol": cell.protocol_digest, "profile": run.profile.name}
-    store = plan.assets.store
-    folder = processes.on_first(lambda: store.claim_evaluation(run.id, benchmark.id, cell.key, facts))
+    facts = {
+        "benchmark": benchmark.id,
+        "protocol": cell.protocol_digest,
+        "profile": run.profile.name,
+        "data": run.assets.data_key(benchmark.id),
+    }
+    folder = processes.on_first(lambda: claim_evaluation(run, cell.place.path, cell.key, facts))
     log(f"evaluating {run.row.title} ({run.tower.title}, seed {run.seed}) on {benchmark.id}")
     evaluate_together(
         method,
@@ -183,6 +214,6 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
         plan.measures,
         device=device,
     )
-    metrics = processes.on_first(lambda: store.result(run.id, benchmark.id, cell.key))
+    metrics = processes.on_first(lambda: RunStore.result(folder))
     assert metrics is not None, f"evaluate() ended without {folder}/metrics.json"
     return metrics

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repro.benchmarks.spec import Benchmark
-from repro.errors import RunError, UsageError, WeightsError, unknown_name
-from repro.experiments.assets import Assets
+from repro.errors import RunError, WeightsError, unknown_name
 from repro.experiments.plan import Run
-from repro.experiments.profiles import load_profile, profile_names
-from repro.experiments.store import RunStore
-from repro.experiments.tables import Row
-from repro.files import read_json
-from repro.methods import get_method, registry
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
     from repro.layers.method import Method
-
-RUN_ID = re.compile(r"(?P<method>[^-]+)-(?P<profile>.+)-(?P<tower>[^-]+)-s(?P<seed>\d+)-[0-9a-f]{10}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,28 +32,6 @@ class ImageData:
     classes: tuple[int, ...]
     maps: dict[str, NDArray[np.float32]]
     """``saliency``, ``foreground``, ``correlation`` as the method offers them: (n, h, w) over the whole image."""
-
-
-def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> Run:
-    """The run called ``run_id`` with the options it was made from; UsageError for one that is not in the store."""
-    store = RunStore(runs_root)
-    record = store.run(run_id) / "provenance.json"
-    parts = RUN_ID.fullmatch(run_id)
-    known = sorted(p.parent.name for p in store.root.glob("*/provenance.json"))
-    if not record.is_file() or parts is None or parts["method"] not in registry():
-        raise unknown_name("run", run_id, known or ["none"], mend=f"repro list --runs {runs_root}")
-    if parts["profile"] not in profile_names():
-        raise UsageError(
-            f"run {run_id} belongs to a profile that does not come with the project",
-            expected=f"one of {', '.join(profile_names())}",
-            found=parts["profile"],
-            mend="repro figures --table TABLE --profile FILE.py",
-        )
-    profile = load_profile(parts["profile"])
-    entry, tower = get_method(parts["method"]), parts["tower"]
-    row = Row(f"{entry.name}-{tower}", entry.title, entry.name, tower, read_json(record)["facts"]["options"])
-    assets = Assets(profile, runs_root, None if profile.synthetic else data_root)
-    return Run(row, profile, profile.towers[tower], entry, int(parts["seed"]), assets)
 
 
 def load_trained(run: Run, run_id: str, device: str) -> Method:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import shutil
 import statistics
 import time
@@ -18,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError, RunError, UsageError
-from repro.experiments.plan import TRAIN_CODE
+from repro.experiments.code import FILE as CODE
+from repro.experiments.code import Verdict
 from repro.experiments.store import COMPLETE, FINAL_WEIGHTS, RunStore
 from repro.files import read_json, storage_errors
-from repro.hashing import source_digest
+from repro.hashing import digest
 from repro.locks import folder_lock, in_use
-from repro.methods import registry
 
 KINDS = ("weights", "checkpoints", "rests", "cache")
 """What can be removed. ``checkpoints`` are checkpoint.pth (without it an unfinished training begins again) and
@@ -32,7 +31,6 @@ views of data."""
 CHECKPOINTS = ("checkpoint.pth", "diverged.pth")
 CACHES = ("data", "clip", "views")
 TRASH = ".removed-"
-_RUN_ID = re.compile(r"(?P<group>.+)-s\d+-[0-9a-f]{10}")
 _DAY_S = 86400.0
 
 
@@ -50,8 +48,10 @@ class StoredRun:
     @property
     def group(self) -> str:
         """Method, profile and tower: what runs of several seeds and code versions share."""
-        match = _RUN_ID.fullmatch(self.id)
-        return match["group"] if match else self.id
+        asked, facts = self.record.get("asked"), self.record.get("facts", {})
+        if asked:
+            return digest([asked["method"], asked["profile"], asked["tower"]])
+        return digest([facts.get("method"), facts.get("tower")]) if "tower" in facts else self.id
 
     @cached_property
     def finished(self) -> bool:
@@ -59,11 +59,26 @@ class StoredRun:
         return not self.record.get("facts", {}).get("train") or (self.folder / FINAL_WEIGHTS).is_file()
 
     @cached_property
-    def same_code(self) -> bool:
-        """Whether the code that is installed now would train the same; False where the method is not installed."""
-        facts = self.record.get("facts", {})
-        method = facts.get("method")
-        return method in registry() and facts.get("code") == source_digest((*TRAIN_CODE, *registry()[method].sources))
+    def code(self) -> Verdict:
+        """Whether the code that is installed now computes what made it (:mod:`repro.experiments.code`)."""
+        from repro.experiments.adopting import pieces
+
+        try:
+            verdicts = [p.verdict for p in pieces(self.id, self.folder.parent)]
+        except (ReproError, KeyError, OSError) as error:
+            return Verdict("unknown", str(error))
+        worst = sorted(verdicts, key=lambda v: ("stale", "unknown", "adopted", "agrees", "same").index(v.state))
+        return worst[0] if worst else Verdict("same")
+
+    @cached_property
+    def inputs(self) -> set[str]:
+        """Names of the made things it was made from."""
+        found: set[str] = set()
+        for path in (self.folder / CODE, *sorted(self.folder.glob(f"eval/*/{CODE}"))):
+            if path.is_file():
+                kept = read_json(path)
+                found |= {n for e in (kept.get("made"), *kept.get("taken", [])) if e for n in e["inputs"].values()}
+        return found
 
     @cached_property
     def scores(self) -> dict[str, float]:
@@ -98,9 +113,10 @@ class Removal:
 class Rules:
     """Which things go; all rules must agree.
 
-    ``kinds`` of :data:`KINDS`; ``older_days``: untouched for so many days; ``orphaned``: only what the code that is
-    installed now would make elsewhere; ``keep_newest`` and ``keep_best`` spare so many runs of each method, profile
-    and tower (best by the mean mIoU over the benchmarks that all of them have); ``runs``: ids or their beginnings.
+    ``kinds`` of :data:`KINDS`; ``older_days``: untouched for so many days; ``orphaned``: only what is stale, made by
+    code that computes something else than what is installed now; ``keep_newest`` and ``keep_best`` spare so many runs
+    of each method, profile and tower (best by the mean mIoU over the benchmarks that all of them have); ``runs``: ids
+    or their beginnings.
     """
 
     kinds: tuple[str, ...] = ("checkpoints", "rests")
@@ -148,7 +164,7 @@ def select(store: RunStore, rules: Rules) -> list[Removal]:
             continue
         if rules.runs and not run.id.startswith(rules.runs):
             continue
-        if rules.orphaned and (run.same_code or not run.record):
+        if rules.orphaned and (run.code.state != "stale" or not run.record):
             continue
         for path in _files(run.folder):
             kind = _kind(path, run.folder)
@@ -218,11 +234,13 @@ def _select_cache(store: RunStore, runs: list[StoredRun], rules: Rules, newest: 
     if "cache" not in rules.kinds:
         return found
     present = _addresses_now(store) if rules.orphaned else set()
-    # A profile of the user's own is known only by its runs.
-    keys = {str(r.record.get("facts", {}).get("data")) for r in runs if r.same_code}
+    # A profile of the user's own is known only by its runs; what those of version 0.1.0 rest on has their key.
+    kept = [r for r in runs if r.code.state != "stale"] if rules.orphaned else []
+    named = {name for r in kept for name in r.inputs}
+    keys = tuple(str(r.record.get("facts", {}).get("data")) for r in kept)
     for path in cache_entries(store):
         newest_file = max((p.lstat().st_mtime for p in _files(path) if p.name != ".lock"), default=0.0)
-        used = path.name in present or path.name.rpartition("-")[2] in keys
+        used = path.name in present | named or path.name.endswith(keys)
         if newest_file <= newest and not (rules.orphaned and used) and not in_use(path):
             found.append(Removal(path, "cache", size_of(path), path))
     return found

@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import ReproError
+from repro.experiments.code import FILE as CODE
+from repro.experiments.code import Place
 from repro.experiments.execute import ensure_trained
+from repro.experiments.judging import judged_folder, maps_subject
 from repro.experiments.plan import Cell, Plan
 from repro.experiments.provenance import provenance
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, cell_status
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, cell_status
 from repro.files import write_json
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 
 if TYPE_CHECKING:
     from repro.experiments.assets import Missing
     from repro.maps.measure import MapScores
 
-CODE = ("repro.maps", "repro.benchmarks.images", "repro.engine.infer")
-"""Modules whose code decides the figures, besides the run's own."""
 FIGURES = ("saliency_ap", "saliency_best_iou", "foreground_iou", "correlation_ap", "correlation_best_iou", "chance_ap")
 RESAMPLES = 2000
 
@@ -44,19 +45,24 @@ class MapCell:
             "benchmark": benchmark.id,
             "data": run.assets.data_key(benchmark.id),
             "protocol": self.cell.protocol_digest,
-            "code": source_digest(CODE),
         }
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the figures lie or will lie."""
+        base = self.cell.run.place.path / "maps" / f"{self.cell.benchmark.id}-{digest(self.facts, 10)}"
+        return judged_folder(self.cell.run, maps_subject(self.cell.run), base, "maps.json")
 
     @property
     def folder(self) -> Path:
-        """Where the figures are kept."""
-        name = f"{self.cell.benchmark.id}-{digest(self.facts, 10)}"
-        return self.cell.run.assets.store.run(self.cell.run.id) / "maps" / name
+        """The folder of the figures."""
+        return self.place.path
 
 
 @dataclasses.dataclass
 class MapStatus:
-    """One cell: ``done``, ``missing``, ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why)."""
+    """One cell: ``done``, ``missing``, ``stale`` (as missing; ``error`` says why what is there is not used),
+    ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why)."""
 
     cell: MapCell
     status: str
@@ -117,7 +123,8 @@ def _status(plan: Plan, cell: MapCell) -> MapStatus:
     if found.status == BLOCKED:
         return MapStatus(cell, BLOCKED, found.needs)
     if not (cell.folder / "maps.json").is_file():
-        return MapStatus(cell, MISSING)
+        stale = cell.place.stale or found.stale
+        return MapStatus(cell, STALE if stale else MISSING, error=stale)
     from repro.maps.measure import MapScores
 
     return MapStatus(cell, DONE, scores=MapScores.load(cell.folder / "maps.npz"))
@@ -126,7 +133,7 @@ def _status(plan: Plan, cell: MapCell) -> MapStatus:
 def measure_map_table(plan: Plan, states: Sequence[MapStatus], device: str, log: Callable[[str], None]) -> None:
     """Compute every ``missing`` cell, training first what is not trained; one that fails says why, the others go on."""
     for run in plan.runs:
-        own = [s for s in states if s.cell.cell.run is run and s.status == MISSING]
+        own = [s for s in states if s.cell.cell.run is run and s.status in (MISSING, STALE)]
         if not own:
             continue
         try:
@@ -137,8 +144,10 @@ def measure_map_table(plan: Plan, states: Sequence[MapStatus], device: str, log:
                     state.scores = _measure(plan, state.cell, method, log)
                     state.scores.save(state.cell.folder / "maps.npz")
                     facts = {**state.to_json(plan.table.name), "facts": state.cell.facts, **provenance(device)}
+                    made = run.assets.code.record(maps_subject(run), run.assets.inputs(run.row.tower))
+                    write_json(state.cell.folder / CODE, made)
                     write_json(state.cell.folder / "maps.json", facts)
-                state.status = DONE
+                state.status, state.error = DONE, None
         except ReproError as error:
             for state in own:
                 if state.status != DONE:

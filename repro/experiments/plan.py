@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,15 @@ from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
 from repro.experiments.aligned import sized_like, with_variants
 from repro.experiments.assets import Assets
+from repro.experiments.code import Place
+from repro.experiments.judging import evaluation_place, run_place
 from repro.experiments.profiles import Profile, TowerPlan
+from repro.experiments.store import FINAL_WEIGHTS
 from repro.experiments.tables import Row, Table
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 from repro.methods import MethodEntry, get_method
 
 TRAIN_SET = "coco-stuff"
-TRAIN_CODE = (
-    "repro.engine.class_sample",
-    "repro.engine.step",
-    "repro.engine.train",
-    "repro.engine.optim",
-    "repro.data.pipeline",
-    "repro.data.train_set",
-    "repro.data.sampler",
-    "repro.benchmarks.images",
-)
-"""Modules whose code decides what weights a training ends with, besides the method's own (MethodEntry.sources)."""
-EVAL_CODE = ("repro.engine.infer", "repro.engine.evaluate", "repro.metrics", "repro.benchmarks.images")
-"""Modules whose code decides what number an evaluation ends with, besides the method's own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +53,8 @@ class Run:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """Everything the weights of this run depend on; its digest is the run's address."""
+        """What was asked for; its digest is the run's address. What the code makes of it: :mod:`.code`."""
+        names = train_set().prompt_names()
         # Options are made JSON-plain so that a tuple and the list it was read from give one address.
         return {
             "method": self.entry.name,
@@ -71,13 +62,29 @@ class Run:
             "tower": self.assets.tower_key(self.row.tower),
             "train": dataclasses.asdict(self.train) if self.train else None,
             "data": self.assets.data_key(TRAIN_SET) if self.train else None,
+            "classes": digest([names, self.entry.class_facts(self.options, names)]) if self.train else None,
             "seed": self.seed,
-            "code": source_digest((*TRAIN_CODE, *self.entry.sources)),
         }
 
     @cached_property
-    def id(self) -> str:
+    def address(self) -> str:
+        """What the run is called when nothing of that name was made by code that computes something else."""
         return f"{self.entry.name}-{self.profile.name}-{self.row.tower}-s{self.seed}-{digest(self.facts, 10)}"
+
+    @property
+    def place(self) -> Place:
+        """Where the run lies or will lie, and why an earlier one is not used."""
+        return self.assets.remember(f"run {self.address}", lambda: run_place(self))
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return self.place.path.name
+
+    @property
+    def trained(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.train is None or (self.place.path / FINAL_WEIGHTS).is_file()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +100,42 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """The address of the evaluation within its run: protocol, data and the code that counts."""
-        return digest([self.protocol_digest, self.run.assets.data_key(self.benchmark.id), source_digest(EVAL_CODE)])
+        """The address of the evaluation within its run."""
+        return evaluation_key(self.run, self.benchmark, self.run.assets.data_key(self.benchmark.id))
+
+    @property
+    def place(self) -> Place:
+        """Where the evaluation lies or will lie, and why an earlier one is not used."""
+        run, name = self.run, f"cell {self.run.id} {self.benchmark.id} {self.key}"
+        return run.assets.remember(
+            name, lambda: evaluation_place(run, self.benchmark.id, self.key, self.protocol_digest)
+        )
+
+    @property
+    def stale(self) -> str | None:
+        """Why what was made before is not used and in which run it is, None where nothing was or where it is used."""
+        run = self.run.place
+        if not self.run.trained or (run.stale and self.run.train is None):
+            return run.stale and f"{run.stale} ({run.was})"
+        return self.place.stale and f"{self.place.stale} ({self.run.id})"
+
+
+def evaluation_key(
+    run: Run, benchmark: Benchmark, data_key: str, weights: str = "own", speedups: Mapping[str, Any] | None = None
+) -> str:
+    """The address of an evaluation within its run: protocol, vocabulary, data, and weights other than the run's own."""
+    kinds = run.entry.class_facts(run.options, benchmark.prompt_names())
+    parts: list[Any] = [protocol_digest(benchmark, run.profile.protocol), data_key]
+    parts += [{"classes": kinds}] if kinds is not None else []
+    parts += [{"weights": weights}] if weights != "own" else []
+    return digest([*parts, {"speedups": dict(speedups)}] if speedups else parts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """All runs and cells of a table under a profile, in the order they are worked off.
 
-    ``measures`` (repro.measures) are wanted beside the counts of every cell.
+    ``measures`` (repro.metrics.measured) are wanted beside the counts of every cell.
     """
 
     table: Table

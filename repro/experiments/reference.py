@@ -155,7 +155,7 @@ def percent(plan: Plan, status: CellStatus) -> float | None:
 
 def counts_path(plan: Plan, cell: Cell) -> Path:
     """The counts of a cell in its run store."""
-    return plan.assets.store.evaluation(cell.run.id, cell.benchmark.id, cell.key) / "counts.npz"
+    return cell.place.path / "counts.npz"
 
 
 def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:

@@ -7,6 +7,7 @@ under the address of everything they depend on; nothing is classified twice.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +17,20 @@ from repro.benchmarks.panoptic import PanopticSource, get_panoptic, panoptic_fin
 from repro.errors import DataError, ReproError, UsageError, unknown_name
 from repro.experiments.aligned import KIND, read_recipe
 from repro.experiments.assets import Assets, Missing
+from repro.experiments.code import FILE as CODE
+from repro.experiments.code import Place, Subject
+from repro.experiments.judging import TOWER, judged_folder
 from repro.experiments.plan import Plan, Run
 from repro.experiments.provenance import provenance
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE
 from repro.files import write_json
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 from repro.reports.published import find_published
 
 if TYPE_CHECKING:
     from repro.regions.accuracy import Ranks
+    from repro.traces.trace import Trace
 
-CODE = ("repro.regions", "repro.clip", "repro.benchmarks.panoptic", "repro.benchmarks.images")
-"""Packages whose code decides the ranks."""
 GROUPS = {"boxes": "Boxes", "masks_thing": "Masks-T", "masks_stuff": "Masks-S"}
 TOP = {"top1": 1, "top5": 5}
 RESAMPLES = 2000
@@ -87,7 +90,6 @@ class RegionCell:
             "set": self.source.id,
             "data": self._data_key(),
             "settings": dataclasses.asdict(self.settings),
-            "code": source_digest(CODE),
         }
 
     def _data_key(self) -> str:
@@ -99,16 +101,22 @@ class RegionCell:
             return panoptic_key(data["seed"], MiniSizes(**data.get("sizes", {})))
         return "absent" if root is None else panoptic_fingerprint(*self.source.paths(root))
 
+    @cached_property
+    def place(self) -> Place:
+        """Where the ranks lie or will lie."""
+        base = self.assets.store.cache / "regions" / f"{self.run.row.tower}-{self.source.id}-{digest(self.facts, 10)}"
+        return judged_folder(self.run, regions_subject(self.run, self.settings), base, "region.json")
+
     @property
     def folder(self) -> Path:
-        """Where the ranks are kept."""
-        name = f"{self.run.row.tower}-{self.source.id}-{digest(self.facts, 10)}"
-        return self.assets.store.cache / "regions" / name
+        """The folder of the ranks."""
+        return self.place.path
 
 
 @dataclasses.dataclass
 class RegionStatus:
-    """One cell: ``done``, ``missing``, ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why)."""
+    """One cell: ``done``, ``missing``, ``stale`` (as missing; ``error`` says why what is there is not used),
+    ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why)."""
 
     cell: RegionCell
     status: str
@@ -169,6 +177,21 @@ class Gain:
     high: float
 
 
+def regions_subject(run: Run, settings: RegionSettings) -> Subject:
+    """The code that names the regions of the tower of ``run``."""
+
+    def take() -> Trace:
+        from repro.experiments.untrained import untrained_spec
+        from repro.traces.towers import regions_trace
+
+        return regions_trace(untrained_spec(run.assets, run.row.tower), settings.image_size, settings.templates)
+
+    roots = ("repro.regions.accuracy:classify_segments", "repro.regions.prompts:category_embeddings", TOWER,
+             "repro.benchmarks.panoptic:read_panoptic")  # fmt: skip
+    asked = [dataclasses.asdict(run.tower.spec), dict(run.tower.recipe), dataclasses.asdict(settings)]
+    return Subject("naming regions", roots, json.loads(json.dumps(asked)), take)
+
+
 def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCell]:
     """One cell a row and panoptic set; UsageError for a set the table does not have."""
     for name in sets or ():
@@ -193,7 +216,7 @@ def _status(cell: RegionCell) -> RegionStatus:
     except DataError as error:
         return RegionStatus(cell, FAILED, [], error=str(error))
     if not (folder / "region.json").is_file():
-        return RegionStatus(cell, MISSING, [])
+        return RegionStatus(cell, STALE if cell.place.stale else MISSING, [], error=cell.place.stale)
     from repro.regions.accuracy import Ranks
 
     return RegionStatus(cell, DONE, [], Ranks.load(folder / "ranks.npz"))
@@ -202,7 +225,7 @@ def _status(cell: RegionCell) -> RegionStatus:
 def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[str], None]) -> None:
     """Compute every ``missing`` cell; one that fails says why and the others go on."""
     for state in states:
-        if state.status != MISSING:
+        if state.status not in (MISSING, STALE):
             continue
         cell = state.cell
         try:
@@ -210,6 +233,10 @@ def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[
             with cell.assets.store.lock(str(folder.relative_to(cell.assets.store.root))):
                 state.ranks = _measure(cell, device, log)
                 state.ranks.save(folder / "ranks.npz")
+                subject = regions_subject(cell.run, cell.settings)
+                made = cell.assets.code.record(subject, cell.assets.inputs(cell.run.row.tower))
+                write_json(folder / CODE, made)
+                state.error = None
                 write_json(folder / "region.json", {**state.to_json(""), "facts": cell.facts, **provenance(device)})
             state.status = DONE
         except ReproError as error:

@@ -1,4 +1,4 @@
-"""The state of every cell of a plan: done, missing, blocked or failed, and what it still costs."""
+"""The state of every cell of a plan: done, missing, stale, blocked or failed, and what it still costs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from repro.experiments.assets import READY, Missing
 from repro.experiments.calibration import calibrated_seconds
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.plausible import implausible
+from repro.experiments.store import RunStore
 
-DONE, MISSING, BLOCKED, FAILED = "done", "missing", "blocked", "failed"
+DONE, MISSING, STALE, BLOCKED, FAILED = "done", "missing", "stale", "blocked", "failed"
 
 
 @dataclasses.dataclass
 class CellStatus:
-    """One cell: ``done`` (``metrics`` are there), ``missing`` (can be computed), ``blocked`` (waits for ``needs``)
-    or ``failed`` (``error`` says why). ``flag`` says why the number of a done cell is left out of every mean
-    (:mod:`repro.experiments.plausible`)."""
+    """One cell: ``done`` (``metrics`` are there), ``missing`` (can be computed), ``stale`` (likewise: what is there was
+    made by code that computes something else), ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why).
+
+    ``flag`` says why the number of a done cell is left out of every mean (:mod:`repro.experiments.plausible`),
+    ``stale`` why what was made before is not used, ``adopted`` why and since when a done cell is used although the
+    code differs."""
 
     cell: Cell
     status: str
@@ -28,6 +32,8 @@ class CellStatus:
     error: str | None = None
     expected_seconds: float | None = None
     flag: str | None = None
+    stale: str | None = None
+    adopted: str | None = None
 
     @property
     def countable(self) -> bool:
@@ -51,6 +57,8 @@ class CellStatus:
             "missing": [dataclasses.asdict(m) for m in self.needs],
             "error": self.error,
             "flag": self.flag,
+            "stale": self.stale,
+            "adopted": self.adopted,
             "expected_seconds": self.expected_seconds,
             "protocol": self.cell.protocol_digest,
             "metrics": _headline(self.metrics),
@@ -71,15 +79,28 @@ def plan_status(plan: Plan) -> list[CellStatus]:
 
 def cell_status(plan: Plan, cell: Cell) -> CellStatus:
     """The state of one cell now."""
-    store, run = plan.assets.store, cell.run
-    metrics = store.result(run.id, cell.benchmark.id, cell.key)
+    run = cell.run
+    metrics = RunStore.result(cell.place.path)
     if metrics is not None and not missing_measures(plan, cell):
-        return CellStatus(cell, DONE, [], metrics, flag=flag_of(plan, metrics))
+        return CellStatus(cell, DONE, [], metrics, flag=flag_of(plan, metrics), adopted=adopted(cell))
     needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
-    if run.train and not store.weights(run.id).is_file():
+    if not run.trained:
         needs += plan.assets.missing_data(train_set())
     seconds = evaluation_seconds(run, cell.benchmark)
-    return CellStatus(cell, BLOCKED if needs else MISSING, needs, expected_seconds=seconds)
+    stale = cell.stale if metrics is None else None
+    state = BLOCKED if needs else STALE if stale else MISSING
+    return CellStatus(cell, state, needs, expected_seconds=seconds, stale=stale)
+
+
+def adopted(cell: Cell) -> str | None:
+    """Why and since when the number of a cell is used although the code that made it differs; None where it does not.
+
+    The cell itself, its run, or the data and tower it rests on may be what was adopted.
+    """
+    assets, tower = cell.run.assets, cell.run.row.tower
+    places = [cell.place, cell.run.place, assets.data_place, assets.tower_place(tower)]
+    found = dict.fromkeys(p.adopted for p in places if p is not None and p.adopted)
+    return "; ".join(found) or None
 
 
 def flag_of(plan: Plan, metrics: dict[str, Any]) -> str | None:
@@ -91,10 +112,9 @@ def missing_measures(plan: Plan, cell: Cell) -> list[str]:
     """The measures the plan asks for that a finished evaluation lacks."""
     if not plan.measures:
         return []
-    from repro.measures.files import read_measure  # OpenCV: only for those who measure
+    from repro.metrics.measured import read_measure  # OpenCV: only for those who measure
 
-    folder = plan.assets.store.evaluation(cell.run.id, cell.benchmark.id, cell.key)
-    return [name for name in plan.measures if read_measure(folder, name, cell.benchmark) is None]
+    return [name for name in plan.measures if read_measure(cell.place.path, name, cell.benchmark) is None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +145,8 @@ def plan_steps(plan: Plan) -> list[Step]:
             steps.append(Step(f"train {tower.title}", assets.tower_ready(key), cost.get(times[tower.kind])))
     for run in plan.runs:
         if run.train:
-            done = assets.store.weights(run.id).is_file()
-            steps.append(Step(f"train {run.row.title} ({run.tower.title}), seed {run.seed}", done, train_seconds(run)))
+            title = f"train {run.row.title} ({run.tower.title}), seed {run.seed}"
+            steps += [Step(title, run.trained, train_seconds(run))]
     return steps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from repro.files import read_record, write_json
 from repro.locks import folder_lock
 
 COMPLETE = "metrics.json"
+CELL = "cell.json"
 FINAL_WEIGHTS = "weights.pth"
 
 
@@ -33,30 +35,28 @@ class RunStore:
         return self.run(run_id) / FINAL_WEIGHTS
 
     def evaluation(self, run_id: str, benchmark: str, key: str) -> Path:
-        """The folder of one evaluation.
+        """The first folder of one evaluation; others follow it where the code has changed (:mod:`.judging`).
 
         ``eval/<benchmark>`` belongs to the first protocol and data used; the same run evaluated another way lies in
         ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten.
         """
         plain = self.run(run_id) / "eval" / benchmark
-        owner = plain / "cell.json"
+        owner = plain / CELL
         if owner.is_file() and read_record(owner, "key")["key"] != key:
             return plain.with_name(f"{benchmark}@{key}")
         return plain
 
-    def claim_evaluation(self, run_id: str, benchmark: str, key: str, facts: dict[str, Any]) -> Path:
-        """The evaluation folder, marked as belonging to ``key`` before anything is computed into it."""
-        folder = self.evaluation(run_id, benchmark, key)
-        if not (folder / "cell.json").is_file():
-            write_json(folder / "cell.json", {"key": key, **facts})
+    @staticmethod
+    def claim(folder: Path, key: str, facts: Mapping[str, Any]) -> Path:
+        """The evaluation ``folder``, marked as belonging to ``key`` before anything is computed into it."""
+        if not (folder / CELL).is_file():
+            write_json(folder / CELL, {"key": key, **facts})
         return folder
 
-    def result(self, run_id: str, benchmark: str, key: str) -> dict[str, Any] | None:
-        """The metrics of a finished evaluation, or None."""
-        path = self.evaluation(run_id, benchmark, key) / COMPLETE
-        if not path.is_file():
-            return None
-        return read_record(path)
+    @staticmethod
+    def result(folder: Path) -> dict[str, Any] | None:
+        """The metrics of the finished evaluation in ``folder``, or None."""
+        return read_record(folder / COMPLETE) if (folder / COMPLETE).is_file() else None
 
     def lock(self, name: str, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
         """Keep other processes out of run or cache entry ``name`` (path below the root).

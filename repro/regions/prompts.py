@@ -10,12 +10,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from repro.clip.text_cache import ROOTS, TextStore
 from repro.clip.tower import ClipTower
-from repro.files import write_atomic
 
 _QUALITIES = ("bright", "dark", "low resolution", "cropped", "close-up", "jpeg corrupted", "blurry", "pixelated")
 _SIZES = ("nice", "cool", "weird", "small", "large", "clean", "dirty", "hard to see")
@@ -58,15 +57,21 @@ def category_embeddings(
     """
     if not names:
         raise ValueError("no category names to encode")
-    path = cache / f"{embeddings_key(tower, names, templates)}.npy" if cache else None
-    if path is not None and path.is_file():
-        return torch.from_numpy(np.load(path, allow_pickle=False)).to(tower.mean.device)
-    means = [part.float() for part in _encode(tower, [fill_prompts(name, templates) for name in names])]
-    embeddings = torch.cat(means)
-    if path is not None:
-        values = embeddings.cpu().numpy()
-        write_atomic(path, lambda stream: np.save(stream, values, allow_pickle=False))
-    return embeddings
+
+    def encode(some: Sequence[str]) -> Tensor:
+        return torch.cat([m.float() for m in _encode(tower, [fill_prompts(name, templates) for name in some])])
+
+    if cache is None:
+        return encode(names)
+    store, key = (
+        TextStore(cache, (*ROOTS, "repro.regions.prompts:category_embeddings")),
+        embeddings_key(tower, names, templates),
+    )
+    embeddings = store.get(key, names, encode)
+    if embeddings is None:
+        embeddings = encode(names)
+        store.put(key, embeddings)
+    return embeddings.to(tower.mean.device)
 
 
 def _encode(tower: ClipTower, prompts: list[list[str]]) -> Iterator[Tensor]:

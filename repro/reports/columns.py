@@ -10,10 +10,10 @@ import numpy as np
 
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
-from repro.measures.bias import bias_shares, cross_counts
-from repro.measures.boundary import BOUNDARY, TRIMAP_WIDTHS
-from repro.measures.files import read_measure
+from repro.metrics.bias import bias_shares, cross_counts
+from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
+from repro.metrics.measured import read_measure
 from repro.stats.interval import Estimate, finite
 from repro.stats.metrics import get_metric
 from repro.stats.paired import RESAMPLES, estimate, interval_of, sample_metrics
@@ -74,8 +74,8 @@ def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
 
 def evaluation_folder(plan: Plan, status: CellStatus) -> Path | None:
     """The folder of a finished evaluation, or None where its counts are not there."""
-    cell = status.cell
-    folder = plan.assets.store.evaluation(cell.run.id, cell.benchmark.id, cell.key)
+    del plan
+    folder = status.cell.place.path
     return folder if (folder / "counts.npz").is_file() else None
 
 

@@ -193,7 +193,12 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
             run, where = c.cell.run, c.cell.benchmark.id
             who = f"{run.row.title} ({run.tower.title}, seed {run.seed}) on {where}"
             lines.append(f"Flagged and in no mean: {who}: {c.flag}.")
+    reasons = dict.fromkeys((c.cell.run.id, c.adopted) for c in done if c.adopted)
+    lines += [f"Taken over by hand (repro runs why {name}): {why}." for name, why in reasons]
     open_cells = [c for c in cells if c.status != DONE]
+    stale = sum(c.stale is not None for c in open_cells)
+    if stale:
+        lines.append(f"{stale} cells are stale: what is stored was made by code that computes something else.")
     if open_cells:
         lines.append(
             f"{len(open_cells)} of {len(cells)} cells are not computed: run the same table again to fill them."

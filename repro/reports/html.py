@@ -171,7 +171,8 @@ def _cell_record(
         state = states.get(run.seed)
         metrics = {k: v for k, v in ((state.metrics if state else None) or {}).items() if k != "per_class"}
         status = state.status if state else "missing"
-        seeds.append({"seed": run.seed, "run": run.id, "status": status, "metrics": metrics})
+        adopted = state.adopted if state else None
+        seeds.append({"seed": run.seed, "run": run.id, "status": status, "adopted": adopted, "metrics": metrics})
     record: dict[str, Any] = {
         "row": row.label,
         "benchmark": benchmark,

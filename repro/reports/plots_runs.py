@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repro.measures.bias import STUFF, THING, cross_counts
+from repro.metrics.bias import STUFF, THING, cross_counts
 from repro.reports.evidence import Entry, Evidence
 from repro.reports.plot_style import COLOURS, DASHES, draw_legend, looks, names, new_figure
 

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
+from repro.experiments.adopting import pieces, uses
 from repro.experiments.early import read_early
-from repro.experiments.plan import TRAIN_CODE, make_plan
-from repro.experiments.profiles import load_profile, profile_names
 from repro.experiments.store import COMPLETE, RunStore
-from repro.experiments.tables import load_table, table_names
+from repro.experiments.stored import stored_run
 from repro.files import read_json
-from repro.hashing import source_digest
-from repro.methods import registry
 from repro.reports.evidence import LOSSES, read_losses
 
 KEPT = ("miou_gt", "miou_union", "num_images", "protocol_digest", "hardware", "seconds")
@@ -25,15 +22,15 @@ def describe_run(store: RunStore, run_id: str) -> dict[str, Any]:
     folder = store.run(run_id)
     record = read_json(folder / "provenance.json")
     facts = record.get("facts", {})
-    method = facts.get("method", run_id.split("-")[0])
+    method = facts.get("method")
     return {
         "run": run_id,
         "method": method,
         "seed": facts.get("seed"),
         "training": _training(store, run_id, facts.get("train")),
         "evaluations": {p.name: _evaluation(p) for p in sorted(folder.glob("eval/*")) if p.is_dir()},
-        "used by": _users(store, run_id),
-        "code": _code(method, facts.get("code")),
+        **_users(store, run_id),
+        "code": code_of(store, run_id),
         "made from": {k: v for k, v in facts.items() if k not in ("method", "seed", "code")},
         "made by": {k: record.get(k) for k in ("command", "created", "repro", "git", "python", "packages", "hardware")},
         "files MiB": {p.name: round(p.stat().st_size / 2**20, 2) for p in sorted(folder.iterdir()) if p.is_file()},
@@ -85,26 +82,20 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return {"state": "finished", **own, **({"measures": measures} if measures else {})}
 
 
-def _users(store: RunStore, run_id: str) -> list[str]:
-    """The rows of tables that this run serves under the present code."""
-    found = []
-    profiles = [name for name in profile_names() if f"-{name}-" in run_id]
-    seed = run_id.rsplit("-", 2)[-2].removeprefix("s")
-    for table_name in table_names() if profiles and seed.isdecimal() else ():
-        table = load_table(table_name)
-        if table.kind != "benchmarks":
-            continue
-        try:
-            plan = make_plan(table, load_profile(profiles[0]), store.root, seeds=[int(seed)])
-        except ReproError:  # no row of the table is in this profile
-            continue
-        found += [f"{table_name}: {r.row.title}" for r in plan.runs if r.id == run_id]
-    return found
+def _users(store: RunStore, run_id: str) -> dict[str, list[str]]:
+    """The rows of tables that this run serves, and why it does not serve those of the same name."""
+    try:
+        served, others = uses(stored_run(run_id, store.root), run_id)
+    except ReproError as error:
+        return {"used by": [], "not used by": [f"not known: {error.message}"]}
+    return {"used by": served, "not used by": others}
 
 
-def _code(method: str, digest: str | None) -> dict[str, Any]:
-    """The digest of the sources that made the run beside that of the same sources now."""
-    if method not in registry() or digest is None:
-        return {"digest": digest, "now": "method not installed", "same": None}
-    now = source_digest((*TRAIN_CODE, *registry()[method].sources))
-    return {"digest": digest, "now": now, "same": now == digest}
+def code_of(store: RunStore, run_id: str) -> dict[str, str]:
+    """Of everything the run rests on, whether the code of now computes the same."""
+    try:
+        return {
+            p.what: ": ".join(filter(None, (p.verdict.state, p.verdict.reason))) for p in pieces(run_id, store.root)
+        }
+    except ReproError as error:
+        return {"state": f"not known: {error.message}"}

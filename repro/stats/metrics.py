@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from repro.errors import unknown_name
-from repro.measures.boundary import BOUNDARY, TRIMAP_WIDTHS
+from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.stats.resample import Float64, Totals
 
 COUNTS = "counts"
-"""The per-image counts every evaluation has; other sources are the parts of a measure (repro.measures)."""
+"""The per-image counts every evaluation has; other sources are the parts of a measure (repro.metrics.measured)."""
 
 
 @dataclasses.dataclass(frozen=True)

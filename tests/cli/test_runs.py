@@ -10,29 +10,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_runs import write_made
 
 from repro.cli.main import main
 from repro.experiments import housekeeping
-from repro.experiments.plan import TRAIN_CODE
-from repro.files import write_json
-from repro.hashing import source_digest
+from repro.experiments.execute import asked_of
+from repro.experiments.judging import training_subject
+from repro.experiments.plan import make_plan
+from repro.experiments.profiles import load_profile
+from repro.experiments.tables import load_table
+from repro.files import read_json, write_json
 from repro.locks import folder_lock
-from repro.methods import registry
 
 DAY = 86400
-OLD = "catseg-mini-base-s0-aaaaaaaaaa"
-NEW = "catseg-mini-base-s1-bbbbbbbbbb"
-OPEN = "catseg-mini-base-s2-cccccccccc"
-OTHER = "disa-mini-base-s0-dddddddddd"
+PLAN = make_plan(load_table("table1"), load_profile("mini"), Path("nowhere"), seeds=[0, 1, 2])
+BY_ROW = {(run.entry.name, run.seed): run for run in PLAN.runs if run.row.tower == "base"}
+OLD, NEW, OPEN = (BY_ROW["catseg", seed].address for seed in (0, 1, 2))
+OTHER = BY_ROW["disa", 0].address
+DATA = BY_ROW["disa", 0].assets.inputs()["data"]
 
 Json = Callable[..., Any]
 
 
 def make_run(root: Path, name: str, method: str, score: float | None, days: float, *files: str, same: bool) -> None:
+    run = next(r for r in BY_ROW.values() if r.address == name)
     folder = root / name
-    code = source_digest((*TRAIN_CODE, *registry()[method].sources)) if same else "otherothero1"
-    facts = {"method": method, "seed": 0, "train": {"iterations": 4}, "code": code, "data": "0123456789"}
-    write_json(folder / "provenance.json", {"run": name, "facts": facts})
+    subject = training_subject(run)
+    write_made(run, folder, subject)
+    if not same:
+        kept = read_json(folder / "code.json")
+        write_json(folder / "code.json", {**kept, "made": {**kept["made"], "source": "another"}})
+    write_json(folder / "provenance.json", {"run": name, "asked": asked_of(run), "facts": run.facts})
     (folder / "config.py").write_text("")
     if score is not None:
         write_json(folder / "eval" / "A-150" / "metrics.json", {"miou_gt": score})
@@ -51,7 +59,7 @@ def runs(tmp_path: Path) -> Path:
     make_run(root, NEW, "catseg", 0.2, 1, "weights.pth", ".weights.pth.77.partial", "checkpoint.pth", same=True)
     make_run(root, OPEN, "catseg", None, 90, "checkpoint.pth", same=True)
     make_run(root, OTHER, "disa", 0.4, 10, "weights.pth", same=True)
-    for entry in ("data/mini-0123456789", "clip/tiny-ffffffffffff", "data/.removed-mini-1"):
+    for entry in (f"data/{DATA}", "clip/tiny-ffffffffffff", "data/.removed-mini-1"):
         (root / "cache" / entry).mkdir(parents=True)
         (root / "cache" / entry / "file").write_bytes(b"y" * 500)
     return root
@@ -142,7 +150,7 @@ def test_orphaned_caches_are_those_no_profile_and_no_run_of_this_code_uses(runs:
 
 
 def test_a_folder_goes_as_a_whole_or_not_at_all(runs: Path, monkeypatch: pytest.MonkeyPatch):
-    entry = runs / "cache" / "data" / "mini-0123456789"
+    entry = runs / "cache" / "data" / DATA
 
     def killed(path: Path, **options: bool) -> None:
         if not options:

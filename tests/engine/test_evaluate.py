@@ -16,9 +16,9 @@ from fake_method import PixelClassifier, make_method
 from PIL import Image
 from tiny_set import NAMES, TinyBenchmark, write_pairs
 
-from repro.benchmarks.protocol import Protocol
-from repro.engine import evaluate as module
-from repro.engine.evaluate import STAGES, evaluate, protocol_digest
+from repro.benchmarks.protocol import Protocol, protocol_digest
+from repro.engine import eval_loop as module
+from repro.engine.evaluate import STAGES, evaluate
 from repro.engine.infer import SlidingWindow
 from repro.errors import DataError, ResourceError
 from repro.metrics.counts import Counts, CountsBuilder

@@ -14,13 +14,12 @@ from fake_method import make_method
 from tiny_set import TinyBenchmark, write_pairs
 
 from repro.benchmarks.protocol import Protocol
-from repro.engine import evaluate_many
+from repro.engine.eval_loop import EvaluationLoop
 from repro.engine.evaluate import STAGES, evaluate
 from repro.engine.evaluate_many import evaluate_together, shares
 from repro.engine.infer import SlidingWindow
-from repro.engine.measure import evaluate_with_measures
 from repro.errors import DataError
-from repro.measures.files import measure_folder, part_counts
+from repro.metrics.measured import measure_folder, part_counts
 
 PROTOCOL = Protocol(short_side=48, max_long_side=200, canvas=40, window=24)
 
@@ -85,7 +84,7 @@ def test_shares_are_neighbouring_images_in_whole_batches_each_once():
 
 def test_measures_are_those_of_one_process(pairs, tmp_path, monkeypatch):
     both = ("boundary", "bias")
-    evaluate_with_measures(make_method(), TINY, pairs, PROTOCOL, tmp_path / "alone", both, progress=False)
+    evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "alone", progress=False, measures=both)
     many(monkeypatch, 3, TINY, pairs, PROTOCOL, tmp_path / "many", both)
     for name in both:
         for path in measure_folder(tmp_path / "alone", name, TINY).glob("*.npz"):
@@ -95,7 +94,7 @@ def test_measures_are_those_of_one_process(pairs, tmp_path, monkeypatch):
 
 def test_a_finished_evaluation_is_read_by_all_and_repeated_by_none(pairs, tmp_path, monkeypatch):
     alone = evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path, progress=False)
-    monkeypatch.setattr(evaluate_many, "evaluate_with_measures", lambda *_: pytest.fail("evaluated again"))
+    monkeypatch.setattr(EvaluationLoop, "__call__", lambda *_: pytest.fail("evaluated again"))
     results = many(monkeypatch, 2, TINY, pairs, PROTOCOL, tmp_path)
     assert all(r.record == alone.record for r in results)
 

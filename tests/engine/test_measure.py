@@ -12,9 +12,8 @@ from tiny_set import TinyBenchmark, write_pairs
 
 from repro.benchmarks.protocol import Protocol
 from repro.engine.evaluate import evaluate
-from repro.engine.measure import evaluate_with_measures
 from repro.errors import UsageError
-from repro.measures.files import measure_folder, part_counts, read_measure
+from repro.metrics.measured import measure_folder, part_counts, read_measure
 from repro.metrics.miou import metrics_from_counts
 
 PROTOCOL = Protocol(short_side=48, max_long_side=200, canvas=40, window=24)
@@ -60,7 +59,7 @@ def plain(pairs, tmp_path_factory):
 
 
 def measured(method, pairs, folder: Path, measures=BOTH):
-    return evaluate_with_measures(method, TINY, pairs, PROTOCOL, folder, measures, save_every=0)
+    return evaluate(method, TINY, pairs, PROTOCOL, folder, measures=measures, save_every=0)
 
 
 def values(folder: Path) -> dict[str, float]:
@@ -92,7 +91,7 @@ def test_counts_and_measures_come_from_one_pass_over_the_images(pairs, plain, tm
 
 
 def test_the_bias_of_the_images_adds_up_to_that_of_the_summed_confusion(pairs, plain, tmp_path):
-    from repro.measures.bias import bias_shares, cross_counts
+    from repro.metrics.bias import bias_shares, cross_counts
 
     measured(counting(), pairs, tmp_path, ("bias",))
     expected = bias_shares(cross_counts(plain.counts().confusion, TINY.class_kinds()))
@@ -100,7 +99,7 @@ def test_the_bias_of_the_images_adds_up_to_that_of_the_summed_confusion(pairs, p
 
 
 def test_without_measures_nothing_is_there_but_the_evaluation(pairs, plain, tmp_path):
-    evaluate_with_measures(counting(), TINY, pairs, PROTOCOL, tmp_path)
+    evaluate(counting(), TINY, pairs, PROTOCOL, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {p.name for p in plain.folder.iterdir()}
 
 

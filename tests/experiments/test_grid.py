@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from fake_runs import write_made
 
 from repro.cli.main import main
 from repro.errors import UsageError
 from repro.experiments import grid
+from repro.experiments.judging import evaluation_subject
 from repro.experiments.plan import Cell, Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import DONE, FAILED
@@ -28,8 +30,8 @@ def plan_of(folder: Path, **changes: object) -> Plan:
 
 def finish(plan: Plan, cell: Cell) -> None:
     """Leave what a finished evaluation leaves, as far as the state of a cell asks."""
-    store = plan.assets.store
-    folder = store.claim_evaluation(cell.run.id, cell.benchmark.id, cell.key, {})
+    folder = plan.assets.store.claim(cell.place.path, cell.key, {})
+    write_made(cell.run, folder, evaluation_subject(cell.run))
     write_json(folder / "metrics.json", {"miou_gt": 0.5, "num_images": 2})
 
 

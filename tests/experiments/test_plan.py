@@ -82,8 +82,11 @@ def test_an_evaluation_under_another_key_never_takes_the_folder_of_the_first(tmp
     plan = plan_of(tmp_path)
     cell = Cell(plan.runs[0], plan.benchmarks[0])
     store = plan.assets.store
-    first = store.claim_evaluation(cell.run.id, "A-847", "key1", {})
-    second = store.claim_evaluation(cell.run.id, "A-847", "key2", {})
+
+    def claim(key: str) -> Path:
+        return store.claim(store.evaluation(cell.run.id, "A-847", key), key, {})
+
+    first, second = claim("key1"), claim("key2")
     assert first != second
-    assert store.claim_evaluation(cell.run.id, "A-847", "key1", {}) == first
-    assert store.claim_evaluation(cell.run.id, "A-847", "key2", {}) == second
+    assert claim("key1") == first
+    assert claim("key2") == second

@@ -40,7 +40,7 @@ def test_too_little_disk_space_is_said_before_the_work_starts(tmp_path: Path):
 
 def test_a_corrupt_result_is_named_not_trusted(tmp_path: Path):
     store = RunStore(tmp_path)
-    folder = store.claim_evaluation("r", "A-150", "k", {})
+    folder = store.claim(store.evaluation("r", "A-150", "k"), "k", {})
     (folder / "metrics.json").write_text("{")
     with pytest.raises((ResourceError, RunError), match=r"metrics\.json"):
-        store.result("r", "A-150", "k")
+        store.result(folder)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from repro.benchmarks.spec import get_benchmark
-from repro.measures.bias import BiasMeasure, bias_shares, cross_counts
+from repro.metrics.bias import BiasMeasure, bias_shares, cross_counts
 from repro.metrics.counts import CountsBuilder
 
 BENCHMARK = get_benchmark("PC-59")

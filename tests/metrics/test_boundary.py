@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from repro.benchmarks.spec import get_benchmark
-from repro.measures.boundary import TRIMAP_WIDTHS, BoundaryMeasure, band_width, boundary_band
+from repro.metrics.boundary import TRIMAP_WIDTHS, BoundaryMeasure, band_width, boundary_band
 
 VOC = dataclasses.replace(get_benchmark("PAS-20"), id="test")
 IGNORED = VOC.ignore_label

@@ -14,9 +14,10 @@ from PIL import Image
 from repro.benchmarks.protocol import Protocol
 from repro.benchmarks.spec import get_benchmark
 from repro.errors import RunError, UsageError, WeightsError
-from repro.experiments.figure_data import ImageData, choose_classes, choose_pairs, image_data, load_trained, stored_run
+from repro.experiments.figure_data import ImageData, choose_classes, choose_pairs, image_data, load_trained
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile
+from repro.experiments.stored import stored_run
 from repro.experiments.tables import load_table
 
 PAIRS = [SimpleNamespace(key=f"image{n}") for n in range(10)]

@@ -82,7 +82,7 @@ def test_every_cell_of_the_table_has_its_provenance(page: Path, evidence: Eviden
     seed = data["cells"]["disa-base|A-150"]["seeds"][1]
     run = data["runs"][seed["run"]]
     assert seed["metrics"]["protocol_digest"]
-    assert set(run["facts"]) >= {"options", "code", "tower", "train", "data"}
+    assert set(run["facts"]) >= {"options", "classes", "tower", "train", "data"}
     assert run["hardware"]["label"] == "CPU, 2 cores"
     assert run["packages"] == {"torch": "2.13"}
 

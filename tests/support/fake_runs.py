@@ -10,7 +10,11 @@ import numpy as np
 
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark
-from repro.experiments.plan import Plan, make_plan
+from repro.experiments.code import FILE as CODE
+from repro.experiments.code import Subject
+from repro.experiments.execute import asked_of
+from repro.experiments.judging import evaluation_subject, training_subject
+from repro.experiments.plan import Plan, Run, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.tables import load_table
 from repro.files import write_json
@@ -60,7 +64,9 @@ def store_counts(plan: Plan, row: str, benchmark: str, counts: Counts, seed: int
     used = dataclasses.replace(cell.run.profile.protocol, **protocol)
     digest = protocol_digest(cell.benchmark, used)
     store = plan.assets.store
-    folder = store.claim_evaluation(cell.run.id, benchmark, cell.key, {"benchmark": benchmark, "protocol": digest})
+    facts = {"benchmark": benchmark, "protocol": digest, "data": cell.run.assets.data_key(benchmark)}
+    folder = store.claim(cell.place.path, cell.key, facts)
+    write_made(cell.run, folder, evaluation_subject(cell.run))
     counts.save(folder / "counts.npz")
     record = {
         "format": 1,
@@ -75,5 +81,15 @@ def store_counts(plan: Plan, row: str, benchmark: str, counts: Counts, seed: int
         **describe_counts(counts, cell.benchmark.class_names()),
     }
     write_json(folder / "metrics.json", record)
-    write_json(store.run(cell.run.id) / "provenance.json", {"run": cell.run.id, "facts": cell.run.facts})
+    if cell.run.train is not None:
+        write_made(cell.run, cell.run.place.path, training_subject(cell.run))
+    record = {"run": cell.run.id, "asked": asked_of(cell.run), "facts": cell.run.facts}
+    write_json(cell.run.place.path / "provenance.json", record)
     return folder
+
+
+def write_made(run: Run, folder: Path, subject: Subject) -> None:
+    """Say that the code of now made what is in ``folder``, by its source alone: no trace is taken."""
+    inputs = run.assets.inputs(run.row.tower)
+    made = {"source": run.assets.code.source(subject).digest, "inputs": inputs, "trace": None, "date": "2026-01-01"}
+    write_json(folder / CODE, {"format": 1, "what": subject.what, "made": made, "taken": []})

@@ -179,7 +179,7 @@ def preload() -> None:
     import importlib
 
     for name in (
-        "repro.cli.run", "repro.experiments.execute", "repro.engine.train", "repro.engine.measure",
+        "repro.cli.run", "repro.experiments.execute", "repro.engine.train", "repro.engine.evaluate",
         "repro.data.pipeline", "repro.data.mini.synth", "repro.data.mini.panoptic", "repro.data.mini.contact_sheet",
         "repro.benchmarks.prepare.formats", "repro.clip.tower", "repro.clip.text_cache", "repro.reports.writers",
         "baselines.catseg.model",
@@ -268,9 +268,9 @@ def main() -> int:
     prepare()
     preload()
     write_profile(options.folder)
-    from repro.engine import measure
+    from repro.engine import evaluate
 
-    measure.evaluate_with_measures.__kwdefaults__["save_every"] = 0.0  # counts are saved after each image
+    evaluate.evaluate.__kwdefaults__["save_every"] = 0.0  # counts are saved after each image
     expected, seconds = uninterrupted(options.folder / "whole")
     result = {"kill": kill_test(options.folder, options.kills, options.seed, expected, seconds)}
     result["pair"] = pair_test(options.folder, expected)

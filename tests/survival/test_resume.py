@@ -10,7 +10,7 @@ from fake_method import make_method
 from tiny_set import TinyBenchmark, write_pairs
 
 from repro.benchmarks.protocol import Protocol
-from repro.engine import evaluate as module
+from repro.engine.eval_loop import EvaluationLoop
 from repro.engine.evaluate import EvalResult, evaluate
 
 PROTOCOL = Protocol(short_side=48, max_long_side=200, canvas=48, window=32, overlap=0.5)
@@ -29,7 +29,7 @@ def test_an_evaluation_with_all_images_counted_only_writes_its_result(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Evaluation, "_finish", killed)
+        patch.setattr(EvaluationLoop, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             run("ended")
     resumed, whole = run("ended"), run("whole")

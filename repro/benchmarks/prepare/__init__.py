@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.benchmarks.layout import prepare_command, prepared_pairs, some, source_pairs
-from repro.benchmarks.marker import RULES_VERSION, Marker, read_marker, write_marker
+from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.errors import DataError
@@ -71,7 +71,7 @@ def prepare(
     from repro.benchmarks.prepare.formats import Task
 
     images = data_root / benchmark.folder / part.images
-    keep = marker is None or marker.rules == RULES_VERSION
+    keep = marker is None or marker.made_by_rules_of(benchmark)
     command = prepare_command(benchmark, data_root, part)
     tasks = [
         Task(
@@ -85,7 +85,8 @@ def prepare(
         for source in sources
     ]
     _refuse_strangers(folder, benchmark, {t.source.key for t in tasks})
-    write_marker(folder, Marker(benchmark.id, complete=False, keys=len(tasks)))
+    rules = rules_digest(benchmark)
+    write_marker(folder, Marker(benchmark.id, complete=False, keys=len(tasks), rules=rules))
     states: Counter[str] = Counter()
     pixels: Counter[int] = Counter()
     dropped = []
@@ -97,7 +98,7 @@ def prepare(
         if progress:
             progress(count, len(tasks))
     histogram = {str(value): pixels[value] for value in sorted(pixels)}
-    write_marker(folder, Marker(benchmark.id, True, len(tasks), tuple(sorted(dropped)), histogram))
+    write_marker(folder, Marker(benchmark.id, True, len(tasks), tuple(sorted(dropped)), histogram, rules))
     return PrepareSummary(
         benchmark.id,
         part.name,

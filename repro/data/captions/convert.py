@@ -23,7 +23,8 @@ from repro.data.captions.labels import PROVENANCE, SHARDS, VOCABULARY, read_coun
 from repro.data.captions.sources import Plan, Record, Shard, Tally
 from repro.errors import DataError, ResourceError, UsageError
 from repro.files import read_json, write_atomic, write_json, write_text
-from repro.hashing import digest, file_digest, source_digest
+from repro.hashing import digest, file_digest
+from repro.sources import sources as project_sources
 
 SCHEMA = 1
 """Version of the output format."""
@@ -80,7 +81,7 @@ def convert(
             "phrases": len(exclusion_list.whole),
         },
         "parser": versions,
-        "code": source_digest(["repro.data.captions"]),
+        "code": project_sources().source(["repro.data.captions.convert:_work"]).digest,
     }
     _claim(out, identity)
     if (out / PROVENANCE).is_file() and not _pending(out, plan):

@@ -20,10 +20,10 @@ from repro.benchmarks.panoptic import PANOPTIC, ids_to_colours, panoptic_vocabul
 from repro.benchmarks.prepare.formats import write_picture
 from repro.benchmarks.vocabulary import load_vocabulary
 from repro.data.mini.catalogue import concept_labels
-from repro.data.mini.synth import CODE, MiniSizes, draw_scene, picture_key
+from repro.data.mini.synth import MiniSizes, draw_scene, picture_key
 from repro.data.mini.writers import JPEG_QUALITY, coco_mask
 from repro.files import read_json, write_json, write_text
-from repro.hashing import digest, source_digest
+from repro.hashing import digest
 
 if TYPE_CHECKING:
     from repro.data.mini.scenes import Scene
@@ -115,6 +115,5 @@ def synth_panoptic(root: Path, seed: int, sizes: MiniSizes, progress: Callable[[
 
 
 def panoptic_key(seed: int, sizes: MiniSizes) -> str:
-    """What identifies the panoptic sets: seed, sizes and the code that draws them."""
-    code = source_digest((*CODE, "repro.benchmarks.panoptic"))
-    return digest([seed, dataclasses.asdict(sizes), code])
+    """What identifies the panoptic sets: seed and sizes."""
+    return digest([seed, dataclasses.asdict(sizes)])

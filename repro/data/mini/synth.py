@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from repro.benchmarks.parallel import parallel
 from repro.errors import DataError, UsageError
 from repro.files import write_json, write_text
-from repro.hashing import source_digest
 
 if TYPE_CHECKING:
     from repro.data.mini.scenes import Scene
@@ -35,12 +34,6 @@ SOURCE_FOLDERS = (
     "VOCdevkit/VOC2010/trainval",
     "VOCdevkit/VOC2012/JPEGImages",
     "VOCdevkit/VOC2012/SegmentationClass",
-)
-CODE = (
-    "repro.data.mini",
-    "repro.benchmarks.prepare.formats",
-    "repro.benchmarks.prepare.rle",
-    "repro.benchmarks.vocabulary",
 )
 SETS = ("train", "ade", "context", "voc")
 TRIES = 50
@@ -89,11 +82,7 @@ def synth(
     """
     sizes = sizes or MiniSizes()
     plain_sizes = json.loads(json.dumps(dataclasses.asdict(sizes)))
-    recipe = {
-        "seed": seed,
-        "generator": source_digest(CODE),
-        "sizes": plain_sizes,
-    }
+    recipe = {"seed": seed, "sizes": plain_sizes}
     finished = _finished(root, recipe)
     if finished is not None:
         return finished

@@ -12,15 +12,17 @@ import numpy as np
 from repro.benchmarks.spec import Benchmark
 from repro.errors import RunError, unknown_name
 from repro.files import read_json, write_json
-from repro.hashing import digest, source_digest
-from repro.measures.base import Measure
-from repro.measures.bias import BiasMeasure
-from repro.measures.boundary import BoundaryMeasure
+from repro.hashing import digest
+from repro.metrics.bias import BiasMeasure
+from repro.metrics.boundary import BoundaryMeasure
 from repro.metrics.counts import Counts
+from repro.metrics.measure import Measure
 
 MEASURES: dict[str, type[Measure]] = {m.name: m for m in (BoundaryMeasure, BiasMeasure)}
 """By name; ``--measures`` switches them on."""
 DONE = "measure.json"
+AS = "adopted.json"
+"""In a folder of an earlier version that was taken over: the name it would have now, under ``as``."""
 
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
@@ -32,9 +34,19 @@ def check_measures(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
-    """The folder of measure ``name`` of an evaluation; its address covers the code and the facts that decide it."""
-    code = source_digest(("repro.measures.base", f"repro.measures.{name}"))
-    return evaluation / "measures" / f"{name}-{digest([code, MEASURES[name].facts(benchmark)], 8)}"
+    """The folder of measure ``name`` of an evaluation; its address covers what it counts and the facts that decide it.
+
+    Where a folder of another name stands for it (:data:`AS`), that one.
+    """
+    from repro.traces.measures import measure_digest
+
+    kind = MEASURES[name]
+    folder = evaluation / "measures" / f"{name}-{digest([measure_digest(kind), kind.facts(benchmark)], 8)}"
+    if not folder.is_dir():
+        for note in sorted(evaluation.glob(f"measures/{name}-*/{AS}")):
+            if read_json(note).get("as") == folder.name:
+                return note.parent
+    return folder
 
 
 def read_measure(evaluation: Path, name: str, benchmark: Benchmark) -> dict[str, Any] | None:
@@ -44,6 +56,12 @@ def read_measure(evaluation: Path, name: str, benchmark: Benchmark) -> dict[str,
         return None
     record: dict[str, Any] = read_json(path)
     return record
+
+
+def measured(evaluation: Path, name: str, benchmark: Benchmark, fingerprint: str) -> bool:
+    """Whether measure ``name`` of exactly this evaluation (``fingerprint``) is there."""
+    record = read_measure(evaluation, name, benchmark)
+    return record is not None and record["fingerprint"] == fingerprint
 
 
 def write_measure(

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.benchmarks.spec import Benchmark
-from repro.measures.base import Int32, Maps, Measure
 from repro.metrics.counts import Counts
+from repro.metrics.measure import Int32, Maps, Measure
 from repro.metrics.miou import metrics_from_totals
 
 DILATION_RATIO = 0.02

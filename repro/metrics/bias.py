@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from repro.benchmarks.spec import Benchmark
-from repro.measures.base import Int32, Maps, Measure
 from repro.metrics.counts import Counts, Int64
+from repro.metrics.measure import Int32, Maps, Measure
 
 THING, STUFF = 0, 1
 _KINDS = ("thing", "stuff")

@@ -1,0 +1,71 @@
+"""Traces of data: the drawn miniature, and what the conversion rules make of annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from repro.traces.fixture import undisturbed
+from repro.traces.trace import Trace, exact, summary
+
+FEW = {"train": 2, "ade": 1, "context": 1, "voc": 2}
+
+
+def miniature_trace(seed: int, sizes: Mapping[str, Any]) -> Trace:
+    """Every concept drawn once, its value in every set, and all files of a miniature of six pictures."""
+    from repro.data.mini.draw import CONTACT_SHEET, draw_miniature
+
+    with undisturbed() as folder:
+        trace = {"concepts": _concepts(seed), "values": _values()}
+        draw_miniature(folder, seed, {**sizes, **FEW})
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if path.suffix in (".png", ".tif", ".jpg") and path.name != CONTACT_SHEET:
+                kind = f"{path.relative_to(folder).parent}".replace("\\", "/")
+                trace.setdefault(kind, []).extend(_picture(path))
+            elif path.suffix in (".txt", ".json") and not path.name.startswith(("MANIFEST", ".", "panoptic.json")):
+                trace[str(path.relative_to(folder))] = exact(np.frombuffer(path.read_bytes(), np.uint8))
+    return trace
+
+
+def _concepts(seed: int) -> list[float]:
+    from repro.data.mini.catalogue import CONCEPTS
+    from repro.data.mini.scenes import crop_scene
+
+    found: list[float] = []
+    for index in range(len(CONCEPTS)):
+        scene = crop_scene(np.random.default_rng((seed, index)), index, 24, (0.5, 1.1))
+        found += [float(scene.image.astype(np.int64).sum()), float(scene.concepts.astype(np.int64).sum())]
+    return found
+
+
+def _values() -> list[float]:
+    """What a picture that shows every concept once is written as, in every set."""
+    from repro.data.mini import panoptic, writers
+    from repro.data.mini.captions import caption
+    from repro.data.mini.catalogue import CONCEPTS
+    from repro.data.mini.scenes import Scene
+
+    concepts = np.arange(len(CONCEPTS), dtype=np.int16)[None].repeat(3, 0).repeat(3, 1)
+    scene = Scene(np.zeros((*concepts.shape, 3), np.uint8), concepts, np.arange(concepts.size, dtype=np.int16)
+                  .reshape(concepts.shape) % 7, "a place")  # fmt: skip
+    maps = [writers.coco_mask, writers.ade150_mask, writers.ade847_segmentation, writers.voc_mask]
+    found = [v for f in (*maps, writers.context459_map) for v in exact(f(scene))]
+    notes = writers.context59_annotations(scene, 1)
+    found += [float(n["category_id"]) for n in notes]
+    for name in (panoptic.COCO, panoptic.ADE):
+        ids, segments = panoptic.panoptic_segments(scene, name)
+        found += exact(ids) + [float(s["category_id"]) for s in segments]
+    rng = np.random.default_rng(3)
+    texts = "\n".join(caption(rng, [c]) for c in range(len(CONCEPTS)))
+    return found + exact(np.frombuffer(texts.encode(), np.uint8))
+
+
+def _picture(path: Any) -> list[float]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+    # Lossy files are decoded by libraries that differ in a last bit: their sums say enough.
+    return summary(pixels) if path.suffix == ".jpg" else exact(pixels)

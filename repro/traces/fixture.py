@@ -1,0 +1,179 @@
+"""Tiny fixed work: a tower of the family, depth and grid of the real one, drawn images and labels, few classes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import random
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repro.benchmarks.spec import BACKGROUND, Benchmark
+from repro.clip.spec import TowerSpec
+from repro.files import write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from repro.benchmarks.layout import Pair
+    from repro.clip.tower import ClipTower
+
+CLASSES = (
+    *("person", "dog", "traffic light", "sky-other", "grass", "wall-brick, wall"),
+    *("snow", "car", "horse", "window-other"),
+)
+"""Words of a training: things and stuff, hyphens, two synonyms, two words."""
+SHOWN = 5
+"""The first so many label pixels: what is drawn of the others by chance shows."""
+SIZES = ((60, 83), (97, 60), (40, 160))
+"""Heights and widths of the images: lying, upright, and so long that it is padded."""
+WIDTH, HEAD, TEXT_WIDTH = 64, 32, 32
+_FAMILIES = {"eva": ("tiny-eva", 8), "convnext": ("tiny-convnext", 32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallBenchmark(Benchmark):
+    """A benchmark of few classes; the last two prompts of one with a fold are its background."""
+
+    words: tuple[str, ...] = CLASSES[:4]
+
+    def class_names(self) -> tuple[str, ...]:
+        return self.words if self.background_index is None else (*self.words[: self.background_index], BACKGROUND)
+
+    def class_kinds(self) -> tuple[str, ...]:
+        return tuple(("thing", "stuff")[i % 2] for i in range(len(self.class_names())))
+
+    def prompt_names(self) -> tuple[str, ...]:
+        return tuple(word.split(", ")[0] for word in self.words)
+
+
+def small_benchmark(folded: bool) -> SmallBenchmark:
+    """Four classes, or two and a background of two prompts."""
+    return SmallBenchmark(
+        id="trace-fold" if folded else "trace", title="", vocabulary="", prompt_vocabulary="", ignore_label=255,
+        background_index=2 if folded else None, num_images=len(SIZES), source="", rule="", folder="",
+        label_suffix=".png", splits=(),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[Path]:
+    """A folder that is removed after the block, and random generators and threads as they were before it."""
+    import torch
+
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  the work seeds them
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory(prefix="repro-trace-") as folder, torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(1)  # their number decides the order of sums
+            yield Path(folder)
+        finally:
+            torch.set_num_threads(threads)
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+def write_pairs(folder: Path, classes: int, sizes: Sequence[tuple[int, int]] = SIZES) -> list[Pair]:
+    """Images (lossless) and labels 0 .. ``classes`` - 1 with an ignored corner, below ``folder``."""
+    from PIL import Image
+
+    from repro.benchmarks.layout import Pair
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = []
+    for number, (height, width) in enumerate(sizes):
+        rng = np.random.default_rng((7, number))
+        coarse = rng.integers(0, 256, (height // 12 + 1, width // 12 + 1, 3))
+        image = coarse.repeat(12, 0).repeat(12, 1)[:height, :width] // 2 + rng.integers(0, 128, (height, width, 3))
+        blocks = rng.integers(0, classes, (height // 20 + 1, width // 20 + 1))
+        label = blocks.repeat(20, 0).repeat(20, 1)[:height, :width].copy()
+        label[:9, :9] = 255
+        paths = folder / f"{number}.png", folder / f"{number}-label.png"
+        Image.fromarray(image.astype(np.uint8)).save(paths[0])
+        Image.fromarray(label.astype(np.uint8)).save(paths[1])
+        pairs.append(Pair(str(number), *paths))
+    return pairs
+
+
+def shrinking(architecture: TowerSpec) -> int:
+    """By how much sides in pixels are divided so that a trace takes seconds: the grid becomes twelve places or so."""
+    from repro.clip.models import describe_model
+
+    vision = describe_model(dataclasses.replace(architecture, weights=None)).config["vision_cfg"]
+    grid = architecture.resolution // _stride(vision)
+    return next((f for f in range(grid // 12, 1, -1) if grid % f == 0 and architecture.resolution % f == 0), 1)
+
+
+def _stride(vision: dict[str, Any]) -> int:
+    """Pixels a place of the dense map, by the patch in the configuration or in the name of timm's model."""
+    name = str(vision.get("timm_model_name", ""))
+    if "convnext" in name:
+        return 32
+    named = next((s for s in (14, 16, 32) if f"patch{s}" in name), 8)
+    return int(vision.get("patch_size", named if name else 16))
+
+
+def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> TowerSpec:
+    """A narrow tower of the depth, embedding and read-out of ``architecture``, its configuration in ``folder``.
+
+    Its grid is that of ``architecture`` over ``shrink``.
+
+    Vision transformers keep all but their widths; EVA and ConvNeXt stand for themselves at their test size, with as
+    many places.
+    """
+    from repro.clip.models import describe_model
+    from repro.clip.names import BUILT_IN
+
+    config = copy.deepcopy(describe_model(dataclasses.replace(architecture, weights=None)).config)
+    vision, name = config["vision_cfg"], str(config["vision_cfg"].get("timm_model_name", ""))
+    family = next((f for f in _FAMILIES if f in name), None)
+    resolution = architecture.resolution // shrink
+    if family is not None:
+        built_in, stride = _FAMILIES[family]
+        resolution = resolution // _stride(vision) * stride
+        config = {**copy.deepcopy(dict(BUILT_IN[built_in])), "embed_dim": config["embed_dim"]}
+    elif not name:
+        vision.update(width=min(WIDTH, vision["width"]), head_width=HEAD, mlp_ratio=2.0)
+    text = config["text_cfg"]
+    config["text_cfg"] = {**text, "width": TEXT_WIDTH, "heads": 2, "layers": min(2, text.get("layers", 2))}
+    for key in ("hf_tokenizer_name", "tokenizer_kwargs"):
+        config["text_cfg"].pop(key, None)
+    write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {}})
+    return dataclasses.replace(architecture, model=str(folder), weights=None, resolution=resolution)
+
+
+def built_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> ClipTower:
+    """:func:`small_tower`, built in float64 with weights that follow from their names."""
+    from repro.clip.tower import build_tower
+
+    tower = build_tower(small_tower(architecture, folder, shrink)).double()
+    fill(tower, scale=1.0)
+    return tower
+
+
+def fill(module: nn.Module, scale: float) -> None:
+    """Add to every parameter numbers that follow from its name, of the size of a trained one's times ``scale``.
+
+    Nothing that is traced may rest on parameters that start at zero.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            size = scale / max(1.0, float(parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 8.0)
+            noise = np.asarray(size * rng.standard_normal(tuple(parameter.shape)))
+            parameter.add_(torch.from_numpy(noise).to(parameter.dtype))
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it, tuples as lists."""
+    import json
+
+    return json.loads(json.dumps(value))

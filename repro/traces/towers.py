@@ -1,0 +1,133 @@
+"""Traces of towers: what trains them, and what is measured on them before anything else is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repro.alignments import WEIGHTS, AlignmentEntry
+from repro.clip.spec import TowerSpec
+from repro.traces.fixture import CLASSES, SIZES, built_tower, small_tower, undisturbed, write_pairs
+from repro.traces.trace import Trace, summary
+
+if TYPE_CHECKING:
+    from repro.clip.tiny import TinyClipRecipe
+
+STEPS, BATCH = 2, 6
+
+
+def tiny_trace(recipe: TinyClipRecipe) -> Trace:
+    """Losses, weights and scores of a tiny CLIP after two steps of each phase of ``recipe``, a few pairs each.
+
+    In float32, as it is trained: only on the machine it was taken on does the trace repeat to the last digits.
+    """
+    import torch
+
+    from repro.clip.tiny import SCORES, train_tiny_clip
+    from repro.clip.tiny import WEIGHTS as TINY_WEIGHTS
+    from repro.files import read_json
+
+    phases = tuple(dataclasses.replace(p, steps=STEPS, batch=BATCH) for p in recipe.phases)
+    small = dataclasses.replace(
+        recipe, phases=phases, warmup=min(1, recipe.warmup), threads=1, workers=0, score_crops=1, score_scenes=2,
+        checkpoint_every=1000,
+    )  # fmt: skip
+    losses: list[float] = []
+    with undisturbed() as folder:
+        train_tiny_clip(folder, small, lambda done, total, figures: losses.extend(figures.values()))
+        state = torch.load(folder / TINY_WEIGHTS, weights_only=True)
+        scores = _numbers(read_json(folder / SCORES), {"seconds", "threads", "steps", "pairs"})
+    return {"losses": losses, "weights": _state(state), "scores": scores}
+
+
+def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerful: TowerSpec) -> Trace:
+    """Weights and curve of an alignment of two small towers after a few steps.
+
+    ``AlignmentEntry.trial`` names the options that make it short.
+    """
+    import torch
+
+    from repro.alignments import FACTS
+    from repro.files import read_json
+
+    short = dataclasses.replace(options, **entry.trial)
+    with undisturbed() as folder:
+        images = [pair.image for pair in write_pairs(folder / "images", len(CLASSES), SIZES)]
+        specs = [small_tower(s, folder / name) for s, name in ((base, "base"), (powerful, "powerful"))]
+        entry.trainer()(
+            *specs, short, images, folder / "out", seed=5, device="cpu", cache=None,
+            progress=lambda done, total, figures: None,
+        )  # fmt: skip
+        state = torch.load(folder / "out" / WEIGHTS, weights_only=True)
+        curve = _numbers(read_json(folder / "out" / FACTS).get("curve", []), set())
+    return {"weights": _state(state), "curve": curve}
+
+
+def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str, ...]) -> Trace:
+    """Text embeddings, dense features and ranks of two drawn pictures with four segments each."""
+    import torch
+    import torch.nn.functional as F
+    from PIL import Image
+
+    from repro.benchmarks.panoptic import PanopticImage, PanopticSet, Segment, ids_to_colours
+    from repro.regions.accuracy import classify_segments, rank_of
+    from repro.regions.frame import frame_image
+    from repro.regions.prompts import VILD63, category_embeddings
+
+    with undisturbed() as folder:
+        tower = built_tower(architecture, folder / "tower")
+        names = tuple(c.split(", ")[0] for c in CLASSES)
+        items = []
+        for number, pair in enumerate(write_pairs(folder, 2, SIZES[:2])):
+            height, width = SIZES[number]
+            ids, segments = np.zeros((height, width), np.int64), []
+            for k in range(4):
+                top, left = (k // 2) * height // 2, (k % 2) * width // 2
+                ids[top : top + height // 2 - 3 * k, left : left + width // 2 - k] = 4099 * (k + 1)
+                box = (float(left), float(top), float(width // 2 - k), float(height // 2 - 3 * k))
+                segments.append(Segment(4099 * (k + 1), (k + 3 * number) % len(names), box))
+            mask = folder / f"{number}-ids.png"
+            Image.fromarray(ids_to_colours(ids)).save(mask)
+            items.append(PanopticImage(pair.key, pair.image, mask, tuple(segments)))
+        data = PanopticSet(names, tuple(i < 3 for i in range(len(names))), tuple(items))
+        text = category_embeddings(tower, names, None, templates or VILD63)
+        from repro.benchmarks.images import read_image
+
+        pixels = frame_image(read_image(items[0].image), image_size)[None].float()
+        with torch.no_grad():
+            dense = tower.dense(pixels, size=(image_size, image_size)).map
+        ranks = classify_segments(tower, F.normalize(text, dim=-1).to(dense.dtype).float(), data, image_size)
+        found = dataclasses.asdict(ranks)
+    equal = torch.tensor([[1.0, 2.0, 2.0, 0.0, 2.0]]).expand(5, -1)
+    return {
+        "ranks of equals": [float(r) for r in rank_of(equal, torch.arange(5))],
+        "text": summary(text.numpy()),
+        "dense features": summary(dense.numpy()),
+        "ranks": [v for name in sorted(found) for v in np.ravel(found[name]).astype(float).tolist()],
+    }
+
+
+def class_signal_trace(architecture: TowerSpec) -> Trace:
+    """The class signal of a small tower on three drawn images."""
+    from repro.engine.zero_shot import class_signal
+
+    with undisturbed() as folder:
+        tower = built_tower(architecture, folder / "tower")
+        pairs = write_pairs(folder, len(CLASSES))
+        signal = class_signal(tower, pairs, [c.split(", ")[0] for c in CLASSES])
+    return {"signal": [float(v) for v in dataclasses.asdict(signal).values()]}
+
+
+def _state(state: Mapping[str, Any]) -> list[float]:
+    return [v for name in sorted(state) for v in summary(state[name].float().numpy())]
+
+
+def _numbers(value: Any, left_out: set[str]) -> list[float]:
+    if isinstance(value, dict):
+        return [v for k in sorted(value) if k not in left_out for v in _numbers(value[k], left_out)]
+    if isinstance(value, list):
+        return [v for item in value for v in _numbers(item, left_out)]
+    return [float(value)] if isinstance(value, (int, float)) and not isinstance(value, bool) else []
