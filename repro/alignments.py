@@ -29,7 +29,7 @@ class AlignmentEntry:
     """What the harness knows of an alignment before importing torch.
 
     ``options`` is a frozen dataclass type whose defaults are the paper's reading; ``presets`` are named sets of other
-    values. ``train`` is ``"module:callable"``, called as in :data:`Train`. ``sources`` are the packages whose code
+    values. ``train`` is ``"module:callable"``, called as :meth:`trainer` says. ``sources`` are the packages whose code
     decides the weights (they enter the tower's content address).
     """
 
