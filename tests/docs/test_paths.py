@@ -84,5 +84,13 @@ def test_a_path_out_of_the_repository_is_not_there() -> None:
     assert not is_there(Citation("docs/protocol.md", 1, "link", "../../README.md"))
 
 
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("unknown_name", True), ("ReproError.exit_code", True), (".files", True), (".absent", False), ("absent", False)],
+)
+def test_a_role_may_name_what_is_near(name: str, there: bool) -> None:
+    assert is_there(Citation("repro/errors.py", 1, "role", name)) is there
+
+
 def test_anchors_are_those_of_headings_outside_code() -> None:
     assert anchors("# One: two, `three`\n```\n# no heading\n```\n## Four - five\n") == {"one-two-three", "four---five"}

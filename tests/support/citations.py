@@ -188,9 +188,11 @@ def _dotted_is_there(citation: Citation) -> bool:
 
 
 def _role_is_there(citation: Citation) -> bool:
-    """A full name, or one of the module that cites it: its own, or a member of one of its classes."""
+    """A full name, one from the citing file's folder (``.name``), or one of its module or of a class there."""
     if citation.what.split(".")[0] in PACKAGES:
         return resolves(citation.what)
+    if citation.what.startswith("."):
+        return resolves(citation.file.rpartition("/")[0].replace("/", ".") + citation.what)
     module = citation.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     classes = [n.name for n in _tree(module).body if isinstance(n, ast.ClassDef)]
     return any(resolves(f"{prefix}.{citation.what}") for prefix in (module, *(f"{module}.{c}" for c in classes)))
