@@ -19,10 +19,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The read-only folder of specifications, facts, real samples and recordings; skips where it is absent."""
+def photographs() -> Path:
+    """The data root of real photographs and masks, read-only; skips where it is absent: it may not be published."""
     root = Path(__file__).resolve().parents[1]
-    folder = (root / os.environ.get("REPRO_SHARED", "../shared")).resolve()
+    folder = (root / os.environ.get("REPRO_SHARED", "../shared") / "data" / "mini_real").resolve()
     if not folder.is_dir():
-        pytest.skip("needs the shared folder: set REPRO_SHARED")
+        pytest.skip("needs real photographs: set REPRO_SHARED to the folder that holds data/mini_real")
     return folder

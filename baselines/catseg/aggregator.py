@@ -1,4 +1,4 @@
-"""CAT-Seg's cost aggregation network, from features to logits (specs/catseg.md, Aggregator)."""
+"""CAT-Seg's cost aggregation network, from features to logits (docs/specs/catseg.md, Aggregator)."""
 
 from __future__ import annotations
 

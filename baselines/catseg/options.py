@@ -1,4 +1,4 @@
-"""Options of CAT-Seg; the defaults are the published ones (official configuration, see specs/catseg.md)."""
+"""Options of CAT-Seg; the defaults are the published ones (official configuration, see docs/specs/catseg.md)."""
 
 from __future__ import annotations
 

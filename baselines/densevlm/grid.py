@@ -1,4 +1,4 @@
-"""Regions: the cells of a grid drawn for every image (specs/densevlm.md, section 2)."""
+"""Regions: the cells of a grid drawn for every image (docs/specs/densevlm.md, section 2)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from repro.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class DenseVLMOptions:
-    """One alignment. Sections are those of the paper; what it leaves open is the released code's (specs/densevlm.md).
+    """One alignment. Sections are the paper's; what it leaves open is as in the released code (docs/specs/densevlm.md).
 
     ``iterations`` 0 stands for ``epochs`` over the images; batches are those of one process.
     """

@@ -1,4 +1,4 @@
-"""What each benchmark is: images, classes, ignore label, fold and folders (specs/benchmarks.md)."""
+"""What each benchmark is: images, classes, ignore label, fold and folders (docs/specs/benchmarks.md)."""
 
 from __future__ import annotations
 

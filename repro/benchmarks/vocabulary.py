@@ -32,7 +32,7 @@ class Vocabulary:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The first synonym of every class, which is the word the official code prompts (specs/benchmarks.md)."""
+        """The first synonym of every class, which is the word the official code prompts (docs/specs/benchmarks.md)."""
         return tuple(name.split(", ")[0].strip() for name in self.names)
 
     def column(self, field: str) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Self-attention with the query, key and value projections as parameters of their own.
 
-CAT-Seg trains the query and value weights of CLIP and nothing else (specs/catseg.md), which open_clip's joint
+CAT-Seg trains the query and value weights of CLIP and nothing else (docs/specs/catseg.md), which open_clip's joint
 ``in_proj_weight`` does not allow. The names are those of ``torch.nn.MultiheadAttention`` with separate weights and of
 the official CAT-Seg checkpoints; ``in_proj_bias`` stays joint there and here. timm's EVA needs no splitting: its
 projections are modules (``q_proj.weight``, see repro.clip.eva).

@@ -1,4 +1,4 @@
-"""Dense features of EVA-CLIP's image encoder as CLIPSelf and DenseVLM use them (specs/densevlm.md, section 1).
+"""Dense features of EVA-CLIP's image encoder as CLIPSelf and DenseVLM use them (docs/specs/densevlm.md, section 1).
 
 The encoder is timm's ``Eva`` inside open_clip's ``TimmModel``. Its attention has projections of its own: the suffixes
 of what may train are ``q_proj.weight``, ``q_proj.bias``, ``k_proj.weight`` (no bias), ``v_proj.weight`` and

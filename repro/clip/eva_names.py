@@ -1,7 +1,7 @@
 """Names of the tensors of EVA-CLIP's own checkpoints (EVA02-CLIP, CLIPSelf, DenseVLM) and of open_clip's EVA models.
 
 EVA-CLIP's code has the image encoder directly under ``visual.`` and its own names for the attention's biases, the inner
-norms and the three matrices of SwiGLU; open_clip wraps timm's ``Eva`` as ``visual.trunk.`` (specs/densevlm.md,
+norms and the three matrices of SwiGLU; open_clip wraps timm's ``Eva`` as ``visual.trunk.`` (docs/specs/densevlm.md,
 section 1). The text tower and ``logit_scale`` have the same names in both. Tensors are neither copied nor changed.
 """
 

@@ -1,4 +1,4 @@
-"""Positions on grids other than the one a model was trained on (specs/catseg.md, specs/densevlm.md)."""
+"""Positions on grids other than the one a model was trained on (docs/specs/catseg.md, docs/specs/densevlm.md)."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _crops(model: Any, recipe: TinyClipRecipe, texts: Tensor) -> dict[str, Any]:
 
 
 def resized_positions(positions: Tensor, grid: int) -> Tensor:
-    """Positional embedding (1 + n * n, C) for another grid: bicubic, no antialias, the class row kept (specs)."""
+    """Positional embedding (1 + n * n, C) for another grid, by the rule of docs/specs/catseg.md; class row kept."""
     side = round((len(positions) - 1) ** 0.5)
     if side == grid:
         return positions

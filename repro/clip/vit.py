@@ -1,4 +1,4 @@
-"""Dense features of an open_clip vision transformer as the CAT-Seg family uses them (specs/catseg.md, CLIP towers)."""
+"""Dense features of open_clip's ViT as the CAT-Seg family uses them (docs/specs/catseg.md, CLIP towers)."""
 
 from __future__ import annotations
 

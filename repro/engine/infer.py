@@ -1,4 +1,4 @@
-"""Sliding-window inference by one protocol (specs/benchmarks.md, specs/catseg.md "Inference")."""
+"""Sliding-window inference by one protocol (docs/specs/benchmarks.md, docs/specs/catseg.md "Inference")."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """One training; the defaults are CAT-Seg's published recipe (specs of the official code, ViT-B/16 and ViT-L/14).
+    """One training; the defaults are CAT-Seg's published recipe (docs/specs/catseg.md, ViT-B/16 and ViT-L/14).
 
     Lengths in iterations, sizes in pixels. ``lr`` belongs to new modules; a method lowers it for its CLIP parameters
     in ``param_groups``.

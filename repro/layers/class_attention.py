@@ -1,4 +1,4 @@
-"""Class aggregation of a cost volume: linear attention over the classes at every place (specs/catseg.md)."""
+"""Class aggregation of a cost volume: linear attention over the classes at every place (docs/specs/catseg.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cosine cost volume between places and classes, its pruning and its embedding (specs/catseg.md, Aggregator)."""
+"""The cosine cost volume of places and classes, its pruning and its embedding (docs/specs/catseg.md, Aggregator)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upsampling decoder over the maps of a cost volume, class by class, with shared guidance (specs/catseg.md)."""
+"""Upsampling decoder over the maps of a cost volume, class by class, with shared guidance (docs/specs/catseg.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spatial aggregation of a cost volume: a pair of guided Swin blocks, class by class (specs/catseg.md, Aggregator)."""
+"""Spatial aggregation of a cost volume: two guided Swin blocks, class by class (docs/specs/catseg.md, Aggregator)."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def confusion_matrix(
     """The confusion of one image, (num_classes, num_classes) int64, rows ground truth, columns prediction.
 
     ``prediction`` (H, W) holds indices into the prompt vocabulary; with ``background_index`` every prediction from
-    there on is background (the fold of PAS-20b, specs/benchmarks.md). ``label`` (H, W) holds classes; values from
+    there on is background (the fold of PAS-20b, docs/specs/benchmarks.md). ``label`` (H, W) holds classes; values from
     ``ignore_label`` upwards are ignored (255 in 8 bit, 65535 in 16 bit, and PC-459's "459 and above").
 
     Raises DataError for a label value between the last class and the ignore label, ValueError for shapes that differ

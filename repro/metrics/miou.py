@@ -2,7 +2,7 @@
 
 ``miou_gt`` averages IoU over classes with ground truth (detectron2's SemSegEvaluator since commit f3c1bc19),
 ``miou_union`` over classes with ground truth or a prediction (detectron2 v0.6, mmsegmentation's IoUMetric): see
-specs/benchmarks.md. They differ by more than any gain the papers claim, so neither is ever called just "mIoU".
+docs/specs/benchmarks.md. They differ by more than any gain the papers claim, so neither is ever called just "mIoU".
 """
 
 from __future__ import annotations

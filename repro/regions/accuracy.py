@@ -1,7 +1,7 @@
 """Boxes, Masks-T and Masks-S: how often a region of the dense map is nearest to the name of its category.
 
-The yardstick of CLIPSelf and DenseVLM (specs/densevlm.md, section 6). Every segment is classified among ALL categories
-of its set; what is kept is the rank of the right one, from which top-1, top-5 and any resampling follow.
+The yardstick of CLIPSelf and DenseVLM (docs/specs/densevlm.md, section 6). Every segment is classified among ALL
+categories of its set; what is kept is the rank of the right one, from which top-1, top-5 and any resampling follow.
 """
 
 from __future__ import annotations

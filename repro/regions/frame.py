@@ -1,6 +1,6 @@
 """Images and masks in a square frame: the longer side resized to it, the rest zero at the right and bottom.
 
-This is how CLIPSelf and DenseVLM show images in training and evaluation (specs/densevlm.md, sections 2 and 6).
+This is how CLIPSelf and DenseVLM show images in training and evaluation (docs/specs/densevlm.md, sections 2 and 6).
 """
 
 from __future__ import annotations

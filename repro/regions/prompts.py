@@ -1,7 +1,7 @@
 """Text embeddings of category names over 63 prompts (those of ViLD), as CLIPSelf and DenseVLM make them.
 
-specs/densevlm.md, section 3: a name is not split at its commas; underscores become blanks, slashes " or "; it is lower
-case; the article follows the first letter of the name as it was written. The embedding is the mean of unit vectors.
+docs/specs/densevlm.md, section 3: a name is not split at its commas; underscores become blanks, slashes " or "; it is
+lower case; the article follows the first letter of the name as written. The embedding is the mean of unit vectors.
 """
 
 from __future__ import annotations

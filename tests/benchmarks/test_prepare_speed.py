@@ -1,7 +1,7 @@
 """Preparation against a loop over classes, in one process, in CPU time: the conversion itself and the whole file.
 
 Run: pytest tests/benchmarks/test_prepare_speed.py --benchmark-only. The ratios are stored as ``times_faster``. Masks
-are the real samples where the shared folder is there, else generated blocks.
+are the real samples where they are there, else generated blocks.
 
 The loop is what the official scripts do where they loop: one boolean mask a class of the vocabulary, or (``present``,
 COCO-Stuff and A-847 there) a class found by ``numpy.unique``. Reading and writing PNG is common to both ways and takes
@@ -48,24 +48,24 @@ def times_faster(benchmark: BenchmarkFixture, fast: Callable[[], object], slow: 
     return ratio
 
 
-def blocks(values: Sequence[int], height: int = 375, width: int = 500) -> Array:
+def blocks(values: Sequence[int], height: int = 375, width: int = 500, classes: int = 8) -> Array:
     """Regions of a few classes, as masks have."""
     rng = np.random.default_rng(0)
-    few = rng.choice(values, 8)
+    few = rng.choice(values, classes)
     coarse = rng.choice(few, (height // 25, width // 25))
     return np.kron(coarse, np.ones((25, 25), np.int64))
 
 
-def read(pattern: str, shared: Path | None) -> list[Array]:
-    found = sorted((shared / "data" / "mini_real").glob(pattern))[:12] if shared else []
+def read(pattern: str, samples: Path | None) -> list[Array]:
+    found = sorted(samples.glob(pattern))[:12] if samples else []
     return [np.asarray(Image.open(path)) for path in found]
 
 
 @pytest.fixture
 def samples(request: pytest.FixtureRequest) -> Path | None:
-    """The shared folder, None where it is absent: unlike elsewhere these tests do not need it."""
+    """The real samples, None where they are absent: unlike elsewhere these tests do not need them."""
     try:
-        return Path(request.getfixturevalue("shared"))
+        return Path(request.getfixturevalue("photographs"))
     except pytest.skip.Exception:
         return None
 
@@ -124,7 +124,7 @@ def test_conversion_of_ade847_is_five_times_faster_than_a_loop(
     benchmark: BenchmarkFixture, samples: Path | None
 ) -> None:
     mapping = column("ade847", "ade20k_full_id")
-    ids = blocks(list(mapping), 1000, 1500)
+    ids = blocks(list(mapping), 1500, 2000, classes=15)  # size and classes of the real samples
     made = [np.stack([ids // 256 * 10, ids % 256, ids * 0], axis=-1).astype(np.uint8)]
     masks = read("ADE20K_2021_17_01/images/ADE/training/*/*/*_seg.png", samples) or made
 

@@ -21,9 +21,9 @@ IMAGES_PER_SECOND = 25
 
 
 @pytest.fixture
-def pairs(shared: Path, tmp_path: Path) -> list[Pair]:
+def pairs(photographs: Path, tmp_path: Path) -> list[Pair]:
     """The real COCO photographs of the samples (most 640 x 480) with prepared labels."""
-    root, found = shared / "data" / "mini_real" / "coco-stuff", []
+    root, found = photographs / "coco-stuff", []
     for image in sorted((root / "images" / "train2017").glob("*.jpg")):
         mask = root / "annotations" / "train2017" / f"{image.stem}.png"
         label = tmp_path / mask.name

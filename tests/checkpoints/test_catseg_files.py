@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import meta_file, rows, small_method
+from checkpoint_files import meta_file, small_method
+from recordings import shapes
 from torch import Tensor
 
 from baselines.catseg.checkpoint import OFFICIAL, official_masks, official_name
@@ -37,8 +38,8 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 # -- the released lists ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("size", "variant"), [("B", "catseg-vitb"), ("L", "catseg-vitl")])
-def test_the_released_list_of_entries_is_recognised_and_comes_back(shared: Path, size: str, variant: str) -> None:
-    released = rows(shared, size)
+def test_the_released_list_of_entries_is_recognised_and_comes_back(size: str, variant: str) -> None:
+    released = shapes(size)
     masks = official_masks(CatSegOptions(), 24)
     assert {n for n in released if n.endswith("attn_mask")} == masks.keys()
     assert all(tuple(masks[n].shape) == released[n] for n in masks)
@@ -54,8 +55,8 @@ def test_the_released_list_of_entries_is_recognised_and_comes_back(shared: Path,
     assert found.format.describe(variant)["tower"]["resolution"] == {"B": 384, "L": 336}[size]
 
 
-def test_one_missing_entry_of_the_released_list_is_named_with_its_shape(shared: Path) -> None:
-    released = rows(shared, "B")
+def test_one_missing_entry_of_the_released_list_is_named_with_its_shape() -> None:
+    released = shapes("B")
     gone = f"{PREFIX}transformer.head.weight"
     file = meta_file({n: s for n, s in released.items() if n != gone}, **official_masks(CatSegOptions(), 24))
     with pytest.raises(MisfitError, match=r"1 missing: sem_seg.*head.weight 1x32x3x3") as caught:
@@ -63,8 +64,8 @@ def test_one_missing_entry_of_the_released_list_is_named_with_its_shape(shared: 
     assert caught.value.report["nearest"] == "catseg-vitb"
 
 
-def test_a_large_file_is_not_a_base_one_and_the_command_for_it_is_named(shared: Path) -> None:
-    file = meta_file(rows(shared, "L"), **official_masks(CatSegOptions(), 24))
+def test_a_large_file_is_not_a_base_one_and_the_command_for_it_is_named() -> None:
+    file = meta_file(shapes("L"), **official_masks(CatSegOptions(), 24))
     with pytest.raises(MisfitError, match="is not a complete CAT-Seg \\(B\\)") as caught:
         recognise(file, "catseg-vitb")
     assert caught.value.mend == "repro import-checkpoint file.pth --as catseg-vitl"
@@ -196,10 +197,10 @@ def test_a_mask_of_other_windows_is_refused(official: dict[str, Tensor], tmp_pat
         bring_in({"model": official}, tmp_path)
 
 
-def test_a_file_of_the_first_release_is_called_so(shared: Path) -> None:
-    shapes = {**rows(shared, "B"), "backbone.res2.0.conv1.weight": (64, 64, 1, 1)}
+def test_a_file_of_the_first_release_is_called_so() -> None:
+    first = {**shapes("B"), "backbone.res2.0.conv1.weight": (64, 64, 1, 1)}
     with pytest.raises(MisfitError, match="first release"):
-        recognise(meta_file(shapes, **official_masks(CatSegOptions(), 24)))
+        recognise(meta_file(first, **official_masks(CatSegOptions(), 24)))
 
 
 def test_the_format_knows_every_entry_of_our_model_and_no_other() -> None:

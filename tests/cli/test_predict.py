@@ -279,8 +279,8 @@ def test_outputs_never_replace_or_become_the_images(
     assert sorted(p.name for p in photo.parent.iterdir()) == ["photo.png", "photo_label.png"]
 
 
-def test_photographs_of_a_folder_that_may_only_be_read(shared: Path, tmp_path: Path) -> None:
-    folder = shared / "data" / "mini_real" / "coco-stuff" / "images" / "val2017"
+def test_photographs_of_a_folder_that_may_only_be_read(photographs: Path, tmp_path: Path) -> None:
+    folder = photographs / "coco-stuff" / "images" / "val2017"
     image = sorted(folder.glob("*.jpg"))[0]
     more = ["--checkpoint", "none", "--benchmark-vocab", "A-150"]
     assert main(words(tmp_path, image, *more, method="catseg")) == 0

@@ -20,11 +20,21 @@ def tree(folder: Path) -> set[str]:
     [(None, {"A-150": 9, "PAS-20": 19, "PAS-20b": 19}), ("train", {"A-847": 3, "A-150": 7, "PAS-20": 4, "PAS-20b": 4})],
 )
 def test_every_set_the_folder_has_is_evaluated_and_nothing_is_written_there(
-    split: str | None, images: dict[str, int], shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    split: str | None, images: dict[str, int], photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    root = shared / "data" / "mini_real"
-    before = tree(root)
-    words = ["eval", "clip", "--profile", "smoke", "--data-root", str(root), "--runs", str(tmp_path), "--device", "cpu"]
+    before = tree(photographs)
+    words = [
+        "eval",
+        "clip",
+        "--profile",
+        "smoke",
+        "--data-root",
+        str(photographs),
+        "--runs",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
     assert main([*words, "--json", *(["--split", split] if split else [])]) == 0
     out = capsys.readouterr()
     rows = json.loads(out.out)
@@ -32,15 +42,14 @@ def test_every_set_the_folder_has_is_evaluated_and_nothing_is_written_there(
     assert not any(r["complete"] for r in rows)
     assert "skipped PC-59" in out.err
     assert str(tmp_path) not in "".join(line for line in out.err.splitlines() if "skipped" in line)
-    assert tree(root) == before
+    assert tree(photographs) == before
 
 
 def test_figures_of_untrained_weights_are_called_meaningless(
-    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    root = shared / "data" / "mini_real"
     words = ["eval", "catseg", "--profile", "smoke", "--weights", "none", "--benchmarks", "A-150", "--device", "cpu"]
-    assert main([*words, "--data-root", str(root), "--runs", str(tmp_path)]) == 0
+    assert main([*words, "--data-root", str(photographs), "--runs", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "no benchmark result" in text
     assert "not trained" in text

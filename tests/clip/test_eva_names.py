@@ -15,7 +15,7 @@ SIZES = {
     "EVA02-B-16": (12, 768, 2048, 16, 14, 512, 512),
     "EVA02-L-14-336": (24, 1024, 2730, 14, 24, 768, 768),
 }
-# Of all parameters and of the image encoder's (specs/densevlm.md, section 8).
+# Of all parameters and of the image encoder's (docs/specs/densevlm.md, section 8).
 COUNTS = {"EVA02-B-16": (149_691_137, 86_263_040), "EVA02-L-14-336": (428_083_137, 304_432_832)}
 
 Shapes = dict[str, tuple[int, ...]]

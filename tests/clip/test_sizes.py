@@ -20,7 +20,7 @@ MODELS: dict[str, tuple[int, tuple[int, int, int, int], dict[int, tuple[int, int
     "convnext_base_w_320": (768, (24, 1024, 640, 4), {0: (128, 192), 1: (256, 96), 2: (512, 48), 3: (1024, 24)}),
     "convnext_large_d_320": (768, (24, 1536, 768, 4), {0: (192, 192), 1: (384, 96), 2: (768, 48), 3: (1536, 24)}),
 }
-# Of open_clip's model list (ViT) and specs/densevlm.md, section 8 (EVA).
+# Of open_clip's model list (ViT) and docs/specs/densevlm.md, section 8 (EVA).
 COUNTS = {
     "ViT-B-16-quickgelu": 149_620_737,
     "EVA02-B-16": 149_691_137,

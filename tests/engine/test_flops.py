@@ -93,7 +93,7 @@ def test_catseg_large_is_what_table_2_prints():
 
 
 def test_the_parts_of_catseg_are_those_measured_on_the_released_code():
-    # specs/catseg.md: CLIP 882.0; Swin 462.8, class attention 329.1, decoder 428.0 and small projections together.
+    # docs/specs/catseg.md: CLIP 882.0; Swin 462.8, class attention 329.1, decoder 428.0 and small projections together.
     found = cost("catseg", LARGE).parts
     assert found["clip"] == pytest.approx(882.0, abs=0.1)
     assert found["aggregator"] == pytest.approx(462.8 + 329.1 + 428.0, rel=0.01)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from fake_method import PixelClassifier, make_method
 from PIL import Image
+from recordings import fill, recorded, sample
 from tiny_set import NAMES
 
 from repro.benchmarks.protocol import Protocol
@@ -206,41 +206,16 @@ def test_sizes_are_rounded_as_detectron2_does(size, expected):
     assert shortest_edge_size(*size, 640, 2560) == expected
 
 
-# The recording of the official network under name-keyed weights (shared/golden).
+# The recording of the official network under name-keyed weights (tests/golden).
 
 
-@pytest.fixture(scope="module")
-def golden(shared):
-    folder = shared / "golden"
-    manifest = json.loads((folder / "manifest.json").read_text())["voc20_slide"]
-    with np.load(folder / "voc20_slide.npz") as stored:
-        return {name: stored[name] for name in stored.files}, manifest
-
-
-@pytest.fixture(scope="module")
-def fill(shared):
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("golden_fill", shared / "golden" / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def sample(array, strides):
-    return np.asarray(array)[tuple(slice(None, None, s) for s in strides)]
-
-
-def test_resizing_equals_the_recorded_test_pipeline_to_the_bit(golden, fill):
-    recorded, manifest = golden
+def test_resizing_equals_the_recorded_test_pipeline_to_the_bit():
     resized = SlidingWindow(Protocol()).resize(fill.image(505, 375, 500))
-    assert list(resized.shape) == manifest["resized_image"]["full_shape"]
-    assert np.array_equal(sample(resized, manifest["resized_image"]["strides"]), recorded["resized_image"])
+    assert np.array_equal(sample(resized, "voc20_slide", "resized_image"), recorded("voc20_slide")["resized_image"])
 
 
-def test_the_five_views_give_the_recorded_patch_embeddings(golden, fill):
+def test_the_five_views_give_the_recorded_patch_embeddings():
     """CLIP's first convolution is linear in the view, so any wrong view (place, order, resizing) would show."""
-    recorded, manifest = golden
     window = SlidingWindow(Protocol())
     views = window.views(window.resize(fill.image(505, 375, 500)))
     mean, std = (
@@ -249,8 +224,8 @@ def test_the_five_views_give_the_recorded_patch_embeddings(golden, fill):
     )
     weight = fill.value("sem_seg_head.predictor.clip_model.visual.conv1.weight", (768, 3, 16, 16))
     patches = F.conv2d((views - mean[:, None, None]) / std[:, None, None], torch.from_numpy(weight), stride=16)
-    found = sample(patches, manifest["clip.conv1"]["strides"])
-    np.testing.assert_allclose(found, recorded["clip.conv1"], atol=2e-4)
+    found = sample(patches, "voc20_slide", "clip.conv1")
+    np.testing.assert_allclose(found, recorded("voc20_slide")["clip.conv1"], atol=2e-4)
 
 
 def test_a_classifier_without_dropout_is_deterministic():

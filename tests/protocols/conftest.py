@@ -15,8 +15,6 @@ MAT_CLASSES = 459
 
 
 def _copy(source: Path, target: Path) -> Path:
-    if not source.is_dir():
-        pytest.skip(f"needs {source}")
     shutil.copytree(source, target, copy_function=shutil.copyfile)
     for folder in [target, *(p for p in target.rglob("*") if p.is_dir())]:
         folder.chmod(0o755)  # the samples are read-only, folders included
@@ -24,13 +22,13 @@ def _copy(source: Path, target: Path) -> Path:
 
 
 @pytest.fixture
-def mini_real(shared: Path, tmp_path: Path) -> Path:
+def mini_real(photographs: Path, tmp_path: Path) -> Path:
     """A writable copy of the real samples: the data root the prepare commands expect."""
-    return _copy(shared / "data" / "mini_real", tmp_path / "mini_real")
+    return _copy(photographs, tmp_path / "mini_real")
 
 
 @pytest.fixture
-def context_root(shared: Path, tmp_path: Path) -> Path:
+def context_root(photographs: Path, tmp_path: Path) -> Path:
     """The four real PASCAL-Context pairs with the annotation files mini_real lacks, made from their masks by name.
 
     trainval_merged.json holds uncompressed run lengths, and an older annotation below another (file order matters);
@@ -40,8 +38,7 @@ def context_root(shared: Path, tmp_path: Path) -> Path:
 
     from repro.benchmarks.vocabulary import load_vocabulary
 
-    origin = shared / "data" / "mini_real" / "VOCdevkit" / "VOC2010"
-    folder = _copy(origin, tmp_path / "root" / "VOCdevkit" / "VOC2010")
+    folder = _copy(photographs / "VOCdevkit" / "VOC2010", tmp_path / "root" / "VOCdevkit" / "VOC2010")
     names: dict[int, str] = {}
     for line in (folder / "60_labels_index_order.txt").read_text().splitlines():
         number_text, _, name = line.partition(": ")

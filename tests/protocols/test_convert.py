@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facts import label_values
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,11 +17,6 @@ from repro.benchmarks.prepare import convert
 from repro.benchmarks.prepare.convert import OutsideVocabularyError
 
 Array = NDArray[Any]
-
-
-def _facts(shared: Path, name: str, column: str) -> dict[int, int]:
-    with (shared / "facts" / "vocab" / f"{name}.csv").open(newline="") as stream:
-        return {int(row[column]): int(row["index"]) for row in csv.DictReader(stream)}
 
 
 def _loop(mask: Array, mapping: dict[int, int], void: int, dtype: type) -> Array:
@@ -32,15 +27,15 @@ def _loop(mask: Array, mapping: dict[int, int], void: int, dtype: type) -> Array
     return out
 
 
-def _real(shared: Path, pattern: str) -> list[Array]:
-    found = sorted((shared / "data" / "mini_real").glob(pattern))
+def _real(photographs: Path, pattern: str) -> list[Array]:
+    found = sorted(photographs.glob(pattern))
     assert found, pattern
     return [np.asarray(Image.open(p)) for p in found]
 
 
-def test_ade150_equals_the_loop_on_real_masks(shared: Path) -> None:
+def test_ade150_equals_the_loop_on_real_masks(photographs: Path) -> None:
     mapping = {v: v - 1 for v in range(1, 151)}
-    for mask in _real(shared, "ADEChallengeData2016/annotations/*/*.png"):
+    for mask in _real(photographs, "ADEChallengeData2016/annotations/*/*.png"):
         np.testing.assert_array_equal(convert.ade150(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
 
 
@@ -49,16 +44,21 @@ def test_ade150_wraps_other_to_255() -> None:
 
 
 @pytest.mark.parametrize(("rule", "background"), [(convert.voc20, 255), (convert.voc20b, 20)])
-def test_voc_equals_the_loop_on_real_masks(shared: Path, rule: Callable[[Array], Array], background: int) -> None:
+def test_voc_equals_the_loop_on_real_masks(photographs: Path, rule: Callable[[Array], Array], background: int) -> None:
     mapping = {**{v: v - 1 for v in range(1, 21)}, 0: background}
-    for mask in _real(shared, "VOCdevkit/VOC2012/SegmentationClass*/*.png"):
+    for mask in _real(photographs, "VOCdevkit/VOC2012/SegmentationClass*/*.png"):
         np.testing.assert_array_equal(rule(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
 
 
-def test_coco_stuff_equals_the_loop_on_real_masks_and_on_every_value(shared: Path) -> None:
-    mapping = _facts(shared, "coco_stuff171", "stuffthingmaps_value")
-    every_value = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    for mask in [*_real(shared, "coco-stuff/annotations/*/*.png"), every_value]:
+def test_coco_stuff_equals_the_loop_on_every_value() -> None:
+    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    expected = _loop(mask, label_values("coco_stuff171"), 255, np.uint8)
+    np.testing.assert_array_equal(convert.coco_stuff(mask), expected, strict=True)
+
+
+def test_coco_stuff_equals_the_loop_on_real_masks(photographs: Path) -> None:
+    mapping = label_values("coco_stuff171")
+    for mask in _real(photographs, "coco-stuff/annotations/*/*.png"):
         np.testing.assert_array_equal(convert.coco_stuff(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
 
 
@@ -73,17 +73,17 @@ def _official_ade847(segmentation: Array, mapping: dict[int, int]) -> Array:
     return _loop(ids, mapping, 65535, np.uint16)
 
 
-def test_ade847_equals_the_loop_on_real_masks_upright_and_lying(shared: Path) -> None:
-    mapping = _facts(shared, "ade847", "ade20k_full_id")
-    for segmentation in _real(shared, "ADE20K_2021_17_01/images/ADE/training/*/*/*_seg.png"):
+def test_ade847_equals_the_loop_on_real_masks_upright_and_lying(photographs: Path) -> None:
+    mapping = label_values("ade847")
+    for segmentation in _real(photographs, "ADE20K_2021_17_01/images/ADE/training/*/*/*_seg.png"):
         for view in (segmentation, segmentation.transpose(1, 0, 2).copy(), segmentation[:400, :900]):
             made = convert.ade847(view)
             np.testing.assert_array_equal(made, _official_ade847(view, mapping), strict=True)
             assert made.shape == convert.ade_size(*view.shape[:2])
 
 
-def test_ade847_knows_all_847_ids(shared: Path) -> None:
-    mapping = _facts(shared, "ade847", "ade20k_full_id")
+def test_ade847_knows_all_847_ids() -> None:
+    mapping = label_values("ade847")
     ids = np.array(sorted(mapping))
     segmentation = np.stack([ids // 256 * 10 + 9, ids % 256, ids * 0], axis=-1).astype(np.uint8)[None]
     assert convert.ade847(segmentation)[0].tolist() == [mapping[i] for i in ids]

@@ -6,7 +6,6 @@ every pixel.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facts import label_values
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -34,11 +34,6 @@ from repro.errors import DataError, ResourceError
 Array = NDArray[Any]
 SETS = {"A-150": 9, "A-847": 3, "PAS-20": 19, "PAS-20b": 19, "coco-stuff": 13, "PC-59": 4, "PC-459": 4}
 SPLIT = {"A-847": "train"}
-
-
-def facts(shared: Path, name: str, column: str) -> dict[int, int]:
-    with (shared / "facts" / "vocab" / f"{name}.csv").open(newline="") as stream:
-        return {int(row[column]): int(row["index"]) for row in csv.DictReader(stream)}
 
 
 def by_class(mask: Array, mapping: dict[int, int], void: int, dtype: type) -> Array:
@@ -58,7 +53,7 @@ def run_by_run(counts: Iterable[int], height: int, width: int) -> Array:
     return flat.reshape(width, height).T
 
 
-def official(name: str, root: Path, shared: Path) -> dict[str, Array]:
+def official(name: str, root: Path) -> dict[str, Array]:
     """The label maps by key, class by class."""
     if name == "A-150":
         masks = (root / "ADEChallengeData2016" / "annotations" / "validation").glob("*.png")
@@ -66,10 +61,10 @@ def official(name: str, root: Path, shared: Path) -> dict[str, Array]:
         return {p.stem: by_class(np.asarray(Image.open(p)), mapping, 255, np.uint8) for p in masks}
     if name == "coco-stuff":
         masks = (root / "coco-stuff" / "annotations" / "train2017").glob("*.png")
-        mapping = facts(shared, "coco_stuff171", "stuffthingmaps_value")
+        mapping = label_values("coco_stuff171")
         return {p.stem: by_class(np.asarray(Image.open(p)), mapping, 255, np.uint8) for p in masks}
     if name == "A-847":
-        mapping, out = facts(shared, "ade847", "ade20k_full_id"), {}
+        mapping, out = label_values("ade847"), {}
         for path in (root / "ADE20K_2021_17_01" / "images" / "ADE" / "training").rglob("*_seg.png"):
             red, green = (np.asarray(Image.open(path))[..., i].astype(np.int32) for i in (0, 1))
             ids = (red // 10) * 256 + green
@@ -101,9 +96,7 @@ def official(name: str, root: Path, shared: Path) -> dict[str, Array]:
                 if note["image_id"] == image["image_id"]:
                     inside = run_by_run(note["segmentation"]["counts"], *canvas.shape)
                     canvas[np.nonzero(inside)] = note["category_id"]
-            out[Path(image["file_name"]).stem] = by_class(
-                canvas, facts(shared, "pc59", "pascal_context_id"), 255, np.uint8
-            )
+            out[Path(image["file_name"]).stem] = by_class(canvas, label_values("pc59"), 255, np.uint8)
     return out
 
 
@@ -113,10 +106,10 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Path]:
     return name, request.getfixturevalue("context_root" if name.startswith("PC") else "mini_real")
 
 
-def test_prepared_labels_equal_the_loops_in_every_pixel(case: tuple[str, Path], shared: Path) -> None:
+def test_prepared_labels_equal_the_loops_in_every_pixel(case: tuple[str, Path]) -> None:
     name, root = case
     prepare(name, root, split=SPLIT.get(name))
-    theirs = official(name, root, shared)
+    theirs = official(name, root)
     pairs = prepared_pairs(get_benchmark(name), root, SPLIT.get(name))
     assert {p.key for p in pairs} == theirs.keys()
     assert len(pairs) == SETS[name]
@@ -125,14 +118,14 @@ def test_prepared_labels_equal_the_loops_in_every_pixel(case: tuple[str, Path], 
 
 
 def test_data_of_the_official_scripts_are_recognised_and_never_converted_again(
-    case: tuple[str, Path], shared: Path, monkeypatch: pytest.MonkeyPatch
+    case: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, root = case
     benchmark = get_benchmark(name)
     part = benchmark.split(SPLIT.get(name))
     folder = root / benchmark.folder / part.labels
     folder.mkdir(parents=True)
-    for key, label in official(name, root, shared).items():
+    for key, label in official(name, root).items():
         Image.fromarray(label).save(folder / f"{key}{benchmark.label_suffix}")
     if benchmark.resized_images:
         images = root / benchmark.folder / part.images
@@ -171,12 +164,12 @@ EDGES = [
 
 @pytest.mark.parametrize("mask", EDGES, ids=lambda m: f"{m.shape}")
 @pytest.mark.parametrize("rule", ["voc20", "voc20b", "ade150", "coco-stuff"])
-def test_edge_cases_equal_the_loop_and_leave_the_mask_alone(mask: Array, rule: str, shared: Path) -> None:
+def test_edge_cases_equal_the_loop_and_leave_the_mask_alone(mask: Array, rule: str) -> None:
     mapping = {
         "voc20": {v: v - 1 for v in range(1, 21)},
         "voc20b": {v: (v - 1) % 21 for v in range(21)} | {0: 20},
         "ade150": {v: v - 1 for v in range(1, 151)},
-        "coco-stuff": facts(shared, "coco_stuff171", "stuffthingmaps_value"),
+        "coco-stuff": label_values("coco_stuff171"),
     }[rule]
     source = np.where(mask == 255, 0, mask).astype(np.uint8) if rule == "ade150" else mask
     copy = source.copy()

@@ -190,8 +190,8 @@ def test_panoptic_vocabularies_have_their_published_things(name: str, things: in
     assert list(ids) == sorted(set(ids))
 
 
-def test_real_sample_is_read_and_classified(shared: Path, tower: ClipTower) -> None:
-    root = shared / "data" / "mini_real" / "coco_panoptic_sample"
+def test_real_sample_is_read_and_classified(photographs: Path, tower: ClipTower) -> None:
+    root = photographs / "coco_panoptic_sample"
     paths = root / "panoptic_examples.json", root / "panoptic_examples", root / "input_images"
     data = read_panoptic(*paths)
     known = panoptic_vocabulary("coco133")
@@ -206,12 +206,16 @@ def test_real_sample_is_read_and_classified(shared: Path, tower: ClipTower) -> N
     assert panoptic_fingerprint(*paths) == panoptic_fingerprint(*paths)
 
 
-def test_detection_annotations_and_absent_files_are_refused(shared: Path, tmp_path: Path) -> None:
-    root = shared / "data" / "mini_real" / "coco_panoptic_sample"
+def test_detection_annotations_and_absent_files_are_refused(tmp_path: Path) -> None:
+    boxes, _, images = write_set(tmp_path / "set", [], np.ones((4, 4), np.int32))
+    document = json.loads(boxes.read_text())
+    encoded = {"size": [4, 4], "counts": "04<"}  # as in COCO's detection format: one annotation a segment
+    document["annotations"] = [{"id": 1, "image_id": 7, "category_id": 1, "segmentation": encoded, "iscrowd": 0}]
+    boxes.write_text(json.dumps(document))
     with pytest.raises(DataError, match="panoptic"):
-        read_panoptic(root / "panoptic_coco_detection_format.json", root, root)
+        read_panoptic(boxes, images, images)
     with pytest.raises(DataError, match="absent"):
-        read_panoptic(tmp_path / "no.json", root, root)
+        read_panoptic(tmp_path / "no.json", images, images)
     with pytest.raises(DataError, match="no panoptic mask"):
         read_ids(_grey(tmp_path / "grey.png"))
 

@@ -1,8 +1,8 @@
-"""CAT-Seg spelled out: the released network as specs/catseg.md describes it, for tests and timings to compare with.
+"""CAT-Seg spelled out: the released network as docs/specs/catseg.md describes it, to compare tests and timings with.
 
 Nothing of the project is imported. Weights are read by their official names from a mapping, everything that the
 released code repeats or pads is repeated and padded in memory, and every intermediate tensor can be kept under the
-name and in the layout of the recordings (golden/README.md). Slow on purpose; differentiable, in any float type.
+name and in the layout of the recordings (tests/golden/README.md). Slow on purpose; differentiable, in any float type.
 
 Letters: B images, T classes, P prompts, H W the dense map, C channels.
 """

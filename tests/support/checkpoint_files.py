@@ -83,10 +83,3 @@ def meta_file(shapes: dict[str, tuple[int, ...]], form: str = "torch file", **te
     """A file with these entries and no memory."""
     state = {n: torch.empty(s, device="meta") for n, s in shapes.items()}
     return ForeignFile(Path("file.pth"), form, {**state, **tensors}, {}, ())
-
-
-def rows(shared: Path, size: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the released checkpoint."""
-    lines = (shared / "golden" / f"state_dict_{size}.txt").read_text().splitlines()
-    parts = [line.split("\t") for line in lines if not line.startswith("#")]
-    return {p[0]: tuple(int(n) for n in p[1].strip("()").split(",") if n.strip()) for p in parts}

@@ -1,4 +1,4 @@
-"""The conversion rules as functions of arrays (specs/benchmarks.md, "Conversion rules").
+"""The conversion rules as functions of arrays (docs/specs/benchmarks.md, "Conversion rules").
 
 Each turns an annotation as distributed into a prepared label map, pixel-equal to what the official CAT-Seg scripts
 write, in a fixed number of passes whatever the number of classes. Values the rule cannot mean raise
