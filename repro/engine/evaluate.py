@@ -49,7 +49,8 @@ def evaluate(
     counts. Measures (:mod:`repro.metrics.measured`) that are missing are taken in the same forward pass; finished
     counts stay as they are beside them. ``progress``: a bar on stderr (None: where stderr is a terminal) and, unless
     False, a line with the seconds of each stage at the end. ``view_batch``: views through the method at once (0: all
-    that are there); ``batch_mib``: memory for the views of several images at once (:class:`repro.engine.infer.SlidingWindow`).
+    that are there); ``batch_mib``: memory for the views of several images at once
+    (:class:`repro.engine.infer.SlidingWindow`).
 
     Raises DataError for unreadable or ill-fitting images and labels and for an empty list, ResourceError when the
     disk is full, RunError when the method returns NaN, UsageError for an unknown measure.

@@ -61,7 +61,7 @@ def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
             f"{plan.table.name} has {f'{len(found)} runs' if found else 'no run'} {run_id}",
             expected=f"one of {', '.join(run.id for run in plan.runs)}",
             found=run_id,
-            mend="give the command again: an address changes with the code, the profile and the data",
+            mend="give the command again: a name changes with what is asked and what the code computes",
         )
     return found
 
