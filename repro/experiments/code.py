@@ -27,6 +27,7 @@ from repro.traces.trace import Trace, difference
 
 FILE = "code.json"
 MADE_BEFORE = "made by version 0.1.0, which kept no trace of its code"
+PACKAGE = "repro.traces"
 _SHOWN = 3
 State = Literal["same", "agrees", "adopted", "stale", "unknown"]
 
@@ -102,8 +103,9 @@ class Code:
         """The digest of how traces are taken."""
         if "repro" not in self._sources.project.packages:
             return ""
-        roots = [f"repro.traces.{m}" for m in ("methods", "towers", "data")]
-        return self._sources.source([f"{root}:*" for root in roots]).digest
+        roots = [f"{PACKAGE}.{m}:*" for m in ("methods", "towers", "data")]
+        found = self._sources.source(roots).definitions
+        return digest(sorted(text for key, text in found.items() if key.startswith(f"{PACKAGE}.")), 12)
 
     def _remembered(self, key: str) -> tuple[Trace | None, str] | None:
         kept = self._kept("traces", key)
@@ -155,6 +157,7 @@ class Code:
             "inputs": dict(inputs),
             "trace": trace,
             "no trace": why,
+            "tracing": self._tracing() if trace else "",
             "packages": package_versions(),
             "version": repro.__version__,
             "date": _now(),
@@ -200,6 +203,7 @@ class Code:
         source = self.source(subject).digest
         same = [e for e in fitting if e["source"] == source]
         if same:
+            self._renew(path, kept, subject, inputs)
             return _use(same[0], "same")
         traced = [e for e in fitting if e.get("trace")]
         if not traced:
@@ -207,12 +211,24 @@ class Code:
         now, why = self.trace(subject)
         if now is None:
             return Verdict("stale", self._changed(subject, traced[-1], why))
+        traced = [e for e in traced if e.get("tracing") == self._tracing()] or traced
         gaps = {id(e): difference(e["trace"], now) for e in traced}
         agreeing = next((e for e in traced if not gaps[id(e)]), None)
         if agreeing is None:
             return Verdict("stale", self._changed(subject, traced[-1], "; ".join(gaps[id(traced[-1])][:_SHOWN])))
         self._agree(path, kept, agreeing, source, inputs)
         return _use(agreeing, "agrees")
+
+    def _renew(self, path: Path, kept: dict[str, Any], subject: Subject, inputs: Mapping[str, str]) -> None:
+        """Add a trace as it is taken now, where that has changed: the source being the same, it is the thing's."""
+        entries = [e for e in (kept["made"], *kept["taken"]) if e is not None]
+        traced = [e for e in entries if e.get("trace")]
+        if traced and all(e.get("tracing") != self._tracing() for e in traced) and self._may_keep():
+            entry = self._entry(subject, inputs)
+            adopted = next((e["adopted"] for e in entries if "adopted" in e), None)
+            entry |= {"adopted": adopted} if adopted is not None else {}
+            with contextlib.suppress(OSError, ReproError):
+                write_json(path, {**kept, "taken": [*kept["taken"], entry]})
 
     def _agree(
         self, path: Path, kept: dict[str, Any], agreeing: dict[str, Any], source: str, inputs: Mapping[str, str]
@@ -229,7 +245,9 @@ class Code:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         since = f"; rewritten since: {', '.join(names[:_SHOWN])}{more}" if names else ""
         packages = _other_packages(entry.get("packages", {}))
-        return f"{subject.what} computes something else now: {how}{packages}{since}"
+        otherwise = bool(entry.get("trace")) and entry.get("tracing") != self._tracing()
+        doubt = " (its trace was taken in another way, which may be all of it)" if otherwise else ""
+        return f"{subject.what} computes something else now: {how}{doubt}{packages}{since}"
 
     def changes(self, subject: Subject, since: str) -> list[str]:
         """The definitions rewritten since the source digest ``since``; empty where they are not known any more."""

@@ -11,7 +11,9 @@ import numpy as np
 Trace = Mapping[str, list[float]]
 """Numbers by part."""
 TOLERANCE = 1e-9
-"""Relative to the largest number of a part: sums in another order differ by less, changed code by more."""
+"""Relative to the largest of four neighbouring numbers: sums in another order differ by less, changed code by more."""
+FLOOR = 1e-14
+"""Relative to the largest number of a part: below it everything is rounding."""
 
 
 def summary(values: Any) -> list[float]:
@@ -55,6 +57,9 @@ def _distance(old: Iterable[float], new: Iterable[float]) -> float:
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return 0.0
-    size = max(float(np.nanmax(np.abs(np.where(np.isfinite(a), a, np.nan)))) if np.isfinite(a).any() else 0.0, 1e-300)
+    finite = np.where(np.isfinite(a), np.abs(a), 0.0)
+    # A summary is four numbers of one array: each is compared with the size of its own array, however small.
+    groups = np.maximum.reduceat(finite, range(0, a.size, 4))
+    size = np.maximum(groups.repeat(4)[: a.size], max(float(finite.max()) * FLOOR / TOLERANCE, 1e-300))
     off = float(np.max(np.where(same, 0.0, np.abs(a - b)) / size))
     return math.inf if math.isnan(off) else off

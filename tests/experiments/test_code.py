@@ -133,6 +133,20 @@ def test_what_was_adopted_is_used_with_its_reason_until_the_numbers_change(world
     assert world.code.judge(path, world.subject, {}).state == "stale"
 
 
+def test_a_thing_gets_a_new_trace_when_traces_are_taken_otherwise(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.make()
+    monkeypatch.setattr(Code, "_tracing", lambda _: "another way")
+    world.value = 7.0  # the same work, measured otherwise
+    assert world.code.judge(path, world.subject, {}).state == "same"
+    world.write("def work():\n    return 2 - 1\n")
+    assert world.code.judge(path, world.subject, {}).state == "agrees"
+    world.write("def work():\n    return 3\n")
+    world.value = 1.0  # what the old way gave
+    assert world.code.judge(path, world.subject, {}).state == "stale"
+
+
 def test_a_token_stays_while_the_numbers_do(world: World) -> None:
     first = world.code.token(world.subject)
     world.write("def work():\n    return 2 - 1\n")
@@ -203,6 +217,7 @@ def test_things_of_the_past_are_named_and_not_used(world: World) -> None:
         ({"a": [1.0]}, {"a": [1.0], "b": [3.0]}, 0),
         ({"a": [1.0], "b": [3.0]}, {"a": [1.0]}, 1),
         ({"a": [1.0]}, {"a": [1.0, 1.0]}, 1),
+        ({"a": [1e6, 0, 0, 0, 1e-3, 0, 0, 0]}, {"a": [1e6, 0, 0, 0, 1e-3 + 1e-9, 0, 0, 0]}, 1),
     ],
 )
 def test_traces_are_compared_relative_to_the_size_of_a_part(before: Trace, now: Trace, parts: int) -> None:

@@ -86,8 +86,8 @@ def test_every_row_of_every_table_has_a_trace(table: str, row: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("model", "resolution", "shrink"),
-    [("ViT-B-16-quickgelu", 384, 2), ("ViT-L-14-336-quickgelu", 336, 2), ("tiny", 64, 1), ("convnext_base_w_320", 768, 2),
-     ("EVA02-B-16", 512, 2)],
+    [("ViT-B-16-quickgelu", 384, 2), ("ViT-L-14-336-quickgelu", 336, 2), ("tiny", 64, 1),
+     ("convnext_base_w_320", 768, 2), ("EVA02-B-16", 512, 2)],
 )  # fmt: skip
 def test_large_maps_are_made_small_and_stay_whole(model: str, resolution: int, shrink: int, tmp_path: Path) -> None:
     from repro.clip.spec import TowerSpec
