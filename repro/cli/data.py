@@ -89,8 +89,8 @@ def _synth_into(root: Path, data: dict[str, Any], *, prepared: bool) -> None:
     """Draw the miniature ``data`` describes into a folder the user named; anew where other code drew what is there."""
     from repro.data.mini.draw import draw_miniature
     from repro.data.mini.synth import MANIFEST
-    from repro.experiments.assets import miniature_subject
     from repro.experiments.code import FILE, Code
+    from repro.experiments.judging import miniature_subject
     from repro.experiments.progress import count_progress
 
     code, subject = Code(None), miniature_subject(data)

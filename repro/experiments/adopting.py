@@ -11,9 +11,9 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import get_benchmark
 from repro.errors import ReproError
 from repro.experiments import aligned
-from repro.experiments.assets import Assets, miniature_subject, tiny_subject
+from repro.experiments.assets import Assets
 from repro.experiments.code import FILE, Subject, Verdict
-from repro.experiments.judging import evaluation_subject, training_subject
+from repro.experiments.judging import evaluation_subject, miniature_subject, tiny_subject, training_subject
 from repro.experiments.past import data_of_past, rename
 from repro.experiments.plan import Run, evaluation_key, make_plan
 from repro.experiments.profiles import load_profile

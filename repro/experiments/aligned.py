@@ -16,8 +16,9 @@ from repro.alignments import FACTS, WEIGHTS, AlignmentEntry, get_alignment
 from repro.clip.spec import TowerSpec
 from repro.errors import UsageError
 from repro.experiments.code import FILE as CODE
-from repro.experiments.code import Place, Subject, settle
+from repro.experiments.code import Subject
 from repro.experiments.past import renamed, tower_of_past
+from repro.experiments.places import Place, settle
 from repro.files import write_json
 from repro.hashing import digest
 

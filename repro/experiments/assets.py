@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
@@ -13,15 +13,14 @@ from repro.clip.spec import TowerSpec
 from repro.errors import DataError, UsageError, WeightsError
 from repro.experiments import aligned, backbone
 from repro.experiments.code import FILE as CODE
-from repro.experiments.code import Code, Place, Subject, settle
+from repro.experiments.code import Code
+from repro.experiments.judging import miniature_subject, tiny_subject
 from repro.experiments.past import data_of_past, renamed, tower_of_past
+from repro.experiments.places import Place, settle
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
 from repro.hashing import digest
-
-if TYPE_CHECKING:
-    from repro.traces.trace import Trace
 
 # Names of repro.clip.tiny, repeated because that module imports torch.
 TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
@@ -302,26 +301,3 @@ class Assets:
                     write_json(folder / CODE, self.code.record(tiny_subject(plan), {}))
                 train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
         return self.tower_spec(tower)
-
-
-def miniature_subject(data: Mapping[str, Any]) -> Subject:
-    """The code that draws and prepares the data of a profile."""
-
-    def take() -> Trace:
-        from repro.traces.data import miniature_trace
-
-        return miniature_trace(data["seed"], data.get("sizes", {}))
-
-    return Subject("drawing the miniature", ("repro.data.mini.draw:draw_miniature",), dict(data), take)
-
-
-def tiny_subject(plan: TowerPlan) -> Subject:
-    """The code that trains the tiny CLIP of ``plan``."""
-
-    def take() -> Trace:
-        from repro.clip.tiny import TinyClipRecipe
-        from repro.traces.towers import tiny_trace
-
-        return tiny_trace(TinyClipRecipe(**plan.recipe))
-
-    return Subject(f"training {plan.title}", ("repro.clip.tiny:train_tiny_clip",), dict(plan.recipe), take)

@@ -1,19 +1,22 @@
-"""Where runs, evaluations and maps lie, judged by the code that makes them (:mod:`repro.experiments.code`)."""
+"""The code that makes each kind of thing, and where runs, evaluations and maps lie, judged by it
+(:mod:`repro.experiments.code`)."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.experiments.code import FILE, MADE_BEFORE, Place, Subject, Verdict, settle
+from repro.experiments.code import FILE, MADE_BEFORE, Subject, Verdict
 from repro.experiments.past import past_evaluations, past_runs, renamed
+from repro.experiments.places import Place, settle
 from repro.experiments.store import CELL
 
 if TYPE_CHECKING:
     from repro.experiments.plan import Run
+    from repro.experiments.profiles import TowerPlan
     from repro.traces.trace import Trace
 
 TOWER = "repro.clip.tower:build_tower"
@@ -70,6 +73,29 @@ def prediction_subject(run: Run) -> Subject:
     asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
     roots = ("repro.engine.predict:Predictor", "repro.engine.predict:read_photo", run.entry.build, TOWER)
     return Subject("the prediction", roots, asked, take)
+
+
+def miniature_subject(data: Mapping[str, Any]) -> Subject:
+    """The code that draws and prepares the data of a profile."""
+
+    def take() -> Trace:
+        from repro.traces.data import miniature_trace
+
+        return miniature_trace(data["seed"], data.get("sizes", {}))
+
+    return Subject("drawing the miniature", ("repro.data.mini.draw:draw_miniature",), dict(data), take)
+
+
+def tiny_subject(plan: TowerPlan) -> Subject:
+    """The code that trains the tiny CLIP of ``plan``."""
+
+    def take() -> Trace:
+        from repro.clip.tiny import TinyClipRecipe
+        from repro.traces.towers import tiny_trace
+
+        return tiny_trace(TinyClipRecipe(**plan.recipe))
+
+    return Subject(f"training {plan.title}", ("repro.clip.tiny:train_tiny_clip",), dict(plan.recipe), take)
 
 
 def timed(run: Run, *roots: str) -> Subject:

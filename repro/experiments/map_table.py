@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from repro.errors import ReproError
 from repro.experiments.code import FILE as CODE
-from repro.experiments.code import Place
 from repro.experiments.execute import ensure_trained
 from repro.experiments.judging import judged_folder, maps_subject
+from repro.experiments.places import Place
 from repro.experiments.plan import Cell, Plan
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, cell_status

@@ -18,8 +18,8 @@ from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
 from repro.experiments.aligned import sized_like, with_variants
 from repro.experiments.assets import Assets
-from repro.experiments.code import Place
 from repro.experiments.judging import evaluation_place, run_place
+from repro.experiments.places import Place
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import FINAL_WEIGHTS
 from repro.experiments.tables import Row, Table

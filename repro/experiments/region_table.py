@@ -18,8 +18,9 @@ from repro.errors import DataError, ReproError, UsageError, unknown_name
 from repro.experiments.aligned import KIND, read_recipe
 from repro.experiments.assets import Assets, Missing
 from repro.experiments.code import FILE as CODE
-from repro.experiments.code import Place, Subject
+from repro.experiments.code import Subject
 from repro.experiments.judging import TOWER, judged_folder
+from repro.experiments.places import Place
 from repro.experiments.plan import Plan, Run
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE

@@ -137,7 +137,7 @@ def _state(baseline: dict[str, Any] | None, store: Path) -> dict[str, Any]:
 def _subjects(runs: Path, addresses: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Everything whose code is judged, by name; what is asked for is put into ``addresses``."""
     from repro.experiments import aligned, class_signal, judging
-    from repro.experiments.assets import miniature_subject, tiny_subject
+    from repro.experiments.judging import miniature_subject, tiny_subject
     from repro.experiments.plan import Cell, make_plan
     from repro.experiments.profiles import load_profile
     from repro.experiments.region_table import RegionSettings, regions_subject
