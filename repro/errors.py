@@ -7,7 +7,9 @@ prints it without a traceback and exits with its ``exit_code``. Any other except
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
+from pathlib import PurePath
 
 
 class ReproError(Exception):
@@ -80,3 +82,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "rep
     close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return UsageError(f"unknown {kind} {name!r}{hint}", expected=f"one of {', '.join(names)}", found=name, mend=mend)
+
+
+def command(*words: object) -> str:
+    """The words as one line that can be pasted into a shell: everything a shell would read otherwise is quoted.
+
+    Paths are given as :class:`pathlib.Path`, so that one that begins with a dash is not taken for an option. Words in
+    capitals (``DIR``, ``FILE``) stand for what the user must name. Every command in a message is made here.
+    """
+    return " ".join(shlex.quote(_word(word)) for word in words)
+
+
+def _word(word: object) -> str:
+    text = str(word)
+    return f"./{text}" if isinstance(word, PurePath) and text.startswith("-") else text
