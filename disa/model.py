@@ -101,6 +101,10 @@ class DiSa(Method):
             values["loss_mccl"] = self.options.aux_weight * auxiliary
         return values
 
+    def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
+        """The name in the template."""
+        return [(self.options.template.replace("{}", name),) for name in classes]
+
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
         """Labelled pixels for the segmentation loss; pairs of an image and a class for the others."""
         return "pixels" if name == "loss_seg" else "images"

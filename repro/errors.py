@@ -87,7 +87,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "rep
 def command(*words: object) -> str:
     """The words as one line that can be pasted into a shell: everything a shell would read otherwise is quoted.
 
-    Paths are given as :class:`pathlib.Path`, so that one that begins with a dash is not taken for an option. Words in
+    Paths are given as ``Path``, so that one that begins with a dash is not taken for an option. Words in
     capitals (``DIR``, ``FILE``) stand for what the user must name. Every command in a message is made here.
     """
     return " ".join(shlex.quote(_word(word)) for word in words)

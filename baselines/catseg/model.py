@@ -93,15 +93,23 @@ class CatSeg(Method):
 
     def _text(self, classes: Sequence[str]) -> Tensor:
         """L2-normalised text features (N, P, C) of class names; synonyms in a name are separated by ``", "``."""
-        synonyms = [name.split(", ") for name in classes]
-        if self.options.synonyms == "first":
-            synonyms = [names[:1] for names in synonyms]
+        synonyms = self._synonyms(classes)
         words = [word for names in synonyms for word in names]
         text = torch.stack([self.clip.text(words, template) for template in self.options.templates], dim=1)
         if len(words) == len(classes):
             return text
         parts = text.split([len(names) for names in synonyms])
         return F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=-1)
+
+    def _synonyms(self, classes: Sequence[str]) -> list[list[str]]:
+        """The words of each class that are prompted."""
+        synonyms = [name.split(", ") for name in classes]
+        return [names[:1] for names in synonyms] if self.options.synonyms == "first" else synonyms
+
+    def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
+        """Every synonym, or the first alone, in every template."""
+        templates = self.options.templates
+        return [tuple(t.replace("{}", w) for w in words for t in templates) for words in self._synonyms(classes)]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``loss_bce``: mean binary cross-entropy over all pixels and classes, or ``loss_ce`` by ``seg_loss``.

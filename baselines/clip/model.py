@@ -33,6 +33,10 @@ class DenseClip(Method):
             return cost / self.options.temperature
         return cost * self.clip.logit_scale.to(cost.dtype)
 
+    def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
+        """The name in the template."""
+        return [(self.options.template.replace("{}", name),) for name in classes]
+
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``correlation``: the cosine of each place and class."""

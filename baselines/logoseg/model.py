@@ -92,6 +92,10 @@ class LoGoSeg(Method):
         fused, queries = self.fusion(middle, guidance, self.query + text_tokens, text_tokens)
         return queries, fused, features.guides[1:]
 
+    def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
+        """The name in every template."""
+        return [tuple(t.replace("{}", name) for t in self.options.templates) for name in classes]
+
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``loss_bce``: Eq. 13."""
         return {"loss_bce": masked_bce(self(images, classes), labels)}

@@ -53,6 +53,10 @@ class SynSeg(Method):
             return tuple(names)
         return (*names[:background], BACKGROUND)
 
+    def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
+        """The name in the template."""
+        return [(self.options.template.replace("{}", name),) for name in classes]
+
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Logits (B, N, S, S), S the tower's resolution; of a class ``background`` the logit of the threshold.
 

@@ -153,6 +153,7 @@ def _evaluate(
     options: argparse.Namespace,
     device: str,
 ) -> dict[str, Any]:
+    from repro.clip.same_text import read_classes, same_note
     from repro.clip.text_cache import keep_text
     from repro.engine import processes
     from repro.engine.evaluate_many import evaluate_together
@@ -177,6 +178,9 @@ def _evaluate(
         place = evaluation_place(run, benchmark.id, key, protocol if weights == "own" and not speedups.facts() else "")
         folder = processes.on_first(lambda: claim_evaluation(run, place.path, key, facts))
         common.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(pairs)} images")
+        asked = method.prompts(benchmark.prompt_names(), benchmark.background_index)
+        if note := same_note(read_classes(method, asked), asked):
+            common.log(f"{benchmark.id}: {note} (as published)")
         measures = common.chosen_measures(options)
         with float32_products(speedups.tf32):
             result = evaluate_together(method, benchmark, pairs, profile.protocol, folder, measures, device=device)

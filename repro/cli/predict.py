@@ -197,11 +197,18 @@ class _Job:
         return records
 
     def _prepare(self) -> tuple[Predictor, NDArray[np.uint8]]:
+        from repro.clip.same_text import cut_note, read_classes, refuse_same, same_note
         from repro.clip.text_cache import keep_text
         from repro.engine.predict import Predictor
         from repro.reports.colours import class_colours
 
         method, _ = load_named(self.run, self.options.checkpoint or UNTRAINED, self.device)
+        asked = method.prompts(self.classes.prompts, self.classes.background_index)
+        reading = read_classes(method, asked)
+        if self.benchmark is None:
+            refuse_same(reading, asked)
+        for note in filter(None, (same_note(reading, asked), cut_note(reading, asked))):
+            common.log(note)
         keep_text(method, self.run.assets.store.cache / "text")
         common.log(f"{self.run.entry.title}, {len(self.classes)} classes, on {self.device}")
         predictor = Predictor(method, self.classes, self.run.profile.protocol, keep_logits=self.options.save_probs)

@@ -18,6 +18,9 @@ from repro.clip.text import BATCH, FeatureCache, autocast_state, encode_tokens, 
 from repro.clip.text_cache import TextStore
 from repro.errors import UsageError
 
+LONGEST = 1024
+"""Tokens up to which a text that is too long is still told from one that fits."""
+
 __all__ = ["ClipTower", "DenseFeatures", "build_tower"]
 
 
@@ -153,6 +156,20 @@ class ClipTower(nn.Module):
                 features = self._stored(texts, parameters)
             self._cache.put(key, features)
         return features
+
+    def tokens(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
+        """The token ids of each text as the model reads them, and whether a text was longer than it can read."""
+        found = self._tokenize(list(texts))
+        whole = self._tokenize_whole(list(texts))
+        return [
+            (tuple(own.tolist()), bool((full != 0).sum() > len(own))) for own, full in zip(found, whole, strict=True)
+        ]
+
+    def _tokenize_whole(self, texts: list[str]) -> Tensor:
+        """Token ids without the limit of the model, where the tokenizer has one that can be lifted."""
+        if not isinstance(self._tokenize, partial):
+            return self._tokenize(texts)
+        return self._tokenize.func(texts, context_length=LONGEST)
 
     def _stored(self, texts: list[str], parameters: list[nn.Parameter]) -> Tensor:
         """Features from disk where they are kept there, else computed; in float32 only, the type files hold."""

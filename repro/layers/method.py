@@ -51,6 +51,13 @@ class Method(nn.Module, ABC):
         """
         return tuple(names)
 
+    def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
+        """What the text encoder reads of each of ``classes``: one text a prompt, of all words that are read.
+
+        Two classes with equal texts are one to the method. Default: the name itself.
+        """
+        return [(name,) for name in classes]
+
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Optimiser groups over exactly the parameters that train: dicts with params, lr, weight_decay, name."""
         trained = [p for p in self.parameters() if p.requires_grad]

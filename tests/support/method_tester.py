@@ -235,6 +235,21 @@ class MethodTester:
         with pytest.raises(ValueError, match="no class"):
             method(self.images(), [])
 
+    def test_texts_are_what_the_text_encoder_reads(self, method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = (*NAMES, "wall-brick, wall")
+        read: set[str] = set()
+        original = method.clip.text
+
+        def text(classes: Any, template: str) -> Tensor:
+            read.update(template.replace("{}", name) for name in classes)
+            return original(classes, template)
+
+        monkeypatch.setattr(method.clip, "text", text)
+        with torch.no_grad():
+            method(self.images(1), names)
+        assert read == {text for own in method.texts(names) for text in own}
+        assert len(method.texts(names)) == len(names)
+
     def test_one_class_works(self, method: Method) -> None:
         with torch.no_grad():
             assert method(self.images(), ["dog"]).shape[1] == 1
