@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -79,8 +80,12 @@ class Code:
         from repro.experiments.provenance import package_versions
 
         key = digest([self.source(subject).digest, self._tracing(), subject.asked, package_versions()], 20)
+        if key not in self._traces and (kept := self._remembered(key)):
+            self._traces[key] = kept
+        if key not in self._traces and _joined():
+            return None, "it is not taken by processes that work together"  # each would wait for the others
         if key not in self._traces:
-            self._traces[key] = self._remembered(key) or self._taken(key, subject)
+            self._traces[key] = self._taken(key, subject)
         return self._traces[key]
 
     def _tracing(self) -> str:
@@ -117,13 +122,12 @@ class Code:
 
     def _taken(self, key: str, subject: Subject) -> tuple[Trace | None, str]:
         assert subject.take is not None
-        trace: Trace | None
         try:
-            trace, why = subject.take(), ""
+            trace = subject.take()
         except Exception as error:  # noqa: BLE001  whatever a method does on a small tower: its source then decides
-            trace, why = None, f"{type(error).__name__}: {error}".splitlines()[0]
-        self._keep("traces", key, {"what": subject.what, "trace": trace, "why": why})
-        return trace, why
+            return None, f"{type(error).__name__}: {error}".splitlines()[0]
+        self._keep("traces", key, {"what": subject.what, "trace": trace, "why": ""})
+        return trace, ""
 
     def record(self, subject: Subject, inputs: Mapping[str, str]) -> dict[str, Any]:
         """What ``code.json`` says of a thing that the code of now makes from the made things ``inputs``."""
@@ -266,6 +270,12 @@ def _other_packages(then: Mapping[str, Any]) -> str:
 
     parts = [f"{k} {v} then, {package_versions()[k]} now" for k, v in then.items() if package_versions().get(k) != v]
     return f" (other packages too: {', '.join(parts)})" if parts else ""
+
+
+def _joined() -> bool:
+    """Whether this process works together with others (without importing torch to find out)."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from repro import ranks
 from repro.engine.settings import Placement
 from repro.errors import ReproError
-from repro.experiments.class_signal import check_class_signal
+from repro.experiments.class_signal import check_class_signal, signal_subject
 from repro.experiments.code import FILE as CODE
 from repro.experiments.early import early_look
 from repro.experiments.judging import evaluation_subject, training_subject
@@ -65,6 +65,11 @@ def joined(plan: Plan, device: str, log: Log) -> Iterator[str]:
         plan.assets.ensure_data(log)
         for tower in dict.fromkeys(run.row.tower for run in plan.runs):
             plan.assets.ensure_tower(tower)
+        for run in plan.runs:  # while this process is alone: together they would wait for one another
+            for subject in ([training_subject(run)] if run.train else []) + [evaluation_subject(run)]:
+                run.assets.code.trace(subject)
+            if run.train and run.profile.zero_shot_bar:
+                run.assets.code.token(signal_subject(run.assets, run.row.tower))
     with processes.group(device) as own:
         yield own
 

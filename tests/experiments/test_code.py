@@ -104,6 +104,18 @@ def test_code_that_broke_is_stale_with_its_error(world: World) -> None:
     assert "RuntimeError: broken" in world.code.judge(path, world.subject, {}).reason
 
 
+def test_processes_that_work_together_take_no_trace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.distributed as dist
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    assert world.code.trace(world.subject) == (None, "it is not taken by processes that work together")
+    assert world.taken == 0
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    assert world.code.trace(world.subject)[0] is not None  # before they joined, it is at hand
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    assert world.code.trace(world.subject)[0] is not None
+
+
 def test_what_was_made_from_other_things_is_stale(world: World) -> None:
     path = world.make(inputs={"tower": "tiny-1"})
     verdict = world.code.judge(path, world.subject, {"tower": "tiny-1.2"})
