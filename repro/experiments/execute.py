@@ -173,7 +173,10 @@ def describe_run(run: Run, device: str, placement: Placement | None = None) -> N
 
 def asked_of(run: Run) -> dict[str, Any]:
     """What a run is called where it is asked for, as plain data: nothing is ever read out of its folder's name."""
-    tower = {**dataclasses.asdict(run.tower), "recipe": json.loads(json.dumps(dict(run.tower.recipe)))}
+    recipe = json.loads(json.dumps(dict(run.tower.recipe)))
+    if "weights" not in recipe:  # an imported file is known by its content, wherever it lay
+        recipe.pop("path", None)
+    tower = {**dataclasses.asdict(run.tower), "recipe": recipe}
     return {
         "profile": run.profile.name,
         "row": run.row.id,

@@ -16,10 +16,10 @@ from repro.errors import ReproError
 from repro.experiments.code import FILE as CODE
 from repro.experiments.execute import ensure_trained
 from repro.experiments.judging import judged_folder, maps_subject
-from repro.experiments.places import Place
+from repro.experiments.places import Place, adopted_of
 from repro.experiments.plan import Cell, Plan
 from repro.experiments.provenance import provenance
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, cell_status
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, adopted, cell_status
 from repro.files import write_json
 from repro.hashing import digest
 
@@ -69,6 +69,11 @@ class MapStatus:
     needs: Sequence[Missing] = ()
     scores: MapScores | None = None
     error: str | None = None
+
+    @property
+    def adopted(self) -> str | None:
+        """Why and since when the figures or their run are used although the code differs; None where it does not."""
+        return adopted_of([self.cell.place]) or adopted(self.cell.cell)
 
     def values(self, kind: str | None = None) -> dict[str, tuple[float, float, float] | None]:
         """Every figure as (value, low, high), fractions with a 95 % bootstrap interval over images; None without."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from repro.errors import command
 from repro.experiments.code import Verdict
 
 
@@ -23,6 +24,18 @@ class Place:
     def adopted(self) -> str:
         """Since when and why it is used although the code differs; empty where it does not."""
         return self.verdict.reason if self.verdict is not None and self.verdict.state == "adopted" else ""
+
+
+def adopted_of(places: Iterable[Place | None]) -> str | None:
+    """Why and since when any of ``places`` is used although the code that made it differs; None where none is."""
+    found = dict.fromkeys(p.adopted for p in places if p is not None and p.adopted)
+    return "; ".join(found) or None
+
+
+def adopted_note(what: str, why: str, run: str = "") -> str:
+    """The footnote of a table that uses ``what`` was taken over, and the command that says more of its ``run``."""
+    more = f" ({command('repro', 'runs', 'why', run)})" if run else ""
+    return f"Taken over by hand, {what}{more}: {why}."
 
 
 def settle(

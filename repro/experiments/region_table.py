@@ -20,7 +20,7 @@ from repro.experiments.assets import Assets, Missing
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Subject
 from repro.experiments.judging import TOWER, judged_folder
-from repro.experiments.places import Place
+from repro.experiments.places import Place, adopted_of
 from repro.experiments.plan import Plan, Run
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE
@@ -124,6 +124,12 @@ class RegionStatus:
     needs: list[Missing]
     ranks: Ranks | None = None
     error: str | None = None
+
+    @property
+    def adopted(self) -> str | None:
+        """Why and since when ranks, tower or data are used although the code differs; None where it does not."""
+        assets, tower = self.cell.assets, self.cell.run.row.tower
+        return adopted_of([self.cell.place, assets.data_place, assets.tower_place(tower)])
 
     def measured(self) -> dict[str, float | None]:
         """``boxes_top1`` .. ``masks_stuff_top5`` as fractions, None where there is no number."""

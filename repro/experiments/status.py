@@ -9,6 +9,7 @@ from repro.benchmarks.spec import Benchmark
 from repro.experiments import aligned
 from repro.experiments.assets import READY, Missing
 from repro.experiments.calibration import calibrated_seconds
+from repro.experiments.places import adopted_of
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.plausible import implausible
 from repro.experiments.store import RunStore
@@ -98,9 +99,7 @@ def adopted(cell: Cell) -> str | None:
     The cell itself, its run, or the data and tower it rests on may be what was adopted.
     """
     assets, tower = cell.run.assets, cell.run.row.tower
-    places = [cell.place, cell.run.place, assets.data_place, assets.tower_place(tower)]
-    found = dict.fromkeys(p.adopted for p in places if p is not None and p.adopted)
-    return "; ".join(found) or None
+    return adopted_of([cell.place, cell.run.place, assets.data_place, assets.tower_place(tower)])
 
 
 def flag_of(plan: Plan, metrics: dict[str, Any]) -> str | None:

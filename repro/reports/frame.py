@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
 from repro.experiments.tables import Row
@@ -193,8 +194,8 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
             run, where = c.cell.run, c.cell.benchmark.id
             who = f"{run.row.title} ({run.tower.title}, seed {run.seed}) on {where}"
             lines.append(f"Flagged and in no mean: {who}: {c.flag}.")
-    reasons = dict.fromkeys((c.cell.run.id, c.adopted) for c in done if c.adopted)
-    lines += [f"Taken over by hand (repro runs why {name}): {why}." for name, why in reasons]
+    reasons = dict.fromkeys((c.cell.run.row.title, c.adopted, c.cell.run.id) for c in done if c.adopted)
+    lines += [adopted_note(*reason) for reason in reasons]
     open_cells = [c for c in cells if c.status != DONE]
     stale = sum(c.stale is not None for c in open_cells)
     if stale:

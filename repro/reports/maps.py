@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repro.experiments.map_table import FIGURES, MapStatus
+from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import BLOCKED, DONE, FAILED
 from repro.reports.sheet import Column, Sheet, number, save
@@ -82,6 +83,10 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
                 f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f})."
             )
     lines += plan.table.remarks
+    reasons = dict.fromkeys(
+        (s.cell.cell.run.row.title, s.adopted, s.cell.cell.run.id) for s in states if s.status == DONE and s.adopted
+    )
+    lines += [adopted_note(*reason) for reason in reasons]
     lines += [
         f"{s.cell.cell.run.row.title} on {s.cell.cell.benchmark.id} failed: {s.error}"
         for s in states

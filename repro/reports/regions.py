@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro.benchmarks.panoptic import get_panoptic
+from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.region_table import GROUPS, TOP, RegionStatus, gains
 from repro.experiments.status import BLOCKED, DONE, FAILED
@@ -88,6 +89,8 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
     ]
     lines += ["Published: " + "; ".join(dict.fromkeys(sources)) + "."] if sources else []
     lines += plan.table.remarks
+    reasons = dict.fromkeys((s.cell.run.row.title, s.adopted) for s in states if s.status == DONE and s.adopted)
+    lines += [adopted_note(*reason) for reason in reasons]
     lines += [
         f"{s.cell.run.row.title} on {s.cell.source.title} failed: {s.error}" for s in states if s.status == FAILED
     ]
