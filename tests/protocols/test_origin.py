@@ -42,7 +42,7 @@ def change_mat(root: Path) -> None:
     savemat(path, {"LabelMap": label_map})
 
 
-def changed_mask(mask: str):  # noqa: ANN201
+def changed_mask(mask: str):
     def change(root: Path) -> None:
         path = root / mask
         pixels = np.array(Image.open(path))
@@ -81,7 +81,7 @@ def test_corrected_sources_are_refused_until_the_labels_are_made_again(
     assert verify(name, root, count, split=split, against_sources=True).ok
 
 
-def _prepared(name: str, root: Path, split: str):  # noqa: ANN202
+def _prepared(name: str, root: Path, split: str):
     prepare(name, root, split=split)
     return prepared_pairs(get_benchmark(name), root, split)
 
