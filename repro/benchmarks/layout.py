@@ -261,7 +261,8 @@ def _walk_ade(folder: Path) -> dict[str, Path]:
 
 
 def _read_ids(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").split()
+    """The ids a list names, each once."""
+    return list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
 
 
 def files_by_key(folder: Path, suffix: str) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.benchmarks.spec import Benchmark, get_benchmark
-from repro.errors import DataError, UsageError
+from repro.errors import DataError, UsageError, command
 from repro.files import write_json
 
 FIRST_RULES = {
@@ -44,6 +44,10 @@ class Marker:
     histogram: dict[str, int] = dataclasses.field(default_factory=dict)
     rules: str = ""
     """What the conversion rule made of fixed samples (:func:`rules_digest`)."""
+    origin: str = ""
+    """What the labels were made of (:class:`repro.benchmarks.origin.Origin`); "" in notes of version 0.1.0."""
+    adopted: tuple[str, ...] = ()
+    """Keys of labels that others made and that equal what the rule makes of their sources: they are never removed."""
 
     def made_by_rules_of(self, benchmark: Benchmark) -> bool:
         """Whether the rules of now make the same labels: else they are converted again."""
@@ -81,8 +85,10 @@ def read_marker(labels: Path) -> Marker | None:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict) and values.get("rules") == 1:  # version 0.1.0
             values["rules"] = FIRST_RULES.get(get_benchmark(values["benchmark"]).rule, "")
-        marker = Marker(**{**values, "dropped": tuple(values["dropped"])})
-        for field, kind in (("complete", bool), ("keys", int), ("rules", str), ("histogram", dict)):
+        lists = {"dropped": tuple(values["dropped"]), "adopted": tuple(values.get("adopted", ()))}
+        marker = Marker(**{**values, **lists})
+        kinds = (("complete", bool), ("keys", int), ("rules", str), ("origin", str), ("histogram", dict))
+        for field, kind in kinds:
             if not isinstance(getattr(marker, field), kind):
                 raise TypeError(f"{field} is {getattr(marker, field)!r}")
         return marker
@@ -90,5 +96,8 @@ def read_marker(labels: Path) -> Marker | None:
         return None
     except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
         raise DataError(
-            f"{path} is damaged", expected="a note that prepare wrote", found=error, mend=f"rm {path} and prepare again"
+            f"{path} is damaged",
+            expected="a note that prepare wrote",
+            found=error,
+            mend=f"move {command(path)} elsewhere and prepare the set again",
         ) from error

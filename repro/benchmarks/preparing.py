@@ -14,7 +14,13 @@ from repro.locks import folder_lock
 
 
 def prepare_alone(
-    benchmark_id: str, data_root: Path, jobs: int = 1, progress: Progress | None = None, split: str | None = None
+    benchmark_id: str,
+    data_root: Path,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    split: str | None = None,
+    *,
+    again: bool = False,
 ) -> PrepareSummary:
     """:func:`repro.benchmarks.prepare.prepare`, after any other process that prepares into the same folder.
 
@@ -23,7 +29,7 @@ def prepare_alone(
     benchmark = get_benchmark(benchmark_id)
     labels = data_root / benchmark.folder / benchmark.split(split).labels
     with _alone(data_root / benchmark.folder, labels):
-        return prepare(benchmark_id, data_root, jobs, progress, split)
+        return prepare(benchmark_id, data_root, jobs, progress, split, again=again)
 
 
 @contextlib.contextmanager

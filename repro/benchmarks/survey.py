@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from repro.benchmarks.layout import IMAGE_SUFFIX, files_by_key, listed_keys, unlabelled
+from repro.benchmarks.layout import IMAGE_SUFFIX, files_by_key, listed_keys, source_pairs, unlabelled
 from repro.benchmarks.marker import Marker
 from repro.benchmarks.spec import Benchmark, Split
 from repro.errors import DataError
@@ -56,7 +56,7 @@ def survey(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | 
     """
     folder = data_root / benchmark.folder
     labels = files_by_key(folder / part.labels, benchmark.label_suffix)
-    listed = listed_keys(benchmark, data_root, part)
+    listed = _listed(benchmark, data_root, part)
     dropped = set(marker.dropped) if marker is not None else set()
     for key in sorted((listed or set()) - labels.keys() - dropped) if labels else ():
         with contextlib.suppress(DataError):  # a damaged mask: the label is missing, which is what will be reported
@@ -71,3 +71,11 @@ def survey(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | 
         frozenset(dropped),
         tuple(strangers),
     )
+
+
+def _listed(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | None:
+    """The keys the labels are made of: for PC-59 those of its JSON file, whatever the list file beside it says."""
+    if benchmark.rule == "pc59":
+        with contextlib.suppress(DataError):
+            return {source.key for source in source_pairs(benchmark, data_root, part.name)}
+    return listed_keys(benchmark, data_root, part)

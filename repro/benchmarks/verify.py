@@ -12,11 +12,12 @@ from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.fingerprint import fingerprint
 from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
 from repro.benchmarks.marker import Marker, read_marker
+from repro.benchmarks.origin import Origin, again_command, changes, labelled, nothing_labelled, outdated, read_origin
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
 from repro.benchmarks.survey import Survey, survey
 from repro.benchmarks.verify_report import Problem, VerifyReport
-from repro.errors import DataError
+from repro.errors import DataError, command
 from repro.hashing import digest
 
 
@@ -28,11 +29,13 @@ class _Item:
     source: SourcePair | None
     """What the label must be made from; None where it is not compared."""
     command: str
-    """What prepares the split again."""
+    """What prepares the split."""
+    again: str
+    """What makes all labels of the split again, "" where others made this one."""
 
     @property
     def remake(self) -> str:
-        return f"rm {self.label} && {self.command}"
+        return self.again or f"move {command(self.label)} elsewhere, then {self.command}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,24 +65,28 @@ def verify(
     part = benchmark.split(split)
     expected = part.num_images if expected_count is None else expected_count
     folder = data_root / benchmark.folder / part.labels
-    command = prepare_command(benchmark, data_root, part)
+    prepares, again = prepare_command(benchmark, data_root, part), again_command(benchmark, data_root, part)
     problems: list[Problem] = []
     marker = None
     try:
         marker = read_marker(folder)
     except DataError as error:
         problems.append(_problem("preparation", error))
+    origin = read_origin(folder, marker)
     found = survey(benchmark, data_root, part, marker)
     problems += _preparation_problems(benchmark, data_root, part, marker, found)
-    problems += _file_problems(benchmark, data_root, part, found, expected)
+    if (changed := changes(benchmark, data_root, part, origin)) is not None and changed.outdated:
+        problems.append(_problem("preparation", outdated(benchmark, data_root, part, changed)))
+    problems += _file_problems(benchmark, data_root, part, found, expected, origin)
     sources = {}
-    if against_sources and found.labels:
+    if (against_sources or marker is None) and found.labels:
         try:
             sources = {s.key: s for s in source_pairs(benchmark, data_root, part.name)}
-        except DataError as error:
-            problems.append(_problem("pixels", error))
+        except DataError as error:  # of labels without a note the report says that they are not compared
+            problems += [_problem("pixels", error)] if against_sources else []
+    own = found.labels.keys() - set(marker.adopted) if marker is not None else set()
     items = [
-        _Item(benchmark.id, label, found.images.get(key), sources.get(key), command)
+        _Item(benchmark.id, label, found.images.get(key), sources.get(key), prepares, again if key in own else "")
         for key, label in sorted(found.labels.items())
     ]
     sizes, types, pixels = [], set(), Counter[int]()
@@ -98,9 +105,11 @@ def verify(
             Problem(
                 "histogram",
                 f"the labels changed since they were prepared ({digest(marker.histogram)} -> {digest(histogram)})",
-                f"rm -r {folder} && {command}",
+                f"move {command(folder)} elsewhere, then {prepares}" if marker.adopted else again,
             )
         )
+    if histogram and not labelled(benchmark, histogram):
+        problems.append(_problem("label", nothing_labelled(benchmark, data_root, part, len(items))))
     total = sum(pixels.values())
     ignored = sum(n for value, n in pixels.items() if value >= benchmark.ignore_label)
     return VerifyReport(
@@ -122,6 +131,7 @@ def verify(
         histogram=digest(histogram) if histogram else "",
         fingerprint=_fingerprint(benchmark, data_root, part),
         compared=bool(items) and all(item.source is not None for item in items),
+        origin="others" if marker is None else "known" if origin is not None else "unknown",
         problems=tuple(problems),
     )
 
@@ -129,29 +139,32 @@ def verify(
 def _preparation_problems(
     benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None, found: Survey
 ) -> list[Problem]:
-    folder, command = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
+    folder, prepares = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
     if not folder.is_dir():
         return [Problem("preparation", f"{folder} is absent", DOWNLOADS[benchmark.id].instructions)]
     if not found.labels:
         there = "nothing is prepared" if found.listed else "neither labels nor the sources to make them from are there"
-        mend = command if found.listed else f"{DOWNLOADS[benchmark.id].instructions}; then {command}"
+        mend = prepares if found.listed else f"{DOWNLOADS[benchmark.id].instructions}; then {prepares}"
         return [Problem("preparation", f"{there}: no *{benchmark.label_suffix} in {folder / part.labels}", mend)]
     if marker is None:
         return []
     if not marker.complete:
         text = f"the preparation was interrupted: {len(found.labels)} of {marker.keys} labels in {folder / part.labels}"
-        return [Problem("preparation", text, command)]
+        return [Problem("preparation", text, prepares)]
     if not marker.made_by_rules_of(benchmark):
         text = "prepared by rules that make other labels"
-        return [Problem("preparation", text, command)]
+        return [Problem("preparation", text, prepares)]
     return []
 
 
-def _file_problems(benchmark: Benchmark, data_root: Path, part: Split, found: Survey, expected: int) -> list[Problem]:
+def _file_problems(
+    benchmark: Benchmark, data_root: Path, part: Split, found: Survey, expected: int, origin: Origin | None
+) -> list[Problem]:
     """What the names alone tell: too few or too many, missing, stray."""
     if not found.labels:
         return []
-    folder, command = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
+    folder, prepares = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
+    again = again_command(benchmark, data_root, part)
     problems = []
 
     def add(kind: str, paths: list[Path], what: str, mend: str) -> None:
@@ -164,23 +177,30 @@ def _file_problems(benchmark: Benchmark, data_root: Path, part: Split, found: Su
 
     images = found.size
     if images != expected:
-        direction = "complete the sources" if images < expected else "remove what is not"
+        listing = folder / (part.ids or part.source_images)
+        direction = f"complete the sources of {benchmark.id}" if images < expected else "take out what is not"
+        direction += "" if images < expected else f" of {benchmark.id} from {command(listing)}"
         problems.append(
             Problem(
                 "count",
                 f"{images:,} images where the set has {expected:,}: figures from them are no benchmark results",
-                f"{direction} of {benchmark.id}, then {command}; or, for a sample, --expected-count {images}",
+                f"{direction}, then {prepares if images < expected else again}; "
+                f"or, for a sample, --expected-count {images}",
             )
         )
-    add("missing", [label(k) for k in found.missing], "listed images without a label", command)
+    add("missing", [label(k) for k in found.missing], "listed images without a label", prepares)
     add(
         "missing",
         [folder / part.images / f"{k}.jpg" for k in found.imageless],
         f"labels without an image in {folder / part.images}",
-        command if benchmark.resized_images else DOWNLOADS[benchmark.id].instructions,
+        again if benchmark.resized_images else DOWNLOADS[benchmark.id].instructions,
     )
-    away = f"move them out of {folder / part.labels}"
-    add("orphan", [label(k) for k in found.orphans], "labels of no listed image", f"{away}, or restore the list")
+    away = f"move them out of {command(folder / part.labels)}"
+    known = set() if origin is None else origin.entries.keys()
+    ours = [k for k in found.orphans if k in known]
+    add("orphan", [label(k) for k in ours], "labels of images that are no longer listed", again)
+    others = [k for k in found.orphans if k not in known]
+    add("orphan", [label(k) for k in others], "labels of no listed image", f"{away}, or restore the list")
     add("orphan", list(found.strangers), f"files that are no *{benchmark.label_suffix}", away)
     return problems
 
@@ -212,7 +232,7 @@ def _look(item: _Item) -> _Look:
             raise _wrong_type(benchmark, item.label, str(label.dtype))
         pixels = check_label(label, benchmark, item.label, shape)
     except DataError as error:
-        problems.append(_problem("label", error, item.remake, item.label))
+        problems.append(_problem("label", error, _label_mend(item), item.label))
         return _Look(None, {}, "", tuple(problems))
     if item.source is not None:
         problems += _compare(benchmark, item, label)
@@ -220,27 +240,25 @@ def _look(item: _Item) -> _Look:
     return _Look((label.shape[0], label.shape[1]), present, str(label.dtype), tuple(problems))
 
 
+def _label_mend(item: _Item) -> str:
+    """How a label that does not fit is put right: it may be its image that is turned."""
+    from repro.benchmarks.prepare.comparing import orientation, turned_mend
+
+    if item.image is not None and (turn := orientation(item.image)) > 4:
+        return f"{turned_mend(item.image, item.remake)} (the EXIF orientation is {turn})"
+    return item.remake
+
+
 def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:
     """Set a label against what the rules make of its source."""
-    from repro.benchmarks.prepare.formats import convert_source
+    from repro.benchmarks.prepare.comparing import label_difference
 
     assert item.source is not None
     try:
-        fresh = convert_source(benchmark, item.source, item.command)
+        text = label_difference(benchmark, item.source, item.label, label, item.command)
     except DataError as error:
         return [_problem("pixels", error, path=item.label)]
-    if fresh.shape != label.shape:
-        sizes = [f"{shape[0]}x{shape[1]}" for shape in (label.shape, fresh.shape)]
-        text = f"label {item.label} is {sizes[0]}, its source gives {sizes[1]} (height x width)"
-    elif (wrong := int((fresh != label).sum())) == 0:
-        return []
-    else:
-        y, x = (int(v) for v in divmod(int((fresh != label).argmax()), label.shape[1]))
-        text = (
-            f"label {item.label} differs from its source in {wrong:,} of {label.size:,} pixels, first at row {y}, "
-            f"column {x}: {label[y, x]} where the rules give {fresh[y, x]}"
-        )
-    return [Problem("pixels", text, item.remake, (str(item.label),))]
+    return [Problem("pixels", text, item.remake, (str(item.label),))] if text else []
 
 
 def _wrong_type(benchmark: Benchmark, path: Path, found: str) -> DataError:

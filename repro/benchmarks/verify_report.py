@@ -37,8 +37,9 @@ class VerifyReport:
     ``labels`` how many label files. ``prepared_by`` is "repro", "other scripts" (no note beside the labels) or ""
     where nothing is prepared. ``smallest`` and ``largest`` are (height, width) of labels. ``pixels`` counts label
     values over all labels, with text keys for JSON; ``histogram`` is a digest of it (two people with the same labels
-    see the same) and ``fingerprint`` one of file names and sizes; both are "" where there is nothing to take them of.
-    ``compared`` says whether every label was set against its source, pixel by pixel.
+    see the same) and ``fingerprint`` one of the content of all images and labels; both are "" where there is nothing
+    to take them of. ``compared`` says whether every label was set against its source, pixel by pixel; ``origin`` what
+    is known of what the labels were made of: "known", "unknown" (notes of version 0.1.0), "others" (no note).
     """
 
     benchmark: str
@@ -59,6 +60,7 @@ class VerifyReport:
     histogram: str
     fingerprint: str
     compared: bool
+    origin: str
     problems: tuple[Problem, ...]
 
     @property
@@ -76,7 +78,7 @@ class VerifyReport:
         if self.labels:
             dropped = f" and {self.dropped} images without a labelled pixel" if self.dropped else ""
             lines += [
-                f"  folder    {self.folder} (made by {self.prepared_by})",
+                f"  folder    {self.folder} (made by {self._maker()})",
                 f"  images    {self.images:,} of {self.expected_images:,}: {self.labels:,} labels{dropped}",
             ]
         if self.smallest and self.largest:
@@ -85,7 +87,7 @@ class VerifyReport:
             lines += [
                 f"  labels    {self.label_type}, {low[0]}x{low[1]} to {high[0]}x{high[1]} (height x width){compared}",
                 f"  pixels    {self.ignored_share:.1%} ignored; {self._classes()}",
-                f"  digests   label histogram {self.histogram}; file names and sizes {self.fingerprint or 'none'}",
+                f"  digests   label histogram {self.histogram}; images and labels {self.fingerprint or 'none'}",
             ]
         for problem in self.problems[:SHOWN]:
             lines.append(f"  {problem.kind}: {problem.message}")
@@ -93,6 +95,11 @@ class VerifyReport:
         if count > SHOWN:
             lines.append(f"  and {count - SHOWN} more problems; --out DIR writes all of them")
         return "\n".join(lines)
+
+    def _maker(self) -> str:
+        if self.origin == "others":
+            return self.prepared_by + ("" if self.compared else ", not compared")
+        return self.prepared_by + (", not known from what" if self.origin == "unknown" else "")
 
     def _classes(self) -> str:
         text = f"{self.classes_present} of {self.num_classes} classes occur"

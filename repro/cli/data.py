@@ -29,6 +29,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     prepare.add_argument("--data-root", type=Path, required=True, metavar="DIR")
     prepare.add_argument("--split", default=None, help="the split to convert (default: the set's own)")
     prepare.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
+    prepare.add_argument(
+        "--again", action="store_true", help="make all labels anew that this program made; those of others stay"
+    )
     common.add_json_option(prepare)
     prepare.set_defaults(execute=_prepare)
 
@@ -109,7 +112,7 @@ def _prepare(options: argparse.Namespace) -> int:
     summaries = []
     for set_id in _set_ids(options.sets):
         with count_progress(f"preparing {set_id}", "image") as update:
-            summary = prepare_alone(set_id, options.data_root, jobs=options.jobs, progress=update, split=options.split)
+            summary = prepare_alone(set_id, options.data_root, options.jobs, update, options.split, again=options.again)
         summaries.append({**dataclasses.asdict(summary), "folder": str(summary.folder)})
         common.log(str(summary))
     if options.json:

@@ -73,7 +73,8 @@ def evaluate(options: argparse.Namespace) -> int:
         speedups.check(device)
         method, weights = _method(run, options, device)
         method = speed_up(method, speedups, device).eval()
-        rows = [_evaluate(run, method, weights, b, pairs, key, options, device) for b, pairs, key in data]
+        rows = [_evaluate(run, method, weights, b, pairs, key, options, device) for b, pairs, key, _ in data]
+        rows = [{**row, "labels": labels} for row, (_, _, _, labels) in zip(rows, data, strict=True)]
     if not ranks.is_first():
         return 0
     if options.json:
@@ -85,9 +86,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _data(
     run: Run, chosen: list[Benchmark], external: Path | None, options: argparse.Namespace
-) -> list[tuple[Benchmark, list[Pair], str]]:
-    from repro.benchmarks.fingerprint import fingerprint
-    from repro.experiments.external import open_data
+) -> list[tuple[Benchmark, list[Pair], str, str]]:
+    """Of each benchmark that has data its pairs, what their content is known by, and who made the labels."""
+    from repro.experiments.external import NOT_COMPARED, compared, named_content, open_data
 
     cache = run.assets.store.cache
     found = []
@@ -101,8 +102,10 @@ def _data(
             common.log(f"skipped {benchmark.id}: {error.message}")
             continue
         split = options.split
-        key = fingerprint(benchmark.id, prepared, split) if external else run.assets.data_key(benchmark.id)
-        found.append((benchmark, pairs, f"{key} {split or ''}".strip()))
+        drawn = external is None and run.profile.synthetic
+        key = run.assets.data_key(benchmark.id) if drawn else named_content(benchmark.id, prepared, cache, split)
+        labels = "" if compared(benchmark, prepared, split) else NOT_COMPARED
+        found.append((benchmark, pairs, f"{key} {split or ''}".strip(), labels))
     if not found:
         raise DataError(
             f"no benchmark has data below {external}",
@@ -183,7 +186,17 @@ def _evaluate(
             common.log(f"{benchmark.id}: {note} (as published)")
         measures = common.chosen_measures(options)
         with float32_products(speedups.tf32):
-            result = evaluate_together(method, benchmark, pairs, profile.protocol, folder, measures, device=device)
+            drawn = profile.synthetic and options.data_root is None
+            result = evaluate_together(
+                method,
+                benchmark,
+                pairs,
+                profile.protocol,
+                folder,
+                measures,
+                device=device,
+                data="" if drawn else data_key,
+            )
     return {
         "method": run.entry.name,
         "benchmark": benchmark.id,
@@ -211,7 +224,8 @@ def measured(folder: Path, benchmark: Benchmark, measures: tuple[str, ...]) -> d
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    metrics = tuple(rows[0])[tuple(rows[0]).index("miou_gt") :]
+    metrics = tuple(name for name in rows[0] if name != "labels")
+    metrics = metrics[metrics.index("miou_gt") :]
     first = rows[0]
     precision = "" if first["precision"] == "float32" else f", {first['precision']}"
     print(f"{first['method']}, profile {first['profile']}, weights: {first['weights']}{precision}; percent")
@@ -223,6 +237,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
         print(f"{row['benchmark']:<10}{row['num_images']:>8}{values}")
     if first["weights"] == "untrained" or not all(r["complete"] for r in rows) or first["profile"] != "paper":
         print("These figures are no benchmark result: " + _why(rows) + ".")
+    for row in rows:
+        if row["labels"]:
+            print(f"{row['benchmark']}: {row['labels']}.")
 
 
 def _why(rows: list[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from repro.benchmarks.protocol import Protocol, protocol_digest
 from repro.engine.clock import StageClock, hardware_label
 from repro.engine.eval_result import STAGES, EvalResult, finished
 from repro.engine.infer import SlidingWindow
-from repro.errors import RunError
+from repro.errors import DataError, RunError, command
 from repro.files import write_json
 from repro.layers.method import Method
 from repro.metrics.counts import Counts, CountsBuilder
@@ -69,7 +69,10 @@ class EvaluationLoop:
         save_every: float,
         batch_mib: int = 0,
         measures: Sequence[Measure] = (),
+        *,
+        share: bool = False,
     ) -> None:
+        self.share = share
         self.method, self.benchmark, self.out_dir, self.device = method, benchmark, out_dir, device
         self.protocol, self.fingerprint, self.save_every = protocol, fingerprint, save_every
         self.window = SlidingWindow(protocol, view_batch=view_batch, batch_mib=batch_mib)
@@ -216,6 +219,13 @@ class EvaluationLoop:
         return done
 
     def _write(self, counts: Counts) -> EvalResult:
+        if not self.share and not counts.ground_truth.any():
+            raise DataError(
+                f"{self.benchmark.id}: no pixel of {len(counts)} images has a class: there is nothing to evaluate on",
+                expected=self.benchmark.legal_labels(),
+                found="ignored pixels only",
+                mend=command("repro", "data", "verify", self.benchmark.id, "--data-root", "DIR"),
+            )
         record = {
             "format": 1,
             "benchmark": self.benchmark.id,

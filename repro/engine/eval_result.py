@@ -64,12 +64,16 @@ def finished(out_dir: Path, fingerprint: str) -> EvalResult | None:
     return EvalResult(out_dir, record)
 
 
-def fingerprint(method: Method, benchmark: Benchmark, pairs: Sequence[Pair], protocol: Protocol) -> str:
-    """Sixteen hex digits over weights, protocol, vocabulary and image keys; 1 s for 433 M parameters."""
+def fingerprint(method: Method, benchmark: Benchmark, pairs: Sequence[Pair], protocol: Protocol, data: str = "") -> str:
+    """Sixteen hex digits over weights, protocol, vocabulary, image keys and ``data``; 1 s for 433 M parameters.
+
+    ``data`` identifies the content of the images and labels; "" where nothing but a recipe makes them.
+    """
     digest = hashlib.sha256(protocol_digest(benchmark, protocol).encode())
     digest.update(type(method).__qualname__.encode())
     for name, tensor in method.state_dict().items():
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         digest.update(f"{name} {tuple(tensor.shape)} {zlib.crc32(raw)}\n".encode())
     digest.update("\n".join(p.key for p in pairs).encode())
+    digest.update(f"\n\n{data}".encode() if data else b"")
     return digest.hexdigest()[:16]

@@ -41,10 +41,13 @@ def evaluate(
     batch_mib: int = 0,
     save_every: float = 30.0,
     measures: Sequence[str] = (),
+    data: str = "",
+    share: bool = False,
 ) -> EvalResult:
     """Evaluate ``method`` on ``pairs`` and write ``out_dir``/{counts.npz, metrics.json}, and each of ``measures``.
 
-    A finished evaluation of the same weights, images and protocol in ``out_dir`` is returned as it is; an interrupted
+    A finished evaluation of the same weights, images, protocol and ``data`` (what their content is known by:
+    :func:`repro.benchmarks.fingerprint.fingerprint`) in ``out_dir`` is returned as it is; an interrupted
     one continues after the last image that was saved (at most ``save_every`` seconds are lost) and ends with the same
     counts. Measures (:mod:`repro.metrics.measured`) that are missing are taken in the same forward pass; finished
     counts stay as they are beside them. ``progress``: a bar on stderr (None: where stderr is a terminal) and, unless
@@ -52,8 +55,11 @@ def evaluate(
     that are there); ``batch_mib``: memory for the views of several images at once
     (:class:`repro.engine.infer.SlidingWindow`).
 
-    Raises DataError for unreadable or ill-fitting images and labels and for an empty list, ResourceError when the
-    disk is full, RunError when the method returns NaN, UsageError for an unknown measure.
+    ``share``: these are some of the images only, which may be without any labelled pixel.
+
+    Raises DataError for unreadable or ill-fitting images and labels, for an empty list and for images without a
+    labelled pixel, ResourceError when the disk is full, RunError when the method returns NaN, UsageError for an
+    unknown measure.
     """
     wanted = check_measures(measures)
     if not pairs:
@@ -65,14 +71,14 @@ def evaluate(
     was_training = method.training
     method.to(device).eval()
     try:
-        own = fingerprint(method, benchmark, pairs, protocol)
+        own = fingerprint(method, benchmark, pairs, protocol, data)
         done = finished(out_dir, own)
         missing = [name for name in wanted if not measured(out_dir, name, benchmark, own)]
         if done is not None and not missing:
             return done
         taken = [MEASURES[name](benchmark) for name in missing]
         loop = EvaluationLoop(
-            method, benchmark, protocol, out_dir, device, own, view_batch, save_every, batch_mib, taken
+            method, benchmark, protocol, out_dir, device, own, view_batch, save_every, batch_mib, taken, share=share
         )
         return loop(pairs, progress)
     finally:

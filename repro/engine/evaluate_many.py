@@ -44,6 +44,7 @@ def evaluate_together(
     measures: Sequence[str] = (),
     device: torch.device | str = "cpu",
     progress: bool | None = None,
+    data: str = "",
 ) -> EvalResult:
     """As :func:`repro.engine.evaluate.evaluate`, by all processes that are joined; each must call.
 
@@ -52,13 +53,14 @@ def evaluate_together(
     """
     world = processes.world()
     if world == 1 or not pairs:
-        return evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, measures=measures)
+        return evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, measures=measures, data=data)
     wanted = check_measures(measures)
     method.to(device)
-    own = fingerprint(method, benchmark, pairs, protocol)
+    own = fingerprint(method, benchmark, pairs, protocol, data)
     if processes.on_first(lambda: _complete(out_dir, benchmark, wanted, own)):
         return processes.together(
-            lambda: evaluate(method, benchmark, pairs, protocol, out_dir, device, progress)  # reads what is there
+            # reads what is there
+            lambda: evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, data=data)
         )
     classes = method.prompts(benchmark.prompt_names(), benchmark.background_index)
     step = SlidingWindow(protocol).images_at_once(len(classes), device)
@@ -70,7 +72,18 @@ def evaluate_together(
         if start < stop:
             bar = progress if processes.is_first() else False
             folder = folders[processes.rank()]
-            evaluate(method, benchmark, pairs[start:stop], protocol, folder, device, bar, measures=wanted)
+            evaluate(
+                method,
+                benchmark,
+                pairs[start:stop],
+                protocol,
+                folder,
+                device,
+                bar,
+                measures=wanted,
+                data=data,
+                share=True,
+            )
 
     processes.together(own_share)
     full = [folder for folder, (a, b) in zip(folders, edges, strict=True) if a < b]

@@ -10,7 +10,7 @@ from typing import Any
 from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
-from repro.errors import DataError, UsageError, WeightsError
+from repro.errors import UsageError, WeightsError
 from repro.experiments import aligned, backbone
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Code
@@ -55,6 +55,7 @@ class Assets:
         self.profile, self.store, self._data_root = profile, RunStore(runs_root), data_root
         self.code = Code(self.store.cache / "code")
         self._keys: dict[str, str] = {}
+        self._fit: set[str] = set()
         self._places: dict[str, Place] = {}
 
     def under(self, profile: Profile) -> Assets:
@@ -92,7 +93,10 @@ class Assets:
         return found
 
     def data_key(self, set_id: str) -> str:
-        """What identifies the images and labels of a set: the recipe of generated data, else file names and sizes."""
+        """What identifies the images and labels of a set: the recipe of generated data, else the content of all files.
+
+        Files are read when it is first needed, with a bar, and remembered in the cache.
+        """
         if set_id not in self._keys:
             self._keys[set_id] = self._data_key(set_id)
         return self._keys[set_id]
@@ -102,9 +106,13 @@ class Assets:
             return digest(dict(self.profile.data), 10)
         if self._data_root is None or self.missing_data(all_sets()[set_id]):
             return "absent"
-        from repro.benchmarks.fingerprint import fingerprint
+        from repro.experiments.external import named_content
 
-        return fingerprint(set_id, self._data_root)
+        return named_content(set_id, self._data_root, self.store.cache)
+
+    def content_key(self, set_id: str) -> str:
+        """What a finished evaluation of a set is known by besides its images' names; "" for drawn data."""
+        return "" if self.profile.synthetic else self.data_key(set_id)
 
     def missing_data(self, benchmark: Benchmark) -> list[Missing]:
         """What must still be downloaded or prepared before ``benchmark`` can be used (empty for generated data)."""
@@ -113,15 +121,15 @@ class Assets:
         page = DOWNLOADS[benchmark.id]
         if self._data_root is None:
             return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
-        from repro.benchmarks.layout import prepared_pairs
+        from repro.experiments.external import unfit
 
-        try:
-            prepared_pairs(benchmark, self._data_root)
-        except DataError as error:
+        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root)
+        if error is not None:
             source = self._data_root / page.folder
             if not source.is_dir():
                 return [Missing(f"{benchmark.id}: {source} is absent", page.instructions)]
             return [Missing(f"{benchmark.id}: {error.message}", error.mend or f"repro data prepare {benchmark.id}")]
+        self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
         return []
 
     def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:

@@ -221,6 +221,7 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
         folder,
         plan.measures,
         device=device,
+        data=run.assets.content_key(benchmark.id),
     )
     metrics = processes.on_first(lambda: RunStore.result(folder))
     assert metrics is not None, f"evaluate() ended without {folder}/metrics.json"

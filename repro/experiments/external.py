@@ -1,4 +1,4 @@
-"""Evaluation data named by the user: used where it lies, prepared into the cache where it cannot be written."""
+"""Data named by the user: used where they lie, prepared into the cache where they cannot be written."""
 
 from __future__ import annotations
 
@@ -7,37 +7,124 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.benchmarks.spec import Benchmark
-from repro.errors import DataError
-from repro.files import storage_errors
+from repro.errors import DataError, ResourceError
+from repro.files import storage_errors, write_text
 from repro.hashing import digest
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
+
+NOT_COMPARED = "labels made by others, not compared with the rule"
 
 
 def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | None = None) -> tuple[list[Pair], Path]:
     """Pairs of ``benchmark`` below ``data_root`` and the root their labels lie under.
 
     Labels that are not prepared yet are converted into a view of the set in ``cache`` (symbolic links to the images
-    and source labels, real folders for what is written), so that a named data root is only read. Raises DataError
-    where neither prepared nor source files are there.
+    and source labels, real folders for what is written), so that a named data root is only read; they are made again
+    when the sources changed. Raises DataError where neither prepared nor source files are there, where labels were
+    made from other sources, and where labels without a note are not what the rule makes of their sources.
     """
     from repro.benchmarks.layout import prepared_pairs
-    from repro.benchmarks.preparing import prepare_alone
+    from repro.benchmarks.origin import refuse_unfit
 
     split = split or benchmark.splits[0].name
     try:
-        return prepared_pairs(benchmark, data_root, split), data_root
+        pairs = prepared_pairs(benchmark, data_root, split)
     except DataError:
         if not (data_root / benchmark.folder).is_dir():
             raise
+        return _view(benchmark, data_root, cache, split)
+    refuse_unfit(benchmark, data_root, split)
+    _compare_others(benchmark, data_root, cache, split)
+    return pairs, data_root
+
+
+def compared(benchmark: Benchmark, data_root: Path, split: str | None = None) -> bool:
+    """Whether labels are known to be what the rule makes: they have a note, or their sources are there to compare."""
+    from repro.benchmarks.layout import source_pairs
+
+    if not made_by_others(benchmark, data_root, split):
+        return True
+    try:
+        return bool(source_pairs(benchmark, data_root, split))
+    except DataError:
+        return False
+
+
+def _compare_others(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> None:
+    """Raise DataError for labels without a note that are not what the rule makes of their sources; remembered."""
+    from repro.benchmarks.contents import Contents
+    from repro.benchmarks.layout import source_pairs
+    from repro.benchmarks.marker import rules_digest
+    from repro.benchmarks.prepare import compare_others
+    from repro.experiments.progress import count_progress
+
+    if not made_by_others(benchmark, data_root, split):
+        return
+    try:
+        sources = source_pairs(benchmark, data_root, split)
+    except DataError:
+        return  # said by those who print the figures
+    name = f"{benchmark.id}-{split}-{digest(str(data_root.resolve()), 10)}"
+    annotations = Contents(cache / "contents" / f"{name}-sources.json").digests(sorted({s.label for s in sources}))
+    key = digest([named_content(benchmark.id, data_root, cache, split), annotations, rules_digest(benchmark)])
+    note = cache / "compared" / f"{name}.json"
+    if note.is_file() and note.read_text(encoding="utf-8") == key:
+        return
+    with count_progress(f"comparing the labels of {benchmark.id}, which others made", "image") as update:
+        compare_others(benchmark.id, data_root, split, update)
+    if cache.is_dir():
+        with contextlib.suppress(ResourceError):
+            write_text(note, key)
+
+
+def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tuple[list[Pair], Path]:
+    from repro.benchmarks.layout import prepared_pairs
+    from repro.benchmarks.origin import refuse_unfit
+    from repro.benchmarks.preparing import prepare_alone
+
     view = cache / "views" / digest(str(data_root.resolve()), 10)
     link_view(data_root / benchmark.folder, view / benchmark.folder)
     try:
+        try:
+            refuse_unfit(benchmark, view, split)
+        except DataError:  # of sources that have changed since: nobody but this program uses the view
+            prepare_alone(benchmark.id, view, split=split, again=True)
         prepare_alone(benchmark.id, view, split=split)
         return prepared_pairs(benchmark, view, split), view
     except DataError as error:
         raise _seen_from(error, view, data_root) from error
+
+
+def named_content(set_id: str, data_root: Path, cache: Path, split: str | None = None) -> str:
+    """The fingerprint of a set that the user named, with a bar while its files are read for the first time."""
+    from repro.benchmarks.fingerprint import fingerprint
+    from repro.experiments.progress import count_progress
+
+    with count_progress(f"reading {set_id} once, to know it by its content", "file") as update:
+        return fingerprint(set_id, data_root, split, cache, update)
+
+
+def unfit(benchmark: Benchmark, data_root: Path) -> DataError | None:
+    """Why the prepared labels of a set cannot be used: absent, incomplete, of other sources, or without any class."""
+    from repro.benchmarks.layout import prepared_pairs
+    from repro.benchmarks.origin import refuse_unfit
+
+    try:
+        prepared_pairs(benchmark, data_root)
+        refuse_unfit(benchmark, data_root)
+    except DataError as error:
+        return error
+    return None
+
+
+def made_by_others(benchmark: Benchmark, data_root: Path, split: str | None = None) -> bool:
+    """Whether labels have no note of their making: nothing has compared them with what the rule makes."""
+    from repro.benchmarks.marker import marker_path
+
+    labels = data_root / benchmark.folder / benchmark.split(split).labels
+    return labels.is_dir() and not marker_path(labels).is_file()
 
 
 def _seen_from(error: DataError, view: Path, data_root: Path) -> DataError:
@@ -51,9 +138,15 @@ def _seen_from(error: DataError, view: Path, data_root: Path) -> DataError:
 
 
 def link_view(source: Path, view: Path) -> None:
-    """Make ``view`` show every entry of ``source`` but prepared folders, which are left to be written there."""
+    """Make ``view`` show every entry of ``source`` but prepared folders, which are left to be written there.
+
+    Links to what is gone from ``source`` are taken away.
+    """
     with storage_errors(view):
         view.mkdir(parents=True, exist_ok=True)
+        for entry in view.iterdir():
+            if entry.is_symlink() and not entry.exists():
+                entry.unlink(missing_ok=True)
         for entry in source.iterdir():
             link = view / entry.name
             if "_detectron2" in entry.name or link.exists():

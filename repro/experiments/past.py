@@ -90,9 +90,18 @@ class PastRun:
         except ReproError:
             return False
         now = run.facts
-        own_data = run.profile.synthetic or facts.get("data") == now["data"]
+        own_data = run.profile.synthetic or facts.get("data") == (now["data"] and _past_data_key(run))
         spec = facts.get("tower", {}).get("spec") == now["tower"]["spec"]
         return bool(options == now["options"] and facts.get("train") == now["train"] and spec and own_data)
+
+
+def _past_data_key(run: Run) -> str:
+    """What version 0.1.0 would call the training data: it looked at names and sizes only."""
+    from repro.benchmarks.fingerprint import names_and_sizes
+    from repro.experiments.plan import TRAIN_SET, train_set
+
+    root = run.assets.data_root
+    return "absent" if root is None or run.assets.missing_data(train_set()) else names_and_sizes(TRAIN_SET, root)
 
 
 def past_runs(root: Path) -> Iterator[PastRun]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.errors import command
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
@@ -196,6 +197,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
             lines.append(f"Flagged and in no mean: {who}: {c.flag}.")
     reasons = dict.fromkeys((c.cell.run.row.title, c.adopted, c.cell.run.id) for c in done if c.adopted)
     lines += [adopted_note(*reason) for reason in reasons]
+    lines += _others_labels(plan)
     open_cells = [c for c in cells if c.status != DONE]
     stale = sum(c.stale is not None for c in open_cells)
     if stale:
@@ -205,3 +207,12 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
             f"{len(open_cells)} of {len(cells)} cells are not computed: run the same table again to fill them."
         )
     return lines
+
+
+def _others_labels(plan: Plan) -> list[str]:
+    """A line for each benchmark whose labels have no note of their making."""
+    from repro.experiments.external import NOT_COMPARED, made_by_others
+
+    root = None if plan.profile.synthetic else plan.assets.data_root
+    named = [b for b in plan.benchmarks if root is not None and made_by_others(b, root)]
+    return [f"{b.id}: {NOT_COMPARED} ({command('repro', 'data', 'prepare', b.id)} compares them)." for b in named]

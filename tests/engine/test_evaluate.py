@@ -344,3 +344,22 @@ def test_the_seconds_of_every_stage_are_printed_at_the_end(pairs, tmp_path, capf
     assert re.findall(r"(\w+) [\d.]+ s \(\d+%\)", line) == list(STAGES)
     evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "b", progress=False)
     assert "s each" not in capfd.readouterr().err
+
+
+def test_a_finished_evaluation_of_other_data_is_not_returned(pairs, tmp_path):
+    first = evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path, data="a")
+    time = (tmp_path / "metrics.json").stat().st_mtime_ns
+    assert evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path, data="a").record == first.record
+    assert (tmp_path / "metrics.json").stat().st_mtime_ns == time
+    other = evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path, data="b")
+    assert other.record["fingerprint"] != first.record["fingerprint"]
+
+
+def test_images_without_a_labelled_pixel_give_no_figure(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs", 2)
+    for pair in pairs:
+        Image.fromarray(np.full_like(np.asarray(Image.open(pair.label)), 255)).save(pair.label)
+    with pytest.raises(DataError, match="no pixel of 2 images has a class"):
+        evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "out")
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert evaluate(make_method(), TINY, pairs, PROTOCOL, tmp_path / "share", share=True).metrics["miou_gt"] is None

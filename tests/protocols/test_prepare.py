@@ -137,7 +137,8 @@ def test_a_deleted_label_makes_the_set_half_prepared_until_prepared_again(mini_r
 
 def test_a_truncated_or_wrong_label_of_an_unfinished_folder_is_made_again(mini_real: Path) -> None:
     folder = prepare("PAS-20", mini_real).folder
-    marker_path(folder).unlink()
+    note = json.loads(marker_path(folder).read_text())
+    marker_path(folder).write_text(json.dumps({**note, "complete": False}))
     labels = sorted(folder.glob("*.png"))
     before = {p.name: read_label(p) for p in labels}
     labels[0].write_bytes(labels[0].read_bytes()[:100])

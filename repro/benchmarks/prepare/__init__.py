@@ -1,7 +1,8 @@
 """Converting the annotations of a set, as its owners distribute them, to the labels that are evaluated.
 
 Parallel over images, resumable (whole labels are kept, damaged ones made again), atomic per file; a note beside the
-label folder says when it is complete (:mod:`repro.benchmarks.marker`).
+label folder says when it is complete (:mod:`repro.benchmarks.marker`) and another what it was made of
+(:mod:`repro.benchmarks.origin`). Labels that others made are compared with the rule and never removed.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.benchmarks.layout import prepare_command, prepared_pairs, some, source_pairs
+from repro.benchmarks import origin as origins
+from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, some, source_pairs
 from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
 from repro.benchmarks.parallel import parallel
-from repro.benchmarks.spec import Benchmark, get_benchmark
-from repro.errors import DataError
+from repro.benchmarks.spec import Benchmark, Split, get_benchmark
+from repro.errors import DataError, command
 
 if TYPE_CHECKING:
+    from repro.benchmarks.prepare.comparing import Compared
     from repro.benchmarks.prepare.formats import Outcome, Task
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
+
+OURS, EQUAL, UNCOMPARED = "repro", "others, every label equals its source", "others, not compared"
+"""Who made the labels (:attr:`PrepareSummary.made_by`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,104 +43,211 @@ class PrepareSummary:
     kept: int
     dropped: int
     expected_images: int
+    made_by: str = OURS
 
     def __str__(self) -> str:
         note = "" if self.images == self.expected_images else f" (the published set has {self.expected_images})"
+        made = "" if self.made_by == OURS else f" (made by {self.made_by})"
         return (
-            f"{self.benchmark}: {self.images} images{note}: {self.converted} labels converted, {self.kept} were there, "
-            f"{self.dropped} images without a labelled pixel dropped; {self.folder}"
+            f"{self.benchmark}: {self.images} images{note}: {self.converted} labels converted, {self.kept} were there"
+            f"{made}, {self.dropped} images without a labelled pixel dropped; {self.folder}"
         )
 
 
 def prepare(
-    benchmark_id: str, data_root: Path, jobs: int = 1, progress: Progress | None = None, split: str | None = None
+    benchmark_id: str,
+    data_root: Path,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    split: str | None = None,
+    *,
+    again: bool = False,
 ) -> PrepareSummary:
     """Convert the labels of a split (default: the set's own) below ``data_root`` with ``jobs`` processes.
 
-    Labels already there (of an interrupted preparation or of the official scripts) are read, checked and kept; a set
-    whose note says complete is not read again. Raises DataError for absent, damaged or inconsistent sources: what was
-    converted before stays, and the same command goes on from there.
+    Labels of an interrupted preparation are kept where they are whole; a set whose note says complete is not read
+    again while its sources are the same. Labels without a note are compared with what the rule makes of their
+    sources. With ``again`` everything that was made here is made anew. Raises DataError for absent, damaged or
+    inconsistent sources (what was converted before stays, and the same command goes on from there), for labels made
+    from other sources, and for labels of others that differ from the rule.
     """
     benchmark = get_benchmark(benchmark_id)
     part = benchmark.split(split)
     folder = data_root / benchmark.folder / part.labels
     marker = read_marker(folder)
-    done = _already(benchmark, data_root, part.name, marker)
-    if done is not None:
-        return done
+    origin = origins.read_origin(folder, marker)
+    changed = origins.changes(benchmark, data_root, part, origin)
+    if again:
+        _refuse_others(benchmark, data_root, part, marker)
+    elif marker is not None and marker.complete:
+        there = files_by_key(folder, benchmark.label_suffix)
+        if changed is not None and not there.keys().isdisjoint((*changed.gone, *changed.other)):
+            raise origins.outdated(benchmark, data_root, part, changed)
+        if (done := _already(benchmark, data_root, part.name, marker, known=origin is not None)) is not None:
+            return done
     try:
         sources = source_pairs(benchmark, data_root, part.name)
     except DataError:
         if marker is None and (adopted := _without_sources(benchmark, data_root, part.name)) is not None:
             return adopted
         raise
-    from repro.benchmarks.prepare.formats import Task
+    work = _Work(benchmark, data_root, part, marker, sources, jobs, progress)
+    redo = set() if changed is None else set(changed.other)
+    if again or (marker is not None and not marker.made_by_rules_of(benchmark)):
+        redo = set(work.keys)
+    return work.run(origin, redo)
 
-    images = data_root / benchmark.folder / part.images
-    keep = marker is None or marker.made_by_rules_of(benchmark)
-    command = prepare_command(benchmark, data_root, part)
-    tasks = [
-        Task(
+
+def compare_others(
+    benchmark_id: str, data_root: Path, split: str | None = None, progress: Progress | None = None, jobs: int = 1
+) -> None:
+    """Set every label of a split against what the rule makes of its source; DataError where some differ."""
+    benchmark = get_benchmark(benchmark_id)
+    sources = source_pairs(benchmark, data_root, split)
+    work = _Work(benchmark, data_root, benchmark.split(split), None, sources, jobs, progress)
+    for count, _ in enumerate(work.compared(), start=1):
+        work.show(count)
+
+
+class _Work:
+    """The labels of one split that are still to be compared or made."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        data_root: Path,
+        part: Split,
+        marker: Marker | None,
+        sources: list[SourcePair],
+        jobs: int,
+        progress: Progress | None,
+    ) -> None:
+        self.benchmark, self.data_root, self.part, self.sources = benchmark, data_root, part, sources
+        self.jobs, self.progress = jobs, progress
+        self.folder = data_root / benchmark.folder / part.labels
+        self.keys = {source.key for source in sources}
+        self.there = files_by_key(self.folder, benchmark.label_suffix)
+        self.adopted = set(self.there) if marker is None else set(marker.adopted)
+        self.others = self.adopted & self.there.keys() & self.keys
+
+    def run(self, origin: origins.Origin | None, redo: set[str]) -> PrepareSummary:
+        """Compare what others made, make the rest, and write the notes."""
+        benchmark, part, folder = self.benchmark, self.part, self.folder
+        if origin is not None:  # labels made here of images that are no longer listed
+            for key in (origin.entries.keys() - self.keys - self.adopted) & self.there.keys():
+                self.there[key].unlink(missing_ok=True)
+        _refuse_strangers(folder, benchmark, self.keys)
+        states: Counter[str] = Counter()
+        pixels: Counter[int] = Counter()
+        dropped, count = [], 0
+        for compared in self.compared():
+            count += 1
+            states["kept"] += 1
+            pixels.update(compared.pixels)
+            self.show(count)
+        now = origins.take_origin(benchmark, self.sources, origin)
+        note = Marker(
             benchmark.id,
-            source,
-            folder / f"{source.key}{benchmark.label_suffix}",
-            images / f"{source.key}.jpg" if benchmark.resized_images else None,
-            keep,
-            command,
+            complete=False,
+            keys=len(self.sources),
+            rules=rules_digest(benchmark),
+            origin=now.digest,
+            adopted=tuple(sorted(self.others)),
         )
-        for source in sources
-    ]
-    _refuse_strangers(folder, benchmark, {t.source.key for t in tasks})
-    rules = rules_digest(benchmark)
-    write_marker(folder, Marker(benchmark.id, complete=False, keys=len(tasks), rules=rules))
-    states: Counter[str] = Counter()
-    pixels: Counter[int] = Counter()
-    dropped = []
-    for count, outcome in enumerate(_outcomes(tasks, jobs), start=1):
-        states[outcome.state] += 1
-        pixels.update(outcome.pixels)
-        if outcome.state == "dropped":
-            dropped.append(outcome.key)
-        if progress:
-            progress(count, len(tasks))
-    histogram = {str(value): pixels[value] for value in sorted(pixels)}
-    write_marker(folder, Marker(benchmark.id, True, len(tasks), tuple(sorted(dropped)), histogram, rules))
-    return PrepareSummary(
-        benchmark.id,
-        part.name,
-        folder,
-        len(tasks),
-        states["converted"],
-        states["kept"],
-        states["dropped"],
-        part.num_images,
-    )
+        origins.write_origin(folder, now)
+        write_marker(folder, note)
+        for outcome in self._made(redo):
+            count += 1
+            states[outcome.state] += 1
+            pixels.update(outcome.pixels)
+            if outcome.state == "dropped":
+                dropped.append(outcome.key)
+            self.show(count)
+        histogram = {str(value): pixels[value] for value in sorted(pixels)}
+        if not origins.labelled(benchmark, histogram):
+            raise origins.nothing_labelled(benchmark, self.data_root, part, len(self.sources))
+        note = dataclasses.replace(note, complete=True, dropped=tuple(sorted(dropped)), histogram=histogram)
+        write_marker(folder, note)
+        return PrepareSummary(
+            benchmark.id,
+            part.name,
+            folder,
+            len(self.sources),
+            states["converted"],
+            states["kept"],
+            states["dropped"],
+            part.num_images,
+            EQUAL if self.others else OURS,
+        )
+
+    def show(self, count: int) -> None:
+        """Report that ``count`` labels are done."""
+        if self.progress:
+            self.progress(count, len(self.sources))
+
+    def _task(self, source: SourcePair, *, keep: bool) -> Task:
+        from repro.benchmarks.prepare.formats import Task
+
+        images = self.data_root / self.benchmark.folder / self.part.images
+        return Task(
+            self.benchmark.id,
+            source,
+            self.folder / f"{source.key}{self.benchmark.label_suffix}",
+            images / f"{source.key}.jpg" if self.benchmark.resized_images else None,
+            keep,
+            prepare_command(self.benchmark, self.data_root, self.part),
+        )
+
+    def compared(self) -> Iterator[Compared]:
+        """Every label that others made; DataError where some are not what the rule makes."""
+        from repro.benchmarks.prepare.comparing import compare
+
+        tasks = [self._task(source, keep=True) for source in self.sources if source.key in self.others]
+        found = []
+        for compared in parallel(compare, tasks, self.jobs):
+            if compared.difference:
+                found.append(compared.difference)
+            yield compared
+        if found:
+            raise DataError(
+                f"{self.benchmark.id}: {len(found)} of {len(tasks)} labels in {self.folder} were made by others and "
+                "are not what the rule makes of their sources",
+                expected="labels that equal the converted annotations in every pixel",
+                found=found[0],
+                mend=f"move {command(self.folder)} elsewhere, then "
+                f"{prepare_command(self.benchmark, self.data_root, self.part)}",
+            )
+
+    def _made(self, redo: set[str]) -> Iterator[Outcome]:
+        from repro.benchmarks.prepare.comparing import make
+
+        rest = [source for source in self.sources if source.key not in self.others]
+        yield from parallel(make, [self._task(source, keep=source.key not in redo) for source in rest], self.jobs)
 
 
-def _already(benchmark: Benchmark, data_root: Path, split: str, marker: Marker | None) -> PrepareSummary | None:
+def _already(
+    benchmark: Benchmark, data_root: Path, split: str, marker: Marker, *, known: bool
+) -> PrepareSummary | None:
     """The summary of a finished preparation; None where there is still something to do."""
-    if marker is None or not marker.complete:
-        return None
     try:
         pairs = prepared_pairs(benchmark, data_root, split)
     except DataError:
         return None
     part = benchmark.split(split)
-    if marker.keys != part.num_images:
-        # A sample or a partial download may have grown since; a complete set cannot.
+    if not origins.labelled(benchmark, marker.histogram):
+        return None
+    if known or marker.keys != part.num_images:
+        # A sample or a partial download may have grown since; of a complete set without origin it is not known.
         try:
             if len(source_pairs(benchmark, data_root, split)) != marker.keys:
                 return None
         except DataError:
             pass  # the sources were removed after the preparation
     folder = data_root / benchmark.folder / part.labels
-    return PrepareSummary(benchmark.id, split, folder, marker.keys, 0, len(pairs), len(marker.dropped), part.num_images)
-
-
-def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
-    from repro.benchmarks.prepare.formats import perform
-
-    yield from parallel(perform, tasks, jobs)
+    made_by = EQUAL if marker.adopted else OURS
+    return PrepareSummary(
+        benchmark.id, split, folder, marker.keys, 0, len(pairs), len(marker.dropped), part.num_images, made_by
+    )
 
 
 def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> PrepareSummary | None:
@@ -145,7 +258,21 @@ def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> Prepa
         return None
     part = benchmark.split(split)
     folder = data_root / benchmark.folder / part.labels
-    return PrepareSummary(benchmark.id, split, folder, len(pairs), 0, len(pairs), 0, part.num_images)
+    return PrepareSummary(benchmark.id, split, folder, len(pairs), 0, len(pairs), 0, part.num_images, UNCOMPARED)
+
+
+def _refuse_others(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> None:
+    """Labels that others made are not replaced: DataError that says where they are."""
+    folder = data_root / benchmark.folder / part.labels
+    there = files_by_key(folder, benchmark.label_suffix)
+    others = sorted(there if marker is None else there.keys() & set(marker.adopted))
+    if others:
+        raise DataError(
+            f"{benchmark.id}: {len(others)} labels in {folder} were made by others: they are not replaced",
+            expected="labels that this program made, with its note",
+            found=some(others),
+            mend=f"move {command(folder)} elsewhere, then {prepare_command(benchmark, data_root, part)}",
+        )
 
 
 def _refuse_strangers(folder: Path, benchmark: Benchmark, keys: set[str]) -> None:
@@ -157,5 +284,5 @@ def _refuse_strangers(folder: Path, benchmark: Benchmark, keys: set[str]) -> Non
             f"{benchmark.id}: {folder} holds labels that belong to no image of the split",
             expected=f"labels of the {len(keys)} images the source lists",
             found=f"{len(strangers)} others: {some(strangers)}",
-            mend=f"move those out of {folder}, or restore their sources",
+            mend=f"move those out of {command(folder)}, or restore their sources",
         )

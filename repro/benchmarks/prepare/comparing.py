@@ -1,0 +1,98 @@
+"""Setting labels against what the rule makes of their sources, and images against what readers make of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from repro.benchmarks.images import read_label
+from repro.benchmarks.layout import SourcePair
+from repro.benchmarks.prepare.formats import Outcome, Task, convert_source, perform
+from repro.benchmarks.spec import Benchmark, get_benchmark
+from repro.errors import DataError, command
+
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A label that was there: how it differs from its source in words ("" where it does not), and its pixels."""
+
+    key: str
+    difference: str
+    pixels: dict[int, int]
+
+
+def compare(task: Task) -> Compared:
+    """Set the label of ``task``, which others made, against what the rule makes of its source."""
+    benchmark = get_benchmark(task.benchmark)
+    if task.image is None:
+        check_upright(task.source.image, task.mend)
+    try:
+        label = read_label(task.label)
+    except DataError as error:
+        return Compared(task.source.key, error.message, {})
+    difference = label_difference(benchmark, task.source, task.label, label, task.mend)
+    pixels = np.bincount(label.ravel())
+    return Compared(task.source.key, difference, {int(v): int(pixels[v]) for v in np.flatnonzero(pixels)})
+
+
+def label_difference(benchmark: Benchmark, source: SourcePair, path: Path, label: NDArray[Any], mend: str) -> str:
+    """How ``label`` (H, W) read from ``path`` differs from what the rule makes of ``source``; "" where it does not.
+
+    Raises DataError for a source that cannot be read.
+    """
+    fresh = convert_source(benchmark, source, mend)
+    if fresh.shape != label.shape:
+        sizes = [f"{shape[0]}x{shape[1]}" for shape in (label.shape, fresh.shape)]
+        return f"label {path} is {sizes[0]}, its source gives {sizes[1]} (height x width)"
+    wrong = int((fresh != label).sum())
+    if wrong == 0:
+        if fresh.dtype != label.dtype:
+            return f"label {path} is {label.dtype}, the rules make {fresh.dtype}"
+        return ""
+    y, x = (int(v) for v in divmod(int((fresh != label).argmax()), label.shape[1]))
+    return (
+        f"label {path} differs from its source in {wrong:,} of {label.size:,} pixels, first at row {y}, "
+        f"column {x}: {label[y, x]} where the rules give {fresh[y, x]}"
+    )
+
+
+def make(task: Task) -> Outcome:
+    """Make one label (:func:`.formats.perform`), of an image that will be read as it is stored."""
+    if task.image is None:  # else it is written again, without its orientation
+        check_upright(task.source.image, task.mend)
+    return perform(task)
+
+
+def orientation(path: Path) -> int:
+    """The EXIF orientation of an image, 1 where it has none or cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+        return 1
+
+
+def check_upright(path: Path, mend: str) -> None:
+    """Raise DataError for an image that its EXIF orientation turns by a quarter: it would no longer fit its label."""
+    turn = orientation(path)
+    if turn in _TURNED:
+        raise DataError(
+            f"image {path} is turned by its EXIF orientation ({turn}): readers exchange its height and width",
+            expected="no EXIF orientation, or 1: labels are of the pixels as stored",
+            found=f"orientation {turn}",
+            mend=turned_mend(path, mend),
+        )
+
+
+def turned_mend(path: Path, mend: str) -> str:
+    """How an image whose EXIF orientation turns it is put right."""
+    return f"save {command(path)} without its EXIF orientation, its pixels as they are; then {mend}"
