@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.benchmarks.layout import prepare_command, prepared_pairs, some, source_pairs
+from repro.benchmarks.listing import check_targets
 from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, get_benchmark
@@ -73,6 +74,7 @@ def prepare(
     images = data_root / benchmark.folder / part.images
     keep = marker is None or marker.made_by_rules_of(benchmark)
     command = prepare_command(benchmark, data_root, part)
+    check_targets(data_root / benchmark.folder, [folder, images] if benchmark.resized_images else [folder], command)
     tasks = [
         Task(
             benchmark.id,
