@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.errors import DataError
+from repro.benchmarks.palettes import check_palette
+from repro.errors import DataError, command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,17 +65,42 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
+        if image.mode == "F":
+            _check_range(grey, path)
         if grey.max(initial=0) > 255:
             grey /= 257
         image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
     return np.array(image.convert("RGB"))
 
 
-def read_label(path: Path) -> NDArray[Any]:
-    """A label map (H, W), uint8 or uint16; DataError where the file is absent, truncated or of another form."""
+def _check_range(grey: NDArray[np.float64], path: Path) -> None:
+    """DataError for floating-point pixels whose range is not 0..255 or 0..65535.
+
+    They are not scaled by a guess: a picture that ends at 1 may be a dark one of 0..255 as well, and by the brightest
+    pixel of each the images of one set would be scaled differently.
+    """
     import numpy as np
 
-    label = np.asarray(load_pillow(path, "label"))
+    low, high = (float(grey.min()), float(grey.max())) if grey.size else (0.0, 0.0)
+    if not np.isfinite(grey).all() or low < 0 or 0 < high <= 1:
+        raise DataError(
+            f"image {path} has floating-point pixels in a range that is not an image's",
+            expected="0 to 255 (8 bits) or 0 to 65535 (16 bits)",
+            found=f"{low:g} to {high:g}",
+            mend="save it with whole numbers of 8 or 16 bits (values of 0..1 times 255)",
+        )
+
+
+def read_label(path: Path) -> NDArray[Any]:
+    """A label map (H, W), uint8 or uint16; DataError where the file is absent, truncated or of another form.
+
+    A palette is accepted only in an order that vouches for the indices (:mod:`repro.benchmarks.palettes`).
+    """
+    import numpy as np
+
+    image = load_pillow(path, "label")
+    check_palette(image, path, "label", _MEND_FILE)
+    label = np.asarray(image)
     if label.dtype == np.int32 and label.size and label.min() >= 0 and label.max() < 65536:
         label = label.astype(np.uint16)  # Pillow widens some 16-bit files
     if label.ndim != 2 or label.dtype not in (np.uint8, np.uint16):
@@ -97,7 +123,7 @@ def check_label(
     """
     import numpy as np
 
-    mend = f"rm {path} && repro data prepare {benchmark.id} --data-root <root>"
+    mend = command("repro", "data", "prepare", benchmark.id, "--data-root", "ROOT", "--again")
     if image_shape is not None and tuple(label.shape) != tuple(image_shape[:2]):
         raise DataError(
             f"label {path} and its image differ in size",

@@ -7,18 +7,21 @@ scripts are found. Listing reads names, never pixels.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from repro.benchmarks.downloads import DOWNLOADS
+from repro.benchmarks.listing import IMAGE_SUFFIX as IMAGE_SUFFIX
+from repro.benchmarks.listing import Spelling, first_file, sources_by_key, walk_ade
 from repro.benchmarks.marker import read_marker, rules_digest
 from repro.benchmarks.spec import Benchmark, Split
-from repro.errors import DataError
+from repro.benchmarks.texts import plain_name, read_document, read_names, shown
+from repro.errors import DataError, command
 
-IMAGE_SUFFIX = ".jpg"
+_CONVERTED = "_labelTrainIds"
+"""What mmsegmentation's scripts add to the names of masks they converted, which lie beside the sources."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +43,12 @@ class SourcePair:
     note: Mapping[str, Any] | None = None
 
 
-def prepare_command(benchmark: Benchmark, data_root: Path, split: Split | None = None) -> str:
-    """The command that prepares a set (and a split, where it is not the set's own)."""
-    extra = f" --split {split.name}" if split is not None and split != benchmark.splits[0] else ""
-    return f"repro data prepare {benchmark.id} --data-root {data_root}{extra}"
+def prepare_command(benchmark: Benchmark, data_root: Path, split: Split | None = None, *, again: bool = False) -> str:
+    """The command that prepares a set (and a split, where it is not the set's own), ``again`` where it was before."""
+    words: list[object] = ["repro", "data", "prepare", benchmark.id, "--data-root", data_root]
+    if split is not None and split != benchmark.splits[0]:
+        words += ["--split", split.name]
+    return command(*words, *(["--again"] if again else []))
 
 
 def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None) -> list[Pair]:
@@ -131,13 +136,13 @@ def listed_keys(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] 
     """The keys the source lists, None where it is gone. Names only: the big file of PC-59 is not opened for it."""
     folder = data_root / benchmark.folder
     if part.ids:
-        return set(_read_ids(folder / part.ids)) if (folder / part.ids).is_file() else None
+        return set(_read_ids(benchmark, folder / part.ids)) if (folder / part.ids).is_file() else None
     if benchmark.rule == "pc59":
         ids = folder / f"pascalcontext_{part.name}.txt"
-        return set(_read_ids(ids)) if ids.is_file() else None
+        return set(_read_ids(benchmark, ids)) if ids.is_file() else None
     if benchmark.rule == "ade847":
-        return set(_walk_ade(folder / part.source_images)) or None
-    return set(files_by_key(folder / part.source_images, IMAGE_SUFFIX)) or None
+        return set(walk_ade(folder / part.source_images)) or None
+    return set(sources_by_key(folder / part.source_images, IMAGE_SUFFIX)) or None
 
 
 def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterable[str]) -> set[str]:
@@ -149,7 +154,7 @@ def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterabl
     void = {0, 255} if benchmark.rule == "voc20" else {255}
     found = set()
     for key in keys:
-        mask = _first_file(data_root / benchmark.folder, part.source_labels, f"{key}.png")
+        mask = first_file(data_root / benchmark.folder, part.source_labels, f"{key}.png")
         if mask.is_file() and set(read_label(mask).ravel().tolist()) <= void:
             found.add(key)
     return found
@@ -166,26 +171,26 @@ def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None
     if benchmark.rule == "pc59":
         pairs = _context59_sources(benchmark, folder, part)
     elif benchmark.rule == "ade847":
-        images = _walk_ade(_need(benchmark, folder / part.source_images))
+        images = walk_ade(_need(benchmark, folder / part.source_images))
         pairs = [SourcePair(k, image, image.with_name(f"{k}_seg.png")) for k, image in images.items()]
     elif part.ids:
         suffix = ".mat" if benchmark.rule == "pc459" else ".png"
         images_folder = _need(benchmark, folder / part.source_images)
         pairs = [
             SourcePair(
-                key, images_folder / f"{key}{IMAGE_SUFFIX}", _first_file(folder, part.source_labels, key + suffix)
+                key, images_folder / f"{key}{IMAGE_SUFFIX}", first_file(folder, part.source_labels, key + suffix)
             )
-            for key in _read_ids(_need(benchmark, folder / part.ids))
+            for key in _read_ids(benchmark, _need(benchmark, folder / part.ids))
         ]
     else:
-        images = files_by_key(_need(benchmark, folder / part.source_images), IMAGE_SUFFIX)
-        masks = files_by_key(_need(benchmark, folder / part.source_labels[0]), ".png")
-        default = folder / part.source_labels[0]
+        images_folder = _need(benchmark, folder / part.source_images)
+        masks_folder = _need(benchmark, folder / part.source_labels[0])
+        images, masks = sources_by_key(images_folder, IMAGE_SUFFIX), _masks(benchmark, masks_folder)
         pairs = [
             SourcePair(
                 key,
-                images.get(key, folder / part.source_images / f"{key}{IMAGE_SUFFIX}"),
-                masks.get(key, default / f"{key}.png"),
+                images.get(key, images_folder / f"{key}{IMAGE_SUFFIX}"),
+                masks.get(key, masks_folder / f"{key}.png"),
             )
             for key in images.keys() | masks.keys()
         ]
@@ -196,8 +201,7 @@ def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None
             found="none",
             mend=DOWNLOADS[benchmark.id].instructions,
         )
-    _check_present(benchmark, pairs)
-    return sorted(pairs, key=lambda p: p.key)
+    return sorted(_present(benchmark, pairs), key=lambda p: p.key)
 
 
 def some(names: list[str], most: int = 3) -> str:
@@ -206,77 +210,83 @@ def some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _check_present(benchmark: Benchmark, pairs: list[SourcePair]) -> None:
-    present: dict[Path, set[str]] = {}
-    for what in ("image", "annotation"):
-        absent = []
-        for pair in pairs:
-            path = pair.image if what == "image" else pair.label
-            if path.parent not in present:
-                present[path.parent] = {e.name for e in os.scandir(path.parent)} if path.parent.is_dir() else set()
-            if path.name not in present[path.parent]:
-                absent.append(str(path))
-        if absent:
+def _present(benchmark: Benchmark, pairs: list[SourcePair]) -> list[SourcePair]:
+    """``pairs`` with the files as they are spelled on disk; DataError naming those that are absent."""
+    absent: dict[str, list[str]] = {"image": [], "annotation": []}
+    spelling, found = Spelling(), []
+    for pair in pairs:
+        image, label = spelling(pair.image), spelling(pair.label)
+        if image is None:
+            absent["image"].append(str(pair.image))
+        elif label is None:
+            absent["annotation"].append(str(pair.label))
+        else:
+            found.append(dataclasses.replace(pair, image=image, label=label))
+    for what, paths in absent.items():
+        if paths:
             raise DataError(
-                f"{benchmark.id}: {len(absent)} of {len(pairs)} {what}s are absent",
+                f"{benchmark.id}: {len(paths)} of {len(pairs)} {what}s are absent",
                 expected=f"one for each of {len(pairs)} listed images",
-                found=f"no {some(sorted(absent))}",
+                found=f"no {some(sorted(paths))}",
                 mend=DOWNLOADS[benchmark.id].instructions,
             )
+    return found
+
+
+def _masks(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
+    """Source masks by key, without those that mmsegmentation's scripts converted and left beside them."""
+    every = sources_by_key(folder, ".png")
+    masks = {key: path for key, path in every.items() if not key.endswith(_CONVERTED)}
+    if every and not masks:
+        raise DataError(
+            f"{benchmark.id}: {folder} holds converted masks only",
+            expected="the masks as distributed, KEY.png",
+            found=f"{len(every)} files KEY{_CONVERTED}.png, such as {min(every)}.png",
+            mend=DOWNLOADS[benchmark.id].instructions,
+        )
+    return masks
 
 
 def _context59_sources(benchmark: Benchmark, folder: Path, part: Split) -> list[SourcePair]:
     """Images of the phase ``part.name`` in trainval_merged.json, each with its annotations in file order."""
     path = _need(benchmark, folder / part.source_labels[0])
+    mend = DOWNLOADS[benchmark.id].instructions
+    expected = "JSON with images (image_id, phase, file_name, height, width) and annos_segmentation"
+    document = read_document(path, "the annotation file of PASCAL-Context", expected, mend)
     try:
-        with path.open(encoding="utf-8") as stream:
-            document = json.load(stream)
         images = {d["image_id"]: d for d in document["images"] if d["phase"] == part.name}
         notes: dict[Any, list[Any]] = {key: [] for key in images}
         for annotation in document["annos_segmentation"]:
             if annotation["image_id"] in notes:
                 notes[annotation["image_id"]].append(annotation)
-        sources = folder / part.source_images
-        return [
-            SourcePair(
-                Path(d["file_name"]).stem,
-                sources / Path(d["file_name"]).name,
-                path,
-                {"height": d["height"], "width": d["width"], "annotations": notes[key]},
-            )
-            for key, d in images.items()
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        sources, pairs = folder / part.source_images, []
+        for key, d in images.items():
+            name = plain_name(d["file_name"], path, f"file_name of image {shown(key)}", mend)
+            note = {"height": d["height"], "width": d["width"], "annotations": notes[key]}
+            pairs.append(SourcePair(Path(name).stem, sources / name, path, note))
+        return pairs
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is not the annotation file of PASCAL-Context",
-            expected="JSON with images (image_id, phase, file_name, height, width) and annos_segmentation",
-            found=repr(error),
-            mend=DOWNLOADS[benchmark.id].instructions,
+            expected=expected,
+            found=f"{type(error).__name__}: {shown(error)}",
+            mend=mend,
         ) from error
 
 
-def _walk_ade(folder: Path) -> dict[str, Path]:
-    """Images by key below images/ADE/<split>/<category>/<scene>; the index pickle is never needed."""
-    return {p.stem: p for p in sorted(folder.rglob(f"ADE_*{IMAGE_SUFFIX}"))}
-
-
-def _read_ids(path: Path) -> list[str]:
+def _read_ids(benchmark: Benchmark, path: Path) -> list[str]:
     """The ids a list names, each once."""
-    return list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+    return list(dict.fromkeys(read_names(path, DOWNLOADS[benchmark.id].instructions)))
 
 
 def files_by_key(folder: Path, suffix: str) -> dict[str, Path]:
     """Files of a folder by name without ending; hidden and partial files do not count."""
     if not folder.is_dir():
         return {}
+    if suffix == IMAGE_SUFFIX:
+        return sources_by_key(folder, suffix)
     names = (entry.name for entry in os.scandir(folder))
     return {n[: -len(suffix)]: folder / n for n in names if n.endswith(suffix) and not n.startswith(".")}
-
-
-def _first_file(folder: Path, alternatives: tuple[str, ...], name: str) -> Path:
-    """``name`` in the first of the folders that has it; where none has, its place in the last."""
-    paths = [folder / a / name for a in alternatives]
-    return next((p for p in paths if p.is_file()), paths[-1])
 
 
 def _need_folder(benchmark: Benchmark, data_root: Path) -> Path:

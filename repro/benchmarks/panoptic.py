@@ -9,18 +9,20 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repro.benchmarks.images import load_pillow
+from repro.benchmarks.texts import plain_name, read_document, shown
 from repro.benchmarks.vocabulary import Vocabulary
 from repro.errors import DataError, unknown_name
 
+_KIND = "a panoptic annotation file"
+_EXPECTED = "COCO's panoptic format: JSON of images, annotations with segments_info, categories with isthing"
+_MEND = "name panoptic_val2017.json, whole and unpacked, not instances_val2017.json"
 VOCABULARIES = Path(__file__).with_name("panoptic_vocab")
 
 
@@ -78,7 +80,7 @@ PANOPTIC: dict[str, PanopticSource] = {
         "coco-panoptic/annotations/panoptic_val2017",
         "coco-stuff/images/val2017",
         "unpack panoptic_annotations_trainval2017.zip of cocodataset.org, then its panoptic_val2017.zip, in "
-        "<root>/coco-panoptic; images: val2017 in <root>/coco-stuff/images",
+        "coco-panoptic of the data root; images: val2017 in its coco-stuff/images",
     ),
     "ade-panoptic": PanopticSource(
         "ade-panoptic",
@@ -87,7 +89,7 @@ PANOPTIC: dict[str, PanopticSource] = {
         "ADEChallengeData2016/ade20k_panoptic_val.json",
         "ADEChallengeData2016/ade20k_panoptic_val",
         "ADEChallengeData2016/images/validation",
-        "run Mask2Former's datasets/prepare_ade20k_pan_seg.py on <root>/ADEChallengeData2016",
+        "run Mask2Former's datasets/prepare_ade20k_pan_seg.py on ADEChallengeData2016 of the data root",
     ),
 }
 
@@ -117,11 +119,16 @@ def read_panoptic(json_file: Path, masks: Path, images: Path) -> PanopticSet:
 
     Raises DataError where the file is absent, is no panoptic JSON, or names a category or image it does not define.
     """
-    document = _document(json_file)
+    if not json_file.is_file():
+        raise DataError(f"panoptic annotations {json_file} are absent", expected="a JSON file", found="nothing")
+    document = read_document(json_file, _KIND, _EXPECTED, _MEND)
     try:
         categories = sorted(document["categories"], key=lambda c: c["id"])
         index = {c["id"]: i for i, c in enumerate(categories)}
-        files = {image["id"]: image["file_name"] for image in document["images"]}
+        files = {
+            image["id"]: plain_name(image["file_name"], json_file, f"file_name of image {shown(image['id'])}", _MEND)
+            for image in document["images"]
+        }
         found = []
         for note in document["annotations"]:
             name = files[note["image_id"]]
@@ -129,33 +136,22 @@ def read_panoptic(json_file: Path, masks: Path, images: Path) -> PanopticSet:
                 Segment(int(s["id"]), index[s["category_id"]], _box(*map(float, s["bbox"])))
                 for s in note["segments_info"]
             )
-            mask = Path(note["file_name"]).with_suffix(".png")
+            place = f"file_name of the annotation of image {shown(note['image_id'])}"
+            mask = Path(plain_name(note["file_name"], json_file, place, _MEND)).with_suffix(".png")
             found.append(PanopticImage(Path(name).stem, images / name, masks / mask, segments))
         names, things = tuple(c["name"] for c in categories), tuple(bool(c["isthing"]) for c in categories)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{json_file} is not a panoptic annotation file",
-            expected="COCO's panoptic format: images, annotations with segments_info, categories with isthing",
-            found=f"{type(error).__name__}: {error}",
-            mend="name panoptic_val2017.json, not instances_val2017.json",
+            f"{json_file} is not {_KIND}",
+            expected=_EXPECTED,
+            found=f"{type(error).__name__}: {shown(error)}",
+            mend=_MEND,
         ) from error
     return PanopticSet(names, things, tuple(found))
 
 
 def _box(x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
     return x, y, width, height
-
-
-def _document(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"panoptic annotations {path} are absent", expected="a JSON file", found="nothing")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid JSON", found=str(error), mend="fetch the file again") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path} is not a panoptic annotation file", found=type(document).__name__)
-    return document
 
 
 def read_ids(path: Path) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from repro.benchmarks.listing import leads_out
 from repro.benchmarks.prepare import PrepareSummary, Progress, prepare
 from repro.benchmarks.spec import get_benchmark
 from repro.files import storage_errors
@@ -34,7 +35,11 @@ def prepare_alone(
 
 @contextlib.contextmanager
 def _alone(source: Path, labels: Path) -> Iterator[None]:
-    if not source.is_dir() or not os.access(labels.parent if labels.parent.is_dir() else source, os.W_OK):
+    if (
+        not source.is_dir()
+        or leads_out(source, labels)
+        or not os.access(labels.parent if labels.parent.is_dir() else source, os.W_OK)
+    ):
         yield
         return
     with folder_lock(labels.parent, wait=True):

@@ -33,6 +33,21 @@ _LONG_PER_SHORT = 1333 / 384
 Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
+class _KeepOnePixel:
+    """As mmsegmentation's ``ResizeShortestEdge``, but the shorter side of a very long image does not vanish."""
+
+    def __init__(self, shortest_edge: Any) -> None:
+        self.shortest_edge = shortest_edge
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        edge = self.shortest_edge
+        width, height = edge._get_output_shape(results["img"], edge.scale)
+        if min(width, height) <= 1:
+            edge = type(edge.resize)(scale=(max(1, width), max(1, height)), keep_ratio=False)
+        resized: dict[str, Any] | None = edge(results)
+        return resized
+
+
 def build_pipeline(settings: TrainSettings) -> list[Transform]:
     """The transforms for ``settings``; ResourceError when mmsegmentation is not installed."""
     import_torchvision()
@@ -49,7 +64,7 @@ def build_pipeline(settings: TrainSettings) -> list[Transform]:
         ) from error
     side = (settings.crop, settings.crop)
     return [
-        ResizeShortestEdge(scale=settings.short_side, max_size=round(settings.short_side * _LONG_PER_SHORT)),
+        _KeepOnePixel(ResizeShortestEdge(settings.short_side, max_size=round(settings.short_side * _LONG_PER_SHORT))),
         RandomCrop(crop_size=side, cat_max_ratio=settings.cat_max_ratio, ignore_index=IGNORED),
         PhotoMetricDistortion(),
         RandomFlip(prob=0.5),

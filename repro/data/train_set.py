@@ -16,7 +16,9 @@ from torch.utils.data import Dataset
 from repro.benchmarks.images import read_image, read_label
 from repro.data.pipeline import IGNORED, augment, build_pipeline, seeded
 from repro.engine.settings import TrainSettings
-from repro.errors import DataError, ReproError
+from repro.errors import DataError, ReproError, command
+
+_MEND = command("repro", "data", "prepare", "coco-stuff", "--data-root", "ROOT", "--again")
 
 
 class ImagePair(Protocol):
@@ -77,7 +79,7 @@ class TrainSet(Dataset["Sample | ReproError"]):
                 f"image and label of {pair.key} differ in size",
                 expected=f"{image.shape[0]}x{image.shape[1]} ({pair.image})",
                 found=f"{label.shape[0]}x{label.shape[1]} ({pair.label})",
-                mend="repro data prepare coco-stuff --data-root <root>",
+                mend=_MEND,
             )
         present = np.flatnonzero(np.bincount(label.ravel()))
         strange = present[(present >= self.num_classes) & (present != IGNORED)]
@@ -86,7 +88,7 @@ class TrainSet(Dataset["Sample | ReproError"]):
                 f"label {pair.label} holds a value outside the vocabulary",
                 expected=f"0..{self.num_classes - 1} or {IGNORED} (ignored)",
                 found=f"{int(strange[0])}",
-                mend="repro data prepare coco-stuff --data-root <root>",
+                mend=_MEND,
             )
         return image, label.astype(np.uint8)
 

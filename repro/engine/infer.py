@@ -29,14 +29,14 @@ def shortest_edge_size(height: int, width: int, short_side: int, max_long_side: 
     """(height, width) with the shorter side ``short_side`` unless the longer would exceed ``max_long_side``.
 
     Rounds as detectron2's ResizeShortestEdge does (half a pixel is added, then truncated), in the same order of
-    floating-point operations, so that sizes agree to the pixel.
+    floating-point operations, so that sizes agree to the pixel; but a side that would vanish keeps one pixel.
     """
     scale = short_side / min(height, width)
     new_h, new_w = (float(short_side), scale * width) if height < width else (scale * height, float(short_side))
     if max(new_h, new_w) > max_long_side:
         scale = max_long_side * 1.0 / max(new_h, new_w)
         new_h, new_w = new_h * scale, new_w * scale
-    return int(new_h + 0.5), int(new_w + 0.5)
+    return max(1, int(new_h + 0.5)), max(1, int(new_w + 0.5))
 
 
 class SlidingWindow:

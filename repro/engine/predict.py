@@ -24,7 +24,7 @@ from repro.benchmarks.images import read_image, unreadable
 from repro.benchmarks.protocol import Protocol
 from repro.benchmarks.spec import Benchmark
 from repro.engine.clock import StageClock
-from repro.engine.infer import SlidingWindow, shortest_edge_size
+from repro.engine.infer import SlidingWindow
 from repro.errors import ResourceError, UsageError
 from repro.files import write_atomic
 from repro.layers.method import Method
@@ -167,21 +167,12 @@ class Predictor:
 
 
 class _KeepingWindow(SlidingWindow):
-    """The sliding window of evaluations, which can keep the logits of the last image and takes any shape of image."""
+    """The sliding window of evaluations, which can keep the logits of the last image."""
 
     def __init__(self, protocol: Protocol, *, keep: bool) -> None:
         super().__init__(protocol)
         self._keep = keep
         self._kept: Tensor | None = None
-
-    def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """As evaluations do it; where an image is so narrow that its shorter side would vanish, one pixel stays."""
-        p = self.protocol
-        height, width = shortest_edge_size(image.shape[0], image.shape[1], p.short_side, p.max_long_side)
-        if height and width:
-            return super().resize(image)
-        size = (max(width, 1), max(height, 1))
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
     def logits(
         self,

@@ -274,3 +274,43 @@ def test_the_format_is_told_by_suffix_and_a_mixed_folder_needs_it_named(tmp_path
         find_files(tmp_path, "cocoa")
     with pytest.raises(DataError, match="absent"):
         find_files(tmp_path / "nothing", "auto")
+
+
+OUTSIDE = ["../a.jpg", "/etc/a.jpg", "x/../../a.jpg", "..\\a.jpg", "C:/a.jpg", "a\0b.jpg", "a\x1b[2J.jpg"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_image_name_that_leads_out_of_its_folder_is_counted_and_named_by_line(tmp_path, name):
+    (tmp_path / "a.tsv").write_text(f"1.jpg\tA dog\n{name}\tA cat\nx/2.jpg\tA cow\nhttps://a/../3.jpg\tA pig\n")
+    found, _, tally = read(tmp_path / "a.tsv")
+    assert list(found) == ["1.jpg", "x/2.jpg", "https://a/../3.jpg"]
+    assert tally.examples == [("a.tsv:2", "image name leads out of its folder")]
+    found, _, tally = read(write_coco(tmp_path / "c.json", [(1, "1.jpg"), (2, name)], [(1, "a dog"), (2, "a cat")]))
+    assert list(found) == ["1.jpg"]
+    assert tally.malformed == {"image name leads out of its folder": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_rows_in_utf_16_are_refused_by_name(tmp_path, encoding):
+    (tmp_path / "a.tsv").write_bytes("".join(f"{n}.jpg\tA dog\n" for n in range(9)).encode(encoding))
+    with pytest.raises(DataError, match="text in UTF-16") as caught:
+        read(tmp_path / "a.tsv")
+    assert str(tmp_path / "a.tsv") in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (gzip.compress, "a gzip file"),
+        (lambda b: b.decode().encode("utf-16"), "text in UTF-16"),
+        (lambda b: b[:5000], "truncated JSON: it breaks off at byte 5,000"),
+        (lambda b: b[:5000] + b"\xff" + b[5000:], "byte 5,000 is no UTF-8"),
+    ],
+)
+def test_damaged_captions_are_named_by_what_they_are_and_never_printed(tmp_path, change, found):
+    path = write_coco(tmp_path / "c.json", [(n, f"{n}.jpg") for n in range(999)], [(1, "dog")])
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DataError, match="not a file of COCO captions") as caught:
+        read(path)
+    assert str(caught.value.found).startswith(found)
+    assert len(str(caught.value)) < 2048

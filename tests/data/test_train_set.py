@@ -40,6 +40,18 @@ def test_a_crop_depends_on_position_and_seed_alone(pairs):
     assert not torch.equal(one[1, 6]["image"], first)
 
 
+@pytest.mark.parametrize("size", [(1, 6000), (6000, 1), (1, 1)])
+def test_an_image_of_one_row_or_column_gives_a_padded_crop(tmp_path, size):
+    (pair,) = write_pairs(tmp_path / "long", 1, sizes=(size,))
+    data = TrainSet([pair], len(NAMES), SETTINGS, seed=0)
+    for position in range(3):
+        sample = data[0, position]
+        assert sample["image"].shape == (3, 32, 32)
+        assert sample["label"].shape == (32, 32)
+    if 6000 in size:  # all but one row or column is padding
+        assert (sample["label"] == 255).sum() >= 31 * 32
+
+
 def test_a_label_outside_the_vocabulary_is_returned_as_a_data_error_naming_file_and_value(pairs):
     label = np.asarray(Image.open(pairs[0].label)).copy()
     label[3, 3] = 77

@@ -53,6 +53,13 @@ def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
+@pytest.mark.parametrize("size", [(1, 6000), (6000, 1)])
+def test_an_image_of_one_row_or_column_is_evaluated(tmp_path, size):
+    pairs = write_pairs(tmp_path / "long", 1, sizes=(size,))
+    result = evaluate(make_method().eval(), TINY, pairs, PROTOCOL, tmp_path / "out")
+    assert len(result.counts().keys) == 1
+
+
 @pytest.fixture(scope="module")
 def whole(pairs, tmp_path_factory):
     return evaluate(stopping(-1), TINY, pairs, PROTOCOL, tmp_path_factory.mktemp("whole"))

@@ -206,6 +206,13 @@ def test_sizes_are_rounded_as_detectron2_does(size, expected):
     assert shortest_edge_size(*size, 640, 2560) == expected
 
 
+@pytest.mark.parametrize(("size", "expected"), [((1, 6000), (1, 2560)), ((6000, 1), (2560, 1)), ((1, 5120), (1, 2560))])
+def test_a_side_that_would_vanish_keeps_one_pixel(size, expected):
+    assert shortest_edge_size(*size, 640, 2560) == expected
+    assert SlidingWindow(Protocol()).resize(noise(*size)).shape == (*expected, 3)
+    assert SlidingWindow(MINI).scores(make_method().eval(), noise(*size), NAMES).shape[-2:] == size
+
+
 # The recording of the official network under name-keyed weights (tests/golden).
 
 

@@ -159,6 +159,25 @@ def test_damaged_mat_files_are_refused(context_root: Path) -> None:
     assert prepare("PC-459", context_root).images == 4
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(65536, np.uint32), (65537, np.int64), (1e6, np.float64), (2**40, np.uint64)]
+)
+def test_class_numbers_beyond_16_bits_are_refused_not_wrapped(context_root: Path, value: float, dtype: type) -> None:
+    from scipy.io import loadmat, savemat
+
+    path = min((context_root / "VOCdevkit" / "VOC2010" / "trainval").glob("*.mat"))
+    label_map = loadmat(path)["LabelMap"].astype(dtype)
+    label_map[3, 5] = value
+    savemat(path, {"LabelMap": label_map})
+    with pytest.raises(DataError, match="beyond 16 bits") as caught:
+        prepare("PC-459", context_root)
+    assert str(path) in caught.value.message
+    assert caught.value.found == value
+    label_map[3, 5] = 65535
+    savemat(path, {"LabelMap": label_map})
+    assert prepare("PC-459", context_root).images == 4
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.03, 0.5, 0.9])
 def test_a_truncated_jpeg_is_refused_even_where_pillow_was_told_to_be_lenient(
     mini_real: Path, keep: float, monkeypatch: pytest.MonkeyPatch

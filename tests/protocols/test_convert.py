@@ -50,10 +50,24 @@ def test_voc_equals_the_loop_on_real_masks(photographs: Path, rule: Callable[[Ar
         np.testing.assert_array_equal(rule(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
 
 
-def test_coco_stuff_equals_the_loop_on_every_value() -> None:
-    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    expected = _loop(mask, label_values("coco_stuff171"), 255, np.uint8)
-    np.testing.assert_array_equal(convert.coco_stuff(mask), expected, strict=True)
+def test_coco_stuff_equals_the_loop_on_every_legal_value() -> None:
+    """The loop is also what the rule was before it refused values: legal masks have the labels they had."""
+    mapping = label_values("coco_stuff171")
+    mask = np.array([[*mapping, 255]], np.uint8)
+    assert mask.size == 172
+    np.testing.assert_array_equal(convert.coco_stuff(mask), _loop(mask, mapping, 255, np.uint8), strict=True)
+
+
+NEVER_ANNOTATED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
+
+
+@pytest.mark.parametrize("value", [*NEVER_ANNOTATED, *range(182, 255)])
+def test_coco_stuff_refuses_values_that_cannot_occur(value: int) -> None:
+    mask = np.array([[0, 181], [255, value]], np.uint8)
+    with pytest.raises(OutsideVocabularyError) as caught:
+        convert.coco_stuff(mask)
+    assert caught.value.value == value
+    assert ("1..182" in caught.value.cause) == (value <= 182)
 
 
 def test_coco_stuff_equals_the_loop_on_real_masks(photographs: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from repro.benchmarks.images import read_image, read_label
+from repro.benchmarks.images import check_label, read_image, read_label
+from repro.benchmarks.layout import prepare_command
+from repro.benchmarks.spec import get_benchmark
+from repro.errors import DataError
 
 
 @pytest.fixture
@@ -67,3 +71,43 @@ def test_palette_labels_are_read_as_indices(tmp_path: Path) -> None:
     picture.putpalette([200, 100, 50] * 256)
     picture.save(tmp_path / "a.png")
     assert read_label(tmp_path / "a.png").tolist() == [[0, 7, 255]]
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0, 0.5, 1.0], [0.0, 0.001], [-1.0, 200.0], [0.0, float("nan"), 200.0], [0.0, float("inf")]]
+)
+def test_floating_point_pixels_of_another_range_are_refused_not_black(tmp_path: Path, values: list[float]) -> None:
+    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="floating-point") as caught:
+        read_image(tmp_path / "a.tif")
+    assert str(tmp_path / "a.tif") in caught.value.message
+    assert "0 to 255" in str(caught.value.expected)
+
+
+def test_floating_point_pixels_of_8_and_16_bits_are_read(tmp_path: Path) -> None:
+    for values, grey in (
+        ([0.0, 0.4, 254.6, 255.0], [0, 0, 255, 255]),
+        ([0.0, 257.0, 65535.0], [0, 1, 255]),
+        ([0.0], [0]),
+    ):
+        Image.fromarray(np.array([values], np.float32)).save(tmp_path / "a.tif")
+        assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == grey
+
+
+def test_the_mend_of_a_bad_label_is_the_option_of_the_command() -> None:
+    with pytest.raises(DataError) as caught:
+        check_label(np.array([[200]], np.uint8), get_benchmark("A-150"), Path("my sets/$(x).png"))
+    assert caught.value.mend == "repro data prepare A-150 --data-root ROOT --again"
+
+
+def test_the_command_that_prepares_can_be_pasted_whatever_the_root_is_called() -> None:
+    for name in ("my sets", "it's", "$(touch x)", "a\nb", "-rf"):
+        for again in (False, True):
+            made = prepare_command(
+                get_benchmark("coco-stuff"), Path(name), get_benchmark("coco-stuff").split("val"), again=again
+            )
+            root = f"./{name}" if name == "-rf" else name
+            assert shlex.split(made) == [
+                *("repro", "data", "prepare", "coco-stuff", "--data-root", root, "--split", "val"),
+                *(["--again"] if again else []),
+            ]

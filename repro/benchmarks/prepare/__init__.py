@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from repro.benchmarks import origin as origins
 from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, some, source_pairs
+from repro.benchmarks.listing import check_targets
 from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
@@ -133,6 +134,9 @@ class _Work:
     def run(self, origin: origins.Origin | None, redo: set[str]) -> PrepareSummary:
         """Compare what others made, make the rest, and write the notes."""
         benchmark, part, folder = self.benchmark, self.part, self.folder
+        home, images = self.data_root / benchmark.folder, self.data_root / benchmark.folder / part.images
+        targets = [folder, images] if benchmark.resized_images else [folder]
+        check_targets(home, targets, prepare_command(benchmark, self.data_root, part))
         if origin is not None:  # labels made here of images that are no longer listed
             for key in (origin.entries.keys() - self.keys - self.adopted) & self.there.keys():
                 self.there[key].unlink(missing_ok=True)

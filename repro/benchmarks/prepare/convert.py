@@ -25,11 +25,14 @@ ADE_SHORT_SIDE = 512
 
 
 class OutsideVocabularyError(ValueError):
-    """A source value that is neither a class nor unlabelled. ``legal`` says in words what is allowed."""
+    """A source value that is neither a class nor unlabelled.
 
-    def __init__(self, value: int, legal: str) -> None:
-        super().__init__(f"{value} (allowed: {legal})")
-        self.value, self.legal = value, legal
+    ``legal`` says in words what is allowed, ``cause`` (or "") why the value is probably there.
+    """
+
+    def __init__(self, value: int, legal: str, cause: str = "") -> None:
+        super().__init__(f"{value} (allowed: {legal})" + (f": {cause}" if cause else ""))
+        self.value, self.legal, self.cause = value, legal, cause
 
 
 def ade150(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -61,19 +64,33 @@ def voc20b(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return _voc(mask, 20)
 
 
+_IMPOSSIBLE = 254
+"""What :func:`_coco_table` gives a value that cannot occur: no class, and not the ignored label."""
+
+
 @cache
 def _coco_table() -> NDArray[np.uint8]:
-    table = np.full(256, VOID, np.uint8)
+    table = np.full(256, _IMPOSSIBLE, np.uint8)
     values = load_vocabulary("coco_stuff171").column("stuffthingmaps_value")
     table[list(values)] = np.arange(len(values))
+    table[VOID] = VOID
     return table
 
 
 def coco_stuff(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """COCO-Stuff: stuffthingmaps value -> class index; the eleven removed ids and anything else -> 255."""
+    """COCO-Stuff: stuffthingmaps value -> class index, 255 (unlabelled) -> 255. (H, W) -> (H, W).
+
+    182..254 and the values of the eleven categories that were never annotated occur in no mask of the set.
+    """
     import cv2
 
     label: NDArray[np.uint8] = cv2.LUT(mask, _coco_table())  # numpy.take does the same more slowly
+    wrong = label == _IMPOSSIBLE
+    if wrong.any():
+        value = int(mask[wrong].max())
+        cause = "these masks are probably numbered 1..182 with 0 for unlabelled, or were converted to 0..170 before"
+        legal = "the values of stuffthingmaps, 0..181 without the eleven never annotated, or 255 (unlabelled)"
+        raise OutsideVocabularyError(value, legal, cause if value <= 182 else "no mask of COCO-Stuff holds it")
     return label
 
 

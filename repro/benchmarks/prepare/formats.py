@@ -18,6 +18,7 @@ from PIL import Image
 
 from repro.benchmarks.images import check_label, image_size, load_pillow, read_label
 from repro.benchmarks.layout import SourcePair
+from repro.benchmarks.palettes import check_palette
 from repro.benchmarks.prepare import convert
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.errors import DataError
@@ -44,6 +45,9 @@ RULES_8BIT = {
 }
 """Rules that map a one-channel 8-bit mask pixel by pixel."""
 
+
+LARGEST_ID = 65535
+"""The largest class number of a LabelMap: labels have 16 bits."""
 
 MAY_DROP = ("voc20", "voc20b")
 """Rules by which an image without a labelled pixel has no label file."""
@@ -139,8 +143,8 @@ def convert_source(benchmark: Benchmark, source: SourcePair, command: str) -> ND
         raise DataError(
             f"{source.label} holds a value outside the vocabulary of {benchmark.id}",
             expected=error.legal,
-            found=error.value,
-            mend=f"fetch {source.label.name} again from its source, then {command}",
+            found=f"{error.value}: {error.cause}" if error.cause else error.value,
+            mend=f"fetch {source.label.name} again from its source, then {command} --again",
         ) from error
 
 
@@ -171,7 +175,9 @@ def _source_size(benchmark: Benchmark, source: SourcePair, label: NDArray[Any]) 
 
 
 def _mask(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    mask = np.asarray(load_pillow(path, "annotation"))
+    picture = load_pillow(path, "annotation")
+    check_palette(picture, path, "annotation", f"fetch {path.name} again from its source")
+    mask = np.asarray(picture)
     if mask.ndim != dimensions or mask.dtype != np.uint8:
         raise DataError(
             f"annotation {path} has an unexpected form",
@@ -203,6 +209,13 @@ def _label_map(path: Path) -> NDArray[Any]:
             found=f"shape {label_map.shape}, {label_map.dtype}",
             mend=f"fetch {path.name} again from its source",
         )
+    if label_map.size and label_map.max() > LARGEST_ID:
+        raise DataError(
+            f"annotation {path} holds a class number beyond 16 bits, which would become another class",
+            expected=f"0 to {LARGEST_ID}",
+            found=int(label_map.max()),
+            mend=f"fetch {path.name} again from its source",
+        )
     return np.asarray(label_map)
 
 
@@ -230,6 +243,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            partial.unlink(missing_ok=True)  # were it a link, its target would be written
             partial.write_bytes(data)
             partial.replace(path)
         finally:

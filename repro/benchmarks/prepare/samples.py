@@ -15,6 +15,7 @@ from repro.benchmarks.layout import SourcePair
 from repro.benchmarks.prepare import convert
 from repro.benchmarks.prepare.formats import Task, perform, write_bytes, write_picture
 from repro.benchmarks.prepare.rle import encode_mask
+from repro.benchmarks.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
     from repro.benchmarks.spec import Benchmark
@@ -75,7 +76,10 @@ def _values(rule: str, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
     """Every value that a mask of one channel may hold."""
     if rule.startswith("voc"):
         return np.where(blocks % 22 == 21, 255, blocks % 22)
-    return blocks % 151 if rule == "ade150" else blocks % 256
+    if rule == "coco-stuff":
+        legal = np.array([*load_vocabulary("coco_stuff171").column("stuffthingmaps_value"), 255])
+        return legal[blocks % len(legal)]
+    return blocks % 151
 
 
 def _annotations(blocks: NDArray[np.int64]) -> list[dict[str, Any]]:

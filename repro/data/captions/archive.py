@@ -64,14 +64,14 @@ def check(path: Path) -> None:
             f"{path} is not a webdataset shard",
             expected="an uncompressed tar archive",
             found="a compressed file" if packed else error,
-            mend="unpack compressed archives first (gunzip), fetch damaged ones again",
+            mend="unpack compressed archives first, fetch damaged ones again",
         ) from error
 
 
 def safe_name(name: str) -> bool:
     """Whether a member's name stays below the folder it would be unpacked to."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return not (path.is_absolute() or ".." in path.parts or "\0" in name or name[1:2] == ":")
+    return bool(name.strip()) and not (path.is_absolute() or ".." in path.parts or "\0" in name or name[1:2] == ":")
 
 
 def read(path: Path, fault: Fault) -> Iterator[Sample]:

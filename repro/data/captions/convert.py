@@ -21,7 +21,7 @@ from repro.benchmarks.parallel import parallel
 from repro.data.captions import phrases, sources
 from repro.data.captions.labels import PROVENANCE, SHARDS, VOCABULARY, read_counts
 from repro.data.captions.sources import Plan, Record, Shard, Tally
-from repro.errors import DataError, ResourceError, UsageError
+from repro.errors import DataError, ResourceError, UsageError, command
 from repro.files import read_json, write_atomic, write_json, write_text
 from repro.hashing import digest, file_digest
 from repro.sources import sources as project_sources
@@ -113,7 +113,10 @@ def _readable(source: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"cannot read {error.filename or source}", expected="a readable file", found=error.strerror, mend="ls -l"
+            f"cannot read {error.filename or source}",
+            expected="a readable file",
+            found=error.strerror,
+            mend=command("ls", "-l", Path(error.filename or source)),
         ) from error
 
 
@@ -136,7 +139,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
                 f"{out} holds labels that were made otherwise: {', '.join(differing)} differ",
                 expected=f"the same {differing[0]}: {json.dumps(identity[differing[0]])[:200]}",
                 found=json.dumps(found.get(differing[0]) if isinstance(found, dict) else found)[:200],
-                mend=f"name another --out, or remove {out}",
+                mend="name another --out",
             )
         return
     if out.exists() and (not out.is_dir() or {*out.iterdir()} - {*out.glob(LEFTOVERS)}):
@@ -217,7 +220,7 @@ def _finish(out: Path, plan: Plan, identity: dict[str, Any]) -> dict[str, Any]:
                 f"{target} was changed after it was written",
                 expected=f"SHA-256 {report['sha256']}",
                 found=file_digest(target),
-                mend=f"rm {target}, then the same command again",
+                mend="the same command again, with another --out",
             )
         tally.add(Tally.from_json(report))
         counts.update(read_counts(target))

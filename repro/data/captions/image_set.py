@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from repro.benchmarks.images import read_image
 from repro.data.captions.archive import safe_name
 from repro.data.captions.labels import LabelledImage, load_vocabulary, parse_line, shard_files
-from repro.errors import DataError, ReproError
+from repro.errors import DataError, ReproError, command
 
 MAX_IMAGE = 1 << 28
 """Bytes of the largest image that is read from an archive."""
@@ -83,7 +83,8 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
             record = parse_line(stream.readline(), self.vocabulary)
         if record is None:
             raise DataError(
-                f"{self.files[self._file[index]]} changed while it was read", mend="repro data captions again"
+                f"{self.files[self._file[index]]} changed while it was read",
+                mend=command("repro", "data", "captions", "SOURCE", "--out", "DIR"),
             )
         return record
 
@@ -121,7 +122,7 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
                 f"image {record.image} cannot be read from {path}",
                 expected=f"an image of {record.bytes:,} bytes at {record.offset:,}",
                 found=error,
-                mend="fetch the archive again, then repeat repro data captions",
+                mend="fetch the archive again, then make the labels again",
             ) from error
 
 

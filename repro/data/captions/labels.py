@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from repro.errors import DataError
+from repro.errors import DataError, command
 
 PROVENANCE = "provenance.json"
 VOCABULARY = "vocabulary.tsv"
@@ -38,7 +38,7 @@ def load_vocabulary(folder: Path, min_count: int = 1) -> dict[str, int]:
             f"{folder} holds no finished labels",
             expected=f"{PROVENANCE}, which is written last",
             found="a part" if (folder / SHARDS).is_dir() else "nothing",
-            mend=f"repro data captions SOURCE --out {folder}",
+            mend=command("repro", "data", "captions", "SOURCE", "--out", folder),
         )
     lines = (line.rpartition("\t") for line in (folder / VOCABULARY).read_text(encoding="utf-8").splitlines())
     return {label: int(count) for label, _, count in lines if int(count) >= min_count}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from repro.benchmarks.texts import check_text, read_document
 from repro.data.captions import archive
 from repro.data.captions.phrases import clean
 from repro.errors import DataError, UsageError, unknown_name
@@ -130,6 +130,9 @@ def read_shard(format_: str, shard: Shard, tally: Tally) -> list[Record]:
         if not isinstance(image, str) or not image.strip() or image != image.encode("utf-8", "replace").decode("utf-8"):
             tally.fault(where, "no image name")
             continue
+        if not confined(image.strip()):
+            tally.fault(where, "image name leads out of its folder")
+            continue
         if not isinstance(caption, str):
             tally.fault(where, "caption is not text")
             continue
@@ -147,6 +150,12 @@ def read_shard(format_: str, shard: Shard, tally: Tally) -> list[Record]:
     tally.counts["images"] += len(records)
     tally.counts["captions"] += sum(len(r.captions) for r in records.values())
     return list(records.values())
+
+
+def confined(image: str) -> bool:
+    """Whether an image's name is an address, or a path that stays below the folder it is looked for in."""
+    controls = any(ord(character) < 32 or ord(character) == 127 for character in image)
+    return not controls and ("://" in image or archive.safe_name(image))
 
 
 Row = tuple[str, Any, Any, archive.Place | None]
@@ -168,6 +177,8 @@ def _lines(stream: BinaryIO, digest: Any = None) -> Iterator[bytes | None]:
 
 
 def _cut_tsv(plan: Plan, path: Path, images: int) -> None:
+    if path.stat().st_size:
+        check_text(path, "a file of captions", "rows of image, tab, caption", "unpack it, save it in UTF-8")
     digest, offset, rows, start = hashlib.sha256(), 0, 0, 0
     with path.open("rb") as stream:
         for _ in _lines(stream, digest):
@@ -227,23 +238,17 @@ def _cut_coco(plan: Plan, path: Path, images: int) -> None:
 
 
 def _read_coco(path: Path) -> dict[str, list[Any]]:
-    found: object = None
-    try:
-        if path.stat().st_size > MAX_JSON:
-            found = f"{path.stat().st_size:,} bytes, more than {MAX_JSON:,}"
-        else:
-            content = json.loads(path.read_bytes())
-            if isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-                return content
-            found = f"keys {', '.join(content)[:200]}" if isinstance(content, dict) else type(content).__name__
-    except (ValueError, RecursionError) as error:
-        found = error
-    raise DataError(
-        f"{path} is not a file of COCO captions",
-        expected='{"images": [{"id", "file_name"}, ...], "annotations": [{"image_id", "caption"}, ...]}',
-        found=found,
-        mend="name annotations/captions_train2017.json, or the right --format",
-    )
+    kind = "a file of COCO captions"
+    expected = '{"images": [{"id", "file_name"}, ...], "annotations": [{"image_id", "caption"}, ...]}'
+    mend = "name annotations/captions_train2017.json, or the right --format"
+    if path.stat().st_size > MAX_JSON:
+        found = f"{path.stat().st_size:,} bytes, more than {MAX_JSON:,}"
+    else:
+        content = read_document(path, kind, expected, mend)
+        if all(isinstance(content.get(k), list) for k in ("images", "annotations")):
+            return content
+        found = f"keys {', '.join(content)[:200]}"
+    raise DataError(f"{path} is not {kind}", expected=expected, found=found, mend=mend)
 
 
 def _coco_rows(shard: Shard, tally: Tally) -> Iterator[Row]:

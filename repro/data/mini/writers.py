@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from repro.benchmarks.palettes import voc_palette
 from repro.benchmarks.prepare.formats import write_bytes, write_picture
 from repro.benchmarks.prepare.rle import encode_mask
 from repro.benchmarks.vocabulary import load_vocabulary
@@ -165,16 +166,6 @@ def write_voc(root: Path, key: str, scene: Scene) -> None:
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=3)
     write_bytes(folder / "SegmentationClass" / f"{key}.png", stream.getvalue())
-
-
-@cache
-def voc_palette() -> NDArray[np.uint8]:
-    """(256, 3) VOC's colours: bits 0, 3, 6 of the value, highest first, give red; 1, 4, 7 green; 2, 5 blue."""
-    values = np.arange(256)
-    colours = np.zeros((256, 3), np.int64)
-    for bit in range(8):
-        colours[:, bit % 3] |= ((values >> bit) & 1) << (7 - bit // 3)
-    return colours.astype(np.uint8)
 
 
 def _write_image(path: Path, scene: Scene) -> None:
