@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from repro.errors import ReproError, ResourceError
+from repro.hashing import digest
+
+# Of the usual file system with the shortest names (eCryptfs); most take 255 bytes.
+_NAME_BYTES = 143
 
 
 @contextlib.contextmanager
@@ -40,12 +44,19 @@ def _explained(error: OSError, path: Path) -> ReproError | OSError:
     return error
 
 
+def _partial_name(name: str) -> str:
+    """The temporary name of ``name``: a hidden file of this process, shortened where it could be too long to exist."""
+    ending = f".{os.getpid()}.partial"
+    whole = f".{name}{ending}"
+    return whole if len(os.fsencode(whole)) <= _NAME_BYTES else f".{digest(name, 16)}{ending}"
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Call ``write`` with a binary stream and rename the result to ``path`` once it is complete and on disk.
 
     Raises :class:`ResourceError` where the disk is full or the folder cannot be written; ``path`` is then untouched.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(_partial_name(path.name))
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -12,10 +12,11 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.cli import common
 from repro.cli.backbone import chosen_profile
+from repro.cli.class_lists import read_class_names
 from repro.cli.evaluate import UNTRAINED, load_named
-from repro.cli.predict_files import Target, find_targets, image_digest, make_folder
+from repro.cli.predict_files import Target, find_targets, image_digest, make_folder, name_too_long
 from repro.cli.train import add_variant_options, single_run
-from repro.errors import ReproError, UsageError, WeightsError
+from repro.errors import ReproError, WeightsError
 from repro.experiments.assets import Assets
 from repro.experiments.judging import prediction_subject
 from repro.experiments.plan import Run
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "--image", nargs="+", action="extend", required=True, metavar="I", help="files, folders, quoted patterns"
     )
     classes = parser.add_mutually_exclusive_group(required=True)
-    classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE with a name a line (1 to 1000)")
+    classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE: a name a line, .json or .csv")
     classes.add_argument("--benchmark-vocab", metavar="ID", help="the classes of a benchmark, e.g. A-150")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the outputs")
     parser.add_argument(
@@ -89,16 +90,7 @@ def _classes(options: argparse.Namespace, benchmark: Benchmark | None) -> ClassL
     text: str = options.classes
     if not text.startswith("@"):
         return ClassList.of_names(text.split(","))
-    try:
-        lines = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the class names in {text[1:]}",
-            expected="a text file in UTF-8 with a name a line",
-            found=error.strerror if isinstance(error, OSError) else error,
-            mend='--classes "cat,dog,sky", or --classes @FILE',
-        ) from error
-    return ClassList.of_names(lines)
+    return ClassList.of_names(read_class_names(Path(text[1:])))
 
 
 def _weights(run: Run, checkpoint: str | None) -> str:
@@ -213,11 +205,13 @@ class _Job:
         from repro.reports.overlay import draw_overlay
 
         begin, save = time.monotonic(), self.options.save_probs
+        target.check_names(save)
         image = read_photo(target.image)
         labels = predictor(image)
         pixels = class_pixels(labels, self.classes)
         target.sidecar.unlink(missing_ok=True)  # from here on the old files are not a whole
-        target.probabilities.unlink(missing_ok=True)
+        if not name_too_long(target.probabilities):
+            target.probabilities.unlink(missing_ok=True)
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.
         short = [name.split(", ")[0] if self.benchmark else name for name in self.classes.names]

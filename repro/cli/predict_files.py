@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import glob
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,12 +47,23 @@ class Target:
         """What is written, the sidecar last."""
         return [self.label, self.overlay, *([self.probabilities] if save_probs else []), self.sidecar]
 
+    def check_names(self, save_probs: bool) -> None:
+        """Raise UsageError where a file would be written whose name is longer than the file system takes."""
+        for path in self.files(save_probs):
+            if name_too_long(path):
+                raise UsageError(
+                    f"the name of an output of {self.image} is too long",
+                    expected="output names that the file system takes, mostly up to 255 bytes",
+                    found=f"{len(os.fsencode(path.name))} bytes in {path.name}",
+                    mend="give the image a shorter name, or name a folder with a shorter path with --out",
+                )
+
     def finished(self, key: str, save_probs: bool) -> dict[str, Any] | None:
         """The sidecar where everything is there and was made under ``key``.
 
         Raises UsageError where a file is in the way that was not.
         """
-        there = [path for path in self.files(save_probs=True) if path.exists()]
+        there = [path for path in self.files(save_probs=True) if not name_too_long(path) and path.exists()]
         if not there:
             return None
         record = self._record()
@@ -72,6 +85,15 @@ class Target:
 
     def _file(self, ending: str) -> Path:
         return self.stem.with_name(self.stem.name + ending)
+
+
+def name_too_long(path: Path) -> bool:
+    """Whether the file system of ``path`` takes no file of this name."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
