@@ -46,7 +46,10 @@ def import_file(options: argparse.Namespace) -> int:
 
     try:
         with common.stdout_to_stderr():
-            found = recognise(read_foreign(options.file), options.wanted)
+            file = read_foreign(options.file)
+            for change in file.changes:
+                common.log(f"{file.path}: {change}")
+            found = recognise(file, options.wanted)
             result = import_checkpoint(found, options.out, DEFAULT_FOLDER, dry_run=options.dry_run)
     except MisfitError as error:
         if options.json:

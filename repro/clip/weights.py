@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from repro.clip.names import BUILT_IN, HUB_FILES, TAGS, TagSource, uses_quick_gelu
 from repro.clip.spec import TowerSpec
 from repro.errors import WeightsError
+from repro.pickles import plain_copy, refused_class, what_is_refused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,6 +184,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
+    from repro.clip.state_names import without_common_prefix
     from repro.clip.torchscript import is_torchscript, read_torchscript
 
     try:
@@ -203,15 +206,41 @@ def load_state(path: Path) -> dict[str, Tensor]:
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no state dict", expected="tensors by name", found=type(state).__name__)
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+    prefix, state = without_common_prefix({str(name): tensor for name, tensor in state.items()})
+    if prefix:
+        print(f"{path}: took {prefix!r} off all names", file=sys.stderr, flush=True)
+    check_finite(path, {n: t for n, t in state.items() if not n.endswith("attn_mask")})
+    return state
+
+
+def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError with the first tensor of ``path`` that holds NaN or infinity in float32, as it is used."""
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            continue
+        wrong = tensor.numel() - int(tensor.float().isfinite().sum())
+        if wrong:
+            raise WeightsError(
+                f"{path} holds NaN or infinity in {name}",
+                expected="finite weights (in float32)",
+                found=f"{wrong} of its {tensor.numel()} values",
+                mend="take an earlier checkpoint of that training: its weights diverged",
+            )
 
 
 def _unreadable(path: Path, error: BaseException) -> WeightsError:
+    if name := refused_class(error):
+        return WeightsError(
+            f"{path} cannot be read as weights: it holds more than tensors",
+            expected="a state dict, a safetensors file or a TorchScript archive",
+            found=what_is_refused(name),
+            mend=plain_copy(path, imports=False),
+        )
     return WeightsError(
         f"{path} cannot be read as weights",
         expected="a state dict, a safetensors file or a TorchScript archive",
         found=str(error).strip().split("\n")[0][:200] or type(error).__name__,
-        mend="fetch or make the file again",
+        mend="compare its size and SHA-256 with those of its source: it was cut off, or is of another kind",
     )
 
 
