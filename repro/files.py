@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from repro.errors import ReproError, ResourceError
 from repro.hashing import digest
+from repro.mends import make_again
 
 # Of the usual file system with the shortest names (eCryptfs); most take 255 bytes.
 _NAME_BYTES = 143
@@ -89,7 +90,10 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ResourceError(
-            f"{path} is not valid JSON", expected="a file this program wrote", found=str(error), mend=f"rm {path}"
+            f"{path} is not valid JSON",
+            expected="a file this program wrote",
+            found=str(error)[:500],
+            mend=make_again(path),
         ) from error
 
 
@@ -101,6 +105,6 @@ def read_record(path: Path, *keys: str) -> dict[str, Any]:
             f"{path} is damaged",
             expected="an object this program wrote" + (f", with {', '.join(keys)}" if keys else ""),
             found=type(value).__name__ if not isinstance(value, dict) else f"only {', '.join(value) or 'nothing'}",
-            mend=f"rm {path}",
+            mend=make_again(path),
         )
     return value

@@ -66,7 +66,7 @@ def test_json_that_is_not_json_names_the_file_and_the_mend(tmp_path: Path):
     path.write_text("{truncated")
     with pytest.raises(ResourceError, match=r"metrics\.json") as caught:
         files.read_json(path)
-    assert caught.value.mend == f"rm {path}"
+    assert caught.value.mend == f"move {path} away, or name another folder, and give the same command again"
 
 
 @pytest.mark.parametrize("name", ["n" * 250 + ".json", "ü" * 125 + ".json", "short"])

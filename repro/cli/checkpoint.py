@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.cli import common
+from repro.errors import command
 
 if TYPE_CHECKING:
     from repro.checkpoints.exporting import Exported
@@ -94,11 +95,10 @@ def _import_report(result: Imported, dry_run: bool) -> list[str]:
     state = "would be written" if dry_run else "written" if result.written else "already there"
     lines.append(f"{state}: {result.weights}")
     if "method" in record:
-        lines.append(
-            f"next: repro eval {record['method']} --checkpoint {result.weights} --profile paper --data-root DATA"
-        )
+        words = ("eval", record["method"], "--checkpoint", result.weights, "--profile", "paper", "--data-root", "DATA")
+        lines.append(f"next: {command('repro', *words)}")
     else:
-        lines.append(f'next: in a profile, spec=dict(model="{record["model"]}", weights="{result.weights}")')
+        lines.append(f"next: in a profile, spec=dict(model={record['model']!r}, weights={str(result.weights)!r})")
     return lines
 
 

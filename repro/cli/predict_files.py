@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.errors import DataError, ResourceError, UsageError
+from repro.errors import DataError, ResourceError, UsageError, command
 from repro.hashing import digest, file_digest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -71,7 +71,7 @@ class Target:
             raise UsageError(
                 f"{there[0]} exists and was not made by this command from these inputs",
                 expected="no file of this name, or one made with the same image, classes, weights and settings",
-                found="another key in its JSON file" if record else f"no JSON file of repro predict at {self.sidecar}",
+                found="another key in its JSON file" if record else f"no record of an earlier call at {self.sidecar}",
                 mend="--overwrite to replace it, or --out with another folder",
             )
         return record if set(self.files(save_probs)) <= set(there) else None
@@ -112,7 +112,7 @@ def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
                     f"--out is among the images: the next call would take its label maps for images ({path})",
                     expected="an output folder that --image does not search",
                     found=out,
-                    mend=f"--out {out / 'predictions'}",
+                    mend=command("--out", out / "predictions"),
                 )
             images.setdefault(path.resolve(), path)
     shared = Counter(path.stem.casefold() for path in images.values())
@@ -127,7 +127,7 @@ def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
                     f"the output {file} of {target.image} would replace an image",
                     expected="an output folder without the images",
                     found=out,
-                    mend=f"--out {out / 'predictions'}",
+                    mend=command("--out", out / "predictions"),
                 )
     return targets
 

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.clip.names import BUILT_IN, HUB_FILES, TAGS, TagSource, uses_quick_gelu
 from repro.clip.spec import TowerSpec
-from repro.errors import WeightsError
+from repro.errors import WeightsError, command
 from repro.pickles import plain_copy, refused_class, what_is_refused
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def find_weights(spec: TowerSpec) -> Path | None:
             f"no weights {spec.weights!r} for model {spec.model}",
             expected="an open_clip tag of that model, an existing file, or None for random weights",
             found=spec.weights,
-            mend='python -c "import open_clip; print(open_clip.list_pretrained())" lists all models and tags',
+            mend="this lists all models and tags: "
+            + command("python", "-c", "import open_clip; print(open_clip.list_pretrained())"),
         )
     if source.quick_gelu != uses_quick_gelu(spec.model):
         raise quick_gelu_error(spec.model, spec.weights, source.quick_gelu)
@@ -110,9 +112,9 @@ def quick_gelu_error(model: str, weights: str, trained_with: bool) -> WeightsErr
 def download_command(source: TagSource) -> str:
     """The shell command that puts the weights into the cache where :func:`find_weights` looks for them."""
     if not source.hub:
-        return f"download {source.file} into {_clip_cache()}"
+        return f"put the file {shlex.quote(source.file)} into {shlex.quote(str(_clip_cache()))}"
     call = f"hf_hub_download('{source.hub}', '{HUB_FILES[0]}')"
-    return f'python -c "from huggingface_hub import hf_hub_download; {call}"'
+    return command("python", "-c", f"from huggingface_hub import hf_hub_download; {call}")
 
 
 def weights_digest(spec: TowerSpec) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.errors import command
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
 from repro.experiments.tables import Row
@@ -194,7 +195,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
             who = f"{run.row.title} ({run.tower.title}, seed {run.seed}) on {where}"
             lines.append(f"Flagged and in no mean: {who}: {c.flag}.")
     reasons = dict.fromkeys((c.cell.run.id, c.adopted) for c in done if c.adopted)
-    lines += [f"Taken over by hand (repro runs why {name}): {why}." for name, why in reasons]
+    lines += [f"Taken over by hand ({command('repro', 'runs', 'why', name)}): {why}." for name, why in reasons]
     open_cells = [c for c in cells if c.status != DONE]
     stale = sum(c.stale is not None for c in open_cells)
     if stale:
