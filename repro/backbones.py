@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Literal
 
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 
 ENTRY_POINT_GROUP = "repro.backbones"
 FORMS = "SOURCE:FILE, SOURCE:FOLDER, SOURCE:MODEL/TAG or SOURCE:MODEL/FILE"
@@ -43,7 +43,7 @@ class BackboneSource:
                 f"{model} is no model of {self.title}",
                 expected=f"a model that begins with {' or '.join(self.models)}",
                 found=model,
-                mend=f"--backbone openclip:{model}/..",
+                mend=command("--backbone", f"openclip:{model}/.."),
             )
 
 

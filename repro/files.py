@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from repro.errors import ReproError, ResourceError
+from repro.hashing import digest
+from repro.mends import make_again
+
+# Of the usual file system with the shortest names (eCryptfs); most take 255 bytes.
+_NAME_BYTES = 143
 
 
 @contextlib.contextmanager
@@ -40,12 +45,19 @@ def _explained(error: OSError, path: Path) -> ReproError | OSError:
     return error
 
 
+def _partial_name(name: str) -> str:
+    """The temporary name of ``name``: a hidden file of this process, shortened where it could be too long to exist."""
+    ending = f".{os.getpid()}.partial"
+    whole = f".{name}{ending}"
+    return whole if len(os.fsencode(whole)) <= _NAME_BYTES else f".{digest(name, 16)}{ending}"
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Call ``write`` with a binary stream and rename the result to ``path`` once it is complete and on disk.
 
     Raises :class:`ResourceError` where the disk is full or the folder cannot be written; ``path`` is then untouched.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(_partial_name(path.name))
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -78,7 +90,10 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ResourceError(
-            f"{path} is not valid JSON", expected="a file this program wrote", found=str(error), mend=f"rm {path}"
+            f"{path} is not valid JSON",
+            expected="a file this program wrote",
+            found=str(error)[:500],
+            mend=make_again(path),
         ) from error
 
 
@@ -90,6 +105,6 @@ def read_record(path: Path, *keys: str) -> dict[str, Any]:
             f"{path} is damaged",
             expected="an object this program wrote" + (f", with {', '.join(keys)}" if keys else ""),
             found=type(value).__name__ if not isinstance(value, dict) else f"only {', '.join(value) or 'nothing'}",
-            mend=f"rm {path}",
+            mend=make_again(path),
         )
     return value

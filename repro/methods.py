@@ -18,7 +18,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 
 if TYPE_CHECKING:
     from repro.checkpoints.official import OfficialFormat
@@ -55,7 +55,9 @@ class MethodEntry:
         known = {f.name: f for f in dataclasses.fields(self.options)}
         for key in values or {}:
             if key not in known:
-                raise unknown_name(f"option of method {self.name}", key, known, mend=f"repro describe {self.name}")
+                raise unknown_name(
+                    f"option of method {self.name}", key, known, mend=command("repro", "describe", self.name)
+                )
         cleaned = {k: tuple(v) if isinstance(v, list) else v for k, v in (values or {}).items()}
         return self.options(**cleaned)
 

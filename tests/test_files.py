@@ -66,4 +66,24 @@ def test_json_that_is_not_json_names_the_file_and_the_mend(tmp_path: Path):
     path.write_text("{truncated")
     with pytest.raises(ResourceError, match=r"metrics\.json") as caught:
         files.read_json(path)
-    assert caught.value.mend == f"rm {path}"
+    assert caught.value.mend == f"move {path} away, or name another folder, and give the same command again"
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "ü" * 125 + ".json", "short"])
+def test_a_file_whose_own_name_fits_is_written(name: str, tmp_path: Path) -> None:
+    files.write_json(tmp_path / name, 1)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_two_long_names_have_two_temporary_names(tmp_path: Path) -> None:
+    seen: list[set[str]] = []
+
+    def look(_stream: IO[bytes]) -> None:
+        seen.append({p.name for p in tmp_path.iterdir()})
+        raise KeyboardInterrupt
+
+    for end in "ab":
+        with pytest.raises(KeyboardInterrupt):
+            files.write_atomic(tmp_path / ("n" * 249 + end), look)
+    assert len(seen[0] | seen[1]) == 2
+    assert all(n.startswith(".") and n.endswith(".partial") for names in seen for n in names)

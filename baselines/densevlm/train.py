@@ -38,6 +38,7 @@ from repro.engine.optim import AutocastOptimWrapper
 from repro.engine.weights import read_torch, save_torch
 from repro.errors import DataError, ReproError, RunError
 from repro.files import read_json, write_json
+from repro.mends import make_again
 from repro.regions.prompts import VILD63, category_embeddings
 from repro.regions.roi_align import roi_align
 
@@ -301,5 +302,5 @@ def _same(found: object, fingerprint: str, folder: Path) -> None:
             f"{folder} holds another alignment",
             expected=f"towers, options, images and seed of {fingerprint}",
             found=found,
-            mend=f"choose another folder, or rm -r {folder} to start afresh",
+            mend=make_again(folder, "cache"),
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 import repro
 from repro.checkpoints.clip import model_config
 from repro.checkpoints.recognise import Recognised
+from repro.clip.weights import check_finite
 from repro.engine.weights import FORMAT, save_torch
 from repro.errors import ResourceError, UsageError
 from repro.files import read_json, write_atomic, write_json
@@ -41,10 +42,11 @@ class Imported:
 def import_checkpoint(found: Recognised, folder: Path | None, parent: Path, *, dry_run: bool = False) -> Imported:
     """Write ``found`` into ``folder`` (default: one below ``parent`` named by variant and content).
 
-    The same file imported there before is left as it is. Raises UsageError where ``folder`` holds something else,
-    ResourceError where it cannot be written.
+    The same file imported there before is left as it is. Raises WeightsError for weights with NaN or infinity,
+    UsageError where ``folder`` holds something else, ResourceError where it cannot be written.
     """
     record = describe_import(found)
+    check_finite(found.file.path, {n: found.file.state[n] for n in found.layout.names})
     folder = folder or parent / f"{found.variant}-{record['source']['sha256'][:8]}"
     weights = folder / record["weights"]
     if dry_run:
@@ -97,6 +99,8 @@ def describe_import(found: Recognised) -> dict[str, Any]:
             "bytes": file.path.stat().st_size,
             "form": file.form,
         },
+        "prefix_removed": file.prefix,
+        "names_from": "huggingface" if file.huggingface else found.format.id,
         "converted_to_float32": {k: v for k, v in kinds.items() if k in _CONVERTED},
         "computed": sorted(n for n in file.state if n in layout.buffers),
         "left_out": sorted([*(n for n in file.state if found.format.ignored(n)), *file.left_out]),

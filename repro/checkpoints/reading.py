@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,10 @@ import torch
 from torch import Tensor
 
 from repro.checkpoints.official import Shape
+from repro.clip.state_names import from_huggingface, has_huggingface_names, without_common_prefix
 from repro.clip.torchscript import is_torchscript, read_torchscript
-from repro.errors import WeightsError
+from repro.errors import WeightsError, command
+from repro.pickles import plain_copy, refused_class, what_is_refused
 
 # Where training programs keep the state dict: detectron2, open_clip (also CLIPSelf and DenseVLM), DeepSpeed.
 _WRAPPERS = ("model", "state_dict", "module")
@@ -27,9 +28,10 @@ _DAMAGED = (pickle.UnpicklingError, EOFError, RuntimeError, OSError, ValueError,
 class ForeignFile:
     """What a file holds.
 
-    ``state`` are its tensors under their own names (a ``module.`` that all share taken off), in their own precision.
-    ``form`` says how it was stored, ``beside`` are plain facts kept with the weights (iteration, epoch ..),
-    ``left_out`` names what else was there (optimizer ..).
+    ``state`` are its tensors under their own names, in their own precision; a ``prefix`` of wrappers that all names
+    shared is taken off, and Hugging Face's layout of CLIP is turned into open_clip's (``huggingface``). ``form`` says
+    how it was stored, ``beside`` are plain facts kept with the weights (iteration, epoch ..), ``left_out`` names what
+    else was there (optimizer ..).
     """
 
     path: Path
@@ -37,6 +39,14 @@ class ForeignFile:
     state: Mapping[str, Tensor]
     beside: Mapping[str, int | float | str | bool]
     left_out: tuple[str, ...]
+    prefix: str = ""
+    huggingface: bool = False
+
+    @property
+    def changes(self) -> list[str]:
+        """What was done to the names, in words."""
+        said = [f"took {self.prefix!r} off all names"] if self.prefix else []
+        return said + (["turned Hugging Face's names and layout of CLIP into open_clip's"] if self.huggingface else [])
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -62,7 +72,10 @@ def read_foreign(path: Path) -> ForeignFile:
             f"{path} was written by this program and needs no import",
             expected="a checkpoint of other code",
             found=f"weights of {value['header'].get('method')}" if "header" in value else "an unfinished training",
-            mend=f"repro eval METHOD --checkpoint {path}, or repro export-checkpoint {path} --out FILE",
+            mend=f"{command('repro', 'eval', 'METHOD', '--checkpoint', path)}, or "
+            + command("repro", "export-checkpoint", path, "--out", "FILE")
+            if "header" in value
+            else "give the command of that training again: it goes on, and writes weights.pth at its end",
         )
     inner, outer = _unwrap(value)
     tensors, other = _tensors(inner)
@@ -74,12 +87,16 @@ def read_foreign(path: Path) -> ForeignFile:
             mend="see docs/checkpoints.md for the files that can be imported",
         )
     beside = {k: _plain(v) for k, v in {**other, **outer}.items()}
+    prefix, state = without_common_prefix(tensors)
+    huggingface = has_huggingface_names(state)
     return ForeignFile(
         path,
         form,
-        _without_common_prefix(tensors, "module."),
+        from_huggingface(state) if huggingface else state,
         {k: v for k, v in beside.items() if v is not None},
         tuple(sorted(k for k, v in beside.items() if v is None)),
+        prefix,
+        huggingface,
     )
 
 
@@ -89,7 +106,7 @@ def _read(path: Path) -> tuple[str, Any]:
             files = sorted(p.name for p in path.iterdir() if p.suffix in (".pth", ".pt", ".bin", ".safetensors"))
             raise WeightsError(
                 f"{path} is a folder", expected="one checkpoint file", found=", ".join(files) or "no checkpoint in it",
-                mend=f"repro import-checkpoint {path / (files[0] if files else 'FILE')}",
+                mend=command("repro", "import-checkpoint", path / (files[0] if files else "FILE")),
             )  # fmt: skip
         if path.exists() and not path.is_file():
             raise _unreadable(path, "a pipe or device")
@@ -112,7 +129,14 @@ def _read(path: Path) -> tuple[str, Any]:
             # Only the newer, zipped form can be mapped; the optimizer, twice the weights, is then never read.
             return TORCH, torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped or None)
     except _DAMAGED as error:
-        raise _unreadable(path, _reason(error)) from error
+        if name := refused_class(error):
+            raise WeightsError(
+                f"{path} holds more than tensors",
+                expected="a file of tensors, numpy values and plain values",
+                found=what_is_refused(name),
+                mend=plain_copy(path),
+            ) from error
+        raise _unreadable(path, str(error).strip().split("\n")[0][:200] or type(error).__name__) from error
     except Exception as error:
         if type(error).__name__ == "SafetensorError":
             raise _unreadable(path, str(error)) from error
@@ -147,13 +171,6 @@ def _refuse_text(path: Path, head: bytes) -> None:
     )  # fmt: skip
 
 
-def _reason(error: BaseException) -> str:
-    text = str(error)
-    if match := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", text):
-        return f"a pickle that asks for {match[1]}, which is no tensor; nothing of it was run"
-    return text.strip().split("\n")[0][:200] or type(error).__name__
-
-
 def _unreadable(path: Path, found: str) -> WeightsError:
     return WeightsError(
         f"{path} cannot be read as a checkpoint",
@@ -186,12 +203,6 @@ def _tensors(value: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
         else:
             other[str(name)] = entry
     return tensors, other
-
-
-def _without_common_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    while tensors and all(name.startswith(prefix) for name in tensors):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
 
 
 def _plain(value: Any) -> int | float | str | bool | None:

@@ -10,7 +10,7 @@ from repro.checkpoints.clip import clip_formats
 from repro.checkpoints.formats import Format, Layout, Misfit, likeness
 from repro.checkpoints.methods import method_formats
 from repro.checkpoints.reading import ForeignFile
-from repro.errors import WeightsError, unknown_name
+from repro.errors import WeightsError, command, unknown_name
 
 _ALIKE = 0.2  # share of common names below which a format is not worth naming
 
@@ -87,14 +87,14 @@ def _ambiguous(file: ForeignFile, found: list[Recognised]) -> MisfitError:
         {"fits": names},
         expected=f"--as one of them ({why})",
         found=f"{len(file.state)} tensors without that information",
-        mend=" or ".join(f"repro import-checkpoint {file.path} --as {n}" for n in names),
+        mend=" or ".join(command("repro", "import-checkpoint", file.path, "--as", n) for n in names),
     )
 
 
 def _misfit(file: ForeignFile, found: Recognised, misfit: Misfit, wanted: str | None) -> MisfitError:
     title = found.format.describe(found.variant)["title"]
     report: dict[str, Any] = {"nearest": found.variant, **misfit.as_json()}
-    mend = f"fetch it again from {found.format.page}; --json lists all names"
+    mend = f"take a complete file ({found.format.page}); --json lists all names"
     hint = found.format.hint(file.shapes)
     if wanted is not None:
         try:
@@ -103,7 +103,7 @@ def _misfit(file: ForeignFile, found: Recognised, misfit: Misfit, wanted: str | 
             report["nearest"] = error.report.get("nearest")
         else:
             report["nearest"] = fitting
-            mend = f"repro import-checkpoint {file.path} --as {fitting}"
+            mend = command("repro", "import-checkpoint", file.path, "--as", fitting)
         hint = hint or (f"nearest known format: {report['nearest']}" if report["nearest"] else None)
     return MisfitError(
         f"{file.path} {'is not' if wanted else 'is nearest to, but not,'} a complete {title} ({found.variant})"

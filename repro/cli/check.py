@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repro.cli import common
-from repro.errors import RunError, UsageError
+from repro.errors import RunError, UsageError, command
 from repro.experiments.gate import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE, Verdict, judge
 from repro.experiments.reference import Reference, Selection, Tolerances, seeds_of, selected, updated
 from repro.paths import DEFAULT_RESULTS
@@ -70,8 +70,8 @@ def check(options: argparse.Namespace) -> int:
     if options.profile is not None and options.profile != reference.profile:
         raise UsageError(
             f"{file} is a reference of another profile",
-            expected=f"--profile {reference.profile}",
-            found=f"--profile {options.profile}",
+            expected=command("--profile", reference.profile),
+            found=command("--profile", options.profile),
             mend="leave --profile out",
         )
     selection = _selection(options, reference.profile, options.tables or _tables(reference))
@@ -92,7 +92,7 @@ def check(options: argparse.Namespace) -> int:
             "no cell could be compared",
             expected=f"finished cells of {', '.join(selection.tables)} in {options.runs}",
             found=f"{sum(v.verdict == MISSING for v in verdicts)} missing cells",
-            mend=f"repro run {selection.tables[0]} --profile {reference.profile}",
+            mend=command("repro", "run", selection.tables[0], "--profile", reference.profile),
         )
     return 1 if failed else 0
 
@@ -113,8 +113,8 @@ def _update(options: argparse.Namespace, file: Path) -> int:
     if old is not None and old.profile != profile:
         raise UsageError(
             f"{file} holds values of profile {old.profile}",
-            found=f"--profile {profile}",
-            mend=f"name another file: --against results/{Path(profile).stem}/reference.json",
+            found=command("--profile", profile),
+            mend=f"name another file: {command('--against', Path('results', Path(profile).stem, 'reference.json'))}",
         )
     tables = options.tables or (_tables(old) if old else ["table1"])
     tolerances = Tolerances([Path(folder) for folder in options.repeats], options.tolerance, options.reason)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.cli import common
+from repro.errors import command
 
 if TYPE_CHECKING:
     from repro.checkpoints.exporting import Exported
@@ -46,7 +47,10 @@ def import_file(options: argparse.Namespace) -> int:
 
     try:
         with common.stdout_to_stderr():
-            found = recognise(read_foreign(options.file), options.wanted)
+            file = read_foreign(options.file)
+            for change in file.changes:
+                common.log(f"{file.path}: {change}")
+            found = recognise(file, options.wanted)
             result = import_checkpoint(found, options.out, DEFAULT_FOLDER, dry_run=options.dry_run)
     except MisfitError as error:
         if options.json:
@@ -91,11 +95,10 @@ def _import_report(result: Imported, dry_run: bool) -> list[str]:
     state = "would be written" if dry_run else "written" if result.written else "already there"
     lines.append(f"{state}: {result.weights}")
     if "method" in record:
-        lines.append(
-            f"next: repro eval {record['method']} --checkpoint {result.weights} --profile paper --data-root DATA"
-        )
+        words = ("eval", record["method"], "--checkpoint", result.weights, "--profile", "paper", "--data-root", "DATA")
+        lines.append(f"next: {command('repro', *words)}")
     else:
-        lines.append(f'next: in a profile, spec=dict(model="{record["model"]}", weights="{result.weights}")')
+        lines.append(f"next: in a profile, spec=dict(model={record['model']!r}, weights={str(result.weights)!r})")
     return lines
 
 

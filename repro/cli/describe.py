@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS
 from repro.cli import common
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 from repro.experiments.assets import all_sets
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile, profile_names
@@ -113,7 +113,10 @@ def _done(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What is done of a table in the profile asked for: by row and seed the finished columns of a benchmark table."""
     table, profile = load_table(name), load_profile(options.profile)
     if table.kind != "benchmarks" or not any(r.tower in profile.towers for r in table.rows):
-        return {"profile": profile.name, "state": f"repro run {name} --profile {profile.name} --dry-run says"}
+        return {
+            "profile": profile.name,
+            "state": f"{command('repro', 'run', name, '--profile', options.profile, '--dry-run')} says",
+        }
     cells = plan_status(make_plan(table, profile, options.runs, data_root=options.data_root))
     rows: dict[str, list[str]] = {}
     for cell in cells:

@@ -12,7 +12,7 @@ from typing import Any
 from repro import ranks
 from repro.engine.determinism import WORKSPACE, WORKSPACE_VALUE
 from repro.engine.settings import Placement
-from repro.errors import UsageError
+from repro.errors import UsageError, command
 from repro.experiments.tables import Table
 from repro.launch.job import MARK, Job, Launch, Outcome
 
@@ -94,9 +94,9 @@ def chosen(options: argparse.Namespace) -> Launch | None:
     local = name == "local"
     if not local and len(gpus) > 1:
         raise UsageError(
-            f"--launcher {name} takes a number of GPUs",
+            f"{command('--launcher', name)} takes a number of GPUs",
             expected="--gpus 2, for example",
-            found=f"--gpus {options.gpus}",
+            found=command("--gpus", options.gpus),
         )
     if not local and gpus and gpus[0] < 1:
         raise UsageError("a run needs a process", expected="--gpus 1 or more", found=options.gpus)
@@ -127,7 +127,7 @@ def refuse_options(options: argparse.Namespace, table: Table) -> None:
         raise UsageError(
             f"{table.name} is made in one process",
             expected="neither --launcher nor --only",
-            found=f"--launcher {options.launcher}" if options.launcher else f"--only {options.only}",
+            found=command("--launcher", options.launcher) if options.launcher else command("--only", options.only),
             mend="leave it out",
         )
 
@@ -147,8 +147,8 @@ def _refuse_others(options: argparse.Namespace, name: str | None) -> None:
         if getattr(options, option) != defaults.get(option) and name not in launchers:
             raise UsageError(
                 f"--{option.replace('_', '-')} has no use here",
-                expected=f"--launcher {' or '.join(launchers)}",
-                found=f"--launcher {name}" if name else "no --launcher",
+                expected=" or ".join(command("--launcher", n) for n in launchers),
+                found=command("--launcher", name) if name else "no --launcher",
                 mend="leave it out",
             )
 

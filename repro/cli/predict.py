@@ -12,10 +12,11 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.cli import common
 from repro.cli.backbone import chosen_profile
+from repro.cli.class_lists import read_class_names
 from repro.cli.evaluate import UNTRAINED, load_named
-from repro.cli.predict_files import Target, find_targets, image_digest, make_folder
+from repro.cli.predict_files import Target, find_targets, image_digest, make_folder, name_too_long
 from repro.cli.train import add_variant_options, single_run
-from repro.errors import ReproError, UsageError, WeightsError
+from repro.errors import ReproError, WeightsError, command
 from repro.experiments.assets import Assets
 from repro.experiments.judging import prediction_subject
 from repro.experiments.plan import Run
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "--image", nargs="+", action="extend", required=True, metavar="I", help="files, folders, quoted patterns"
     )
     classes = parser.add_mutually_exclusive_group(required=True)
-    classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE with a name a line (1 to 1000)")
+    classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE: a name a line, .json or .csv")
     classes.add_argument("--benchmark-vocab", metavar="ID", help="the classes of a benchmark, e.g. A-150")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the outputs")
     parser.add_argument(
@@ -66,7 +67,7 @@ def predict(options: argparse.Namespace) -> int:
     run = single_run(options, profile, Assets(profile, options.runs, None), options.checkpoint)
     benchmark = get_benchmark(options.benchmark_vocab) if options.benchmark_vocab is not None else None
     classes = _classes(options, benchmark)
-    weights = _weights(run, options.checkpoint)
+    weights = _weights(run, options.checkpoint, options.profile)
     device = common.choose_device(options.device)
     targets = find_targets(options.image, options.out)
     make_folder(options.out)
@@ -89,32 +90,23 @@ def _classes(options: argparse.Namespace, benchmark: Benchmark | None) -> ClassL
     text: str = options.classes
     if not text.startswith("@"):
         return ClassList.of_names(text.split(","))
-    try:
-        lines = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the class names in {text[1:]}",
-            expected="a text file in UTF-8 with a name a line",
-            found=error.strerror if isinstance(error, OSError) else error,
-            mend='--classes "cat,dog,sky", or --classes @FILE',
-        ) from error
-    return ClassList.of_names(lines)
+    return ClassList.of_names(read_class_names(Path(text[1:])))
 
 
-def _weights(run: Run, checkpoint: str | None) -> str:
+def _weights(run: Run, checkpoint: str | None, profile: str) -> str:
     """What the weights are called in outputs: a digest, "untrained" or "zero-shot"."""
     if checkpoint is None:
         if run.train is None:
             return ZERO_SHOT
         own = run.assets.store.weights(run.id)
-        command = f"repro train {run.entry.name} --profile {run.profile.name}" + (
-            "" if run.profile.synthetic else " --data-root DIR"
-        )
+        data = () if run.profile.synthetic else ("--data-root", "DIR")
+        training = command("repro", "train", run.entry.name, "--profile", profile, *data)
+        there = command("--checkpoint", own)
         raise WeightsError(
             f"{run.entry.name} needs trained weights",
             expected="--checkpoint FILE",
             found="no --checkpoint",
-            mend=f"--checkpoint {own}" if own.is_file() else f"{command}, then --checkpoint {own}",
+            mend=there if own.is_file() else f"train first, then name its weights with {there}: {training}",
         )
     if checkpoint == UNTRAINED:
         return ZERO_SHOT if run.train is None else "untrained"
@@ -124,7 +116,7 @@ def _weights(run: Run, checkpoint: str | None) -> str:
             f"no weights at {path}",
             expected=f"a weights file of {run.entry.name}, or '{UNTRAINED}'",
             found="a folder" if path.is_dir() else "nothing",
-            mend=f"repro train {run.entry.name} --profile {run.profile.name}",
+            mend=command("repro", "train", run.entry.name, "--profile", profile),
         )
     return file_digest(path, 12)
 
@@ -220,11 +212,13 @@ class _Job:
         from repro.reports.overlay import draw_overlay
 
         begin, save = time.monotonic(), self.options.save_probs
+        target.check_names(save)
         image = read_photo(target.image)
         labels = predictor(image)
         pixels = class_pixels(labels, self.classes)
         target.sidecar.unlink(missing_ok=True)  # from here on the old files are not a whole
-        target.probabilities.unlink(missing_ok=True)
+        if not name_too_long(target.probabilities):
+            target.probabilities.unlink(missing_ok=True)
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.
         short = [name.split(", ")[0] if self.benchmark else name for name in self.classes.names]

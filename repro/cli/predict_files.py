@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import glob
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.errors import DataError, ResourceError, UsageError
+from repro.errors import DataError, ResourceError, UsageError, command
 from repro.hashing import digest, file_digest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -45,12 +47,23 @@ class Target:
         """What is written, the sidecar last."""
         return [self.label, self.overlay, *([self.probabilities] if save_probs else []), self.sidecar]
 
+    def check_names(self, save_probs: bool) -> None:
+        """Raise UsageError where a file would be written whose name is longer than the file system takes."""
+        for path in self.files(save_probs):
+            if name_too_long(path):
+                raise UsageError(
+                    f"the name of an output of {self.image} is too long",
+                    expected="output names that the file system takes, mostly up to 255 bytes",
+                    found=f"{len(os.fsencode(path.name))} bytes in {path.name}",
+                    mend="give the image a shorter name, or name a folder with a shorter path with --out",
+                )
+
     def finished(self, key: str, save_probs: bool) -> dict[str, Any] | None:
         """The sidecar where everything is there and was made under ``key``.
 
         Raises UsageError where a file is in the way that was not.
         """
-        there = [path for path in self.files(save_probs=True) if path.exists()]
+        there = [path for path in self.files(save_probs=True) if not name_too_long(path) and path.exists()]
         if not there:
             return None
         record = self._record()
@@ -58,7 +71,7 @@ class Target:
             raise UsageError(
                 f"{there[0]} exists and was not made by this command from these inputs",
                 expected="no file of this name, or one made with the same image, classes, weights and settings",
-                found="another key in its JSON file" if record else f"no JSON file of repro predict at {self.sidecar}",
+                found="another key in its JSON file" if record else f"no record of an earlier call at {self.sidecar}",
                 mend="--overwrite to replace it, or --out with another folder",
             )
         return record if set(self.files(save_probs)) <= set(there) else None
@@ -72,6 +85,15 @@ class Target:
 
     def _file(self, ending: str) -> Path:
         return self.stem.with_name(self.stem.name + ending)
+
+
+def name_too_long(path: Path) -> bool:
+    """Whether the file system of ``path`` takes no file of this name."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
@@ -90,7 +112,7 @@ def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
                     f"--out is among the images: the next call would take its label maps for images ({path})",
                     expected="an output folder that --image does not search",
                     found=out,
-                    mend=f"--out {out / 'predictions'}",
+                    mend=command("--out", out / "predictions"),
                 )
             images.setdefault(path.resolve(), path)
     shared = Counter(path.stem.casefold() for path in images.values())
@@ -105,7 +127,7 @@ def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
                     f"the output {file} of {target.image} would replace an image",
                     expected="an output folder without the images",
                     found=out,
-                    mend=f"--out {out / 'predictions'}",
+                    mend=command("--out", out / "predictions"),
                 )
     return targets
 

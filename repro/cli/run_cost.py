@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from repro.cli import common
-from repro.errors import UsageError
+from repro.errors import UsageError, command
 from repro.experiments.cost_table import CostStatus, TimingPlace, cost_status, measure
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
@@ -40,7 +40,7 @@ def refuse_options(options: argparse.Namespace, table: Table) -> None:
             f"{table.name} is a table of {table.kind} and has no use for --{given[0].replace('_', '-')}",
             expected="options of that kind of table",
             found=", ".join(f"--{n.replace('_', '-')}" for n in given),
-            mend=f"leave it out; repro describe {table.name}",
+            mend=f"leave it out; {command('repro', 'describe', table.name)}",
         )
     if getattr(options, "repeat", None) is not None and options.repeat < 1:
         raise UsageError("a timing needs at least one run", expected="--repeat 1 or more", found=options.repeat)

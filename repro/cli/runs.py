@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from repro.benchmarks.spec import get_benchmark
 from repro.cli import common
-from repro.errors import ReproError
+from repro.errors import ReproError, command
 from repro.experiments.adopting import Piece, adopt, pieces, uses
 from repro.experiments.housekeeping import (
     KINDS,
@@ -86,6 +85,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     gc.epilog = (
         "Rules narrow each other. Checkpoints of unfinished trainings go only with --orphaned or when named. Runs in\n"
         "use are left alone. Finished cells stay finished without their weights; new evaluations train again.\n"
+        "Damaged files go with the evaluation they belong to, which is then made again.\n"
         "  repro runs gc --what weights,cache --orphaned\n"
         "  repro runs gc --what weights --keep-best 1 --older-than 30d --yes"
     )
@@ -162,7 +162,7 @@ def _why(options: argparse.Namespace) -> int:
         for line in others:
             print(f"  not used by {line}")
         if not all(p.verdict.fits for p in found):
-            print(f"\nTo use it all the same: {shlex.join(['repro', 'runs', 'adopt', run_id])}")
+            print(f"\nTo use it all the same: {command('repro', 'runs', 'adopt', run_id, '--runs', options.runs)}")
     return 0 if all(p.verdict.fits for p in found) else 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from repro import ranks
 from repro.cli import backbone, common, launching
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 from repro.experiments.assets import Assets
 from repro.experiments.imported import imported_run
 from repro.experiments.plan import Plan, Run
@@ -101,7 +101,8 @@ def train(options: argparse.Namespace) -> int:
     run = single_run(options, profile, Assets(profile, options.runs, options.data_root))
     if run.train is None:
         raise UsageError(
-            f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone", mend="repro eval"
+            f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone",
+            mend=command("repro", "eval", run.entry.name),
         )
     how, placement = launching.chosen(options), launching.placement(options)
     weights = run.assets.store.weights(run.id)

@@ -17,6 +17,7 @@ from repro.clip.eva import eva_backbone, register_tiny
 from repro.clip.eva_names import from_eva, has_eva_names
 from repro.clip.names import BUILT_IN
 from repro.clip.spec import TowerSpec
+from repro.clip.state_names import from_huggingface, has_huggingface_names
 from repro.clip.text import text_tower
 from repro.clip.torchscript import is_torchscript
 from repro.clip.vit import vit_backbone
@@ -87,12 +88,14 @@ def build_model(spec: TowerSpec, config: dict[str, Any]) -> tuple[Any, Backbone]
 def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
     """Load ``state`` into the open_clip ``model`` called ``name``; WeightsError where not every tensor fits.
 
-    Understands open_clip's names, those of models before the text tower had a module of its own, and EVA-CLIP's
-    (:mod:`repro.clip.eva_names`).
+    Understands open_clip's names, those of models before the text tower had a module of its own, EVA-CLIP's
+    (:mod:`repro.clip.eva_names`) and Hugging Face's (:mod:`repro.clip.state_names`).
     """
     from open_clip.model import convert_to_custom_text_state_dict
 
     own = model.state_dict()
+    if has_huggingface_names(state):
+        state = from_huggingface(state)
     if any(n.startswith("text.") for n in own):
         state = convert_to_custom_text_state_dict(state)
     if has_eva_names(state):

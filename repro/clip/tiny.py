@@ -27,6 +27,7 @@ from repro.clip.tiny_scores import score
 from repro.errors import WeightsError
 from repro.files import read_json, write_atomic, write_json
 from repro.hashing import digest
+from repro.mends import make_again
 
 CONFIG, WEIGHTS, SCORES, PARTIAL = "open_clip_config.json", "open_clip_pytorch_model.bin", "scores.json", "training.pt"
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -242,7 +243,7 @@ def _resume(path: Path, recipe: TinyClipRecipe, model: Any, optimisers: Optimise
         state = torch.load(path, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"{path} is damaged", expected="a checkpoint of the tiny CLIP", found=str(error), mend=f"rm {path}"
+            f"{path} is damaged", expected="a checkpoint of the tiny CLIP", found=str(error), mend=make_again(path)
         ) from error
     _same_recipe(state["recipe"], recipe, path.parent)
     model.load_state_dict(state["model"])
@@ -256,7 +257,7 @@ def _same_recipe(found: object, recipe: TinyClipRecipe, folder: Path) -> None:
             f"{folder} holds a tiny CLIP of another recipe",
             expected=f"recipe {recipe.address()}",
             found=f"recipe {found}",
-            mend=f"rm -r {folder}",
+            mend=make_again(folder, "cache"),
         )
 
 

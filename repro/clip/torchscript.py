@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import WeightsError
+from repro.pickles import plain_copy, refused_class, what_is_refused
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -58,6 +59,13 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
             (tree,) = [n for n in archive.namelist() if re.fullmatch(r"[^/]+/data\.pkl", n)]
             module = _unpickle(archive, tree)
     except _DAMAGED as error:
+        if name := refused_class(error):
+            raise WeightsError(
+                f"{path} holds more than modules of tensors",
+                expected="modules, tensors and plain values",
+                found=what_is_refused(name),
+                mend=plain_copy(path, archive=True),
+            ) from error
         raise WeightsError(
             f"{path} cannot be read as a TorchScript archive",
             expected="modules, tensors and plain values",

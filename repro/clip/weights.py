@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import re
+import shlex
+import sys
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.clip.names import BUILT_IN, HUB_FILES, TAGS, TagSource, uses_quick_gelu
 from repro.clip.spec import TowerSpec
-from repro.errors import WeightsError
+from repro.errors import WeightsError, command
+from repro.pickles import plain_copy, refused_class, what_is_refused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +81,8 @@ def find_weights(spec: TowerSpec) -> Path | None:
             f"no weights {spec.weights!r} for model {spec.model}",
             expected="an open_clip tag of that model, an existing file, or None for random weights",
             found=spec.weights,
-            mend='python -c "import open_clip; print(open_clip.list_pretrained())" lists all models and tags',
+            mend="this lists all models and tags: "
+            + command("python", "-c", "import open_clip; print(open_clip.list_pretrained())"),
         )
     if source.quick_gelu != uses_quick_gelu(spec.model):
         raise quick_gelu_error(spec.model, spec.weights, source.quick_gelu)
@@ -108,9 +112,9 @@ def quick_gelu_error(model: str, weights: str, trained_with: bool) -> WeightsErr
 def download_command(source: TagSource) -> str:
     """The shell command that puts the weights into the cache where :func:`find_weights` looks for them."""
     if not source.hub:
-        return f"download {source.file} into {_clip_cache()}"
+        return f"put the file {shlex.quote(source.file)} into {shlex.quote(str(_clip_cache()))}"
     call = f"hf_hub_download('{source.hub}', '{HUB_FILES[0]}')"
-    return f'python -c "from huggingface_hub import hf_hub_download; {call}"'
+    return command("python", "-c", f"from huggingface_hub import hf_hub_download; {call}")
 
 
 def weights_digest(spec: TowerSpec) -> str:
@@ -182,6 +186,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
+    from repro.clip.state_names import without_common_prefix
     from repro.clip.torchscript import is_torchscript, read_torchscript
 
     try:
@@ -203,15 +208,41 @@ def load_state(path: Path) -> dict[str, Tensor]:
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no state dict", expected="tensors by name", found=type(state).__name__)
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+    prefix, state = without_common_prefix({str(name): tensor for name, tensor in state.items()})
+    if prefix:
+        print(f"{path}: took {prefix!r} off all names", file=sys.stderr, flush=True)
+    check_finite(path, {n: t for n, t in state.items() if not n.endswith("attn_mask")})
+    return state
+
+
+def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError with the first tensor of ``path`` that holds NaN or infinity in float32, as it is used."""
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            continue
+        wrong = tensor.numel() - int(tensor.float().isfinite().sum())
+        if wrong:
+            raise WeightsError(
+                f"{path} holds NaN or infinity in {name}",
+                expected="finite weights (in float32)",
+                found=f"{wrong} of its {tensor.numel()} values",
+                mend="take an earlier checkpoint of that training: its weights diverged",
+            )
 
 
 def _unreadable(path: Path, error: BaseException) -> WeightsError:
+    if name := refused_class(error):
+        return WeightsError(
+            f"{path} cannot be read as weights: it holds more than tensors",
+            expected="a state dict, a safetensors file or a TorchScript archive",
+            found=what_is_refused(name),
+            mend=plain_copy(path, imports=False),
+        )
     return WeightsError(
         f"{path} cannot be read as weights",
         expected="a state dict, a safetensors file or a TorchScript archive",
         found=str(error).strip().split("\n")[0][:200] or type(error).__name__,
-        mend="fetch or make the file again",
+        mend="compare its size and SHA-256 with those of its source: it was cut off, or is of another kind",
     )
 
 

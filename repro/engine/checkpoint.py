@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from repro.engine.weights import describe_misfit, read_torch, save_torch
 from repro.errors import RunError, WeightsError
+from repro.mends import make_again
 
 FORMAT = 1
 FILE = "checkpoint.pth"
@@ -69,11 +70,11 @@ def load_checkpoint(runner: Runner, folder: Path, fingerprint: str) -> dict[str,
             f"{folder} holds the checkpoint of another training",
             expected=f"settings, classes, images and seed of {fingerprint}",
             found=state.get("fingerprint") if isinstance(state, dict) else type(state).__name__,
-            mend=f"choose another folder, or rm -r {folder} to start afresh",
+            mend=make_again(path, "checkpoints"),
         )
     misfit = describe_misfit(runner.model.state_dict(), state["state_dict"])
     if misfit:
-        raise WeightsError(f"{path} does not fit the model", found=misfit, mend=f"rm {path} to start afresh")
+        raise WeightsError(f"{path} does not fit the model", found=misfit, mend=make_again(path, "checkpoints"))
     runner.model.load_state_dict(state["state_dict"])
     runner.optim_wrapper.load_state_dict(state["optimizer"])
     for scheduler, scheduler_state in zip(runner.param_schedulers, state["schedulers"], strict=True):

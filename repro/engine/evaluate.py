@@ -16,7 +16,7 @@ import torch
 from repro.benchmarks.protocol import Protocol
 from repro.engine.eval_loop import EvaluationLoop
 from repro.engine.eval_result import STAGES, EvalResult, fingerprint, finished
-from repro.errors import DataError
+from repro.errors import DataError, command
 from repro.files import storage_errors
 from repro.layers.method import Method
 from repro.metrics.measured import MEASURES, check_measures, measured
@@ -64,7 +64,8 @@ def evaluate(
     wanted = check_measures(measures)
     if not pairs:
         raise DataError(
-            f"{benchmark.id}: no image to evaluate", mend=f"repro data prepare {benchmark.id} --data-root <root>"
+            f"{benchmark.id}: no image to evaluate",
+            mend=command("repro", "data", "prepare", benchmark.id, "--data-root", "DIR"),
         )
     with storage_errors(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)

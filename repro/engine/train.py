@@ -36,9 +36,10 @@ from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_sche
 from repro.engine.settings import Placement, TrainSettings
 from repro.engine.step import TrainModel
 from repro.engine.weights import load_weights, read_header, save_weights
-from repro.errors import DataError, ReproError, RunError, UsageError
+from repro.errors import DataError, ReproError, RunError, UsageError, command
 from repro.files import storage_errors
 from repro.layers.method import Method
+from repro.mends import make_again
 
 __all__ = ["load_weights", "train"]
 
@@ -264,7 +265,9 @@ def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch
 
 def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str], placement: Placement) -> None:
     if not pairs:
-        raise DataError("no image to train on", mend="repro data prepare coco-stuff --data-root <root>")
+        raise DataError(
+            "no image to train on", mend=command("repro", "data", "prepare", "coco-stuff", "--data-root", "DIR")
+        )
     if not classes:
         raise UsageError("no class to train on", expected="at least one class name")
     for field in ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"):
@@ -296,5 +299,5 @@ def _refuse_other(final: Path, fingerprint: str) -> None:
             f"{final.parent} holds the weights of another training",
             expected=f"settings, classes, images and seed of {fingerprint}",
             found=found,
-            mend=f"choose another folder, or rm -r {final.parent} to start afresh",
+            mend=make_again(final, "weights,checkpoints"),
         )

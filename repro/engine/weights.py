@@ -12,9 +12,11 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from repro.errors import WeightsError
+from repro.errors import WeightsError, command
 from repro.files import write_atomic
 from repro.layers.method import Method
+from repro.mends import make_again
+from repro.pickles import plain_copy, refused_class, what_is_refused
 
 FORMAT = 1
 # What the restricted unpickler raises on bytes that were cut off or never were a checkpoint.
@@ -52,7 +54,7 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
             f"{path} holds weights of another method" + (f"\n{misfit}" if misfit else ""),
             expected=f"weights of {method_name}",
             found=f"weights of {header.get('method')}",
-            mend=f"repro train {method_name}",
+            mend=command("repro", "train", method_name),
         )
     switched = describe_switches(method.switches(), json.loads(header.get("switches", "{}")))
     if switched:
@@ -60,14 +62,14 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
             f"{path} was trained with other options of {method_name}" + (f"\n{misfit}" if misfit else ""),
             expected="; ".join(f"{name} = {own!r}" for name, own, _ in switched),
             found="; ".join(f"{name} = {other!r}" for name, _, other in switched),
-            mend=f"repro train {method_name}, or give the options the weights were trained with",
+            mend=f"give the options of these weights, or train anew: {command('repro', 'train', method_name)}",
         )
     if misfit:
         raise WeightsError(
             f"{path} does not fit this {method_name}",
             expected="the names and shapes of this model (same CLIP, same options)",
             found=misfit,
-            mend=f"repro train {method_name}, or give the options the weights were trained with",
+            mend=f"give the options of these weights, or train anew: {command('repro', 'train', method_name)}",
         )
     method.load_state_dict(state)
     return dict(header)
@@ -123,13 +125,14 @@ def read_torch(path: Path) -> Any:
         mapped = zipfile.is_zipfile(path)
         return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped or None)
     except FileNotFoundError as error:
-        raise WeightsError(f"no weights at {path}", mend="repro train METHOD") from error
+        raise WeightsError(f"no weights at {path}", mend=command("repro", "train", "METHOD")) from error
     except _DAMAGED as error:
+        name = refused_class(error)
         raise WeightsError(
-            f"{path} cannot be read as weights",
+            f"{path} cannot be read as weights" + (": it holds more than tensors" if name else ""),
             expected="a file written by repro train (tensors only, complete)",
-            found=(str(error) or type(error).__name__).splitlines()[0],
-            mend=f"rm {path}, then train again",
+            found=what_is_refused(name) if name else (str(error) or type(error).__name__).splitlines()[0],
+            mend=plain_copy(path) if name else make_again(path),
         ) from error
 
 
@@ -143,14 +146,12 @@ def read_weights(path: Path) -> dict[str, Any]:
             found=f"{type(stored).__name__} with {_shorten(sorted(map(str, stored)))}"
             if isinstance(stored, dict)
             else type(stored).__name__,
-            mend=f"repro import-checkpoint {path}",
+            mend=command("repro", "import-checkpoint", path),
         )
     header, state = stored["header"], stored["state_dict"]
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else type(header).__name__
-        raise WeightsError(
-            f"{path} has another format", expected=FORMAT, found=found, mend=f"rm {path}, then train again"
-        )
+        raise WeightsError(f"{path} has another format", expected=FORMAT, found=found, mend=make_again(path, "weights"))
     try:
         whole = isinstance(state, dict) and all(isinstance(t, Tensor) for t in state.values())
         whole = whole and isinstance(json.loads(header.get("switches", "{}")), dict)
@@ -161,7 +162,7 @@ def read_weights(path: Path) -> dict[str, Any]:
             f"{path} is damaged",
             expected="tensors by name, and switches as JSON",
             found=f"{type(state).__name__}, {header.get('switches', '')!r}"[:80],
-            mend=f"rm {path}, then train again",
+            mend=make_again(path),
         )
     return stored
 

@@ -10,7 +10,7 @@ from typing import Any
 from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
-from repro.errors import UsageError, WeightsError
+from repro.errors import UsageError, WeightsError, command
 from repro.experiments import aligned, backbone
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Code
@@ -49,7 +49,7 @@ class Assets:
         if profile.synthetic and data_root is not None:
             raise UsageError(
                 f"profile {profile.name} draws its own data; --data-root has no place in it",
-                found=f"--data-root {data_root}",
+                found=command("--data-root", data_root),
                 mend="leave --data-root out, or choose --profile paper",
             )
         self.profile, self.store, self._data_root = profile, RunStore(runs_root), data_root
@@ -128,7 +128,8 @@ class Assets:
             source = self._data_root / page.folder
             if not source.is_dir():
                 return [Missing(f"{benchmark.id}: {source} is absent", page.instructions)]
-            return [Missing(f"{benchmark.id}: {error.message}", error.mend or f"repro data prepare {benchmark.id}")]
+            mend = error.mend or command("repro", "data", "prepare", benchmark.id, "--data-root", self._data_root)
+            return [Missing(f"{benchmark.id}: {error.message}", mend)]
         self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
         return []
 
@@ -140,7 +141,8 @@ class Assets:
                 f"profile {self.profile.name} needs real data",
                 expected="--data-root DIR",
                 found="no --data-root",
-                mend=f"repro run table1 --profile {self.profile.name} --data-root DIR --dry-run lists what is needed",
+                mend="this lists what is needed: "
+                + command("repro", "run", "table1", "--profile", self.profile.name, "--data-root", "DIR", "--dry-run"),
             )
         if not self.profile.synthetic or (root / READY).is_file():
             return root

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from repro.backbones import FORMS, BackboneSource, split_backbone
 from repro.clip.names import BUILT_IN, HUB_FILES
 from repro.clip.spec import TowerSpec
 from repro.clip.weights import CONFIG_FILE, model_folder
-from repro.errors import UsageError, WeightsError, unknown_name
+from repro.errors import UsageError, WeightsError, command, unknown_name
 from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.tables import Table
 from repro.files import read_json
@@ -50,7 +51,7 @@ def swap(
     """
     if tower not in profile.towers:
         raise unknown_name(
-            f"tower of profile {profile.name}", tower, profile.towers, mend=f"repro describe {profile.name}"
+            f"tower of profile {profile.name}", tower, profile.towers, mend=command("repro", "describe", profile.name)
         )
     plan = profile.towers[tower]
     if backbone is not None:
@@ -130,19 +131,22 @@ def _recognise(path: Path, model: str | None, source: BackboneSource) -> Recogni
     from repro.checkpoints.reading import read_foreign
     from repro.checkpoints.recognise import MisfitError, recognise
 
+    file = read_foreign(path)
+    for change in file.changes:
+        print(f"{path}: {change}", file=sys.stderr, flush=True)
     try:
-        found = recognise(read_foreign(path), model)
+        found = recognise(file, model)
     except MisfitError as error:
         if fits := error.report.get("fits"):
             error.expected = f"the model too: {source.name}:MODEL/FILE"
-            error.mend = " or ".join(f"--backbone {source.name}:{name}/{path}" for name in fits)
+            error.mend = " or ".join(command("--backbone", f"{source.name}:{name}/{path}") for name in fits)
         raise
     if not isinstance(found.format, ClipFormat):
         raise WeightsError(
             f"{path} is no CLIP model but a trained method",
             expected="weights of a CLIP model",
             found=found.format.describe(found.variant)["title"],
-            mend=f"repro import-checkpoint {path}",
+            mend=command("repro", "import-checkpoint", path),
         )
     return found
 
@@ -184,7 +188,7 @@ def _only_tag(source: BackboneSource, model: str) -> str | None:
             f"{model} has several published weights",
             expected=f"one of {', '.join(tags)}, or a file",
             found="no name of weights",
-            mend=f"--backbone {source.name}:{model}/{tags[-1]}",
+            mend=command("--backbone", f"{source.name}:{model}/{tags[-1]}"),
         )
     return tags[0] if tags else None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
-from repro.errors import RunError, UsageError, unknown_name
+from repro.errors import RunError, UsageError, command, unknown_name
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import flag_of
@@ -94,7 +94,9 @@ def find_side(text: str, where: Where) -> Side:
             f"{text} has no finished evaluation",
             expected=f"eval/<benchmark>/{COMPLETE} in its run folder below {where.runs}",
             found="none",
-            mend=f"repro run {head} --profile {where.profile}" if colon else "repro eval METHOD, or repro run TABLE",
+            mend=command("repro", "run", head, "--profile", where.profile)
+            if colon
+            else "repro eval METHOD, or repro run TABLE",
         )
     by_benchmark: dict[str, dict[int, list[Evaluation]]] = {}
     for e in evaluations:
@@ -113,7 +115,7 @@ def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> lis
     ids = dict.fromkeys(run.row.id for run in plan.runs)
     if row not in ids:
         raise unknown_name(
-            f"row of {table_name} in profile {profile.name}", row, ids, mend=f"repro describe {table_name}"
+            f"row of {table_name} in profile {profile.name}", row, ids, mend=command("repro", "describe", table_name)
         )
     found = []
     for cell in plan.cells:

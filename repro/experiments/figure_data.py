@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.benchmarks.spec import Benchmark
-from repro.errors import RunError, WeightsError, unknown_name
+from repro.errors import RunError, WeightsError, command, unknown_name
 from repro.experiments.plan import Run
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def load_trained(run: Run, run_id: str, device: str) -> Method:
             f"{run.row.title} on {run.tower.title} is not trained in this store",
             expected=weights,
             found="no finished training",
-            mend=f"repro run TABLE --profile {run.profile.name}, or name another store with --runs",
+            mend="name another store with --runs, or make it: "
+            + command("repro", "run", "TABLE", "--profile", run.profile.name),
         )
     method = run.entry.create(build_tower(run.assets.tower_spec(run.row.tower)), run.options)
     if run.train:
@@ -81,7 +82,9 @@ def choose_classes(
     if names:
         for name in names:
             if name not in known:
-                raise unknown_name(f"class of {benchmark.id}", name, known, mend=f"repro describe {benchmark.id}")
+                raise unknown_name(
+                    f"class of {benchmark.id}", name, known, mend=command("repro", "describe", benchmark.id)
+                )
         return tuple(known.index(name) for name in names)
     values, pixels = np.unique(label[label < len(known)], return_counts=True)
     return tuple(int(v) for v in values[np.argsort(-pixels, kind="stable")][:count])

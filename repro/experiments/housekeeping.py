@@ -1,7 +1,8 @@
 """What a run store holds, how large it is, and which of its checkpoints and caches may go. Results never go.
 
 Results are ``metrics.json``, ``counts.npz``, measures, provenance, configuration, curves and logs. What can be removed
-is what can be made again: final weights, checkpoints of a training, rests of killed processes, generated data, towers.
+is what can be made again: final weights, checkpoints of a training, rests of killed processes, generated data, towers;
+and what is none any more, because it cannot be read.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import Any
 from repro.errors import ReproError, RunError, UsageError
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Verdict
+from repro.experiments.damaged import damaged_files, damaged_in_cache
 from repro.experiments.store import COMPLETE, FINAL_WEIGHTS, RunStore
 from repro.files import read_json, storage_errors
 from repro.hashing import digest
 from repro.locks import folder_lock, in_use
 
-KINDS = ("weights", "checkpoints", "rests", "cache")
+KINDS = ("weights", "checkpoints", "rests", "cache", "damaged")
 """What can be removed. ``checkpoints`` are checkpoint.pth (without it an unfinished training begins again) and
 diverged.pth; ``rests`` are partly written files of killed processes; ``cache`` is generated data, trained towers and
-views of data."""
+views of data; ``damaged`` are files that cannot be read, with the evaluation they belong to (:mod:`.damaged`)."""
 CHECKPOINTS = ("checkpoint.pth", "diverged.pth")
 CACHES = ("data", "clip", "views")
 TRASH = ".removed-"
@@ -172,6 +174,10 @@ def select(store: RunStore, rules: Rules) -> list[Removal]:
             needed = kind == "checkpoints" and not run.finished and not (rules.orphaned or rules.runs)
             if kind in rules.kinds and not needed:
                 found.append(Removal(path, kind, path.lstat().st_size, run.folder))
+        if "damaged" in rules.kinds:
+            chosen = {r.path for r in found}
+            broken = [p for p in damaged_files(run.folder) if p not in chosen]
+            found += [Removal(p, "damaged", p.lstat().st_size, run.folder) for p in broken]
     if not rules.runs:
         found += _select_cache(store, runs, rules, newest)
     return found
@@ -202,7 +208,10 @@ def _check(rules: Rules, runs: list[StoredRun]) -> None:
     for kind in rules.kinds:
         if kind not in KINDS:
             raise UsageError(
-                f"nothing is called {kind}", expected=", ".join(KINDS), found=kind, mend="repro runs gc -h"
+                f"nothing is called {kind}",
+                expected=", ".join(KINDS),
+                found=kind,
+                mend="repro runs gc -h",
             )
     for name in rules.runs:
         if not any(run.id.startswith(name) for run in runs):
@@ -232,6 +241,11 @@ def _select_cache(store: RunStore, runs: list[StoredRun], rules: Rules, newest: 
         rests = [p for kind in CACHES for p in sorted((store.cache / kind).glob(f"{TRASH}*"))]
         found += [Removal(p, "rests", size_of(p), p.parent) for p in rests]
     if "cache" not in rules.kinds:
+        if "damaged" in rules.kinds:
+            broken = [
+                (p, entry) for entry in cache_entries(store) if not in_use(entry) for p in damaged_in_cache(entry)
+            ]
+            found += [Removal(p, "damaged", p.lstat().st_size, entry) for p, entry in broken]
         return found
     present = _addresses_now(store) if rules.orphaned else set()
     # A profile of the user's own is known only by its runs; what those of version 0.1.0 rest on has their key.

@@ -15,7 +15,7 @@ from typing import Any
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import TRAIN_SETS, Benchmark, get_benchmark
 from repro.engine.settings import TrainSettings
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 from repro.experiments.aligned import sized_like, with_variants
 from repro.experiments.assets import Assets
 from repro.experiments.judging import evaluation_place, run_place
@@ -190,7 +190,7 @@ def make_plan(
             f"{table.name} has no row for this selection",
             expected=f"methods among {sorted(selectors)}",
             found=f"methods {list(methods or [])}",
-            mend=f"repro describe {table.name}",
+            mend=command("repro", "describe", table.name),
         )
     return Plan(table, profile, assets, runs, chosen, tuple(measures))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.errors import UsageError
+from repro.errors import UsageError, command
 from repro.experiments.plan import Cell, Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.provenance import provenance
@@ -76,7 +76,7 @@ class Reference:
             raise UsageError(
                 f"there is no reference {path}",
                 expected="a file written by repro check --update",
-                mend=f"repro check TABLE --against {path} --update",
+                mend=command("repro", "check", "TABLE", "--against", path, "--update"),
             )
         raw = read_json(path)
         try:
@@ -89,7 +89,7 @@ class Reference:
                 f"{path} is not a reference",
                 expected=f"format {FORMAT} with profile, cells and provenance",
                 found=str(error),
-                mend=f"repro check TABLE --against {path} --update, after moving the file away",
+                mend="move the file away first: " + command("repro", "check", "TABLE", "--against", path, "--update"),
             ) from error
 
 
@@ -201,7 +201,7 @@ def updated(
             "no selected cell is finished: there is nothing to take as a reference",
             expected=f"finished cells of {', '.join(selection.tables)} in {selection.runs}",
             found="; ".join(flagged) or "none",
-            mend=f"repro run {selection.tables[0]} --profile {selection.profile}",
+            mend=command("repro", "run", selection.tables[0], "--profile", selection.profile),
         )
     for key, (plan, status) in done.items():
         expected = percent(plan, status)

@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.clip.spec import TowerSpec
 from repro.engine.settings import TrainSettings
-from repro.errors import ReproError, UsageError, unknown_name
+from repro.errors import ReproError, UsageError, command, unknown_name
 from repro.experiments.aligned import with_variants
 from repro.experiments.assets import Assets
 from repro.experiments.past import PastRun, past_runs
@@ -31,7 +31,7 @@ def find_run(store: RunStore, name: str) -> str:
     known = run_names(store)
     matching = [r for r in known if r == name] or [r for r in known if r.startswith(name)]
     if not matching:
-        raise unknown_name("run", name, known or ["none"], mend=f"repro list --runs {store.root}")
+        raise unknown_name("run", name, known or ["none"], mend=command("repro", "list", "--runs", store.root))
     if len(matching) > 1:
         raise UsageError(
             f"{name!r} begins several runs",
@@ -51,7 +51,9 @@ def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> R
     store = RunStore(runs_root)
     record = store.run(run_id) / "provenance.json"
     if not record.is_file():
-        raise unknown_name("run", run_id, run_names(store) or ["none"], mend=f"repro list --runs {runs_root}")
+        raise unknown_name(
+            "run", run_id, run_names(store) or ["none"], mend=command("repro", "list", "--runs", runs_root)
+        )
     kept = read_json(record)
     facts = kept.get("facts", {})
     asked = kept.get("asked") or _asked_of_past(store, run_id)
@@ -94,7 +96,7 @@ def _asked_of_past(store: RunStore, run_id: str) -> dict[str, Any]:
         f"run {run_id} was made by version 0.1.0 in a profile or on a tower that is not known here",
         expected=f"a profile among {', '.join(profile_names())}",
         found=past.profile if past is not None else "a run without its configuration",
-        mend=f"repro describe {run_id} --runs {store.root}",
+        mend=command("repro", "describe", run_id, "--runs", store.root),
     )
 
 

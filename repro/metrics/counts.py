@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.errors import DataError, RunError
+from repro.errors import DataError, RunError, command
 from repro.files import write_atomic
+from repro.mends import make_again
 
 Int64 = NDArray[np.int64]
 
@@ -51,7 +52,7 @@ def confusion_matrix(
             "a label value lies outside the vocabulary",
             expected=f"0..{num_classes - 1} or {ignore_label} and above (ignored)",
             found=int(strange[0]),
-            mend="repro data verify <benchmark> --data-root <root>",
+            mend=command("repro", "data", "verify", "BENCHMARK", "--data-root", "DIR"),
         )
     predicted = prediction.ravel().astype(np.int64)
     if background_index is not None:
@@ -136,7 +137,7 @@ class Counts:
                 f"{path} is not a file of counts",
                 expected="an npz written by repro eval",
                 found=str(error),
-                mend=f"rm {path}",
+                mend=make_again(path),
             ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from repro.benchmarks.spec import Benchmark
-from repro.errors import RunError, unknown_name
+from repro.errors import RunError, command, unknown_name
 from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.metrics.bias import BiasMeasure
@@ -95,6 +95,6 @@ def part_counts(evaluation: Path, part: str, benchmark: Benchmark) -> Counts:
             f"{evaluation} has no measure {name!r}",
             expected=str(measure_folder(evaluation, name, benchmark) / DONE),
             found="nothing",
-            mend=f"run the same table or evaluation again with --measures {name}",
+            mend=f"run the same table or evaluation again with {command('--measures', name)}",
         )
     return Counts.load(measure_folder(evaluation, name, benchmark) / f"{part}.npz")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from repro.benchmarks.spec import Benchmark
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 from repro.experiments.plan import Plan, Run
 from repro.experiments.status import CellStatus
 from repro.files import read_json
@@ -162,7 +162,7 @@ class Evidence:
                 f"{self.plan.table.name} has no finished cell",
                 expected="at least one evaluation with its counts",
                 found=f"{len(self.cells)} cells, none done",
-                mend=f"repro run {self.plan.table.name} --profile {self.plan.profile.name}",
+                mend=command("repro", "run", self.plan.table.name, "--profile", self.plan.profile.name),
             )
         if name is not None:
             by_id = {r.id: r for r in finished}

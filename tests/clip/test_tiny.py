@@ -118,7 +118,7 @@ def test_another_recipe_or_a_damaged_checkpoint_is_one_clear_error(trained: Path
     (tmp_path / PARTIAL).write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="damaged") as caught:
         train_tiny_clip(tmp_path, TEST_RECIPE)
-    assert caught.value.mend == f"rm {tmp_path / PARTIAL}"
+    assert str(caught.value.mend).startswith(f"move {tmp_path / PARTIAL} away")
 
 
 def test_scores_are_complete(trained: Path) -> None:
