@@ -221,7 +221,8 @@ def _present(benchmark: Benchmark, pairs: list[SourcePair]) -> list[SourcePair]:
         elif label is None:
             absent["annotation"].append(str(pair.label))
         else:
-            found.append(dataclasses.replace(pair, image=image, label=label))
+            usual = image is pair.image and label is pair.label
+            found.append(pair if usual else dataclasses.replace(pair, image=image, label=label))
     for what, paths in absent.items():
         if paths:
             raise DataError(

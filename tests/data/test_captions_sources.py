@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shlex
 import tarfile
 from pathlib import Path
 
 import pytest
 from caption_files import add_member, jpeg, write_coco, write_shard
 
-from repro.data.captions import archive, sources
+from repro.data.captions import archive, load_vocabulary, sources
 from repro.data.captions.sources import Tally, find_files, make_plan, read_shard
 from repro.errors import DataError, UsageError
 
@@ -314,3 +316,12 @@ def test_damaged_captions_are_named_by_what_they_are_and_never_printed(tmp_path,
         read(path)
     assert str(caught.value.found).startswith(found)
     assert len(str(caught.value)) < 2048
+
+
+def test_the_commands_of_messages_can_be_pasted_and_remove_nothing(tmp_path):
+    folder = tmp_path / "my labels; $(x)"
+    with pytest.raises(DataError) as caught:
+        load_vocabulary(folder)
+    assert shlex.split(caught.value.mend) == ["repro", "data", "captions", "SOURCE", "--out", str(folder)]
+    package = Path(sources.__file__).parent
+    assert not [p for p in package.glob("*.py") if re.search(r"""["' ]rm |or remove""", p.read_text())]

@@ -129,6 +129,9 @@ def test_a_truncated_mask_and_a_mask_of_another_kind_are_refused(mini_real: Path
         (lambda d: d["annos_segmentation"][1]["segmentation"].update(size=[1, 1]), "cannot be decoded"),
         (lambda d: d.pop("annos_segmentation"), "not the annotation file"),
         (lambda d: d["images"][0].update(height=7), "cannot be decoded"),
+        (lambda d: d["annos_segmentation"][1].update(category_id="x" * 9000), "cannot be decoded"),
+        (lambda d: d["annos_segmentation"][1]["segmentation"].update(counts=[2**80]), "cannot be decoded"),
+        (lambda d: d["annos_segmentation"][1]["segmentation"].update(size=[1] * 9000), "cannot be decoded"),
     ],
 )
 def test_damaged_pascal_context_json_is_refused(context_root: Path, change: object, message: str) -> None:
@@ -136,8 +139,9 @@ def test_damaged_pascal_context_json_is_refused(context_root: Path, change: obje
     document = json.loads(path.read_text())
     change(document)  # type: ignore[operator]
     path.write_text(json.dumps(document))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         prepare("PC-59", context_root)
+    assert len(str(caught.value)) < 2048
     path.write_text(path.read_text()[:-40])
     with pytest.raises(DataError, match="not the annotation file"):
         prepare("PC-59", context_root)

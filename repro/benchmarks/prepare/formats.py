@@ -21,6 +21,7 @@ from repro.benchmarks.layout import SourcePair
 from repro.benchmarks.palettes import check_palette
 from repro.benchmarks.prepare import convert
 from repro.benchmarks.spec import Benchmark, get_benchmark
+from repro.benchmarks.texts import shown
 from repro.errors import DataError
 from repro.files import storage_errors
 
@@ -159,11 +160,11 @@ def _convert(benchmark: Benchmark, source: SourcePair) -> NDArray[Any]:
         note = source.note
         try:
             return convert.context59(note["annotations"], int(note["height"]), int(note["width"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DataError(
                 f"{source.label}: the annotations of image {source.key} cannot be decoded",
                 expected="COCO run lengths of the image's size",
-                found=error,
+                found=f"{type(error).__name__}: {shown(error)}",
                 mend=f"fetch {source.label.name} again from its source",
             ) from error
     raise AssertionError(f"no rule {benchmark.rule}")
