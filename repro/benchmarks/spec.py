@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from repro.benchmarks.vocabulary import load_vocabulary
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 
 BACKGROUND = "background"
 
@@ -86,7 +86,7 @@ class Benchmark:
                 f"{self.id} has no split {name!r}",
                 expected=f"one of {', '.join(known)}",
                 found=name,
-                mend=f"--split {self.splits[0].name}",
+                mend=command("--split", self.splits[0].name),
             )
         return known[name]
 

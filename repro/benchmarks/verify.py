@@ -185,7 +185,7 @@ def _file_problems(
                 "count",
                 f"{images:,} images where the set has {expected:,}: figures from them are no benchmark results",
                 f"{direction}, then {prepares if images < expected else again}; "
-                f"or, for a sample, --expected-count {images}",
+                f"or, for a sample, {command('--expected-count', images)}",
             )
         )
     add("missing", [label(k) for k in found.missing], "listed images without a label", prepares)
