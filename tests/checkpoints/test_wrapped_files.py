@@ -1,7 +1,7 @@
 """Files of other code with wrapped names, Hugging Face's names, other objects than tensors, and values that are none.
 
-Hugging Face transformers is not installed: its layout of ``CLIPModel`` is written here from its published source, as the
-inverse of what the import does, and its attention is computed from its own tensors.
+Hugging Face transformers is not installed: its layout of ``CLIPModel`` is written here from its published source, as
+the inverse of what the import does, and its attention is computed from its own tensors.
 """
 
 from __future__ import annotations
