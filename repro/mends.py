@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from repro.errors import command
 from repro.paths import DEFAULT_RUNS
-
-_RUN = re.compile(r".+-[0-9a-f]{8,}(-.*)?")
 
 
 def make_again(path: Path, what: str = "damaged") -> str:
@@ -31,6 +28,6 @@ def _in_store(path: Path) -> tuple[Path, str | None] | None:
     for folder in (path, *path.parents):
         if folder.parent.name == "cache" and folder.name in ("clip", "data", "views"):
             return folder.parent.parent, None
-        if _RUN.fullmatch(folder.name) and (folder / "provenance.json").is_file():
+        if all((folder / name).is_file() for name in ("config.py", "provenance.json")):  # whatever it is called
             return folder.parent, folder.name
     return None
