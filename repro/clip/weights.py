@@ -113,7 +113,7 @@ def download_command(source: TagSource) -> str:
     """The shell command that puts the weights into the cache where :func:`find_weights` looks for them."""
     if not source.hub:
         return f"put the file {shlex.quote(source.file)} into {shlex.quote(str(_clip_cache()))}"
-    call = f"hf_hub_download('{source.hub}', '{HUB_FILES[0]}')"
+    call = f'hf_hub_download("{source.hub}", "{HUB_FILES[0]}")'  # a shell's quotes around it stay readable
     return command("python", "-c", f"from huggingface_hub import hf_hub_download; {call}")
 
 

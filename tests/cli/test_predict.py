@@ -204,7 +204,7 @@ def test_a_truncated_photograph_is_an_error_and_no_picture(tmp_path: Path, capsy
         (["--classes", "@nowhere.txt"], 2, "nowhere.txt"),
         (["--benchmark-vocab", "A-151"], 2, "did you mean A-150"),
         (["--classes", "cat", "--method", "catsge"], 2, "did you mean catseg"),
-        (["--classes", "cat", "--method", "catseg"], 4, "repro train catseg --profile smoke, then --checkpoint"),
+        (["--classes", "cat", "--method", "catseg"], 4, "train first, then name its weights with --checkpoint"),
         (["--classes", "cat", "--method", "catseg", "--checkpoint", "nowhere.pth"], 4, "nowhere.pth"),
         (["--classes", "cat", "--image", "nowhere.png"], 3, "nowhere.png is absent"),
         (["--classes", "cat", "--image", "*.webp"], 3, "no image in *.webp"),
