@@ -85,9 +85,8 @@ def coco_stuff(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
     label: NDArray[np.uint8] = cv2.LUT(mask, _coco_table())  # numpy.take does the same more slowly
-    wrong = label == _IMPOSSIBLE
-    if wrong.any():
-        value = int(mask[wrong].max())
+    if cv2.countNonZero(cv2.inRange(label, _IMPOSSIBLE, _IMPOSSIBLE)):  # two passes of one byte a pixel
+        value = int(mask[label == _IMPOSSIBLE].max())
         cause = "these masks are probably numbered 1..182 with 0 for unlabelled, or were converted to 0..170 before"
         legal = "the values of stuffthingmaps, 0..181 without the eleven never annotated, or 255 (unlabelled)"
         raise OutsideVocabularyError(value, legal, cause if value <= 182 else "no mask of COCO-Stuff holds it")
