@@ -66,7 +66,7 @@ class Code:
 
     def __init__(self, memory: Path | None, of: Sources | None = None) -> None:
         self.memory = memory
-        self._sources = of or sources(memory / "sources" if self._may_keep() and memory else None)
+        self._sources = of or sources(memory / "sources" if memory else None)
         self._traces: dict[str, tuple[Trace | None, str]] = {}
 
     def source(self, subject: Subject) -> Source:
@@ -137,6 +137,7 @@ class Code:
         from repro.experiments.provenance import package_versions
 
         source = self.source(subject)
+        self._sources.keep()
         if self._kept("definitions", source.digest) is None:
             self._keep("definitions", source.digest, source.definitions)
         trace, why = self.trace(subject)

@@ -68,7 +68,9 @@ class Sources:
         return _bytes_of(tuple(sorted(self.project.packages.items())))
 
     def _path(self, roots: tuple[str, ...]) -> Path | None:
-        return self.memory and self.memory / f"{digest([FORMAT, self.files, roots], 20)}.json"
+        if self.memory is None or not self.memory.parent.parent.is_dir():  # whoever only looks makes no store
+            return None
+        return self.memory / f"{digest([FORMAT, self.files, roots], 20)}.json"
 
     def _remembered(self, roots: tuple[str, ...]) -> Source | None:
         path = self._path(roots)
@@ -92,11 +94,20 @@ class Sources:
             final = {k: _short(self._known[k].text(final.__getitem__)) for k in found}
         texts = {k: self._own[k] for k in sorted(found)}
         source = Source(digest([FORMAT, sorted(set(final.values()))], 16), texts)
+        self._keep(roots, source)
+        return source
+
+    def keep(self) -> None:
+        """Keep what was taken before there was a folder to keep it in."""
+        for roots, source in self._found.items():
+            if (path := self._path(roots)) is not None and not path.is_file():
+                self._keep(roots, source)
+
+    def _keep(self, roots: tuple[str, ...], source: Source) -> None:
         path = self._path(roots)
         if path is not None:
             with contextlib.suppress(OSError, ReproError):  # to take them again is only slower
                 write_json(path, dataclasses.asdict(source))
-        return source
 
 
 def _short(text: str) -> str:
