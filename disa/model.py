@@ -13,7 +13,7 @@ from disa.losses import matching_labels, matching_loss, matching_metrics, segmen
 from disa.options import DisaOptions
 from disa.sdm import Matching, SaliencyModule
 from disa.segmenter import Segmenter
-from disa.selection import drawn_saliency, most_salient, salient_mass
+from disa.selection import drawn_saliency, most_salient, relative, salient_mass
 from disa.variants import TokenSplit, class_split
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
@@ -36,6 +36,8 @@ class Division(NamedTuple):
     """(B, N, L), at least 0, detached."""
     mask: Tensor | None
     """(B, N, L): bool, or a soft share of foreground; None where nothing is split."""
+    share: Tensor | None = None
+    """Saliency (B, N, L) over its largest value of each class, with a graph: the share of foreground backwards."""
 
 
 class DiSa(Method):
@@ -122,6 +124,14 @@ class DiSa(Method):
         }
 
     @torch.no_grad()
+    def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor | None:
+        """The class tokens that enter the last cross-attention layer; None without the saliency module."""
+        if self.sdm is None:
+            return None
+        features, text = self.clip.dense(images), self.clip.text(classes, self.options.template)
+        return self._match(text, features.map).layers[-1].x
+
+    @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``correlation`` (the cosine) and, where tokens are divided, ``foreground`` and ``saliency``."""
         features = self.clip.dense(images, self.guide_blocks)
@@ -145,7 +155,7 @@ class DiSa(Method):
         text = self.clip.text(classes, self.options.template)
         division = self._divide(features.map, text, classes, matched)
         guidance = self.segmenter.guide(features.map, guides)
-        return self.segmenter(division.cost, division.mask, guidance), division, features.map, text
+        return self.segmenter(division.cost, division.mask, guidance, division.share), division, features.map, text
 
     def _divide(self, features: Tensor, text: Tensor, classes: Sequence[str], matched: Tensor | None) -> Division:
         """Division by dense features (B, C, H, W) and text features (N, C).
@@ -166,21 +176,30 @@ class DiSa(Method):
             return Division(cost, None, None, share.unsqueeze(1).expand(shape))
         matching = None
         if o.saliency in ("gradcam", "attention") or matched is not None:
-            matching = self.sdm(text, features.flatten(2).transpose(1, 2))  # type: ignore[misc]
+            matching = self._match(text, features)
         saliency = self._saliency(matching, cost, classes, matched)
-        mask = salient_mass(saliency, o.saliency_mass) if o.k_policy == "adaptive" else most_salient(saliency, self.k)
-        return Division(cost, matching, saliency, mask)
+        ranked = saliency.detach()
+        if o.selection == "soft":
+            return Division(cost, matching, ranked, relative(saliency))
+        mask = salient_mass(ranked, o.saliency_mass) if o.k_policy == "adaptive" else most_salient(ranked, self.k)
+        share = relative(saliency) if saliency.requires_grad else None
+        return Division(cost, matching, ranked, mask, share)
 
-    @torch.no_grad()
+    def _match(self, text: Tensor, features: Tensor) -> Matching:
+        tokens = text * text.shape[-1] ** 0.5 if self.options.text_scale == "sqrt" else text
+        found: Matching = self.sdm(tokens, features.flatten(2).transpose(1, 2))  # type: ignore[misc]
+        return found
+
     def _saliency(
         self, matching: Matching | None, cost: Tensor, classes: Sequence[str], matched: Tensor | None
     ) -> Tensor:
         o = self.options
         if self.sdm is not None and matching is not None and o.saliency == "gradcam":
-            return self.sdm.saliency(matching, o.saliency_layer, o.saliency_target, matched)
+            live = o.selection != "hard" and torch.is_grad_enabled()
+            return self.sdm.saliency(matching, o.saliency_layer, o.saliency_target, matched, live=live)
         if self.sdm is not None and matching is not None and o.saliency == "attention":
             return self.sdm.attention(matching, o.saliency_layer)
-        cosine = cost.flatten(3).squeeze(1).float()
+        cosine = cost.detach().flatten(3).squeeze(1).float()
         if o.saliency == "random":
             return drawn_saliency(classes, cosine.shape[2], cosine.device).expand_as(cosine)
         return cosine - cosine.amin(dim=2, keepdim=True)

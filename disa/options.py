@@ -11,10 +11,12 @@ SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"
 Split = Literal["sdm", "none", "token_level", "class_level"]
 KPolicy = Literal["fixed", "ratio", "adaptive"]
 Merge = Literal["mask", "sum", "concat", "learned"]
+SaliencyTarget = Literal["margin", "score", "loss"]
+Selection = Literal["hard", "straight_through", "soft"]
 ClipFinetune = Literal["qk", "qv", "attention", "none", "full"]
 
 PAPER_TOKENS = 24 * 24
-"""Places of the map the paper's k is a number of (Sec. 4.1)."""
+"""Places of the map the paper's k is a number of (Sec. 4.2)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class DisaOptions:
     """
 
     template: str = "A photo of a {}"
-    """The prompt (Sec. 3.2); CAT-Seg's is "A photo of a {} in the scene"."""
+    """The prompt (Appendix B); CAT-Seg's is "A photo of a {} in the scene"."""
 
     split: Split = "sdm"
     """Who divides the tokens: the saliency of each class (``sdm``), nobody (Table 3, I), a class-agnostic soft map
@@ -34,12 +36,21 @@ class DisaOptions:
     saliency: SaliencySource = "gradcam"
     """What ranks the tokens of a class: gradient-weighted attention (Eq. 2), attention alone, CLIP's cosine, a fixed
     draw for each class name; ``none`` is ``split="none"``."""
-    saliency_target: Literal["score", "loss"] = "score"
-    """What is differentiated: the matched logit (Sec. 3.3, inference) or L_itm as Eq. 2 is printed."""
-    saliency_layer: int | Literal["mean"] = -1
-    """Cross-attention layer whose attention is weighted (counted from the end where negative), or the mean over all."""
+    saliency_target: SaliencyTarget = "margin"
+    """What is differentiated ("the regressed matching score", Sec. 3.3): the matched logit minus the other, which is all
+    that the cross-entropy of Eq. 1 trains; the matched logit alone (``score``); L_itm as Eq. 2 is printed (``loss``)."""
+    saliency_layer: int | Literal["mean"] = 0
+    """Cross-attention layer whose attention is weighted (counted from the end where negative), or the mean over all. The
+    paper does not say which; a query that has read the image once asks less where its word is (docs/reconstruction.md)."""
+    text_scale: Literal["sqrt", "unit"] = "sqrt"
+    """Length of the text tokens that enter the cross-attention: the root of their width, the scale of a residual stream
+    behind whose norms the branches are of order one, or 1, at which all classes' queries become the same vector."""
+    selection: Selection = "hard"
+    """How segmentation reaches the saliency (Sec. 3.3, "continuously optimized"): not at all, through the gates of the
+    branches with the selection taken as the saliency itself backwards (``straight_through``), or by a soft division of
+    the tokens, training and inference (``soft``). The last two let gradients into A, not into its weights."""
     k: int = 96
-    """Foreground tokens of a class (Sec. 4.1, Table 4: 16, 48, 96)."""
+    """Foreground tokens of a class (Sec. 4.2, Table 4: 16, 48, 96)."""
     k_policy: KPolicy = "fixed"
     """``fixed``: k tokens of any map; ``ratio``: the share of tokens that k is of 24x24; ``adaptive``: tokens in
     falling order until they hold ``saliency_mass`` of the class's saliency."""
@@ -47,7 +58,7 @@ class DisaOptions:
     """Share of the saliency that ``k_policy="adaptive"`` keeps (not in the paper)."""
 
     sdm_layers: int = 3
-    """Cross-attention layers (Sec. 3.3)."""
+    """Cross-attention layers (Appendix B)."""
     sdm_head_dim: int = 64
     """Channels of a head; CLIP's own."""
     sdm_mlp_ratio: float = 4.0
@@ -70,15 +81,15 @@ class DisaOptions:
     """Pairs of Swin blocks after joining; two fit the paper's Table 2."""
 
     seg_loss: Literal["ce", "bce"] = "ce"
-    """Softmax cross-entropy (Sec. 3.5) or CAT-Seg's binary cross-entropy; inference follows."""
+    """Softmax cross-entropy (Sec. 4.2) or CAT-Seg's binary cross-entropy; inference follows."""
     aux: Literal["none", "mccl"] = "none"
     """An auxiliary loss that is not the paper's: SynSeg's MCCL of the predicted maps (repro.layers.mccl)."""
     aux_weight: float = 0.1
     """Its weight."""
     clip_finetune: ClipFinetune = "qk"
-    """CLIP weights that train in both towers (Sec. 4.1: query and key projections)."""
+    """CLIP weights that train in both towers (Sec. 4.2: query and key projections)."""
     clip_lr_factor: float = 0.01
-    """Learning rate of CLIP weights over that of new modules (Sec. 4.1: 2e-6 and 2e-4)."""
+    """Learning rate of CLIP weights over that of new modules (Sec. 4.2: 2e-6 and 2e-4)."""
 
     guide_blocks: tuple[int, ...] | None = None
     """Blocks of the image tower that guide the decoder; None: 3, 7 of 12 and 7, 15 of 24, as CAT-Seg's."""

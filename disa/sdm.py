@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from disa.options import SaliencyTarget
 from disa.saliency import full_precision, layer_norm_vjp, mlp_vjp, softmax_vjp, weighted_attention
 from repro.layers.tokens import Mlp
 
@@ -134,38 +135,53 @@ class SaliencyModule(nn.Module):
         chosen = found.layers if layer == "mean" else (found.layers[layer],)
         return torch.stack([state.attention.detach().float().mean(dim=1) for state in chosen]).mean(dim=0)
 
-    @torch.no_grad()
     def saliency(
         self,
         found: Matching,
         layer: int | Literal["mean"] = -1,
-        target: Literal["score", "loss"] = "score",
+        target: SaliencyTarget = "score",
         labels: Tensor | None = None,
+        *,
+        live: bool = False,
     ) -> Tensor:
-        """Eq. 2 (B, N, L), detached: attention of ``layer`` weighted by the positive part of its gradient.
+        """Eq. 2 (B, N, L): attention of ``layer`` weighted by the positive part of its gradient.
 
-        ``score`` differentiates the matched logit of each class, ``loss`` its cross-entropy with ``labels`` (B, N),
-        1 where the class is in the image (None: everywhere, as at inference). Computed in the precision of the
-        weights, also under autocast.
+        ``score`` differentiates the matched logit of each class, ``margin`` what it has over the other logit, ``loss``
+        the cross-entropy of both with ``labels`` (B, N), 1 where the class is in the image (None: everywhere, as at
+        inference). Computed in the precision of the weights, also under autocast. Detached; with ``live`` the
+        attention keeps its graph and its weights are constants.
         """
-        weight = self.head.norm.weight
-        with full_precision(weight.device.type):
-            logits = found.logits.to(weight.dtype)
-            matched = torch.ones_like(logits[..., 0]) if labels is None else labels.to(logits.dtype)
-            if target == "loss":
-                grad = logits.softmax(dim=-1) - torch.stack([1 - matched, matched], dim=-1)
-            else:
-                grad = torch.stack([torch.zeros_like(matched), torch.ones_like(matched)], dim=-1)
-            grad = self.head.vjp(grad, found.tokens.to(weight.dtype), found.hidden.to(weight.dtype))
-            count = len(self.layers)
-            wanted = range(count) if layer == "mean" else (layer % count,)
+        with full_precision(self.head.norm.weight.device.type):
+            with torch.no_grad():
+                gradients = self._gradients(found, layer, target, labels)
             maps = []
-            for number in reversed(range(min(wanted), count)):
-                block: CrossAttentionLayer = self.layers[number]  # type: ignore[assignment]
-                state = LayerState(*(tensor.to(weight.dtype) for tensor in found.layers[number]))
-                attended, attention = block.attention_vjp(grad, state)
-                if number in wanted:
-                    maps.append(weighted_attention(attention, state.attention))
-                if number > min(wanted):
-                    grad = block.input_vjp(attended, attention, state)
+            for number, gradient in gradients.items():
+                attention = found.layers[number].attention.to(gradient.dtype)
+                maps.append(weighted_attention(gradient, attention if live else attention.detach()))
             return torch.stack(maps).mean(dim=0)
+
+    def _gradients(
+        self, found: Matching, layer: int | Literal["mean"], target: SaliencyTarget, labels: Tensor | None
+    ) -> dict[int, Tensor]:
+        """Gradient (B, h, N, L) by the attention of each layer that is asked for."""
+        weight = self.head.norm.weight
+        logits = found.logits.to(weight.dtype)
+        matched = torch.ones_like(logits[..., 0]) if labels is None else labels.to(logits.dtype)
+        if target == "loss":
+            grad = logits.softmax(dim=-1) - torch.stack([1 - matched, matched], dim=-1)
+        else:
+            other = torch.full_like(matched, -1.0 if target == "margin" else 0.0)
+            grad = torch.stack([other, torch.ones_like(matched)], dim=-1)
+        grad = self.head.vjp(grad, found.tokens.to(weight.dtype), found.hidden.to(weight.dtype))
+        count = len(self.layers)
+        wanted = range(count) if layer == "mean" else (layer % count,)
+        gradients = {}
+        for number in reversed(range(min(wanted), count)):
+            block: CrossAttentionLayer = self.layers[number]  # type: ignore[assignment]
+            state = LayerState(*(tensor.to(weight.dtype) for tensor in found.layers[number]))
+            attended, attention = block.attention_vjp(grad, state)
+            if number in wanted:
+                gradients[number] = attention
+            if number > min(wanted):
+                grad = block.input_vjp(attended, attention, state)
+        return gradients

@@ -84,13 +84,16 @@ class Segmenter(nn.Module):
         projected = [F.relu(conv(g)) for conv, g in zip(self.decoder_guidance, guides, strict=True)]
         return Guidance(branches, self.aggregation.guide(appearance), projected)
 
-    def forward(self, cost: Tensor, mask: Tensor | None, guidance: Guidance) -> Tensor:
+    def forward(
+        self, cost: Tensor, mask: Tensor | None, guidance: Guidance, share: Tensor | None = None
+    ) -> Tensor:
         """Logits (B, N, h, w) of cosines ``cost`` (B, 1, N, H, W).
 
-        ``mask`` (B, N, L) is True (or, soft, near 1) at foreground tokens; None does not split.
+        ``mask`` (B, N, L) is True (or, soft, near 1) at foreground tokens; None does not split. ``share`` (B, N, L)
+        takes the gradient of a binary mask where the branches are gated.
         """
         if torch.is_grad_enabled():
-            return self._segment(cost, mask, guidance, [slice(None)])
+            return self._segment(cost, mask, guidance, [slice(None)], share)
         volume = cost.shape[-2] * cost.shape[-1] * self.embedding.conv.out_channels
         step = chunk_step(cost.shape[2], volume, cost.device)
         chunks = [slice(start, start + step) for start in range(0, cost.shape[2], step)]
@@ -101,7 +104,14 @@ class Segmenter(nn.Module):
             ]
         )
 
-    def _segment(self, cost: Tensor, mask: Tensor | None, guidance: Guidance, chunks: list[slice]) -> Tensor:
+    def _segment(
+        self,
+        cost: Tensor,
+        mask: Tensor | None,
+        guidance: Guidance,
+        chunks: list[slice],
+        share: Tensor | None = None,
+    ) -> Tensor:
         masks = [None if mask is None else mask[:, chunk] for chunk in chunks]
 
         def refine(i: int) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -115,7 +125,7 @@ class Segmenter(nn.Module):
         def decode(i: int) -> Tensor:
             parts, refined[i] = refined[i], []  # freed as soon as it is used
             own = [None if gate is None else gate[:, chunks[i]] for gate in gates]
-            x = self.aggregation(self._update(parts, masks[i], own), guidance.aggregation)
+            x = self.aggregation(self._update(parts, masks[i], own, share), guidance.aggregation)
             logits: Tensor = self.decoder(x, guidance.decoder)
             return logits
 
@@ -167,7 +177,9 @@ class Segmenter(nn.Module):
             gates.append(branch.gate(whole))
         return gates
 
-    def _update(self, parts: list[Tensor], mask: Tensor | None, gates: list[Tensor | None]) -> Tensor:
+    def _update(
+        self, parts: list[Tensor], mask: Tensor | None, gates: list[Tensor | None], share: Tensor | None
+    ) -> Tensor:
         """Eqs. 3 and 4, then C~ (B, N, L, D)."""
         front, back = gates[0], gates[-1]
         if front is not None and back is not None:
@@ -175,6 +187,9 @@ class Segmenter(nn.Module):
                 parts = [part * gate.unsqueeze(2) for part, gate in zip(parts, (front, back), strict=True)]
             elif mask is None:
                 parts = [parts[0] * front.unsqueeze(2)]
+            elif share is not None:
+                weight = (mask + share - share.detach()).unsqueeze(3)  # the mask forwards, the share backwards
+                parts = [parts[0] * torch.lerp(back.unsqueeze(2), front.unsqueeze(2), weight.to(back.dtype))]
             else:
                 parts = [parts[0] * torch.where(mask.unsqueeze(3), front.unsqueeze(2), back.unsqueeze(2))]
         return self.aggregation.merge(parts, mask)

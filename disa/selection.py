@@ -29,6 +29,12 @@ def salient_mass(saliency: Tensor, share: float) -> Tensor:
     return torch.zeros_like(keep).scatter(-1, order, keep)
 
 
+def relative(saliency: Tensor) -> Tensor:
+    """``saliency`` (..., L), at least 0, over its largest value, a constant; 0 everywhere where that is 0."""
+    largest = saliency.detach().amax(dim=-1, keepdim=True)
+    return saliency / torch.where(largest > 0, largest, 1.0)
+
+
 def drawn_saliency(classes: Sequence[str], places: int, device: torch.device) -> Tensor:
     """Uniform values (N, places) that depend on the class's name alone, the same in every process."""
     rows = []

@@ -14,6 +14,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from repro.errors import UsageError, unknown_name
@@ -22,6 +23,15 @@ ENTRY_POINT_GROUP = "repro.alignments"
 CONFIG, WEIGHTS, FACTS = "open_clip_config.json", "open_clip_pytorch_model.bin", "alignment.json"
 """What an aligned tower's folder holds: open_clip's two files and, written last, what came of the training."""
 DEFAULT_PRESET = "paper"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Label maps of the images of an alignment, where they are known: for controls, never for what is learned."""
+
+    files: tuple[Path, ...]
+    """One an image, values 0 .. len(names) - 1 or unlabelled."""
+    names: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +75,8 @@ class AlignmentEntry:
 
     def trainer(self) -> Callable[..., Any]:
         """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
-        cache, progress)`` with two TowerSpec, image files and the folder the tower is left in."""
+        cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
+        :class:`Labels` or None."""
         return _load(self.train)
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from baselines.densevlm.grid import grid_boxes, grid_pairs
-from repro.benchmarks.images import read_image
+from repro.benchmarks.images import read_image, read_label
 from repro.errors import ReproError
 from repro.regions.frame import frame_boxes, frame_image
 
@@ -24,24 +25,37 @@ class Batch:
     images: Tensor
     boxes: Tensor
     valid: Tensor
+    shares: Tensor | None = None
+    """(B, R, N): what each class has of a region's labelled pixels, where labels are known; 0 without such a pixel."""
 
     def pin_memory(self) -> Batch:
         """In page-locked memory: the loader asks for it on machines with a GPU."""
-        return Batch(self.images.pin_memory(), self.boxes.pin_memory(), self.valid.pin_memory())
+        shares = None if self.shares is None else self.shares.pin_memory()
+        return Batch(self.images.pin_memory(), self.boxes.pin_memory(), self.valid.pin_memory(), shares)
 
     def to(self, device: torch.device) -> Batch:
         """On ``device``."""
-        return Batch(*(t.to(device, non_blocking=True) for t in (self.images, self.boxes, self.valid)))
+        parts = (self.images, self.boxes, self.valid, self.shares)
+        return Batch(*(None if t is None else t.to(device, non_blocking=True) for t in parts))  # type: ignore[arg-type]
 
 
 class RegionSet(Dataset["Batch | ReproError"]):
     """One image and its grid by (index, position); an unreadable file is RETURNED as the DataError.
 
-    No augmentation: the image in its frame, and one of the grid's pairs, drawn uniformly.
+    No augmentation: the image in its frame, and one of the grid's pairs, drawn uniformly. ``labels`` are the label maps
+    of the images, 0 .. ``classes`` - 1 or unlabelled, where samples are to have shares.
     """
 
-    def __init__(self, images: Sequence[Path], side: int, max_split: int, seed: int) -> None:
-        self.images, self.side, self.seed = images, side, seed
+    def __init__(
+        self,
+        images: Sequence[Path],
+        side: int,
+        max_split: int,
+        seed: int,
+        labels: Sequence[Path] = (),
+        classes: int = 0,
+    ) -> None:
+        self.images, self.side, self.seed, self.labels, self.classes = images, side, seed, labels, classes
         self.pairs, self.most = grid_pairs(max_split), max_split**2
 
     def __len__(self) -> int:
@@ -51,14 +65,33 @@ class RegionSet(Dataset["Batch | ReproError"]):
         index, position = item
         try:
             image = read_image(self.images[index])
+            label = read_label(self.labels[index]) if self.labels else None
         except ReproError as error:
             return error
         rows, columns = self.pairs[np.random.default_rng((self.seed, position)).integers(len(self.pairs))]
         size = image.shape[0], image.shape[1]
         boxes, valid = torch.zeros(self.most, 4), torch.zeros(self.most, dtype=torch.bool)
         valid[: rows * columns] = True
-        boxes[: rows * columns] = frame_boxes(grid_boxes(*size, rows, columns), *size, self.side)
-        return Batch(frame_image(image, self.side), boxes, valid)
+        cells = grid_boxes(*size, rows, columns)
+        boxes[: rows * columns] = frame_boxes(cells, *size, self.side)
+        shares = None
+        if label is not None:
+            shares = torch.zeros(self.most, self.classes)
+            shares[: rows * columns] = region_shares(label, cells, self.classes)
+        return Batch(frame_image(image, self.side), boxes, valid, shares)
+
+
+def region_shares(label: NDArray[np.integer], cells: NDArray[np.float32], classes: int) -> Tensor:
+    """Shares (R, N) of ``classes`` classes among the labelled pixels of ``cells`` (R, 4) of ``label`` (H, W).
+
+    Cells are x1 y1 x2 y2 in pixels, rounded to whole ones and at least one each way.
+    """
+    shares = torch.zeros(len(cells), classes)
+    for row, (left, top, right, bottom) in zip(shares, np.round(cells).astype(int).tolist(), strict=True):
+        part = label[top : max(bottom, top + 1), left : max(right, left + 1)]
+        counts = np.bincount(part[part < classes].ravel(), minlength=classes)
+        row += torch.from_numpy(counts / max(1, counts.sum()))
+    return shares
 
 
 def collate(samples: list[Batch | ReproError]) -> Batch | ReproError:
@@ -68,4 +101,6 @@ def collate(samples: list[Batch | ReproError]) -> Batch | ReproError:
         if isinstance(sample, ReproError):
             return sample
         good.append(sample)
-    return Batch(*(torch.stack([getattr(s, f) for s in good]) for f in ("images", "boxes", "valid")))
+    shares = [s.shares for s in good if s.shares is not None]
+    stacked = (torch.stack([getattr(s, f) for s in good]) for f in ("images", "boxes", "valid"))
+    return Batch(*stacked, torch.stack(shares) if shares else None)

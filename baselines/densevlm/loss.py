@@ -33,7 +33,7 @@ def decoupled_alignment(
     ``trained`` and ``powerful`` (B, R, N) are the logits of regions over the same N categories, ``valid`` (B, R) tells
     regions from padding, ``things`` (N,) things from stuff. The powerful model retrieves a region's category (Eq. 2);
     where it is no more probable than ``threshold`` the region takes no part. A region retrieved as a thing is compared
-    over ``thing_classes`` (Eq. 3: over things), one retrieved as stuff over ``stuff_classes`` (Eq. 4: over all); the
+    over ``thing_classes`` (Eq. 4: over things), one retrieved as stuff over ``stuff_classes`` (Eq. 3: over all); the
     powerful model's distribution over a part of the categories is a softmax of its own.
 
     ``reduction`` "image": the mean over each image's regions, then over images (Eq. 5), an image without a region

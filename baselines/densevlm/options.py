@@ -26,12 +26,17 @@ class DenseVLMOptions:
     """Prompts with ``{}`` (and ``{article}``); empty: the 63 of ViLD."""
     threshold: float = 0.3
     """Regions whose retrieved category is not more probable than this are left out (Sec. 3.2)."""
-    temperature: float = 0.01
-    """Divides the cosines of both models (Eq. 1)."""
+    temperature: float | Literal["tower"] = 0.01
+    """Divides the cosines of both models (Eq. 1); ``tower``: each by the one it was trained with, which is 0.01 for
+    OpenAI's and EVA's and not for every CLIP."""
+    teacher: Literal["tower", "labels"] = "tower"
+    """Who names the regions: the powerful model, or, as a control, the labels of the images (not the paper's)."""
+    accept_weak_teacher: bool = False
+    """Go on where the powerful model names the labelled regions of the images no better than the model it is to teach."""
     thing_classes: Literal["things", "all"] = "things"
-    """Which categories the distributions of a thing region are over (Eq. 3 and Table 3)."""
+    """Which categories the distributions of a thing region are over (Eq. 4 and Table 3)."""
     stuff_classes: Literal["all", "stuff"] = "all"
-    """The same for a stuff region (Eq. 4 and Table 3)."""
+    """The same for a stuff region (Eq. 3 and Table 3)."""
     reduction: Literal["image", "group"] = "image"
     """Mean over the regions of each image, then over images (Eq. 5); or mean over all thing regions of a batch plus
     mean over all stuff regions."""
@@ -61,7 +66,9 @@ class DenseVLMOptions:
             "max_split must be 2 or more": self.max_split < 2,
             "mixing must lie in 0..1": not 0 <= self.mixing <= 1,
             "threshold must lie in 0..1": not 0 <= self.threshold < 1,
-            "temperature must be positive": self.temperature <= 0,
+            "temperature must be positive or 'tower'": self.temperature != "tower" and self.temperature <= 0,
+            "teacher='labels' needs categories='coco_stuff171', the classes of the labels": self.teacher == "labels"
+            and self.categories != "coco_stuff171",
             "image_size, batch_size, blocks and checkpoint_every must be positive": min(
                 self.image_size, self.batch_size, self.blocks, self.checkpoint_every
             )

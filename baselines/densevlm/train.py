@@ -27,7 +27,8 @@ from baselines.densevlm.categories import load_categories
 from baselines.densevlm.data import Batch, RegionSet, collate
 from baselines.densevlm.loss import Alignment, decoupled_alignment, region_logits
 from baselines.densevlm.options import WITHOUT_EFFECT, DenseVLMOptions
-from repro.alignments import CONFIG, FACTS, WEIGHTS
+from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
+from repro.alignments import CONFIG, FACTS, WEIGHTS, Labels
 from repro.clip.models import describe_model
 from repro.clip.spec import TowerSpec
 from repro.clip.tiny_optim import rate
@@ -36,7 +37,7 @@ from repro.data.sampler import StreamSampler
 from repro.data.train_set import start_worker
 from repro.engine.optim import AutocastOptimWrapper
 from repro.engine.weights import read_torch, save_torch
-from repro.errors import DataError, ReproError, RunError
+from repro.errors import DataError, ReproError, RunError, UsageError
 from repro.files import read_json, write_json
 from repro.mends import make_again
 from repro.regions.prompts import VILD63, category_embeddings
@@ -59,6 +60,7 @@ def align(
     device: torch.device | str = "cpu",
     cache: Path | None = None,
     progress: Progress | None = None,
+    labels: Labels | None = None,
 ) -> Path:
     """Align the tower ``base`` with ``powerful`` on ``images`` and return ``folder``, which then holds the result.
 
@@ -67,8 +69,12 @@ def align(
     ``cache``. Where torch.distributed is initialised every process takes its share of the stream of images and the
     first one writes.
 
-    Raises DataError for no or unreadable images, RunError for a folder of another training and for a loss that is not
-    finite, WeightsError for towers that cannot be built.
+    ``labels`` are the images' label maps where they are known. By them it is measured whether ``powerful`` names the
+    regions better than ``base``; they teach only where the options say so.
+
+    Raises DataError for no or unreadable images, RunError for a folder of another training, for a loss that is not
+    finite and for a teacher that is no better than its student, UsageError for labels that should teach and are not
+    there, WeightsError for towers that cannot be built.
     """
     if not images:
         raise DataError("no image to align on", mend="name a folder with images")
@@ -77,7 +83,7 @@ def align(
         _same(read_json(folder / FACTS).get("fingerprint"), fingerprint, folder)
         return folder
     started = time.monotonic()
-    training = _Training(base, powerful, options, images, seed, torch.device(device), cache)
+    training = _Training(base, powerful, options, images, seed, torch.device(device), cache, labels)
     spent = training.resume(folder / CHECKPOINT, fingerprint)
     for loss in training.steps():
         if progress is not None and training.rank == 0:
@@ -125,6 +131,7 @@ class _Training:
         seed: int,
         device: torch.device,
         cache: Path | None,
+        labels: Labels | None,
     ) -> None:
         together = dist.is_initialized()
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
@@ -133,7 +140,15 @@ class _Training:
         self.total = options.iterations or options.epochs * (len(images) // a_step)
         if self.total < 1:
             raise DataError("fewer images than a step takes", expected=f"{a_step} or more", found=len(images))
-        self.data = RegionSet(images, options.image_size, options.max_split, seed)
+        if options.teacher == "labels" and labels is None:
+            raise UsageError(
+                "the labels of the images are to teach and there are none",
+                expected="the training set's images with their labels",
+                mend="leave teacher='labels' out of the options",
+            )
+        known = (labels.files, len(labels.names)) if labels is not None else ((), 0)
+        self.labelled = RegionSet(images, options.image_size, options.max_split, seed, *known)
+        self.data = self.labelled if options.teacher == "labels" else RegionSet(images, options.image_size, options.max_split, seed)
         self.sampler = StreamSampler(len(images), self.total * a_step, seed, self.rank, self.world)
         self.tower, self.teacher = build_tower(base).to(device), build_tower(powerful).to(device)
         self.original = {name: tensor.detach().clone() for name, tensor in self.tower.open_clip_state().items()}
@@ -145,6 +160,11 @@ class _Training:
             things[max(i for i, thing in enumerate(things) if thing)] = False
         self.things = torch.tensor(things, device=device)
         self.texts = [self._text(tower, categories.names, cache) for tower in (self.tower, self.teacher)]
+        self.temperatures = [
+            1 / float(t.logit_scale) if options.temperature == "tower" else options.temperature
+            for t in (self.tower, self.teacher)
+        ]
+        self.premise = self._premise(labels, cache)
         features: nn.Module = RegionFeatures(self.tower)
         if self.world > 1 and options.average_gradients:
             ids = [device.index] if device.type == "cuda" and device.index is not None else None
@@ -157,6 +177,24 @@ class _Training:
     def _text(self, tower: ClipTower, names: Sequence[str], cache: Path | None) -> Tensor:
         text = category_embeddings(tower, names, cache, self.options.templates or VILD63)
         return F.normalize(text, dim=-1) if self.options.unit_text else text
+
+    def _premise(self, labels: Labels | None, cache: Path | None) -> Premise | None:
+        """Whether the teacher has something to teach; None where nobody can tell. RunError where it has not."""
+        o = self.options
+        if labels is None or o.teacher == "labels":
+            return None
+        found = premise(
+            (self.teacher, self.tower),
+            self.labelled,
+            labels.names,
+            (self.texts[1], self.temperatures[1]),
+            o.threshold,
+            o.templates,
+            cache,
+        )
+        if not o.accept_weak_teacher:
+            refuse_weak(found)
+        return found
 
     def steps(self) -> Iterator[float]:
         """Train to the end, yielding each step's loss."""
@@ -181,19 +219,27 @@ class _Training:
         """The loss of one batch of this process."""
         images, o = batch.images.float(), self.options
         with torch.no_grad():
-            wanted = self.powerful(images, batch.boxes)
+            wanted = self.powerful(images, batch.boxes) if batch.shares is None else None
         own = self.student(images, batch.boxes)
         with torch.autocast(self.device.type, enabled=False):
+            named, valid = self._named(wanted, batch)
             return decoupled_alignment(
-                region_logits(own, self.texts[0], o.temperature),
-                region_logits(wanted, self.texts[1], o.temperature),
-                batch.valid,
+                region_logits(own, self.texts[0], self.temperatures[0]),
+                named,
+                valid,
                 thing_classes=o.thing_classes,
                 stuff_classes=o.stuff_classes,
                 reduction=o.reduction,
                 things=self.things,
                 threshold=o.threshold,
             )
+
+    def _named(self, wanted: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The teacher's logits (B, R, N) of the regions, and which regions (B, R) it has any for."""
+        if batch.shares is not None:
+            return label_logits(batch.shares), batch.valid & (batch.shares.amax(dim=-1) > 0)
+        assert wanted is not None
+        return region_logits(wanted, self.texts[1], self.temperatures[1]), batch.valid
 
     def _loader(self) -> DataLoader[Any]:
         return DataLoader(
@@ -227,7 +273,9 @@ class _Training:
     def facts(self) -> dict[str, Any]:
         """What is worth knowing of the finished training, as plain data."""
         trained = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
-        return {"steps": self.step, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
+        premise = None if self.premise is None else dataclasses.asdict(self.premise)
+        facts = {"steps": self.step, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
+        return {**facts, "premise": premise}
 
     def save(self, path: Path, fingerprint: str, seconds: float) -> None:
         """Write the un-mixed weights and everything else a later process needs to go on."""

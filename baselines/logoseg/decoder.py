@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import UpStage
 from repro.layers.tokens import per_class
 
@@ -37,21 +38,25 @@ class QueryDecoder(nn.Module):
     Without gradients the classes are decoded in chunks, so that memory does not grow with the vocabulary.
     """
 
-    def __init__(self, dim: int, channels: int, dims: Sequence[int], guidance_dims: Sequence[int]) -> None:
+    def __init__(
+        self, dim: int, channels: int, dims: Sequence[int], guidance_dims: Sequence[int], cosine_kernel: int = 0
+    ) -> None:
         super().__init__()
         if dim % channels:
             raise ValueError(f"{channels} correlation channels must divide {dim} channels")
         self.channels = channels
         self.norm_queries = nn.LayerNorm(dim)
         self.norm_fused = nn.LayerNorm(dim)
+        self.embedding = CostEmbedding(1, channels, cosine_kernel) if cosine_kernel else None
         widths = [channels, *dims]
         self.stages: Iterable[UpStage] = nn.ModuleList(  # type: ignore[assignment]
             UpStage(a, b, g) for a, b, g in zip(widths[:-1], widths[1:], guidance_dims, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
-    def forward(self, queries: Tensor, fused: Tensor, guidance: Sequence[Tensor]) -> Tensor:
-        """Logits (B, N, h, w) of queries (B, N, D), the map (B, H, W, D) and projected guidance, smallest map first."""
+    def forward(self, queries: Tensor, fused: Tensor, cosine: Tensor, guidance: Sequence[Tensor]) -> Tensor:
+        """Logits (B, N, h, w) of queries (B, N, D), the map (B, H, W, D), scaled cosines (B, N, H, W) and projected
+        guidance, smallest map first."""
         shared = Shared(
             self.norm_fused(fused), [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
         )
@@ -64,14 +69,20 @@ class QueryDecoder(nn.Module):
         # Expanded, not copied: what counts for the size of a chunk is the correlation it becomes.
         places = fused.shape[1] * fused.shape[2]
         queries = self.norm_queries(queries).unsqueeze(2).expand(-1, -1, places, -1)
-        return per_class(self._decode, queries, of_image)
+        return per_class(self._decode, queries, of_image, cosine)
 
-    def correlation(self, queries: Tensor, fused: Tensor) -> Tensor:
-        """What the stages see: (B, N, H, W, Cq) of queries (B, N, D) and the map (B, H, W, D)."""
-        return correlate(self.norm_queries(queries), self.norm_fused(fused), self.channels)
+    def correlation(self, queries: Tensor, fused: Tensor, cosine: Tensor) -> Tensor:
+        """What the stages see: (B, N, H, W, Cq) of queries (B, N, D), the map (B, H, W, D), cosines (B, N, H, W)."""
+        return self._volume(self.norm_queries(queries), self.norm_fused(fused), cosine)
 
-    def _decode(self, queries: Tensor, shared: Shared) -> Tensor:
-        volume = correlate(queries[:, :, 0], shared.fused, self.channels)
+    def _volume(self, queries: Tensor, fused: Tensor, cosine: Tensor) -> Tensor:
+        volume = correlate(queries, fused, self.channels)
+        if self.embedding is None:
+            return volume
+        return volume + self.embedding(cosine.unsqueeze(1)).view_as(volume)
+
+    def _decode(self, queries: Tensor, shared: Shared, cosine: Tensor) -> Tensor:
+        volume = self._volume(queries[:, :, 0], shared.fused, cosine)
         # Channels last, as convolutions on a CPU prefer: a view.
         maps = volume.flatten(0, 1).permute(0, 3, 1, 2)
         for stage, share in zip(self.stages, shared.guided, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from baselines.logoseg.fusion import Fusion
 from baselines.logoseg.loss import masked_bce
 from baselines.logoseg.options import LoGoSegOptions
 from repro.clip.tower import ClipTower
+from repro.layers.cost_volume import cosine_cost
 from repro.layers.method import Method
 from repro.layers.ss2d import SS2D
 
@@ -25,6 +26,19 @@ TRAINED_CLIP = {
     "nothing": (),
 }
 """How the names of the image tower's parameters end that train, by ``clip_trains``."""
+
+
+class Fused(NamedTuple):
+    """What the decoder reads."""
+
+    queries: Tensor
+    """One a class (B, N, D)."""
+    fused: Tensor
+    """Map of local and global features (B, H, W, D)."""
+    cosine: Tensor
+    """Cosines of places and classes times the root of the width (B, N, H, W)."""
+    guides: tuple[Tensor, ...]
+    """The tower's maps that guide the decoder."""
 
 
 class LoGoSeg(Method):
@@ -41,6 +55,7 @@ class LoGoSeg(Method):
         o = options or LoGoSegOptions()
         self.options = o
         self.clip = clip
+        self._scale = clip.embed_dim**0.5 if o.text_scale == "sqrt" else 1.0
         stages = len(o.decoder_dims)
         middle_block, guide_blocks = default_blocks(clip, stages)
         self.middle_block = middle_block if o.middle_block is None else o.middle_block
@@ -60,19 +75,19 @@ class LoGoSeg(Method):
         self.decoder_guidance = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
         )
-        self.decoder = QueryDecoder(o.hidden, o.correlation, o.decoder_dims, o.decoder_guidance_proj)
+        kernel = o.cosine_kernel if o.cosine else 0
+        self.decoder = QueryDecoder(o.hidden, o.correlation, o.decoder_dims, o.decoder_guidance_proj, kernel)
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Logits (B, N, 4 grid, 4 grid) with two decoder stages."""
-        queries, fused, guides = self._fuse(images, classes)
+        seen = self._fuse(images, classes)
         guidance = [
             F.relu(project(up(guide)))
-            for project, up, guide in zip(self.decoder_guidance, self.upsample, guides, strict=True)
+            for project, up, guide in zip(self.decoder_guidance, self.upsample, seen.guides, strict=True)
         ]
-        return self.decoder(queries, fused, guidance)
+        return self.decoder(seen.queries, seen.fused, seen.cosine, guidance)
 
-    def _fuse(self, images: Tensor, classes: Sequence[str]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Queries (B, N, D), fused map (B, H, W, D) and the tower's guides of the decoder."""
+    def _fuse(self, images: Tensor, classes: Sequence[str]) -> Fused:
         if not classes:
             raise ValueError("no classes to segment")
         text = torch.stack([self.clip.text(classes, template) for template in self.options.templates], dim=1)
@@ -81,16 +96,20 @@ class LoGoSeg(Method):
         if self.alignment is not None:
             scale = self.clip.logit_scale.detach()
             tau, beta = (scale if t is None else t for t in (self.options.tau, self.options.beta))
-            guidance = self.alignment(features.map, text, weights, centres, tau, beta).permute(0, 2, 3, 1)
+            guidance = self.alignment(features.map, text, weights, self._scale * centres, tau, beta).permute(0, 2, 3, 1)
         else:
             guidance = self.guidance(features.map.permute(0, 2, 3, 1))  # type: ignore[misc]
-        text_tokens = self.text(centres)
+        pooled = text.mean(dim=1)
+        read = pooled.expand_as(centres) if self.options.query_text == "pooled" else centres
+        text_tokens = self.text(self._scale * read)
         middle = features.guides[0]
         if middle.shape[-1] != self.clip.grid:
             middle = F.adaptive_avg_pool2d(middle, self.clip.grid)
         middle = self.middle(middle.permute(0, 2, 3, 1))
         fused, queries = self.fusion(middle, guidance, self.query + text_tokens, text_tokens)
-        return queries, fused, features.guides[1:]
+        # Of the scale of the products it is added to: cosines of random directions have a deviation of 1 / sqrt(C).
+        cosine = cosine_cost(features.map, F.normalize(pooled, dim=-1)[None, :, None]).squeeze(1)
+        return Fused(queries, fused, cosine * self.clip.embed_dim**0.5, features.guides[1:])
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
         """The name in every template."""
@@ -131,10 +150,15 @@ class LoGoSeg(Method):
         return {"aggregation": [(self, "_fuse")], "decoder": [(self.decoder, "forward")]}
 
     @torch.no_grad()
+    def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """The queries the fused map is correlated with."""
+        return self._fuse(images, classes).queries
+
+    @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """``correlation``: the correlation tensor the decoder sees, averaged over its channels (B, N, grid, grid)."""
-        queries, fused, _ = self._fuse(images, classes)
-        return {"correlation": self.decoder.correlation(queries, fused).mean(dim=-1)}
+        seen = self._fuse(images, classes)
+        return {"correlation": self.decoder.correlation(seen.queries, seen.fused, seen.cosine).mean(dim=-1)}
 
 
 def block_at(depth: int, part: int, parts: int) -> int:

@@ -17,6 +17,17 @@ class LoGoSegOptions:
 
     templates: tuple[str, ...] = ("A photo of a {} in the scene",)
     """Prompts of a class (Implementation details)."""
+    text_scale: Literal["sqrt", "unit"] = "sqrt"
+    """Length of the text features that linear maps read (silent): the root of their width, so that components are of
+    order one, or 1, at which the classes' queries hardly differ at the start."""
+    query_text: Literal["pooled", "weighted"] = "pooled"
+    """What queries, keys and values are made of: the pooled text embeddings, as the text says, or the centres of Eq. 2,
+    which vanish or turn around where the prior does."""
+    cosine: bool = True
+    """Whether the correlation tensor (B x C x T x H x W, the notation of CAT-Seg's cost volume) also carries the cosine
+    of each place and class, embedded as there (silent)."""
+    cosine_kernel: int = 7
+    """Kernel of the convolution that embeds it (CAT-Seg's)."""
     prior: float | Literal["learnable"] = 1.0
     """lambda of the object prior (Table 4): 0 turns it off (Table 2, OP), ``learnable`` trains it from 1 ("Adapt.")."""
     negative_prior: Literal["printed", "zero"] = "printed"

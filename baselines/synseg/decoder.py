@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,12 +12,15 @@ from repro.layers.tokens import Mlp
 
 
 class Film(nn.Module):
-    """Scale and shift of each channel from the text feature of a class; near the identity at first."""
+    """Scale and shift of each channel from the text feature of a class; at first one and zero, and as much again."""
 
     def __init__(self, text_dim: int, hidden: int, dim: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(text_dim, hidden)
         self.fc2 = nn.Linear(hidden, 2 * dim)
+        # Gains that keep a mean square of 1: with smaller ones, maps of different classes hardly differ at first.
+        nn.init.kaiming_normal_(self.fc1.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(self.fc2.weight, nonlinearity="linear")
         nn.init.ones_(self.fc2.bias[:dim])
         nn.init.zeros_(self.fc2.bias[dim:])
 
@@ -55,22 +59,35 @@ class ActivationDecoder(nn.Module):
 
     Each is reduced to ``dim`` channels; the deepest is conditioned on the class, the others are added stage by stage;
     every stage ends with a transformer layer. ``channels`` are those of the blocks, the deepest first; ``patch`` is
-    the side in pixels of a place, to which the last transposed convolution returns.
+    the side in pixels of a place, to which the last transposed convolution returns. ``normalise``: each token of an
+    activation goes through a LayerNorm without weights first.
     """
 
-    def __init__(self, channels: Sequence[int], dim: int, heads: int, hidden: int, patch: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], dim: int, heads: int, hidden: int, patch: int, normalise: bool = False
+    ) -> None:
         super().__init__()
+        self.normalise = normalise
         self.reduces = nn.ModuleList(nn.Linear(c, dim) for c in channels)
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, hidden) for _ in channels)
         self.head = nn.ConvTranspose2d(dim, 1, patch, patch)
+        with torch.no_grad():  # one value a place at first: a pattern within places would be the same in all of them
+            self.head.weight.copy_(self.head.weight.mean(dim=(2, 3), keepdim=True).expand_as(self.head.weight) * patch)
 
     def reduce(self, activations: Sequence[Tensor]) -> list[Tensor]:
         """Maps (B, c, H, W), the deepest first -> tokens (B, L, D) of each: what all classes share."""
-        return [r(a.flatten(2).transpose(1, 2)) for r, a in zip(self.reduces, activations, strict=True)]
+        tokens = [a.flatten(2).transpose(1, 2) for a in activations]
+        if self.normalise:
+            tokens = [F.layer_norm(t, t.shape[-1:]) for t in tokens]
+        return [reduce(t) for reduce, t in zip(self.reduces, tokens, strict=True)]
 
-    def forward(self, conditional: Tensor, shallower: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        """Conditional features and the other stages' tokens (P, L, D) of P pairs -> logits (P, patch H, patch W)."""
+    def tokens(self, conditional: Tensor, shallower: Sequence[Tensor]) -> Tensor:
+        """Conditional features and the other stages' tokens (P, L, D) of P pairs -> the last layer's tokens."""
         x = self.layers[0](conditional)
         for layer, tokens in zip(self.layers[1:], shallower, strict=True):
             x = layer(tokens + x)
-        return self.head(x.transpose(1, 2).unflatten(2, grid)).squeeze(1)
+        return x
+
+    def maps(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens (P, L, D) -> logits (P, patch H, patch W)."""
+        return self.head(tokens.transpose(1, 2).unflatten(2, grid)).squeeze(1)

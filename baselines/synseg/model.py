@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,22 @@ from baselines.synseg.decoder import ActivationDecoder, Film
 from baselines.synseg.options import SynSegOptions
 from repro.clip.tower import ClipTower
 from repro.layers import tokens
-from repro.layers.mccl import MCCL, Pairs, image_labels, mccl, pairs_of, synergy
+from repro.layers.mccl import MCCL, Pairs, at_places, drawn, image_labels, mccl, pairs_of, synergy
 from repro.layers.method import Method
 
 BACKGROUND = "background"
 """The class whose activation is the threshold everywhere."""
+
+
+class Seen(NamedTuple):
+    """What all classes of an image share."""
+
+    stages: list[Tensor]
+    """Reduced tokens (B, L, D) of the blocks, the deepest first."""
+    dense: Tensor
+    """CLIP's dense features (B, L, C)."""
+    grid: tuple[int, int]
+    """Height and width of their places."""
 
 
 class SynSeg(Method):
@@ -30,6 +41,7 @@ class SynSeg(Method):
     """
 
     activation = "sigmoid"
+    supervision = "image labels"
 
     def __init__(self, clip: ClipTower, options: SynSegOptions | None = None) -> None:
         super().__init__()
@@ -42,7 +54,7 @@ class SynSeg(Method):
         self.blocks = tuple(sorted(o.blocks or default_blocks(clip.depth), reverse=True))
         self.film = Film(clip.embed_dim, o.film_hidden, o.width)
         channels = [clip.guide_channels(block) for block in self.blocks]
-        self.decoder = ActivationDecoder(channels, o.width, o.heads, o.mlp_width, clip.resolution // clip.grid)
+        self.decoder = ActivationDecoder(channels, o.width, o.heads, o.mlp_width, clip.resolution // clip.grid, o.normalise)
         self.projector = nn.Sequential(
             nn.Conv2d(o.width, o.width, 3, padding=1), nn.ReLU(), nn.Conv2d(o.width, clip.embed_dim, 1)
         )
@@ -64,16 +76,16 @@ class SynSeg(Method):
         """
         if not classes:
             raise ValueError("no classes to segment")
-        shared, grid = self._read(images)
+        seen = self._read(images)
         film = self.film(self.clip.text(classes, self.options.template))
         count, device = len(images), images.device
         every = Pairs(
             torch.arange(count, device=device).repeat_interleave(len(classes)),
             torch.arange(len(classes), device=device).repeat(count),
         )
-        step = len(every.image) if torch.is_grad_enabled() else max(1, tokens.CHUNK_ELEMENTS // shared[0][0].numel())
+        step = len(every.image) if torch.is_grad_enabled() else max(1, tokens.CHUNK_ELEMENTS // seen.stages[0][0].numel())
         parts = [
-            self._decode(shared, self._condition(shared, film, pairs), pairs, grid)
+            self.decoder.maps(self._decode(seen, self._condition(seen, film, pairs), pairs), seen.grid)
             for pairs in map(Pairs, every.image.split(step), every.category.split(step))
         ]
         logits = torch.cat(parts).unflatten(0, (count, len(classes)))
@@ -89,38 +101,54 @@ class SynSeg(Method):
         return self.image_loss(images, image_labels(labels, len(classes)), classes)
 
     def image_loss(self, images: Tensor, present: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_align``, ``loss_cont``, ``loss_back``, ``loss_sep`` (weighted; those of weight 0 are left out).
+        """``loss_align``, ``loss_cont``, ``loss_back``, ``loss_sep`` and ``loss_absent`` (weighted; none of weight 0).
 
-        ``present`` (B, N) bool says which classes an image holds; only these are decoded.
+        ``present`` (B, N) bool says which classes an image holds; these and a draw of the others are decoded.
         """
+        o = self.options
         pairs = pairs_of(present)
-        shared, grid = self._read(images)
-        text = self.clip.text(classes, self.options.template)
-        conditional = self._condition(shared, self.film(text), pairs)
-        maps = self._decode(shared, conditional, pairs, grid).sigmoid()
-        activation = F.avg_pool2d(maps.unsqueeze(1), self.decoder.head.kernel_size).flatten(1)  # one value a place
-        features = self.projector(conditional.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
+        seen = self._read(images)
+        text = self.clip.text(classes, o.template)
+        film = self.film(text)
+        conditional = self._condition(seen, film, pairs)
+        tokens = self._decode(seen, conditional, pairs)
+        activation = at_places(self.decoder.maps(tokens, seen.grid).sigmoid(), seen.grid)
+        features = self._features(seen, conditional, tokens, pairs)
         foreground, background = synergy(activation, features)
         terms = mccl(foreground, background, text[pairs.category], pairs.image, len(images), self.mccl)
-        return {f"loss_{name}": value for name, value in terms.items()}
+        losses = {f"loss_{name}": value for name, value in terms.items()}
+        absent = pairs_of(drawn(~present, o.absent_classes)) if o.absent_classes and o.absent_weight else None
+        if absent is not None:
+            empty = self._decode(seen, self._condition(seen, film, absent), absent)
+            # softplus(x) = -log(1 - sigmoid(x)): binary cross-entropy with a mask of nothing.
+            value = F.softplus(self.decoder.maps(empty, seen.grid).float())
+            losses["loss_absent"] = o.absent_weight * (value.mean() if len(absent.image) else value.sum())
+        return losses
 
-    def _read(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
-        """Reduced tokens (B, L, D) of the blocks, the deepest first, and the grid of their places."""
+    def _features(self, seen: Seen, conditional: Tensor, tokens: Tensor, pairs: Pairs) -> Tensor:
+        """V_c (P, L, C) of the pairs, in the space of the text features."""
+        kind = self.options.features
+        dense = F.normalize(seen.dense, dim=-1)[pairs.image]
+        if kind == "clip":
+            return dense
+        source = conditional if kind == "conditional" else tokens
+        own: Tensor = self.projector(source.transpose(1, 2).unflatten(2, seen.grid)).flatten(2).transpose(1, 2)
+        return dense + F.normalize(own, dim=-1) if kind == "sum" else own
+
+    def _read(self, images: Tensor) -> Seen:
         side = self.clip.grid
-        maps = [
-            g if g.shape[-1] == side else F.adaptive_avg_pool2d(g, side)
-            for g in self.clip.dense(images, self.blocks).guides
-        ]
-        return self.decoder.reduce(maps), (side, side)
+        features = self.clip.dense(images, self.blocks)
+        maps = [g if g.shape[-1] == side else F.adaptive_avg_pool2d(g, side) for g in features.guides]
+        return Seen(self.decoder.reduce(maps), features.map.flatten(2).transpose(1, 2), (side, side))
 
     @staticmethod
-    def _condition(shared: Sequence[Tensor], film: tuple[Tensor, Tensor], pairs: Pairs) -> Tensor:
+    def _condition(seen: Seen, film: tuple[Tensor, Tensor], pairs: Pairs) -> Tensor:
         """FiLM: gamma_c F + beta_c for every token of every pair, (P, L, D)."""
         scale, shift = (x[pairs.category].unsqueeze(1) for x in film)
-        return scale * shared[0][pairs.image] + shift
+        return scale * seen.stages[0][pairs.image] + shift
 
-    def _decode(self, shared: Sequence[Tensor], conditional: Tensor, pairs: Pairs, grid: tuple[int, int]) -> Tensor:
-        return self.decoder(conditional, [x[pairs.image] for x in shared[1:]], grid)
+    def _decode(self, seen: Seen, conditional: Tensor, pairs: Pairs) -> Tensor:
+        return self.decoder.tokens(conditional, [x[pairs.image] for x in seen.stages[1:]])
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """All new modules at ``lr``; norm layers without weight decay."""
@@ -139,6 +167,13 @@ class SynSeg(Method):
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
         """The decoder; conditioning on classes is ``other``."""
         return {"decoder": [(self, "_decode")]}
+
+    @torch.no_grad()
+    def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """The conditional features of each class, mean over the places."""
+        seen, film = self._read(images), self.film(self.clip.text(classes, self.options.template))
+        pairs = pairs_of(torch.ones(len(images), len(classes), dtype=torch.bool, device=images.device))
+        return self._condition(seen, film, pairs).mean(dim=1).unflatten(0, (len(images), len(classes)))
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

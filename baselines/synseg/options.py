@@ -28,6 +28,18 @@ class SynSegOptions:
     """Hidden width of their MLPs (as CLIPSeg's)."""
     film_hidden: int = 64
     """Hidden width of the MLP that gives FiLM's scale and shift (silent)."""
+    normalise: bool = True
+    """Bring CLIP's activations to a mean square of 1 before they are reduced (silent; CLIPSeg does not, and its weights
+    need False). At CLIP's own scale the later stages drown what the first was told of the class."""
+    features: Literal["clip", "decoder", "sum", "conditional"] = "clip"
+    """V_c that FSS pools ("post-decoder features", fused with conditional ones): CLIP's dense features, in which the text
+    lies; the decoder's last tokens through the projector; the sum of both, each of unit length; the conditional
+    features before the decoder through the projector (version 0.1). docs/reconstruction.md has what each is worth."""
+    absent_classes: int = 8
+    """Classes an image does not hold, drawn from those of the step, whose maps are trained to be empty (not in the paper,
+    whose maps are thresholded one by one: without it nothing makes them comparable over a vocabulary); 0 decodes none."""
+    absent_weight: float = 1.0
+    """Weight of that loss, L_absent."""
     background_threshold: float | None = 0.5
     """Where a vocabulary has a background, a pixel whose best activation is below this is background (Sec. IV: stable
     from 0.1 to 0.6); None asks for the words that mean background, as for other methods."""
@@ -54,6 +66,7 @@ class SynSegOptions:
         digits = 8 <= len(self.decoder_sha256) <= 64 and not set(self.decoder_sha256) - set("0123456789abcdef")
         threshold = self.background_threshold
         checks = {
+            "absent_classes": (self.absent_classes >= 0, "0 or more"),
             "template": ("{}" in self.template, "a text with {} where the class goes"),
             "blocks": (self.blocks is None or len(self.blocks) > 0, "at least one block"),
             "width": (self.width > 0 and self.width % self.heads == 0, f"a multiple of {self.heads} heads"),

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from repro.alignments import FACTS, WEIGHTS, AlignmentEntry, get_alignment
+from repro.alignments import FACTS, WEIGHTS, AlignmentEntry, Labels, get_alignment
 from repro.clip.spec import TowerSpec
 from repro.errors import UsageError
 from repro.experiments.code import FILE as CODE
@@ -174,7 +174,9 @@ def train(assets: Assets, tower: str) -> None:
 
     recipe = read_recipe(assets.profile, tower)
     base, powerful = assets.ensure_tower(recipe.base), assets.ensure_tower(recipe.powerful)
-    images = [pair.image for pair in prepared_pairs(get_benchmark(IMAGES), assets.ensure_data(), split="train")]
+    data = get_benchmark(IMAGES)
+    pairs = prepared_pairs(data, assets.ensure_data(), split="train")
+    labels = Labels(tuple(pair.label for pair in pairs), data.prompt_names())
     target = folder(assets, tower)
     with (
         assets.store.lock(str(target.relative_to(assets.store.root)), wait=True),
@@ -186,10 +188,11 @@ def train(assets: Assets, tower: str) -> None:
             base,
             powerful,
             recipe.options,
-            images,
+            [pair.image for pair in pairs],
             target,
             seed=recipe.seed,
             device="cuda" if torch.cuda.is_available() else "cpu",
             cache=assets.store.cache / "text",
             progress=progress,
+            labels=labels,
         )

@@ -74,6 +74,29 @@ def pairs_of(present: Tensor) -> Pairs:
     return Pairs(*present.nonzero(as_tuple=True))
 
 
+def drawn(chosen: Tensor, count: int) -> Tensor:
+    """Of the True of every row of ``chosen`` (B, N) bool, ``count`` drawn without order; all where there are fewer."""
+    if chosen.is_meta or count >= chosen.shape[1]:
+        return chosen
+    rank = torch.where(chosen, torch.rand(chosen.shape, device=chosen.device), -1.0)
+    kept = torch.zeros_like(chosen).scatter(1, rank.topk(count, dim=1).indices, True)
+    return kept & chosen
+
+
+def at_places(activation: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mean activation (P, L) around each place of ``grid`` of maps (P, H, W), by the weights of bilinear resizing.
+
+    Pooling with these weights is pooling features that are resized to the maps, at the price of the places; pixels of
+    a place then differ in their gradients, which those of a plain mean do not.
+    """
+    size = (activation.shape[-2], activation.shape[-1])
+    rows, columns = (
+        F.interpolate(torch.eye(g, device=activation.device).unsqueeze(0), n, mode="linear").squeeze(0) * (g / n)
+        for g, n in zip(grid, size, strict=True)
+    )
+    return (rows.to(activation.dtype) @ activation @ columns.to(activation.dtype).T).flatten(1)
+
+
 def synergy(activation: Tensor, features: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
     """FSS: foreground and background synergy features (P, C) of activations (P, L) in 0..1 and features (P, L, C).
 

@@ -20,6 +20,9 @@ class Method(nn.Module, ABC):
     activation: Literal["sigmoid", "softmax"] = "softmax"
     """What turns logits into the scores that are averaged over windows."""
 
+    supervision: Literal["masks", "image labels"] = "masks"
+    """What the loss reads of the labels: the mask, or the set of classes that are in it."""
+
     @abstractmethod
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Logits (B, N, h, w) for N = len(classes); h, w are the method's own output size.
@@ -77,6 +80,15 @@ class Method(nn.Module, ABC):
         in use: ``saliency``, ``aggregation``, ``decoder``. Default: none.
         """
         return {}
+
+    @torch.no_grad()
+    def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor | None:
+        """The vector (B, N, D) that stands for each of ``classes`` where it last meets ``images``, for a control.
+
+        They must differ for a method to tell classes apart. Default: None, no such vectors.
+        """
+        del images, classes
+        return None
 
     @torch.no_grad()
     def scores(self, images: Tensor, classes: Sequence[str]) -> Tensor:

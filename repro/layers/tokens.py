@@ -119,24 +119,27 @@ def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
             yield image, slice(start, start + step)
 
 
-def per_class(function: Callable[[Tensor, Any], Tensor], x: Tensor, shared: Callable[[int | None], Any]) -> Tensor:
-    """``function(x, shared(None))``, or the same in chunks of classes where no gradient is recorded.
+def per_class(
+    function: Callable[..., Tensor], x: Tensor, shared: Callable[[int | None], Any], *more: Tensor
+) -> Tensor:
+    """``function(x, shared(None), *more)``, or the same in chunks of classes where no gradient is recorded.
 
     ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
-    axis of one), ``shared(None)`` of all images. The result is the same, memory is bounded and stays in cache. On a
+    axis of one), ``shared(None)`` of all images. ``more`` (B, T, ..) are cut as ``x`` is, which decides the chunks. The result is the same, memory is bounded and stays in cache. On a
     CPU with several threads chunks run side by side.
     """
     if torch.is_grad_enabled() or x.numel() <= chunk_elements(x.device):
-        return function(x, shared(None))
+        return function(x, shared(None), *more)
     chunks = list(class_chunks(x))
     if not chunks:  # no images
-        return function(x, shared(None))
+        return function(x, shared(None), *more)
     made: list[Tensor] = []
     allocate = threading.Lock() if threads(x.device) > 1 else contextlib.nullcontext()
 
     def fill(i: int) -> None:
         image, classes = chunks[i]
-        part = function(x[image : image + 1, classes], shared(image))
+        cut = (t[image : image + 1, classes] for t in (x, *more))
+        part = function(next(cut), shared(image), *cut)
         with allocate:
             if not made:
                 made.append(part.new_empty((*x.shape[:2], *part.shape[2:])))

@@ -1,0 +1,95 @@
+"""Who names the regions: the frozen tower, or, as a control, the drawn labels. And whether the tower may teach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from baselines.densevlm.data import RegionSet, collate
+from baselines.densevlm.loss import region_logits
+from repro.errors import ReproError, RunError
+from repro.regions.prompts import VILD63, category_embeddings
+from repro.regions.roi_align import roi_align
+
+if TYPE_CHECKING:
+    from repro.clip.tower import ClipTower
+
+IMAGES = 200
+"""Images of the stream that the premise is measured on, at most."""
+BATCH = 8
+FLOOR = 1e-3
+"""Share of a region that a category it does not hold is taken to have: its logarithm is a logit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Premise:
+    """How often teacher and student name a region by the class that covers most of it; fractions."""
+
+    teacher: float
+    student: float
+    regions: int
+    """Labelled regions whose retrieved category is more probable than the threshold: those that are aligned."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is something to be learned."""
+        return self.teacher > self.student
+
+
+def label_logits(shares: Tensor) -> Tensor:
+    """Logits (B, R, N) whose softmax is the share of each class in a region, of ``shares`` (B, R, N)."""
+    return shares.clamp(min=FLOOR).log()
+
+
+@torch.no_grad()
+def premise(
+    towers: tuple[ClipTower, ClipTower],
+    data: RegionSet,
+    names: Sequence[str],
+    retrieval: tuple[Tensor, float],
+    threshold: float,
+    templates: Sequence[str],
+    cache: Path | None,
+) -> Premise:
+    """Whether the teacher, the first of ``towers``, names the regions it is to label better than the student does.
+
+    ``data`` has labels, indices of ``names``, among which both choose. ``retrieval`` are the teacher's text (N, C) of
+    the alignment's categories and its temperature, by which it keeps regions.
+    """
+    device = next(towers[0].parameters()).device
+    texts = [F.normalize(category_embeddings(t, names, cache, templates or VILD63), dim=-1) for t in towers]
+    right, regions, count = [0, 0], 0, min(IMAGES, len(data))
+    for begin in range(0, count, BATCH):
+        batch = collate([data[i * len(data) // count, i] for i in range(begin, min(begin + BATCH, count))])
+        if isinstance(batch, ReproError):
+            raise batch
+        assert batch.shares is not None
+        images, boxes = batch.images.float().to(device), batch.boxes.to(device)
+        size = (images.shape[-2], images.shape[-1])
+        features = [roi_align(F.normalize(t.dense(images, size=size).map.float(), dim=1), boxes) for t in towers]
+        confidence = region_logits(features[0], *retrieval).softmax(dim=-1).amax(dim=-1).cpu()
+        truth = batch.shares.argmax(dim=-1)
+        kept = batch.valid & (batch.shares.amax(dim=-1) > 0) & (confidence > threshold)
+        for k, (own, text) in enumerate(zip(features, texts, strict=True)):
+            named = (F.normalize(own, dim=-1) @ text.T).argmax(dim=-1).cpu()
+            right[k] += int((named == truth)[kept].sum())
+        regions += int(kept.sum())
+    return Premise(right[0] / max(1, regions), right[1] / max(1, regions), regions)
+
+
+def refuse_weak(found: Premise) -> None:
+    """RunError where the premise does not hold."""
+    if found.holds:
+        return
+    raise RunError(
+        "the powerful model names regions no better than the model it is to teach",
+        expected=f"more than the student's {100 * found.student:.1f} % of regions named right",
+        found=f"{100 * found.teacher:.1f} % of the {found.regions} labelled regions that would be aligned",
+        mend="name a better powerful model, or go on all the same: accept_weak_teacher=True in the recipe",
+    )
