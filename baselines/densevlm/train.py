@@ -131,7 +131,7 @@ class _Training:
         seed: int,
         device: torch.device,
         cache: Path | None,
-        labels: Labels | None,
+        labels: Labels | None = None,
     ) -> None:
         together = dist.is_initialized()
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
