@@ -97,7 +97,7 @@ PANOPTIC: dict[str, PanopticSource] = {
 def get_panoptic(name: str) -> PanopticSource:
     """The panoptic set called ``name``; UsageError with the nearest names otherwise."""
     if name not in PANOPTIC:
-        raise unknown_name("panoptic set", name, PANOPTIC)
+        raise unknown_name("panoptic set", name, PANOPTIC, mend="correct panoptic in the file of the table")
     return PANOPTIC[name]
 
 

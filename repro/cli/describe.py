@@ -16,6 +16,7 @@ from repro.experiments.profiles import load_profile, profile_names
 from repro.experiments.status import DONE, plan_status
 from repro.experiments.store import RunStore
 from repro.experiments.tables import load_table, table_names
+from repro.mends import same_folders
 from repro.methods import registry
 from repro.reports.run_description import describe_run, summaries
 
@@ -103,10 +104,11 @@ def _facts(name: str, store: RunStore, options: argparse.Namespace) -> dict[str,
             f"{name!r} begins several runs",
             expected="a unique prefix of a run id",
             found=", ".join(matching),
-            mend="repro list names all runs",
+            mend=f"{command('repro', 'list', *same_folders(store.root))} names all runs",
         )
     known = [*table_names(), *registry(), *all_sets(), *profile_names(), *known_runs]
-    raise unknown_name("table, method, benchmark, profile or run", name, known)
+    mend = command("repro", "list", *same_folders(store.root))
+    raise unknown_name("table, method, benchmark, profile or run", name, known, mend=mend)
 
 
 def _done(name: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
 from repro.hashing import digest
+from repro.mends import same_folders
 
 # Names of repro.clip.tiny, repeated because that module imports torch.
 TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
@@ -61,6 +62,11 @@ class Assets:
     def under(self, profile: Profile) -> Assets:
         """The same folders under another profile."""
         return Assets(profile, self.store.root, None if profile.synthetic else self._data_root)
+
+    @property
+    def named_folders(self) -> tuple[object, ...]:
+        """The run store and the data the user named, as words of a command."""
+        return same_folders(self.store.root, self._data_root)
 
     # -- data ---------------------------------------------------------------------------------------------------
     @property

@@ -18,6 +18,7 @@ from repro.experiments.status import flag_of
 from repro.experiments.store import COMPLETE, RunStore
 from repro.experiments.tables import load_table
 from repro.files import read_json
+from repro.mends import same_folders
 from repro.metrics.counts import Counts
 
 COUNTS_FILE = "counts.npz"
@@ -87,16 +88,18 @@ def find_side(text: str, where: Where) -> Side:
             f"all evaluations of {text} are flagged as implausible",
             expected="a number that can be a working method's",
             found="; ".join(left_out),
-            mend="name the run itself to compare it all the same: repro runs list",
+            mend="name the run itself to compare it all the same: "
+            + command("repro", "runs", "list", *same_folders(where.runs)),
         )
     if not evaluations:
         raise RunError(
             f"{text} has no finished evaluation",
             expected=f"eval/<benchmark>/{COMPLETE} in its run folder below {where.runs}",
             found="none",
-            mend=command("repro", "run", head, "--profile", where.profile)
+            mend=command("repro", "run", head, "--profile", where.profile, *same_folders(where.runs, where.data_root))
             if colon
-            else "repro eval METHOD, or repro run TABLE",
+            else f"{command('repro', 'eval', 'METHOD', *same_folders(where.runs))}, or "
+            + command("repro", "run", "TABLE", *same_folders(where.runs)),
         )
     by_benchmark: dict[str, dict[int, list[Evaluation]]] = {}
     for e in evaluations:
@@ -155,13 +158,14 @@ def _run_folder(word: str, runs: Path) -> Path:
     known = sorted(p.parent.name for p in RunStore(runs).root.glob("*/eval"))
     matching = [name for name in known if name == word] or [name for name in known if name.startswith(word)]
     if not matching:
-        raise unknown_name(f"run in {runs}", word, known)
+        mend = command("repro", "list", *same_folders(runs))
+        raise unknown_name(f"run in {runs}", word, known or ["none"], mend=mend)
     if len(matching) > 1:
         raise UsageError(
             f"{word!r} begins several runs",
             expected="a unique prefix of a run id, or all of them separated by commas",
             found=", ".join(matching),
-            mend="repro list names all runs",
+            mend=f"{command('repro', 'list', *same_folders(runs))} names all runs",
         )
     return runs / matching[0]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.benchmarks.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
-from repro.errors import DataError, ReproError, UsageError, unknown_name
+from repro.errors import DataError, ReproError, UsageError, command, unknown_name
 from repro.experiments.aligned import KIND, read_recipe
 from repro.experiments.assets import Assets, Missing
 from repro.experiments.code import FILE as CODE
@@ -51,7 +51,7 @@ class RegionSettings:
         known = {f.name for f in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
-                raise unknown_name("setting of regions", key, known)
+                raise unknown_name("setting of regions", key, known, mend="correct regions in the profile")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
@@ -203,7 +203,8 @@ def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCe
     """One cell a row and panoptic set; UsageError for a set the table does not have."""
     for name in sets or ():
         if name not in plan.table.panoptic:
-            raise unknown_name(f"set of {plan.table.name}", name, plan.table.panoptic)
+            mend = command("repro", "describe", plan.table.name)
+            raise unknown_name(f"set of {plan.table.name}", name, plan.table.panoptic, mend=mend)
     if not plan.table.panoptic:
         raise UsageError(f"{plan.table.name} names no panoptic set", expected="panoptic = [..] in its file")
     chosen = [get_panoptic(name) for name in sets or plan.table.panoptic]

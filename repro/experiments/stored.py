@@ -18,6 +18,7 @@ from repro.experiments.profiles import Profile, TowerPlan, load_profile, profile
 from repro.experiments.store import RunStore
 from repro.experiments.tables import Row, load_table, table_names
 from repro.files import read_json
+from repro.mends import same_folders
 from repro.methods import get_method, registry
 
 
@@ -37,7 +38,7 @@ def find_run(store: RunStore, name: str) -> str:
             f"{name!r} begins several runs",
             expected="a unique prefix of a run id",
             found=", ".join(matching),
-            mend="repro list names all runs",
+            mend=f"{command('repro', 'list', *same_folders(store.root))} names all runs",
         )
     return matching[0]
 

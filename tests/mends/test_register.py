@@ -36,7 +36,7 @@ def test_no_exception_is_followed_and_each_has_a_reason() -> None:
     assert all(len(reason.split()) > 2 for reason in EXCEPTIONS.values())
 
 
-MADE_UP = '''
+MADE_UP = """
 from repro.errors import DataError, command, unknown_name
 
 class Note:
@@ -58,7 +58,7 @@ class Reader:
         error.mend = command("repro", "list")
         check(path, mend)
         raise error
-'''
+"""
 
 
 def test_the_register_finds_every_way_a_mend_is_given() -> None:
@@ -75,7 +75,9 @@ def test_the_register_finds_every_way_a_mend_is_given() -> None:
 
 def test_a_mend_that_no_test_follows_is_noticed() -> None:
     places = {p.name for p in places_of(MADE_UP, "repro/made_up.py")}
-    tests = '@pytest.mark.follows("repro.made_up:check", "repro.made_up:read#1")\ndef test(): way("repro.made_up:read#2")'
+    tests = (
+        '@pytest.mark.follows("repro.made_up:check", "repro.made_up:read#1")\ndef test(): way("repro.made_up:read#2")'
+    )
     assert unfollowed(places, set(followed(tests))) == [
         "repro.made_up:Reader.open",
         "repro.made_up:read#3",

@@ -102,7 +102,10 @@ def all_places() -> dict[str, Place]:
 def followed(source: str) -> Iterator[str]:
     """The places that ``source`` names as followed: strings in calls of ``follows`` and ``way``."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("follows", "way"):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
+            "follows",
+            "way",
+        ):
             for inner in node.args:
                 if isinstance(inner, ast.Constant) and isinstance(inner.value, str) and _PLACE.fullmatch(inner.value):
                     yield inner.value
