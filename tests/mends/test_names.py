@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_runs import draw_counts, plan_of, store_counts
-from talk import Talk, ours, page, way
+from talk import Talk, ours, way
 
 from repro.benchmarks.spec import get_benchmark
 from repro.experiments.profiles import load_profile

@@ -34,7 +34,10 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def put(name: str, content: bytes) -> Damage:
-    return lambda root: (root / name).write_bytes(content) and None or None
+    def damage(root: Path) -> None:
+        (root / name).write_bytes(content)
+
+    return damage
 
 
 def picture(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Damage:

@@ -98,7 +98,10 @@ def goes_on(talk: Talk, call: Callable[[], Any]) -> None:
     try:
         call()
     except ReproError as error:
-        assert error.message.partition("\n")[0] != talk.message
+        same = error.message.partition("\n")[0] == talk.message
+    else:
+        same = False
+    assert not same
 
 
 def page(mend: str) -> str:
