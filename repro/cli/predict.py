@@ -220,13 +220,13 @@ class _Job:
         target.sidecar.unlink(missing_ok=True)  # from here on the old files are not a whole
         if not name_too_long(target.probabilities):
             target.probabilities.unlink(missing_ok=True)
+        if save:  # first: for want of room nothing is left that would be in the way of the next call
+            predictor.write_probabilities(target.probabilities)
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.
         short = [name.split(", ")[0] if self.benchmark else name for name in self.classes.names]
         page = draw_overlay(image, labels, pixels, short, colours, self._caption())
         write_atomic(target.overlay, lambda stream: page.save(stream, format="PNG"))
-        if save:
-            predictor.write_probabilities(target.probabilities)
         record = {
             **self.facts,
             "key": key,

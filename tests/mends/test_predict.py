@@ -72,7 +72,7 @@ HANDS: list[object] = [  # place, before the call, the call, what the mend says 
     way("repro.cli.predict_files:make_folder", out_is_a_file, words(*CLASSES), words(*CLASSES, out="other")),
     way("repro.engine.predict:ClassList.of_names#1", None, words("--classes", " , "), words("--classes", "cat,dog,sky")),
     way("repro.engine.predict:ClassList.of_names#2", None, words("--classes", "cat,Cat"), words("--classes", "cat")),
-    way("repro.clip.same_text:refuse_same", None, words("--classes", "cat,\u200bcat"), words("--classes", "cat,dog")),
+    way("repro.clip.same_text:refuse_same", None, words("--classes", "cat,\uff43\uff41\uff54"), words("--classes", "cat,dog")),
     way("repro.engine.predict:read_photo", text_for_an_image, words(*CLASSES, image="photos/text.png"),
         words(*CLASSES)),
     way("repro.benchmarks.images:unreadable#2", text_for_an_image, words(*CLASSES, image="photos/text.png"),

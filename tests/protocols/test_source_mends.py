@@ -179,9 +179,10 @@ def all_labels(labels: Path) -> None:
 
 
 def sourceless(labels: Path) -> None:
-    """One label of others without any source: only the mend of a download is left after that of the command."""
+    """Some labels of others without any source: the download is asked for after the command."""
     half_by_others(labels)
     shutil.rmtree(labels.parents[1] / "annotations")
+    shutil.rmtree(labels.parents[1] / "images")
 
 
 def image_gone(labels: Path) -> None:
@@ -275,3 +276,59 @@ def test_labels_of_older_sources_are_made_again(talk: Talk, mini_real: Path) -> 
     talk.succeeds(*ours(mend))
     refuse_unfit(benchmark, mini_real)
     assert verify("A-150", mini_real, 9, against_sources=True).ok
+
+
+@pytest.mark.follows("repro.benchmarks.verify:_preparation_problems#1")
+def test_a_set_that_is_absent_is_fetched_and_prepared(talk: Talk, photographs: Path, tmp_path: Path) -> None:
+    (problem,) = verify("A-150", tmp_path).problems
+    assert "unpack" in problem.mend
+    shutil.copytree(photographs / ADE, tmp_path / ADE, copy_function=shutil.copyfile)
+    (problem,) = verify("A-150", tmp_path, 9).problems
+    assert "nothing is prepared" in problem.message
+    talk.succeeds(*ours(problem.mend))
+    assert verify("A-150", tmp_path, 9).ok
+
+
+@pytest.mark.follows("repro.benchmarks.verify:_file_problems#4")
+def test_labels_of_images_that_left_the_list_are_removed_by_the_command(talk: Talk, mini_real: Path) -> None:
+    prepare("PAS-20", mini_real)
+    listing = mini_real / LIST
+    listing.write_text("\n".join(listing.read_text().split()[1:]) + "\n")
+    problems = [p for p in verify("PAS-20", mini_real, 18).problems if p.kind == "orphan"]
+    assert len(problems) == 1
+    talk.succeeds(*ours(problems[0].mend))
+    assert verify("PAS-20", mini_real, 18).ok
+
+
+@pytest.mark.follows("repro.benchmarks.verify:_compare#1")
+def test_a_source_that_cannot_be_compared_is_fetched_again(talk: Talk, mini_real: Path) -> None:
+    prepare("A-150", mini_real)
+    whole = (mini_real / MASK).read_bytes()
+    picture(MASK, painted(200))(mini_real)
+    problem = next(p for p in verify("A-150", mini_real, 9, against_sources=True).problems if p.kind == "pixels")
+    (mini_real / MASK).write_bytes(whole)
+    talk.succeeds(*ours(problem.mend))
+    assert verify("A-150", mini_real, 9, against_sources=True).ok
+
+
+@pytest.mark.follows("repro.benchmarks.parallel:parallel")
+def test_with_fewer_jobs_a_killed_worker_is_done_without(
+    talk: Talk, mini_real: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import concurrent.futures
+    from concurrent.futures.process import BrokenProcessPool
+
+    def broken(*_: object, **__: object) -> object:
+        raise BrokenProcessPool("killed")
+
+    monkeypatch.setattr(concurrent.futures.ProcessPoolExecutor, "map", broken)
+    words = ["data", "prepare", "A-150", "--data-root", mini_real, "--jobs"]
+    assert "fewer --jobs" in talk.refused(*words, "2")
+    talk.succeeds(*words, "1")
+
+
+@pytest.mark.follows("repro.benchmarks.spec:Benchmark.split")
+def test_a_split_is_named_as_the_mend_says(talk: Talk, mini_real: Path) -> None:
+    words = ["data", "prepare", "A-150", "--data-root", mini_real]
+    talk.refused_by(lambda: get_benchmark("A-150").split("test"))
+    talk.succeeds(*words, *shlex.split(talk.mend))

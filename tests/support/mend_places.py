@@ -35,10 +35,10 @@ class Place:
 
 
 def takers(trees: Iterable[ast.AST]) -> dict[str, int]:
-    """Names of functions and dataclasses that take a mend, and at which position."""
+    """Names of functions and dataclasses that take a mend, and at which position (a text of one is no place yet)."""
     found: dict[str, int] = {}
     for node in (n for tree in trees for n in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or ast.Constant(None)) != "str":
             names = [a.arg for a in node.args.args]
         elif isinstance(node, ast.ClassDef):
             names = [s.target.id for s in node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
@@ -56,7 +56,7 @@ def _gives(node: ast.AST, positions: dict[str, int]) -> bool:
     if not isinstance(node, ast.Call):
         return False
     name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-    if name == "unknown_name" or any(k.arg == "mend" for k in node.keywords):
+    if name == "unknown_name" or any(k.arg == "mend" and ast.unparse(k.value) != "''" for k in node.keywords):
         return True
     position = positions.get(name)
     if position is None or position >= len(node.args):
