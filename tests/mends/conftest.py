@@ -40,3 +40,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("drawn") / "data"
     assert main(["data", "synth", "--profile", "smoke", "--out", str(root), "--no-prepare"]) == 0
     return root
+
+
+@pytest.fixture
+def ready(trained: Path, tmp_path: Path) -> None:
+    """The usual store of the working folder, with the data drawn."""
+    shutil.copytree(trained / "cache" / "data", tmp_path / "runs" / "cache" / "data")

@@ -50,6 +50,7 @@ def test_machines_meet_at_the_host_that_is_named(talk: Talk, monkeypatch: pytest
     assert started[0].rendezvous == "localhost:29511"
 
 
+@pytest.mark.usefixtures("ready")
 @pytest.mark.follows("repro.cli.train:parse_options")
 def test_an_option_is_given_as_a_name_and_a_value(talk: Talk) -> None:
     mend = talk.refused("eval", "catseg", *SMOKE, "-o", "hidden")

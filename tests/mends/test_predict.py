@@ -70,9 +70,11 @@ HANDS: list[object] = [  # place, before the call, the call, what the mend says 
     way("repro.cli.predict_files:_collect#2", None, words(*CLASSES, image="photos/*.bmp"),
         words(*CLASSES, image="photos/*.png")),
     way("repro.cli.predict_files:make_folder", out_is_a_file, words(*CLASSES), words(*CLASSES, out="other")),
-    way("repro.engine.predict:ClassList.of_names#1", None, words("--classes", " , "), words("--classes", "cat,dog,sky")),
+    way("repro.engine.predict:ClassList.of_names#1", None, words("--classes", " , "),
+        words("--classes", "cat,dog,sky")),
     way("repro.engine.predict:ClassList.of_names#2", None, words("--classes", "cat,Cat"), words("--classes", "cat")),
-    way("repro.clip.same_text:refuse_same", None, words("--classes", "cat,\uff43\uff41\uff54"), words("--classes", "cat,dog")),
+    way("repro.clip.same_text:refuse_same", None, words("--classes", "cat,\uff43\uff41\uff54"),
+        words("--classes", "cat,dog")),
     way("repro.engine.predict:read_photo", text_for_an_image, words(*CLASSES, image="photos/text.png"),
         words(*CLASSES)),
     way("repro.benchmarks.images:unreadable#2", text_for_an_image, words(*CLASSES, image="photos/text.png"),
@@ -81,7 +83,7 @@ HANDS: list[object] = [  # place, before the call, the call, what the mend says 
         words(*CLASSES, image="photos/whole.png")),
     way("repro.cli.class_lists:_refused", names_file, words("--classes", "@names.json"),
         words("--classes", "cat,dog,sky")),
-    way("repro.cli.failures:explain#2", None, words(*CLASSES, image="a\0b"), words(*CLASSES)),
+    way("repro.cli.failures:explain#2", None, words(*CLASSES, out="a\0b"), words(*CLASSES)),
     way("repro.cli.predict:_weights#2", None, words(*CLASSES, "--checkpoint", "none.pth"), words(*CLASSES)),
     way("repro.cli.common:choose_device#1", None, words(*CLASSES, "--device", "gpu"), words(*CLASSES)),
     way("repro.cli.common:choose_device#2", None, words(*CLASSES, "--device", "cudax"), words(*CLASSES)),
@@ -133,7 +135,7 @@ def test_without_room_for_probabilities_they_are_left_out(talk: Talk, monkeypatc
 @pytest.mark.follows("repro.cli.predict:_weights#1", "repro.cli.predict:_weights#2")
 @pytest.mark.slow
 def test_a_method_is_trained_by_the_command_and_its_weights_are_those_named(talk: Talk) -> None:
-    more = ["--tower", "powerful", "-o", "hidden=16", "--seed", "3"]
+    more = ["--tower", "powerful", "-o", "aux_weight=0.2", "--seed", "3"]
     absent = talk.refused(*words(*CLASSES, *more, "--checkpoint", "none.pth", method="catseg"))
     mend = talk.refused(*words(*CLASSES, *more, method="catseg"))
     assert mend == absent

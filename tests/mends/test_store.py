@@ -149,7 +149,8 @@ def test_a_run_in_use_is_waited_for(talk: Talk, store: Path) -> None:
 
     run = run_of(store)
     shutil.rmtree(run / "eval")
-    code = f"import fcntl, sys; f = open({str(run / '.lock')!r}, 'a+'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
+    hold = "fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
+    code = f"import fcntl, sys; f = open({str(run / '.lock')!r}, 'a+'); {hold}"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -230,7 +230,7 @@ def _finish(out: Path, plan: Plan, identity: dict[str, Any]) -> dict[str, Any]:
             "the source holds no usable pair of image and caption",
             expected=f"captions as {plan.format} has them",
             found="; ".join(f"{n} x {why}" for why, n in tally.malformed.most_common(3)) or "no row at all",
-            mend="name the right --format, see docs/captions.md",
+            mend="name the right --format and another --out, see docs/captions.md",
         )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     write_text(out / VOCABULARY, "".join(f"{label}\t{count}\n" for label, count in ordered))
