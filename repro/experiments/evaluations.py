@@ -73,6 +73,11 @@ class Where:
     data_root: Path | None = None
     seeds: Sequence[int] | None = None
 
+    def evaluating(self, *words: object) -> str:
+        """The commands that evaluate a table or a method there; ``words`` are further ones of both."""
+        asked = (*words, "--profile", self.profile, *same_folders(self.runs, self.data_root))
+        return f"{command('repro', 'run', 'TABLE', *asked)}, or {command('repro', 'eval', 'METHOD', *asked)}"
+
 
 def find_side(text: str, where: Where) -> Side:
     """What ``text`` names: ``table:row``, or runs separated by commas that differ in nothing but their seed.
@@ -92,14 +97,12 @@ def find_side(text: str, where: Where) -> Side:
             + command("repro", "runs", "list", *same_folders(where.runs)),
         )
     if not evaluations:
+        asked = ("--profile", where.profile, *same_folders(where.runs, where.data_root))
         raise RunError(
             f"{text} has no finished evaluation",
             expected=f"eval/<benchmark>/{COMPLETE} in its run folder below {where.runs}",
             found="none",
-            mend=command("repro", "run", head, "--profile", where.profile, *same_folders(where.runs, where.data_root))
-            if colon
-            else f"{command('repro', 'eval', 'METHOD', *same_folders(where.runs))}, or "
-            + command("repro", "run", "TABLE", *same_folders(where.runs)),
+            mend=command("repro", "run", head, *asked) if colon else where.evaluating(),
         )
     by_benchmark: dict[str, dict[int, list[Evaluation]]] = {}
     for e in evaluations:

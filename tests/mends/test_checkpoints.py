@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 import torch
 from checkpoint_files import official, small, small_variant, tiny_clips
 from talk import Talk, options, ours, page, way
-from torch import Tensor
+from torch import Tensor, nn
 
 from repro.clip.spec import TowerSpec
 
@@ -233,3 +235,33 @@ def test_a_backbone_that_changed_is_read_by_the_same_command(
     words += ["--backbone", "openclip:tiny/clip.pth"]
     assert talk.refused(*words) == "run the same command again"
     talk.succeeds(*words)
+
+
+class _Own(nn.Module):
+    """A scripted module that stores more than modules of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+    @torch.jit.export
+    def __getstate__(self):  # type: ignore[no-untyped-def]
+        return (self.weight, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state):  # type: ignore[no-untyped-def]
+        # type: (Tuple[Tensor, bool]) -> None
+        self.weight = state[0]
+        self.training = state[1]
+
+
+@pytest.mark.follows("repro.clip.torchscript:read_torchscript#1")
+def test_an_archive_of_more_than_tensors_is_copied_by_the_command_and_imported(talk: Talk) -> None:
+    torch.jit.script(_Own()).save("my archive.pt")
+    mend = talk.refused("import-checkpoint", "my archive.pt")
+    copy = mend.partition("make a plain copy: ")[2].partition(" && ")[0]
+    subprocess.run(["sh", "-c", copy.replace("python", sys.executable, 1)], check=True)
+    talk.follow()

@@ -34,7 +34,8 @@ PROFILES = [  # place, what is wrong in it, what is right
     way("repro.experiments.profiles:load_profile#2", "protocol = dict(windows=3)", "protocol = dict(window=48)"),
     way("repro.experiments.config_files:_unusable", "title = open('x')", "title = 'x'"),
     way("repro.experiments.region_table:RegionSettings.of", "regions = dict(size=4)", "regions = dict(image_size=48)"),
-    way("repro.data.mini.synth:MiniSizes.__post_init__", "data = dict(sizes=dict(ade=0))", "data = dict(sizes=dict(ade=2))"),
+    way("repro.data.mini.synth:MiniSizes.__post_init__", "data = dict(sizes=dict(ade=0))",
+        "data = dict(sizes=dict(ade=2))"),
 ]  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def test_a_recipe_that_is_corrected_is_read(talk: Talk, changes: dict[str, Any])
     read_recipe(with_recipe(), "densevlm")
 
 
-# -- data ---------------------------------------------------------------------------------------------------------------
+# -- data --------------------------------------------------------------------------------------------------------------
 @pytest.mark.follows(
     "repro.experiments.assets:Assets.missing_data#1",
     "repro.experiments.assets:Assets.missing_data#2",

@@ -35,10 +35,13 @@ class Place:
 
 
 def takers(trees: Iterable[ast.AST]) -> dict[str, int]:
-    """Names of functions and dataclasses that take a mend, and at which position (a text of one is no place yet)."""
+    """Names of functions and dataclasses that take a mend, and at which position.
+
+    A function that makes the text of one (``.._mend``) is none of them.
+    """
     found: dict[str, int] = {}
     for node in (n for tree in trees for n in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or ast.Constant(None)) != "str":
+        if isinstance(node, ast.FunctionDef) and not node.name.endswith("_mend"):
             names = [a.arg for a in node.args.args]
         elif isinstance(node, ast.ClassDef):
             names = [s.target.id for s in node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
