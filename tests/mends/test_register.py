@@ -6,6 +6,8 @@ A test says which places it follows with ``@pytest.mark.follows("module:function
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from mend_places import ROOT, all_places, followed, not_reached, places_of, reached
 
@@ -22,11 +24,12 @@ EXCEPTIONS: dict[str, str] = {
 """Place -> why no test follows it."""
 
 
-def followed_places() -> set[str]:
-    return {name for file in sorted((ROOT / "tests").rglob("*.py")) for name in followed(file.read_text())}
+@cache
+def followed_places() -> frozenset[str]:
+    return frozenset({name for file in sorted((ROOT / "tests").rglob("*.py")) for name in followed(file.read_text())})
 
 
-def unfollowed(places: set[str], named: set[str]) -> list[str]:
+def unfollowed(places: set[str], named: frozenset[str]) -> list[str]:
     return sorted(places - named - EXCEPTIONS.keys())
 
 
@@ -85,7 +88,7 @@ def test_a_mend_that_no_test_follows_is_noticed() -> None:
     tests = (
         '@pytest.mark.follows("repro.made_up:check", "repro.made_up:read#1")\ndef test(): way("repro.made_up:read#2")'
     )
-    assert unfollowed(places, set(followed(tests))) == [
+    assert unfollowed(places, frozenset(followed(tests))) == [
         "repro.made_up:Reader.open",
         "repro.made_up:read#3",
         "repro.made_up:read#4",
