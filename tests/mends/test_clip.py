@@ -159,6 +159,7 @@ def test_a_model_is_given_to_the_source_and_with_the_tag_that_the_mends_name(tal
     talk.goes_on(*words, options(talk.mend)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ready")
 @pytest.mark.follows("repro.experiments.class_signal:refuse_without_signal")
 def test_without_the_check_a_tower_without_signal_is_trained_on(talk: Talk) -> None:

@@ -266,7 +266,9 @@ def test_a_run_of_something_that_is_not_here_is_used_once_it_is(talk: Talk, runs
     mend = talk.refused(*words)
     profile = Path("own.py").resolve()
     profile.write_text(f"_base_ = {str(profile_file('smoke'))!r}\n")
-    talk.goes_on(*ours(mend, TABLE="table1", **{"FILE.py": profile}), "--runs", runs, "--out", "o", "--methods", "clip")
+    talk.goes_on(
+        *ours(mend, TABLE="table1", **{"FILE.py": profile}), "--runs", runs, "--out", "o", "--methods", "catseg"
+    )
     changed(runs, name, profile="smoke")
     talk.goes_on(*words)
 

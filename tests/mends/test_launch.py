@@ -19,9 +19,9 @@ from talk import Talk, options, ours, way
 SMOKE = ["--profile", "smoke"]
 RUN = ["run", "table1", *SMOKE, "--dry-run"]
 LEFT_OUT = [  # place, a call, the words that the mend says to leave out
-    way("repro.cli.launching:refuse_options", ["run", "table2", *SMOKE, "--dry-run"], ["--launcher", "local"]),
+    way("repro.cli.launching:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
     way("repro.cli.launching:_refuse_others", RUN, ["--gpus", "1"]),
-    way("repro.cli.run_cost:refuse_options", ["run", "table2", *SMOKE, "--dry-run"], ["--seeds", "1"]),
+    way("repro.cli.run_cost:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]),
     way("repro.cli.run:_calibrate", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
     way("repro.experiments.assets:Assets.__init__", RUN, ["--data-root", "."]),
 ]
@@ -51,12 +51,12 @@ def test_machines_meet_at_the_host_that_is_named(talk: Talk, monkeypatch: pytest
     assert started[0].rendezvous == "localhost:29511"
 
 
-@pytest.mark.usefixtures("ready")
 @pytest.mark.follows("repro.cli.train:parse_options")
 def test_an_option_is_given_as_a_name_and_a_value(talk: Talk) -> None:
-    mend = talk.refused("eval", "catseg", *SMOKE, "-o", "hidden")
+    mend = talk.refused("train", "catseg", *SMOKE, "-o", "hidden")
     form = mend.split()[1].replace("name", "hidden").replace("value", "32")
-    talk.goes_on("eval", "catseg", *SMOKE, mend.split()[0], form, "--weights", "none", "--benchmarks", "PAS-20")
+    talk.goes_on("train", "catseg", *SMOKE, mend.split()[0], form, "--device", "cuda:77")
+    assert "no such GPU" in talk.error
 
 
 @pytest.mark.follows("repro.cli.train:train")
@@ -77,10 +77,12 @@ def test_a_profile_that_draws_is_named(talk: Talk) -> None:
 
 @pytest.mark.follows("repro.data.mini.synth:_clear")
 def test_another_folder_than_one_with_own_sets_is_drawn_into(talk: Talk) -> None:
+    from repro.data.mini.synth import MiniSizes, synth
+
     Path("data/ADEChallengeData2016").mkdir(parents=True)
-    words = ["data", "synth", *SMOKE, "--no-prepare", "--out"]
-    assert "name another folder with --out" in talk.refused(*words, "data")
-    talk.succeeds(*words, "other")
+    sizes = MiniSizes(train=1, ade=1, context=1, voc=1)
+    assert "name another folder with --out" in talk.refused_by(lambda: synth(Path("data"), 0, sizes))
+    synth(Path("other"), 0, sizes)
 
 
 # -- packages ----------------------------------------------------------------------------------------------------------

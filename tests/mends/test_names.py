@@ -50,9 +50,8 @@ SHOWN = [
     way("repro.experiments.tables:load_table#1", ["run", "table11"], "table1"),
     way("repro.experiments.region_table:region_cells", ["run", "densevlm-table1", "--profile", "smoke",
                                                         "--benchmarks", "coco", "--dry-run"], "coco-panoptic"),
-    way("repro.experiments.stored:find_run#1", ["figures", "--run", "clap", "--out", "o", *STORE], "clip-smoke"),
     way("repro.methods:get_method", ["eval", "catsegg", "--profile", "smoke"], "catseg"),
-    way("repro.methods:MethodEntry.make_options", ["eval", "disa", "--profile", "smoke", "-o", "kk=1"], "k:"),
+    way("repro.methods:MethodEntry.make_options", ["train", "disa", "--profile", "smoke", "-o", "kk=1"], "k:"),
     way("repro.stats.metrics:get_metric", ["compare", "table1:clip-base", "table1:disa-base", "--metrics", "miou",
                                            "--profile", "smoke", *STORE], "miou_gt"),
     way("repro.experiments.housekeeping:_check#1", ["runs", "gc", "--what", "trash", *STORE], "rests"),
@@ -60,10 +59,10 @@ SHOWN = [
     way("repro.data.captions.sources:find_files#1", ["data", "captions", ".", "--format", "csv", "--out", "o"], "tsv"),
     way("repro.reports.evidence:Evidence.baseline#2", ["report", "table1", "--profile", "smoke", "--baseline",
                                                        "catseg-base", *STORE], "disa-base"),
-    way("disa.options:DisaOptions.__post_init__", ["eval", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
-    way("disa.options:_refused", ["eval", "disa", "--profile", "smoke", "-o", "saliency_mass=7"], "saliency_mass"),
+    way("disa.options:DisaOptions.__post_init__", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
+    way("disa.options:_refused", ["train", "disa", "--profile", "smoke", "-o", "saliency_mass=7"], "saliency_mass"),
     way("baselines.catseg.options:CatSegOptions.__post_init__",
-        ["eval", "catseg", "--profile", "smoke", "-o", "aux=x"], "aux"),
+        ["train", "catseg", "--profile", "smoke", "-o", "aux=x"], "aux"),
 ]  # fmt: skip
 
 

@@ -134,7 +134,8 @@ def test_without_room_for_probabilities_they_are_left_out(talk: Talk, monkeypatc
 
 @pytest.mark.follows("repro.cli.predict:_weights#1", "repro.cli.predict:_weights#2")
 @pytest.mark.slow
-def test_a_method_is_trained_by_the_command_and_its_weights_are_those_named(talk: Talk) -> None:
+def test_a_method_is_trained_by_the_command_and_its_weights_are_those_named(talk: Talk, store: Path) -> None:
+    assert store.name == "my runs"  # where words() looks: its data are drawn
     more = ["--tower", "powerful", "-o", "aux_weight=0.2", "--seed", "3"]
     absent = talk.refused(*words(*CLASSES, *more, "--checkpoint", "none.pth", method="catseg"))
     mend = talk.refused(*words(*CLASSES, *more, method="catseg"))

@@ -35,7 +35,7 @@ PROFILES = [  # place, what is wrong in it, what is right
     way("repro.experiments.config_files:_unusable", "title = open('x')", "title = 'x'"),
     way("repro.experiments.region_table:RegionSettings.of", "regions = dict(size=4)", "regions = dict(image_size=48)"),
     way("repro.data.mini.synth:MiniSizes.__post_init__", "data = dict(sizes=dict(ade=0))",
-        "data = dict(sizes=dict(ade=2))"),
+        "data = dict(sizes=dict(train=1, ade=1, context=1, voc=1))"),
 ]  # fmt: skip
 
 

@@ -135,11 +135,12 @@ def test_weights_of_ours_are_evaluated_instead_of_imported(talk: Talk, store: Pa
 def test_with_another_run_store_there_is_space(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
+    from repro.experiments.store import RunStore
+
     monkeypatch.setattr("os.statvfs", lambda p: SimpleNamespace(f_bavail=int("small" not in str(p)) << 40, f_frsize=1))
     (tmp_path / "small").mkdir()
-    words = ["data", "synth", "--profile", "smoke", "--runs"]
-    assert "name another folder with --runs" in talk.refused(*words, tmp_path / "small")
-    talk.succeeds(*words, tmp_path / "large")
+    assert "name another folder with --runs" in talk.refused_by(lambda: RunStore(tmp_path / "small").check_space(200))
+    RunStore(tmp_path / "large").check_space(200)
 
 
 @pytest.mark.follows("repro.locks:_take")
