@@ -123,7 +123,7 @@ class Assets:
             return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
         from repro.experiments.external import unfit
 
-        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root)
+        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root, self.store.cache)
         if error is not None:
             source = self._data_root / page.folder
             if not source.is_dir():

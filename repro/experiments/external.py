@@ -35,7 +35,7 @@ def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | N
         if not (data_root / benchmark.folder).is_dir():
             raise
         return _view(benchmark, data_root, cache, split)
-    refuse_unfit(benchmark, data_root, split)
+    refuse_unfit(benchmark, data_root, split, cache)
     _compare_others(benchmark, data_root, cache, split)
     return pairs, data_root
 
@@ -88,7 +88,7 @@ def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tup
     link_view(data_root / benchmark.folder, view / benchmark.folder)
     try:
         try:
-            refuse_unfit(benchmark, view, split)
+            refuse_unfit(benchmark, view, split, cache)
         except DataError:  # of sources that have changed since: nobody but this program uses the view
             prepare_alone(benchmark.id, view, split=split, again=True)
         prepare_alone(benchmark.id, view, split=split)
@@ -100,20 +100,20 @@ def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tup
 def named_content(set_id: str, data_root: Path, cache: Path, split: str | None = None) -> str:
     """The fingerprint of a set that the user named, with a bar while its files are read for the first time."""
     from repro.benchmarks.fingerprint import fingerprint
-    from repro.experiments.progress import count_progress
+    from repro.experiments.progress import reading_progress
 
-    with count_progress(f"reading {set_id} once, to know it by its content", "file") as update:
+    with reading_progress(set_id) as update:
         return fingerprint(set_id, data_root, split, cache, update)
 
 
-def unfit(benchmark: Benchmark, data_root: Path) -> DataError | None:
+def unfit(benchmark: Benchmark, data_root: Path, cache: Path | None = None) -> DataError | None:
     """Why the prepared labels of a set cannot be used: absent, incomplete, of other sources, or without any class."""
     from repro.benchmarks.layout import prepared_pairs
     from repro.benchmarks.origin import refuse_unfit
 
     try:
         prepared_pairs(benchmark, data_root)
-        refuse_unfit(benchmark, data_root)
+        refuse_unfit(benchmark, data_root, cache=cache)
     except DataError as error:
         return error
     return None
