@@ -17,6 +17,7 @@ from repro.benchmarks import origin as origins
 from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, some, source_pairs
 from repro.benchmarks.listing import check_targets
 from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
+from repro.benchmarks.numbering import check_numbering
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
 from repro.errors import DataError, command
@@ -143,11 +144,13 @@ class _Work:
         _refuse_strangers(folder, benchmark, self.keys)
         states: Counter[str] = Counter()
         pixels: Counter[int] = Counter()
+        having: Counter[int] = Counter()  # images of each label value
         dropped, count = [], 0
         for compared in self.compared():
             count += 1
             states["kept"] += 1
             pixels.update(compared.pixels)
+            having.update(compared.pixels.keys())
             self.show(count)
         now = origins.take_origin(benchmark, self.sources, origin)
         note = Marker(
@@ -164,12 +167,15 @@ class _Work:
             count += 1
             states[outcome.state] += 1
             pixels.update(outcome.pixels)
+            having.update(outcome.pixels.keys())
             if outcome.state == "dropped":
                 dropped.append(outcome.key)
             self.show(count)
         histogram = {str(value): pixels[value] for value in sorted(pixels)}
         if not origins.labelled(benchmark, histogram):
             raise origins.nothing_labelled(benchmark, self.data_root, part, len(self.sources))
+        again = origins.again_command(benchmark, self.data_root, part)
+        check_numbering(benchmark, self.data_root, part, having, len(self.sources), again)
         note = dataclasses.replace(note, complete=True, dropped=tuple(sorted(dropped)), histogram=histogram)
         write_marker(folder, note)
         return PrepareSummary(
