@@ -82,7 +82,7 @@ def verify(
         problems.append(_problem("preparation", outdated(benchmark, data_root, part, changed)))
     problems += _file_problems(benchmark, data_root, part, found, expected, origin)
     sources = {}
-    if (against_sources or marker is None) and found.labels:
+    if (against_sources or origin is None) and found.labels:
         try:
             sources = {s.key: s for s in source_pairs(benchmark, data_root, part.name)}
         except DataError as error:  # of labels without a note the report says that they are not compared

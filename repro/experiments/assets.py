@@ -133,6 +133,13 @@ class Assets:
         self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
         return []
 
+    def compare(self, benchmark: Benchmark) -> None:
+        """Raise DataError for labels that do not remember their sources and are not what the rule makes of them."""
+        if not self.profile.synthetic and self._data_root is not None:
+            from repro.experiments.external import compare_unaccounted
+
+            compare_unaccounted(benchmark, self._data_root, self.store.cache)
+
     def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:
         """The data root, generated and prepared first where the profile draws its own data."""
         root = self.data_root

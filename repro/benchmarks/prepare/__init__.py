@@ -8,6 +8,7 @@ label folder says when it is complete (:mod:`repro.benchmarks.marker`) and anoth
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,7 +70,7 @@ def prepare(
 
     Labels of an interrupted preparation are kept where they are whole; a set whose note says complete is not read
     again while its sources are the same. Labels without a note are compared with what the rule makes of their
-    sources. With ``again`` everything that was made here is made anew. Raises DataError for absent, damaged or
+    sources; those whose note does not say what they were made of (version 0.1.0) are made again where they can be. With ``again`` everything that was made here is made anew. Raises DataError for absent, damaged or
     inconsistent sources (what was converted before stays, and the same command goes on from there), for labels made
     from other sources, and for labels of others that differ from the rule.
     """
@@ -81,7 +82,7 @@ def prepare(
     changed = origins.changes(benchmark, data_root, part, origin)
     if again:
         _refuse_others(benchmark, data_root, part, marker)
-    elif marker is not None and marker.complete:
+    elif marker is not None and marker.complete and (origin is not None or not _can_be_made(benchmark, data_root, part)):
         there = files_by_key(folder, benchmark.label_suffix)
         if changed is not None and not there.keys().isdisjoint((*changed.gone, *changed.other)):
             raise origins.outdated(benchmark, data_root, part, changed)
@@ -95,7 +96,7 @@ def prepare(
         raise
     work = _Work(benchmark, data_root, part, marker, sources, jobs, progress)
     redo = set() if changed is None else set(changed.other)
-    if again or (marker is not None and not marker.made_by_rules_of(benchmark)):
+    if again or (marker is not None and not (marker.made_by_rules_of(benchmark) and origin is not None)):
         redo = set(work.keys)
     return work.run(origin, redo)
 
@@ -103,7 +104,10 @@ def prepare(
 def compare_others(
     benchmark_id: str, data_root: Path, split: str | None = None, progress: Progress | None = None, jobs: int = 1
 ) -> None:
-    """Set every label of a split against what the rule makes of its source; DataError where some differ."""
+    """Set every label of a split against what the rule makes of its source; DataError where some differ.
+
+    For labels that do not remember their sources: those of others, and those of version 0.1.0.
+    """
     benchmark = get_benchmark(benchmark_id)
     sources = source_pairs(benchmark, data_root, split)
     work = _Work(benchmark, data_root, benchmark.split(split), None, sources, jobs, progress)
@@ -131,6 +135,7 @@ class _Work:
         self.there = files_by_key(self.folder, benchmark.label_suffix)
         self.adopted = set(self.there) if marker is None else set(marker.adopted)
         self.others = self.adopted & self.there.keys() & self.keys
+        self.adopting = bool(marker and marker.adopted)
 
     def run(self, origin: origins.Origin | None, redo: set[str]) -> PrepareSummary:
         """Compare what others made, make the rest, and write the notes."""
@@ -219,12 +224,16 @@ class _Work:
                 found.append(compared.difference)
             yield compared
         if found:
+            ours = read_marker(self.folder) is not None and not self.adopting
             raise DataError(
-                f"{self.benchmark.id}: {len(found)} of {len(tasks)} labels in {self.folder} were made by others and "
+                f"{self.benchmark.id}: {len(found)} of {len(tasks)} labels in {self.folder} "
+                f"{'were made from unknown sources' if ours else 'were made by others'} and "
                 "are not what the rule makes of their sources",
                 expected="labels that equal the converted annotations in every pixel",
                 found=found[0],
-                mend=f"move {command(self.folder)} elsewhere, then "
+                mend=origins.again_command(self.benchmark, self.data_root, self.part)
+                if ours
+                else f"move {command(self.folder)} elsewhere, then "
                 f"{prepare_command(self.benchmark, self.data_root, self.part)}",
             )
 
@@ -258,6 +267,15 @@ def _already(
     return PrepareSummary(
         benchmark.id, split, folder, marker.keys, 0, len(pairs), len(marker.dropped), part.num_images, made_by
     )
+
+
+def _can_be_made(benchmark: Benchmark, data_root: Path, part: Split) -> bool:
+    """Whether the sources of a split are there and its labels may be written."""
+    try:
+        there = bool(source_pairs(benchmark, data_root, part.name))
+    except DataError:
+        return False
+    return there and os.access(data_root / benchmark.folder / part.labels, os.W_OK)
 
 
 def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> PrepareSummary | None:
