@@ -30,7 +30,9 @@ tests 6.8 to 7.7 nats; of images that are numbered otherwise, the right one of t
 FARTHEST = 0.25
 """Total variation between the shares of a whole set and the official ones beyond which it is another set. Chance alone
 gives 0.02 with 5,000 images; a numbering that is off by one gives 0.47."""
-_OFF_BY_ONE = "they are numbered from 1 with 0 for unlabelled (masks 1..182, or labels 1..171): every class is off by one"
+_OFF_BY_ONE = (
+    "they are numbered from 1 with 0 for unlabelled (masks 1..182, or labels 1..171): every class is off by one"
+)
 _NUMBERINGS = (
     _OFF_BY_ONE,
     "their masks were converted to 0..170 before",

@@ -173,9 +173,7 @@ def nothing_labelled(benchmark: Benchmark, data_root: Path, part: Split, count: 
     )
 
 
-def refuse_unfit(
-    benchmark: Benchmark, data_root: Path, split: str | None = None, cache: Path | None = None
-) -> None:
+def refuse_unfit(benchmark: Benchmark, data_root: Path, split: str | None = None, cache: Path | None = None) -> None:
     """Raise DataError for prepared labels that must not be used: made from other sources, or without any class.
 
     Sources that are read again because their stamps are not those of the note are remembered below ``cache``.

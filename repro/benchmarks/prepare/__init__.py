@@ -82,7 +82,9 @@ def prepare(
     changed = origins.changes(benchmark, data_root, part, origin)
     if again:
         _refuse_others(benchmark, data_root, part, marker)
-    elif marker is not None and marker.complete and (origin is not None or not _can_be_made(benchmark, data_root, part)):
+    elif (
+        marker is not None and marker.complete and (origin is not None or not _can_be_made(benchmark, data_root, part))
+    ):
         there = files_by_key(folder, benchmark.label_suffix)
         if changed is not None and not there.keys().isdisjoint((*changed.gone, *changed.other)):
             raise origins.outdated(benchmark, data_root, part, changed)
