@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.benchmarks.contents import Contents, settled, stamp
-from repro.benchmarks.layout import SourcePair, some, source_pairs
+from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
 from repro.benchmarks.marker import Marker, read_marker
 from repro.benchmarks.spec import Benchmark, Split
 from repro.errors import DataError, command
@@ -158,7 +158,7 @@ def outdated(benchmark: Benchmark, data_root: Path, part: Split, found: Changes)
         f"{benchmark.id}: the labels in {data_root / benchmark.folder / part.labels} were made from other sources",
         expected="labels of the annotations and the list that are there now",
         found=str(found),
-        mend=again_command(benchmark, data_root, part),
+        mend=(again_command if found.outdated else prepare_command)(benchmark, data_root, part),
     )
 
 
@@ -188,7 +188,7 @@ def refuse_unfit(benchmark: Benchmark, data_root: Path, split: str | None = None
     name = f"{benchmark.id}-{part.name}-{digest(str(data_root.resolve()), 10)}-origin.json"
     contents = Contents(None if cache is None else cache / "contents" / name)
     found = changes(benchmark, data_root, part, read_origin(labels, marker), contents)
-    if found is not None and found.outdated:
+    if found is not None:
         raise outdated(benchmark, data_root, part, found)
 
 

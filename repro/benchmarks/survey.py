@@ -54,7 +54,8 @@ def survey(
 ) -> Survey:
     """Look into the folders of a split; nothing is raised for what is wrong with them.
 
-    A list that cannot be read counts as gone, and the error that says why is added to ``faults``. Masks are read only for listed images without a label, where the rule drops images without a labelled pixel.
+    A list that cannot be read counts as gone, and the error that says why is added to ``faults``. Masks are read only
+    for listed images without a label, where the rule drops images without a labelled pixel.
     """
     folder = data_root / benchmark.folder
     labels = files_by_key(folder / part.labels, benchmark.label_suffix)

@@ -77,7 +77,8 @@ def verify(
     faults: list[DataError] = []
     found = survey(benchmark, data_root, part, marker, faults)
     problems += [_problem("preparation", error) for error in faults]
-    problems += _preparation_problems(benchmark, data_root, part, marker, found)
+    if found.labels or not faults:  # else it is the list that must be mended first
+        problems += _preparation_problems(benchmark, data_root, part, marker, found)
     if (changed := changes(benchmark, data_root, part, origin)) is not None and changed.outdated:
         problems.append(_problem("preparation", outdated(benchmark, data_root, part, changed)))
     problems += _file_problems(benchmark, data_root, part, found, expected, origin)

@@ -27,7 +27,7 @@ def count_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]
 
 @contextlib.contextmanager
 def reading_progress(set_id: str) -> Iterator[Callable[[int, int], None]]:
-    """As :func:`count_progress` while a set's files are read for its key; nothing where that takes less than a second."""
+    """As :func:`count_progress` while a set's files are read for its key; silent where that takes under a second."""
     with _bar(f"reading {set_id} once, to know it by its content", "file", quiet=QUIET_S) as update:
         yield lambda done, total: update(done, total, "")
 

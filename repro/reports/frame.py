@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from repro.errors import command
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus

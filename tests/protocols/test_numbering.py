@@ -107,7 +107,7 @@ def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_re
 def test_a_whole_set_of_other_classes_is_refused_and_a_sample_is_not() -> None:
     benchmark = get_benchmark(COCO)
     part = dataclasses.replace(benchmark.splits[0], num_images=400)
-    own = {i: 40 for i in range(171)}
+    own = dict.fromkeys(range(171), 40)
     check_numbering(benchmark, Path("data"), part, own, 399, "again")
     with pytest.raises(DataError, match="in 400 images") as error:
         check_numbering(benchmark, Path("data"), part, own, 400, "again")

@@ -68,11 +68,12 @@ def prepare(
 ) -> PrepareSummary:
     """Convert the labels of a split (default: the set's own) below ``data_root`` with ``jobs`` processes.
 
-    Labels of an interrupted preparation are kept where they are whole; a set whose note says complete is not read
-    again while its sources are the same. Labels without a note are compared with what the rule makes of their
-    sources; those whose note does not say what they were made of (version 0.1.0) are made again where they can be. With ``again`` everything that was made here is made anew. Raises DataError for absent, damaged or
-    inconsistent sources (what was converted before stays, and the same command goes on from there), for labels made
-    from other sources, and for labels of others that differ from the rule.
+    Labels of an interrupted preparation are kept where they are whole; a set whose note says complete is not read again
+    while its sources are the same. Labels without a note are compared with what the rule makes of their sources; those
+    whose note does not say what they were made of (version 0.1.0) are made again where they can be. With ``again``
+    everything that was made here is made anew. Raises DataError for absent, damaged or inconsistent sources (what was
+    converted before stays, and the same command goes on from there), for labels made from other sources, and for labels
+    of others that differ from the rule.
     """
     benchmark = get_benchmark(benchmark_id)
     part = benchmark.split(split)
