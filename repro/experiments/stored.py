@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,9 @@ def run_names(store: RunStore) -> list[str]:
     return sorted(p.parent.name for p in store.root.glob("*/provenance.json"))
 
 
-def find_run(store: RunStore, name: str) -> str:
-    """The one run called ``name`` or whose name begins so; UsageError for none and for several."""
-    known = run_names(store)
+def matching_run(name: str, known: Sequence[str]) -> str | None:
+    """The one of ``known`` called ``name`` or that begins so, None for none; UsageError for several."""
     matching = [r for r in known if r == name] or [r for r in known if r.startswith(name)]
-    if not matching:
-        raise unknown_name("run", name, known or ["none"], mend=command("repro", "list", "--runs", store.root))
     if len(matching) > 1:
         raise UsageError(
             f"{name!r} begins several runs",
@@ -39,7 +36,16 @@ def find_run(store: RunStore, name: str) -> str:
             found=", ".join(matching),
             mend="repro list names all runs",
         )
-    return matching[0]
+    return matching[0] if matching else None
+
+
+def find_run(store: RunStore, name: str) -> str:
+    """The one run called ``name`` or whose name begins so; UsageError for none and for several."""
+    known = run_names(store)
+    found = matching_run(name, known)
+    if found is None:
+        raise unknown_name("run", name, known or ["none"], mend=command("repro", "list", "--runs", store.root))
+    return found
 
 
 def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> Run:
