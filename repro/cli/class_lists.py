@@ -115,6 +115,10 @@ def _of_table(path: Path, text: str, separator: str) -> list[str]:
         return []
     header = [cell.strip().casefold() for cell in lines[0]]
     column = next((header.index(name) for name in _NAME_COLUMNS if name in header), None)
+    for other, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(header) == 1 and other != separator and all(other in line[0] for line in lines):
+            wanted = "tabs" if separator == "\t" else "commas"
+            raise _refused(path, f"columns between {word}, where {path.suffix} files have {wanted}")
     if column is None and len(header) > 1:
         raise _refused(path, f"{len(header)} columns, none of which is headed name: {', '.join(lines[0])[:200]}")
     names = []
