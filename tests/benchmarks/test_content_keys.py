@@ -20,8 +20,8 @@ IMAGES = 60
 JPEG_BYTES = 90_000
 """An image of ADE20K with a shorter side of 512."""
 SHARE = 0.02
-FASTEST_S = 0.3
-"""Seconds an image of the fastest evaluation measured here: zero-shot CLIP ViT-B/16 with one view of 512 pixels."""
+FASTEST_S = 0.1
+"""Seconds an image of 512 x 683: a thirtieth of what methods take on the machine of docs/performance.md, or less."""
 
 
 @pytest.fixture
@@ -39,22 +39,29 @@ def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
     return found
 
 
-def key_seconds(pairs: list[Pair], index: Path) -> float:
-    begun = time.perf_counter()
+def cpu_seconds(pairs: list[Pair], index: Path) -> float:
+    begun = time.process_time()
     pairs_digest(pairs, Contents(index))
-    return time.perf_counter() - begun
+    return time.process_time() - begun
 
 
-def test_key_read_for_the_first_time(pairs, tmp_path, benchmark) -> None:
+def test_a_key_read_for_the_first_time_takes_under_two_percent_of_an_evaluation(pairs, tmp_path, benchmark) -> None:
     index = tmp_path / "cache" / "contents" / "index.json"
-    benchmark.pedantic(
-        lambda: pairs_digest(pairs, Contents(index)), setup=lambda: index.unlink(missing_ok=True), rounds=5
-    )
-    assert benchmark.stats.stats.median / IMAGES < SHARE * FASTEST_S
+
+    def forget() -> None:
+        index.unlink(missing_ok=True)
+
+    benchmark.pedantic(lambda: pairs_digest(pairs, Contents(index)), setup=forget, rounds=5)
+    least = np.inf
+    for _ in range(5):
+        forget()
+        least = min(least, cpu_seconds(pairs, index))
+    benchmark.extra_info["ms_an_image"] = round(1000 * least / IMAGES, 2)
+    assert least / IMAGES < SHARE * FASTEST_S
 
 
-def test_key_that_is_remembered(pairs, tmp_path, benchmark) -> None:
+def test_a_remembered_key_takes_a_tenth_of_that(pairs, tmp_path, benchmark) -> None:
     index = tmp_path / "cache" / "contents" / "index.json"
-    first = key_seconds(pairs, index)
+    first = cpu_seconds(pairs, index)
     benchmark.pedantic(lambda: pairs_digest(pairs, Contents(index)), rounds=10)
-    assert benchmark.stats.stats.median < first / 2
+    assert min(cpu_seconds(pairs, index) for _ in range(5)) < first / 10
