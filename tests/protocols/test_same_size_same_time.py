@@ -150,7 +150,7 @@ def test_region_tables_of_a_panoptic_set(photographs: Path, name: str, what: str
     shutil.copyfile(sample / "panoptic_examples.json", json_file)
 
     def facts() -> str:
-        made = plan(root, runs, "densevlm-table7", [])
+        made = plan(root, runs, "densevlm-table3", [])
         return json.dumps(RegionCell(made.runs[0], source).facts, sort_keys=True)
 
     first = facts()
