@@ -46,7 +46,7 @@ _NUMBERINGS = (
 def official_shares() -> NDArray[np.float64]:
     """The share of the images of COCO's train2017 and val2017 in which each of the 171 classes of COCO-Stuff occurs.
 
-    Counted over the published annotations by the statistics of dataset-ninja/cocostuff164k (stats/class_balance.json);
+    Counted over the published annotations by the statistics of dataset-ninja/cocostuff164k (its class balance);
     one image more than counted and than not, so that no share is 0 or 1.
     """
     with (COUNTS / "coco_stuff171.csv").open(encoding="utf-8", newline="") as stream:
