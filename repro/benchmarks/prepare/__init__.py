@@ -8,18 +8,18 @@ label folder says when it is complete (:mod:`repro.benchmarks.marker`) and anoth
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.benchmarks import origin as origins
-from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, some, source_pairs
+from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, source_pairs
 from repro.benchmarks.listing import check_targets
 from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
 from repro.benchmarks.numbering import check_numbering
 from repro.benchmarks.parallel import parallel
+from repro.benchmarks.prepare.before import can_be_made, refuse_others, refuse_strangers
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
 from repro.errors import DataError, command
 
@@ -82,10 +82,8 @@ def prepare(
     origin = origins.read_origin(folder, marker)
     changed = origins.changes(benchmark, data_root, part, origin)
     if again:
-        _refuse_others(benchmark, data_root, part, marker)
-    elif (
-        marker is not None and marker.complete and (origin is not None or not _can_be_made(benchmark, data_root, part))
-    ):
+        refuse_others(benchmark, data_root, part, marker)
+    elif marker is not None and marker.complete and (origin is not None or not can_be_made(benchmark, data_root, part)):
         there = files_by_key(folder, benchmark.label_suffix)
         if changed is not None and not there.keys().isdisjoint((*changed.gone, *changed.other)):
             raise origins.outdated(benchmark, data_root, part, changed)
@@ -149,7 +147,7 @@ class _Work:
         if origin is not None:  # labels made here of images that are no longer listed
             for key in (origin.entries.keys() - self.keys - self.adopted) & self.there.keys():
                 self.there[key].unlink(missing_ok=True)
-        _refuse_strangers(folder, benchmark, self.keys)
+        refuse_strangers(folder, benchmark, self.keys)
         states: Counter[str] = Counter()
         pixels: Counter[int] = Counter()
         having: Counter[int] = Counter()  # images of each label value
@@ -272,15 +270,6 @@ def _already(
     )
 
 
-def _can_be_made(benchmark: Benchmark, data_root: Path, part: Split) -> bool:
-    """Whether the sources of a split are there and its labels may be written."""
-    try:
-        there = bool(source_pairs(benchmark, data_root, part.name))
-    except DataError:
-        return False
-    return there and os.access(data_root / benchmark.folder / part.labels, os.W_OK)
-
-
 def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> PrepareSummary | None:
     """Labels of the official scripts whose sources were removed since: taken as they are where they are complete."""
     try:
@@ -290,30 +279,3 @@ def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> Prepa
     part = benchmark.split(split)
     folder = data_root / benchmark.folder / part.labels
     return PrepareSummary(benchmark.id, split, folder, len(pairs), 0, len(pairs), 0, part.num_images, UNCOMPARED)
-
-
-def _refuse_others(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> None:
-    """Labels that others made are not replaced: DataError that says where they are."""
-    folder = data_root / benchmark.folder / part.labels
-    there = files_by_key(folder, benchmark.label_suffix)
-    others = sorted(there if marker is None else there.keys() & set(marker.adopted))
-    if others:
-        raise DataError(
-            f"{benchmark.id}: {len(others)} labels in {folder} were made by others: they are not replaced",
-            expected="labels that this program made, with its note",
-            found=some(others),
-            mend=f"move {command(folder)} elsewhere, then {prepare_command(benchmark, data_root, part)}",
-        )
-
-
-def _refuse_strangers(folder: Path, benchmark: Benchmark, keys: set[str]) -> None:
-    """Labels that belong to no listed image would be evaluated too; they are the user's, so they are not removed."""
-    labels = {path.name[: -len(benchmark.label_suffix)] for path in folder.glob(f"[!.]*{benchmark.label_suffix}")}
-    strangers = sorted(labels - keys)
-    if strangers:
-        raise DataError(
-            f"{benchmark.id}: {folder} holds labels that belong to no image of the split",
-            expected=f"labels of the {len(keys)} images the source lists",
-            found=f"{len(strangers)} others: {some(strangers)}",
-            mend=f"move those out of {command(folder)}, or restore their sources",
-        )
