@@ -31,7 +31,7 @@ def class_names(text: str) -> list[str]:
     path = Path(text)
     if path.suffix.lower() in _ENDINGS or _is_file(path):
         raise UsageError(
-            f"--classes {text!r} is the name of a file, not of a class",
+            f"{text!r} is the name of a file, not of a class",
             expected="names with commas between them, or @ and a file of names",
             found="a file" if _is_file(path) else "nothing of that name",
             mend=command("--classes", f"@{text}"),
