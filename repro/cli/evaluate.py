@@ -88,7 +88,7 @@ def _data(
     run: Run, chosen: list[Benchmark], external: Path | None, options: argparse.Namespace
 ) -> list[tuple[Benchmark, list[Pair], str, str]]:
     """Of each benchmark that has data its pairs, what their content is known by, and who made the labels."""
-    from repro.experiments.external import NOT_COMPARED, compared, named_content, open_data
+    from repro.experiments.external import named_content, not_compared, open_data
 
     cache = run.assets.store.cache
     found = []
@@ -104,7 +104,7 @@ def _data(
         split = options.split
         drawn = external is None and run.profile.synthetic
         key = run.assets.data_key(benchmark.id) if drawn else named_content(benchmark.id, prepared, cache, split)
-        labels = "" if compared(benchmark, prepared, split) else NOT_COMPARED
+        labels = "" if drawn else not_compared(benchmark, prepared, split)
         found.append((benchmark, pairs, f"{key} {split or ''}".strip(), labels))
     if not found:
         raise DataError(

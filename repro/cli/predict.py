@@ -12,7 +12,7 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.cli import common
 from repro.cli.backbone import chosen_profile
-from repro.cli.class_lists import read_class_names
+from repro.cli.class_lists import class_names
 from repro.cli.evaluate import UNTRAINED, load_named
 from repro.cli.predict_files import Target, find_targets, image_digest, make_folder, name_too_long
 from repro.cli.train import add_variant_options, command_for, single_run
@@ -87,10 +87,7 @@ def _classes(options: argparse.Namespace, benchmark: Benchmark | None) -> ClassL
 
     if benchmark is not None:
         return ClassList.of_benchmark(benchmark)
-    text: str = options.classes
-    if not text.startswith("@"):
-        return ClassList.of_names(text.split(","))
-    return ClassList.of_names(read_class_names(Path(text[1:])))
+    return ClassList.of_names(class_names(options.classes))
 
 
 def _weights(run: Run, options: argparse.Namespace) -> str:

@@ -129,7 +129,7 @@ class Assets:
             return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
         from repro.experiments.external import unfit
 
-        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root)
+        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root, self.store.cache)
         if error is not None:
             source = self._data_root / page.folder
             if not source.is_dir():
@@ -138,6 +138,13 @@ class Assets:
             return [Missing(f"{benchmark.id}: {error.message}", mend)]
         self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
         return []
+
+    def compare(self, benchmark: Benchmark) -> None:
+        """Raise DataError for labels that do not remember their sources and are not what the rule makes of them."""
+        if not self.profile.synthetic and self._data_root is not None:
+            from repro.experiments.external import compare_unaccounted
+
+            compare_unaccounted(benchmark, self._data_root, self.store.cache)
 
     def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:
         """The data root, generated and prepared first where the profile draws its own data."""

@@ -16,6 +16,7 @@ from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import flag_of
 from repro.experiments.store import COMPLETE, RunStore
+from repro.experiments.stored import matching_run
 from repro.experiments.tables import load_table
 from repro.files import read_json
 from repro.mends import same_folders
@@ -159,18 +160,11 @@ def _run_folder(word: str, runs: Path) -> Path:
     if (path / "eval").is_dir():
         return path.resolve()
     known = sorted(p.parent.name for p in RunStore(runs).root.glob("*/eval"))
-    matching = [name for name in known if name == word] or [name for name in known if name.startswith(word)]
-    if not matching:
+    found = matching_run(word, known, runs)
+    if found is None:
         mend = command("repro", "list", *same_folders(runs))
         raise unknown_name(f"run in {runs}", word, known or ["none"], mend=mend)
-    if len(matching) > 1:
-        raise UsageError(
-            f"{word!r} begins several runs",
-            expected="a unique prefix of a run id, or all of them separated by commas",
-            found=", ".join(matching),
-            mend=f"{command('repro', 'list', *same_folders(runs))} names all runs",
-        )
-    return runs / matching[0]
+    return runs / found
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from repro.experiments.code import Subject
 from repro.experiments.judging import TOWER, judged_folder
 from repro.experiments.places import Place, adopted_of
 from repro.experiments.plan import Plan, Run
+from repro.experiments.progress import reading_progress
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE
 from repro.files import write_json
@@ -100,7 +101,10 @@ class RegionCell:
             from repro.data.mini.synth import MiniSizes
 
             return panoptic_key(data["seed"], MiniSizes(**data.get("sizes", {})))
-        return "absent" if root is None else panoptic_fingerprint(*self.source.paths(root))
+        if root is None or not all(path.exists() for path in self.source.paths(root)):
+            return "absent"
+        with reading_progress(self.source.id) as update:
+            return panoptic_fingerprint(*self.source.paths(root), self.assets.store.cache, update)
 
     @cached_property
     def place(self) -> Place:

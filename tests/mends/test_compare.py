@@ -94,9 +94,9 @@ def test_runs_of_one_row_are_named_together(talk: Talk, runs: Path) -> None:
 
 
 AMBIGUOUS = [
-    way("repro.experiments.evaluations:_run_folder#2", ["compare", "disa", "clip", *FEW]),
-    way("repro.experiments.stored:find_run#2", ["runs", "why", "disa"]),
-    way("repro.cli.describe:_facts#1", ["describe", "catseg-"]),
+    way("repro.experiments.stored:matching_run", ["compare", "disa", "clip", *FEW]),
+    way("repro.experiments.stored:matching_run", ["runs", "why", "disa"]),
+    way("repro.experiments.stored:matching_run", ["describe", "catseg-"]),
 ]
 
 
@@ -109,7 +109,7 @@ def test_the_command_lists_the_runs_that_an_ambiguous_name_begins(talk: Talk, ru
 
 
 UNKNOWN = [
-    way("repro.experiments.stored:find_run#1", ["runs", "why", "clap"]),
+    way("repro.experiments.stored:find_run", ["runs", "why", "clap"]),
     way("repro.experiments.stored:stored_run#1", ["figures", "--run", "clap", "--out", "o"]),
 ]
 
