@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "repro.alignments"
 CONFIG, WEIGHTS, FACTS = "open_clip_config.json", "open_clip_pytorch_model.bin", "alignment.json"
 """What an aligned tower's folder holds: open_clip's two files and, written last, what came of the training."""
 DEFAULT_PRESET = "paper"
+MEND = "correct the recipe of the tower in the profile"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +63,11 @@ class AlignmentEntry:
         preset = given.pop("preset", DEFAULT_PRESET)
         known = {DEFAULT_PRESET: {}, **self.presets}
         if preset not in known:
-            raise unknown_name(f"preset of {self.name}", str(preset), known)
+            raise unknown_name(f"preset of {self.name}", str(preset), known, mend=MEND)
         fields = {field.name for field in dataclasses.fields(self.options)}
         for key in given:
             if key not in fields:
-                raise unknown_name(f"option of alignment {self.name}", key, fields)
+                raise unknown_name(f"option of alignment {self.name}", key, fields, mend=MEND)
         return self.options(**{**known[preset], **given})
 
     def class_facts(self, options: Any) -> Any:
@@ -104,5 +105,5 @@ def alignments() -> dict[str, AlignmentEntry]:
 def get_alignment(name: str) -> AlignmentEntry:
     """The alignment called ``name``; UsageError with suggestions where there is none."""
     if name not in alignments():
-        raise unknown_name("alignment", name, alignments())
+        raise unknown_name("alignment", name, alignments(), mend=MEND)
     return alignments()[name]

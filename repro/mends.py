@@ -1,4 +1,4 @@
-"""Mends for files of this program that are in the way: removed by our own command where a run store holds them."""
+"""Words of mends: our own command for files that are in the way, and the folders a call was given."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ def make_again(path: Path, what: str = "damaged") -> str:
     if place is None or (place[1] is None and what != "damaged"):
         return f"move {command(path)} away, or name another folder, and give the same command again"
     root, run = place
-    store = () if root == DEFAULT_RUNS else ("--runs", root)
-    removal = command("repro", "runs", "gc", *([run] if run else []), *store, "--what", what, "--yes")
+    removal = command("repro", "runs", "gc", *([run] if run else []), *same_folders(root), "--what", what, "--yes")
     return f"give the same command again after this one, which removes what cannot be used: {removal}"
+
+
+def same_folders(runs: Path, data_root: Path | str | None = None) -> tuple[object, ...]:
+    """The words that name the run store and the data of a call, for a command that is to work on the same ones."""
+    store = () if runs == DEFAULT_RUNS else ("--runs", runs)
+    return store if data_root is None else (*store, "--data-root", data_root)
 
 
 def _in_store(path: Path) -> tuple[Path, str | None] | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from mend_places import not_reached, reached
 
 from repro.runtime import prepare
 
@@ -26,3 +28,15 @@ def photographs() -> Path:
     if not folder.is_dir():
         pytest.skip("needs real photographs: set REPRO_SHARED to the folder that holds data/mini_real")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """A test that says which ways out of errors it follows (the marker ``follows``) has to reach them."""
+    names = [name for marker in item.iter_markers("follows") for name in marker.args]
+    if not names:
+        return (yield)
+    with reached() as lines:
+        result = yield
+    assert not (missed := not_reached(names, lines)), f"not reached: {missed}"
+    return result

@@ -24,7 +24,7 @@ def load_categories(name: str) -> Vocabulary:
     if name == "coco_stuff171":
         return load_vocabulary(name)
     if name not in SETS:
-        raise unknown_name("category set", name, SETS)
+        raise unknown_name("category set", name, SETS, mend="correct the recipe of the tower")
     return read_categories(FOLDER / f"{name}.csv")
 
 

@@ -34,6 +34,11 @@ def stamp(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
+def settled(found: list[int]) -> bool:
+    """Whether a file of this stamp was left alone long enough for a change to come to show in the stamp."""
+    return max(found[1:3]) < time.time_ns() - SETTLED_NS
+
+
 def content_digest(path: Path) -> str:
     """The digest of the bytes of ``path``; DataError where it cannot be read."""
     try:
@@ -73,11 +78,10 @@ class Contents:
     def _keep(self, paths: Sequence[Path]) -> None:
         if self._index is None or not self._index.parent.parent.is_dir():
             return
-        latest = time.time_ns() - SETTLED_NS
         entries = {str(path): self._known[str(path)] for path in paths}
-        settled = {name: entry for name, entry in entries.items() if max(entry[1:3]) < latest}
+        entries = {name: entry for name, entry in entries.items() if settled(entry[:-1])}
         with contextlib.suppress(ReproError):  # a store that may only be read: read the files again next time
-            write_text(self._index, json.dumps({"format": _FORMAT, "files": settled}, separators=(",", ":")))
+            write_text(self._index, json.dumps({"format": _FORMAT, "files": entries}, separators=(",", ":")))
 
 
 def _read(index: Path | None) -> dict[str, list[Any]]:

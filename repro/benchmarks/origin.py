@@ -1,7 +1,7 @@
 """What prepared labels were made of: the annotation of every image by content, kept beside the labels.
 
 ``annotations_detectron2/.validation.sources.json`` belongs to ``annotations_detectron2/validation``. Annotations are
-read once; later their size and time of change are looked at, and only those where these differ are read again.
+read once; later their size, time stamps and inode are looked at, and only those where these differ are read again.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.benchmarks.contents import content_digest, stamp
-from repro.benchmarks.layout import SourcePair, some, source_pairs
+from repro.benchmarks.contents import Contents, settled, stamp
+from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
 from repro.benchmarks.marker import Marker, read_marker
 from repro.benchmarks.spec import Benchmark, Split
 from repro.errors import DataError, command
@@ -23,16 +22,16 @@ from repro.files import write_text
 from repro.hashing import digest
 
 Entry = list[Any]
-"""Size, time of change (ns) and digest of a file; for an annotation within a shared file 0, 0 and its digest."""
+"""The :func:`.contents.stamp` of a file and its digest; for an annotation within a shared file its digest alone."""
 _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """The entries of the files each label was made of, by key; ``shared`` is the stamp of a file all are in (PC-59)."""
+    """The entries of the files each label was made of, by key; ``shared`` is the entry of a file all are in (PC-59)."""
 
     entries: Mapping[str, list[Entry]]
-    shared: list[int] | None = None
+    shared: Entry | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -95,37 +94,50 @@ def read_origin(labels: Path, marker: Marker | None) -> Origin | None:
         return None
 
 
-def take_origin(benchmark: Benchmark, sources: Sequence[SourcePair], known: Origin | None = None) -> Origin:
-    """The origin of labels made from ``sources``. Files whose stamp stands in ``known`` are not read again."""
+def take_origin(
+    benchmark: Benchmark, sources: Sequence[SourcePair], known: Origin | None = None, contents: Contents | None = None
+) -> Origin:
+    """The origin of labels made from ``sources``. Files whose stamp stands in ``known`` are not read again.
+
+    ``contents`` remembers what was read since (of sources that were copied, so that their stamps are other ones).
+    """
+    contents = contents or Contents()
     if benchmark.rule == "pc59":
-        shared = stamp(sources[0].label)[:2] if sources else None
-        return Origin({s.key: [[0, 0, digest(dict(s.note or {}), 16)]] for s in sources}, shared)
+        shared = _entries(contents, [sources[0].label], [])[0] if sources else None
+        return Origin({s.key: [[digest(dict(s.note or {}), 16)]] for s in sources}, shared)
     old = {} if known is None else known.entries
-
-    def entries(source: SourcePair) -> list[Entry]:
-        files = [source.label, source.image] if benchmark.resized_images else [source.label]
-        before = old.get(source.key, [])
-        found = []
-        for number, path in enumerate(files):
-            now = stamp(path)[:2]
-            same = number < len(before) and before[number][:2] == now
-            found.append([*now, before[number][-1] if same else content_digest(path)])
-        return found
-
-    with ThreadPoolExecutor(4) as pool:
-        return Origin({s.key: e for s, e in zip(sources, pool.map(entries, sources), strict=True)})
+    files = [[s.label, s.image] if benchmark.resized_images else [s.label] for s in sources]
+    before: list[Entry] = []
+    for source, own in zip(sources, files, strict=True):
+        entries = old.get(source.key, [])
+        before += entries if len(entries) == len(own) else [[] for _ in own]
+    found = iter(_entries(contents, [path for own in files for path in own], before))
+    return Origin({s.key: [next(found) for _ in own] for s, own in zip(sources, files, strict=True)})
 
 
-def changes(benchmark: Benchmark, data_root: Path, part: Split, origin: Origin | None) -> Changes | None:
+def _entries(contents: Contents, paths: Sequence[Path], before: Sequence[Entry]) -> list[Entry]:
+    """An entry for each of ``paths``; the one ``before`` is kept where its stamp is still that of the file."""
+    stamps = [stamp(path) for path in paths]
+    known = len(before) == len(paths)
+    new = [i for i, now in enumerate(stamps) if not known or before[i][:-1] != now]
+    found = list(before) if known else [[] for _ in paths]
+    for i, value in zip(new, contents.digests([paths[i] for i in new]) if new else [], strict=True):
+        found[i] = [*(stamps[i] if settled(stamps[i]) else [0] * len(stamps[i])), value]
+    return found
+
+
+def changes(
+    benchmark: Benchmark, data_root: Path, part: Split, origin: Origin | None, contents: Contents | None = None
+) -> Changes | None:
     """What differs between ``origin`` and the sources of now; None where nothing does, or it cannot be told."""
     if origin is None:
         return None
     try:
         if origin.shared is not None:
             file = data_root / benchmark.folder / part.source_labels[0]
-            if stamp(file)[:2] == origin.shared:
+            if _entries(contents or Contents(), [file], [origin.shared])[0][-1] == origin.shared[-1]:
                 return None
-        now = take_origin(benchmark, source_pairs(benchmark, data_root, part.name), origin)
+        now = take_origin(benchmark, source_pairs(benchmark, data_root, part.name), origin, contents)
     except DataError:
         return None  # the sources were removed after the preparation
     if now.digest == origin.digest:
@@ -146,7 +158,7 @@ def outdated(benchmark: Benchmark, data_root: Path, part: Split, found: Changes)
         f"{benchmark.id}: the labels in {data_root / benchmark.folder / part.labels} were made from other sources",
         expected="labels of the annotations and the list that are there now",
         found=str(found),
-        mend=again_command(benchmark, data_root, part),
+        mend=(again_command if found.outdated else prepare_command)(benchmark, data_root, part),
     )
 
 
@@ -161,8 +173,11 @@ def nothing_labelled(benchmark: Benchmark, data_root: Path, part: Split, count: 
     )
 
 
-def refuse_unfit(benchmark: Benchmark, data_root: Path, split: str | None = None) -> None:
-    """Raise DataError for prepared labels that must not be used: made from other sources, or without any class."""
+def refuse_unfit(benchmark: Benchmark, data_root: Path, split: str | None = None, cache: Path | None = None) -> None:
+    """Raise DataError for prepared labels that must not be used: made from other sources, or without any class.
+
+    Sources that are read again because their stamps are not those of the note are remembered below ``cache``.
+    """
     part = benchmark.split(split)
     labels = data_root / benchmark.folder / part.labels
     marker = read_marker(labels)
@@ -170,8 +185,10 @@ def refuse_unfit(benchmark: Benchmark, data_root: Path, split: str | None = None
         return
     if marker.complete and marker.histogram and not labelled(benchmark, marker.histogram):
         raise nothing_labelled(benchmark, data_root, part, marker.keys)
-    found = changes(benchmark, data_root, part, read_origin(labels, marker))
-    if found is not None and found.outdated:
+    name = f"{benchmark.id}-{part.name}-{digest(str(data_root.resolve()), 10)}-origin.json"
+    contents = Contents(None if cache is None else cache / "contents" / name)
+    found = changes(benchmark, data_root, part, read_origin(labels, marker), contents)
+    if found is not None:
         raise outdated(benchmark, data_root, part, found)
 
 

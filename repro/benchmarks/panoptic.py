@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from repro.benchmarks.contents import Contents, Progress
 from repro.benchmarks.images import load_pillow
 from repro.benchmarks.texts import plain_name, read_document, shown
 from repro.benchmarks.vocabulary import Vocabulary
 from repro.errors import DataError, unknown_name
+from repro.hashing import digest
 
 _KIND = "a panoptic annotation file"
 _EXPECTED = "COCO's panoptic format: JSON of images, annotations with segments_info, categories with isthing"
@@ -97,7 +99,7 @@ PANOPTIC: dict[str, PanopticSource] = {
 def get_panoptic(name: str) -> PanopticSource:
     """The panoptic set called ``name``; UsageError with the nearest names otherwise."""
     if name not in PANOPTIC:
-        raise unknown_name("panoptic set", name, PANOPTIC)
+        raise unknown_name("panoptic set", name, PANOPTIC, mend="correct panoptic in the file of the table")
     return PANOPTIC[name]
 
 
@@ -170,12 +172,22 @@ def ids_to_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
-def panoptic_fingerprint(json_file: Path, masks: Path, images: Path) -> str:
-    """Sixteen hex digits over the annotations and the sizes in bytes of every image and mask they name."""
-    state = hashlib.sha256(json_file.read_bytes() if json_file.is_file() else b"absent")
+def panoptic_fingerprint(
+    json_file: Path, masks: Path, images: Path, cache: Path | None = None, progress: Progress | None = None
+) -> str:
+    """Sixteen hex digits over the annotations and the content of every image and mask they name.
+
+    Files are read once and remembered below ``cache`` (:class:`.contents.Contents`).
+    """
+    files = [json_file]
     for item in read_panoptic(json_file, masks, images).images:
         for path in (item.image, item.mask):
             if not path.is_file():
                 raise DataError(f"{path} is absent", expected=f"the file {json_file} names", found="nothing")
-            state.update(f"{path.name} {path.stat().st_size}\n".encode())
+            files.append(path)
+    name = f"{json_file.stem}-{digest(str(json_file.resolve()), 10)}.json"
+    found = Contents(None if cache is None else cache / "contents" / name).digests(files, progress)
+    state = hashlib.sha256(b"panoptic by content\n")
+    for path, content in zip(files, found, strict=True):
+        state.update(f"{path.name} {content}\n".encode())
     return state.hexdigest()[:16]

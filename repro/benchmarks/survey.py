@@ -49,14 +49,21 @@ class Survey:
         return len(self.labels) + len(self.dropped) if self.listed is None else len(self.listed)
 
 
-def survey(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> Survey:
+def survey(
+    benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None, faults: list[DataError]
+) -> Survey:
     """Look into the folders of a split; nothing is raised for what is wrong with them.
 
-    Masks are read only for listed images without a label, where the rule drops images without a labelled pixel.
+    A list that cannot be read counts as gone, and the error that says why is added to ``faults``. Masks are read only
+    for listed images without a label, where the rule drops images without a labelled pixel.
     """
     folder = data_root / benchmark.folder
     labels = files_by_key(folder / part.labels, benchmark.label_suffix)
-    listed = _listed(benchmark, data_root, part)
+    listed = None
+    try:
+        listed = _listed(benchmark, data_root, part)
+    except DataError as error:
+        faults.append(error)
     dropped = set(marker.dropped) if marker is not None else set()
     for key in sorted((listed or set()) - labels.keys() - dropped) if labels else ():
         with contextlib.suppress(DataError):  # a damaged mask: the label is missing, which is what will be reported

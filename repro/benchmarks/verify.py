@@ -12,6 +12,7 @@ from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.fingerprint import fingerprint
 from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
 from repro.benchmarks.marker import Marker, read_marker
+from repro.benchmarks.numbering import check_numbering
 from repro.benchmarks.origin import Origin, again_command, changes, labelled, nothing_labelled, outdated, read_origin
 from repro.benchmarks.parallel import parallel
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
@@ -73,13 +74,16 @@ def verify(
     except DataError as error:
         problems.append(_problem("preparation", error))
     origin = read_origin(folder, marker)
-    found = survey(benchmark, data_root, part, marker)
-    problems += _preparation_problems(benchmark, data_root, part, marker, found)
+    faults: list[DataError] = []
+    found = survey(benchmark, data_root, part, marker, faults)
+    problems += [_problem("preparation", error) for error in faults]
+    if found.labels or not faults:  # else it is the list that must be mended first
+        problems += _preparation_problems(benchmark, data_root, part, marker, found)
     if (changed := changes(benchmark, data_root, part, origin)) is not None and changed.outdated:
         problems.append(_problem("preparation", outdated(benchmark, data_root, part, changed)))
     problems += _file_problems(benchmark, data_root, part, found, expected, origin)
     sources = {}
-    if (against_sources or marker is None) and found.labels:
+    if (against_sources or origin is None) and found.labels:
         try:
             sources = {s.key: s for s in source_pairs(benchmark, data_root, part.name)}
         except DataError as error:  # of labels without a note the report says that they are not compared
@@ -89,10 +93,11 @@ def verify(
         _Item(benchmark.id, label, found.images.get(key), sources.get(key), prepares, again if key in own else "")
         for key, label in sorted(found.labels.items())
     ]
-    sizes, types, pixels = [], set(), Counter[int]()
+    sizes, types, pixels, having = [], set(), Counter[int](), Counter[int]()
     for count, look in enumerate(parallel(_look, items, jobs), start=1):
         problems.extend(look.problems)
         pixels.update(look.pixels)
+        having.update(look.pixels.keys())
         if look.size is not None:
             sizes.append(look.size)
             types.add(look.label_type)
@@ -110,6 +115,10 @@ def verify(
         )
     if histogram and not labelled(benchmark, histogram):
         problems.append(_problem("label", nothing_labelled(benchmark, data_root, part, len(items))))
+    try:
+        check_numbering(benchmark, data_root, part, having, len(sizes), again if marker is not None else prepares)
+    except DataError as error:
+        problems.append(_problem("histogram", error))
     total = sum(pixels.values())
     ignored = sum(n for value, n in pixels.items() if value >= benchmark.ignore_label)
     return VerifyReport(

@@ -19,8 +19,8 @@ class Problem:
 
     ``kind`` is one of: preparation (absent, interrupted or by other rules), count (not the published number), missing
     (a label or an image), orphan (a file that belongs to no listed image), image, label (damaged or impossible files),
-    histogram (changed since the preparation), pixels (not what the rules make of the sources). ``files`` names every
-    file concerned; ``message`` only the first few.
+    histogram (changed since the preparation, or not the classes of the official set), pixels (not what the rules make
+    of the sources). ``files`` names every file concerned; ``message`` only the first few.
     """
 
     kind: str

@@ -71,7 +71,7 @@ def load_vocabulary(name: str) -> Vocabulary:
     """The vocabulary called ``name``; UsageError with the nearest names where there is none."""
     path = FOLDER / f"{name}.csv"
     if name not in vocabulary_names():
-        raise unknown_name("vocabulary", name, vocabulary_names())
+        raise unknown_name("vocabulary", name, vocabulary_names(), mend=f"name one of them, or add {name}.csv to them")
     with path.open(encoding="utf-8", newline="") as stream:
         rows = tuple(csv.DictReader(stream))
     if [row["index"] for row in rows] != [str(i) for i in range(len(rows))]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from repro.clip.spec import TowerSpec
 from repro.engine.weights import load_weights, read_weights
-from repro.errors import ReproError, WeightsError
+from repro.errors import ReproError, WeightsError, command
 from repro.files import read_json
 from repro.layers.method import Method
 from repro.methods import MethodEntry, get_method
@@ -56,7 +56,8 @@ def describe_weights(path: Path) -> DescribedWeights:
             f"{path} does not say what tower and options its {entry.title} was built with",
             expected="an imported checkpoint, or the weights of a run beside its provenance.json",
             found=f"a header with {', '.join(sorted(header))}",
-            mend="keep weights.pth in its run's folder, or repro eval METHOD --weights FILE with the run's options",
+            mend="keep weights.pth in its run's folder, or give the run's options beside "
+            + command("repro", "eval", entry.name, "--weights", path),
         )
     try:
         tower = TowerSpec(**facts["tower"])

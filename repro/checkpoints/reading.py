@@ -72,7 +72,7 @@ def read_foreign(path: Path) -> ForeignFile:
             f"{path} was written by this program and needs no import",
             expected="a checkpoint of other code",
             found=f"weights of {value['header'].get('method')}" if "header" in value else "an unfinished training",
-            mend=f"{command('repro', 'eval', 'METHOD', '--checkpoint', path)}, or "
+            mend=f"{command('repro', 'eval', value['header'].get('method', 'METHOD'), '--checkpoint', path)}, or "
             + command("repro", "export-checkpoint", path, "--out", "FILE")
             if "header" in value
             else "give the command of that training again: it goes on, and writes weights.pth at its end",

@@ -68,7 +68,9 @@ def _candidates(file: ForeignFile, wanted: str | None) -> list[Recognised]:
         chosen = [(f, wanted) for f in formats if wanted in f.variants()]
         if not chosen:
             known = [v for f in formats for v in f.variants()] + [f.id for f in formats]
-            error = unknown_name("checkpoint", wanted, known, mend="repro import-checkpoint FILE (without --as)")
+            error = unknown_name(
+                "checkpoint", wanted, known, mend=f"{command('repro', 'import-checkpoint', file.path)} (without --as)"
+            )
             methods = [v for f in method_formats() for v in f.variants()]
             error.expected = f"one of {', '.join(methods)}, or an open_clip model such as EVA02-B-16"
             raise error

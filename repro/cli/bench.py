@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.cli import common, speed_options
-from repro.errors import ResourceError, UsageError, unknown_name
+from repro.errors import ResourceError, UsageError, command, unknown_name
 from repro.experiments import bench
 from repro.experiments.assets import Assets
 from repro.experiments.profiles import Profile, load_profile
@@ -96,7 +96,8 @@ def _points(options: argparse.Namespace, profile: Profile, speedups: Any) -> lis
     towers = options.towers or [t for t in TOWERS if t in profile.towers]
     for tower in towers:
         if tower not in profile.towers:
-            raise unknown_name(f"tower of profile {profile.name}", tower, profile.towers)
+            mend = command("repro", "describe", profile.name)
+            raise unknown_name(f"tower of profile {profile.name}", tower, profile.towers, mend=mend)
     for count in options.classes:
         bench.class_names(count)
     subjects = []

@@ -11,6 +11,7 @@ from repro.cli import common
 from repro.errors import RunError, UsageError, command
 from repro.experiments.gate import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE, Verdict, judge
 from repro.experiments.reference import Reference, Selection, Tolerances, seeds_of, selected, updated
+from repro.mends import same_folders
 from repro.paths import DEFAULT_RESULTS
 
 WORDS = {
@@ -92,7 +93,14 @@ def check(options: argparse.Namespace) -> int:
             "no cell could be compared",
             expected=f"finished cells of {', '.join(selection.tables)} in {options.runs}",
             found=f"{sum(v.verdict == MISSING for v in verdicts)} missing cells",
-            mend=command("repro", "run", selection.tables[0], "--profile", reference.profile),
+            mend=command(
+                "repro",
+                "run",
+                selection.tables[0],
+                "--profile",
+                reference.profile,
+                *same_folders(options.runs, options.data_root),
+            ),
         )
     return 1 if failed else 0
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from repro.errors import UsageError
+from repro.errors import UsageError, command
 
 _MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -17,7 +17,40 @@ _MARKS = (
     (b"\xfe\xff", "utf-16"),
 )
 _NAME_COLUMNS = ("name", "class", "label")
+_ENDINGS = (".txt", ".json", ".csv", ".tsv")
 _KEYS = ("names", "classes", "categories")
+
+
+def class_names(text: str) -> list[str]:
+    """The names that ``--classes`` asks for: A,B,.. or @FILE.
+
+    Raises UsageError for the name of a file without its @ and for JSON: both would be taken for names of classes.
+    """
+    if text.startswith("@"):
+        return read_class_names(Path(text[1:]))
+    path = Path(text)
+    if path.suffix.lower() in _ENDINGS or _is_file(path):
+        raise UsageError(
+            f"{text!r} is the name of a file, not of a class",
+            expected="names with commas between them, or @ and a file of names",
+            found="a file" if _is_file(path) else "nothing of that name",
+            mend=command("--classes", f"@{text}"),
+        )
+    if text.lstrip()[:1] in ("[", "{"):
+        raise UsageError(
+            "--classes is JSON",
+            expected="names with commas between them, or @ and a file of names",
+            found=text[:80],
+            mend='--classes "cat,dog,sky", or --classes @FILE with the JSON in a file whose name ends in .json',
+        )
+    return text.split(",")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than a name of a file may be
+        return False
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -82,6 +115,10 @@ def _of_table(path: Path, text: str, separator: str) -> list[str]:
         return []
     header = [cell.strip().casefold() for cell in lines[0]]
     column = next((header.index(name) for name in _NAME_COLUMNS if name in header), None)
+    for other, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(header) == 1 and other != separator and all(other in line[0] for line in lines):
+            wanted = "tabs" if separator == "\t" else "commas"
+            raise _refused(path, f"columns between {word}, where {path.suffix} files have {wanted}")
     if column is None and len(header) > 1:
         raise _refused(path, f"{len(header)} columns, none of which is headed name: {', '.join(lines[0])[:200]}")
     names = []

@@ -79,7 +79,7 @@ def compare(options: argparse.Namespace) -> int:
     sides = [find_side(text, where) for text in (options.a, options.b)]
     lines: list[Line] = []
     classes: dict[str, list[dict[str, Any]]] = {}
-    for benchmark in _common_benchmarks(sides, options.benchmarks):
+    for benchmark in _common_benchmarks(sides, options.benchmarks, where):
         a, b = matching(sides[0].evaluations[benchmark], sides[1].evaluations[benchmark])
         times = draw_images(len(next(iter(a.values())).counts), options.resamples)
         lines += _lines(benchmark, a, b, metrics, times)
@@ -97,7 +97,7 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _common_benchmarks(sides: Sequence[Side], wanted: Sequence[str] | None) -> list[str]:
+def _common_benchmarks(sides: Sequence[Side], wanted: Sequence[str] | None, where: Where) -> list[str]:
     both = [b for b in sides[0].evaluations if b in sides[1].evaluations]
     if wanted:
         names = [get_benchmark(name).id for name in wanted]
@@ -109,7 +109,7 @@ def _common_benchmarks(sides: Sequence[Side], wanted: Sequence[str] | None) -> l
             f"not evaluated on both sides: {', '.join(absent) or 'any benchmark'}",
             expected="benchmarks that both were evaluated on",
             found="; ".join(f"{s.title}: {', '.join(s.evaluations)}" for s in sides),
-            mend="repro run TABLE --benchmarks B, or repro eval METHOD --benchmarks B",
+            mend=where.evaluating("--benchmarks", ",".join(absent) or "B"),
         )
     return names
 

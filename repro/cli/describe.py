@@ -9,13 +9,15 @@ from typing import Any
 
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS
 from repro.cli import common
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import command, unknown_name
 from repro.experiments.assets import all_sets
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile, profile_names
 from repro.experiments.status import DONE, plan_status
 from repro.experiments.store import RunStore
+from repro.experiments.stored import matching_run, run_names
 from repro.experiments.tables import load_table, table_names
+from repro.mends import same_folders
 from repro.methods import registry
 from repro.reports.run_description import describe_run, summaries
 
@@ -42,11 +44,6 @@ def catalogue() -> dict[str, dict[str, str]]:
         "training sets": {n: f"{b.title}, {b.num_classes} classes" for n, b in TRAIN_SETS.items()},
         "profiles": {n: load_profile(n).title for n in profile_names()},
     }
-
-
-def run_ids(store: RunStore) -> list[str]:
-    """Ids of the runs in the store."""
-    return sorted(p.parent.name for p in store.root.glob("*/provenance.json"))
 
 
 def list_all(options: argparse.Namespace) -> int:
@@ -94,19 +91,12 @@ def _facts(name: str, store: RunStore, options: argparse.Namespace) -> dict[str,
         return {**dataclasses.asdict(benchmark), "classes": list(benchmark.class_names()), "evaluated runs": runs}
     if name in profile_names():
         return dataclasses.asdict(load_profile(name))
-    known_runs = run_ids(store)
-    matching = [r for r in known_runs if r == name] or [r for r in known_runs if r.startswith(name)]
-    if len(matching) == 1:
-        return describe_run(store, matching[0])
-    if matching:
-        raise UsageError(
-            f"{name!r} begins several runs",
-            expected="a unique prefix of a run id",
-            found=", ".join(matching),
-            mend="repro list names all runs",
-        )
+    known_runs = run_names(store)
+    if (run := matching_run(name, known_runs, store.root)) is not None:
+        return describe_run(store, run)
     known = [*table_names(), *registry(), *all_sets(), *profile_names(), *known_runs]
-    raise unknown_name("table, method, benchmark, profile or run", name, known)
+    mend = command("repro", "list", *same_folders(store.root))
+    raise unknown_name("table, method, benchmark, profile or run", name, known, mend=mend)
 
 
 def _done(name: str, options: argparse.Namespace) -> dict[str, Any]:

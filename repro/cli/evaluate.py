@@ -11,7 +11,7 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import BENCHMARKS, Benchmark, get_benchmark
 from repro.cli import common, launching, speed_options
 from repro.cli.backbone import chosen_profile
-from repro.cli.train import add_run_options, single_plan, single_run
+from repro.cli.train import add_run_options, command_for, single_plan, single_run
 from repro.errors import DataError, WeightsError, command
 from repro.experiments.assets import Assets
 from repro.experiments.plan import Run, evaluation_key
@@ -88,7 +88,7 @@ def _data(
     run: Run, chosen: list[Benchmark], external: Path | None, options: argparse.Namespace
 ) -> list[tuple[Benchmark, list[Pair], str, str]]:
     """Of each benchmark that has data its pairs, what their content is known by, and who made the labels."""
-    from repro.experiments.external import NOT_COMPARED, compared, named_content, open_data
+    from repro.experiments.external import named_content, not_compared, open_data
 
     cache = run.assets.store.cache
     found = []
@@ -104,13 +104,13 @@ def _data(
         split = options.split
         drawn = external is None and run.profile.synthetic
         key = run.assets.data_key(benchmark.id) if drawn else named_content(benchmark.id, prepared, cache, split)
-        labels = "" if compared(benchmark, prepared, split) else NOT_COMPARED
+        labels = "" if drawn else not_compared(benchmark, prepared, split)
         found.append((benchmark, pairs, f"{key} {split or ''}".strip(), labels))
     if not found:
         raise DataError(
             f"no benchmark has data below {external}",
             expected="the layout of docs/protocol.md",
-            mend=command("repro", "data", "prepare", "all", "--data-root", "DIR"),
+            mend=command("repro", "data", "prepare", "all", "--data-root", external or "DIR"),
         )
     return found
 
@@ -123,8 +123,7 @@ def _method(run: Run, options: argparse.Namespace, device: str) -> tuple[Method,
             raise WeightsError(
                 f"{run.id} is not trained",
                 expected=str(run.assets.store.weights(run.id)),
-                mend="name --weights FILE, or train: "
-                + command("repro", "train", run.entry.name, "--profile", options.profile, "--data-root", "DIR"),
+                mend=f"name --weights FILE, or train: {command_for('train', run, options)}",
             )
         placement = launching.placement(options)
         return ensure_trained(single_plan(run), run, device, common.log, placement), "own"

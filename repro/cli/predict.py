@@ -12,10 +12,10 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.cli import common
 from repro.cli.backbone import chosen_profile
-from repro.cli.class_lists import read_class_names
+from repro.cli.class_lists import class_names
 from repro.cli.evaluate import UNTRAINED, load_named
 from repro.cli.predict_files import Target, find_targets, image_digest, make_folder, name_too_long
-from repro.cli.train import add_variant_options, single_run
+from repro.cli.train import add_variant_options, command_for, single_run
 from repro.errors import ReproError, WeightsError, command
 from repro.experiments.assets import Assets
 from repro.experiments.judging import prediction_subject
@@ -67,7 +67,7 @@ def predict(options: argparse.Namespace) -> int:
     run = single_run(options, profile, Assets(profile, options.runs, None), options.checkpoint)
     benchmark = get_benchmark(options.benchmark_vocab) if options.benchmark_vocab is not None else None
     classes = _classes(options, benchmark)
-    weights = _weights(run, options.checkpoint, options.profile)
+    weights = _weights(run, options)
     device = common.choose_device(options.device)
     targets = find_targets(options.image, options.out)
     make_folder(options.out)
@@ -87,26 +87,24 @@ def _classes(options: argparse.Namespace, benchmark: Benchmark | None) -> ClassL
 
     if benchmark is not None:
         return ClassList.of_benchmark(benchmark)
-    text: str = options.classes
-    if not text.startswith("@"):
-        return ClassList.of_names(text.split(","))
-    return ClassList.of_names(read_class_names(Path(text[1:])))
+    return ClassList.of_names(class_names(options.classes))
 
 
-def _weights(run: Run, checkpoint: str | None, profile: str) -> str:
+def _weights(run: Run, options: argparse.Namespace) -> str:
     """What the weights are called in outputs: a digest, "untrained" or "zero-shot"."""
+    checkpoint: str | None = options.checkpoint
+    own = run.assets.store.weights(run.id)
+    there = command("--checkpoint", own)
+    training = command_for("train", run, options)
+    train = there if own.is_file() else f"train first, then name its weights with {there}: {training}"
     if checkpoint is None:
         if run.train is None:
             return ZERO_SHOT
-        own = run.assets.store.weights(run.id)
-        data = () if run.profile.synthetic else ("--data-root", "DIR")
-        training = command("repro", "train", run.entry.name, "--profile", profile, *data)
-        there = command("--checkpoint", own)
         raise WeightsError(
             f"{run.entry.name} needs trained weights",
             expected="--checkpoint FILE",
             found="no --checkpoint",
-            mend=there if own.is_file() else f"train first, then name its weights with {there}: {training}",
+            mend=train,
         )
     if checkpoint == UNTRAINED:
         return ZERO_SHOT if run.train is None else "untrained"
@@ -116,7 +114,7 @@ def _weights(run: Run, checkpoint: str | None, profile: str) -> str:
             f"no weights at {path}",
             expected=f"a weights file of {run.entry.name}, or '{UNTRAINED}'",
             found="a folder" if path.is_dir() else "nothing",
-            mend=command("repro", "train", run.entry.name, "--profile", profile),
+            mend="leave --checkpoint out" if run.train is None else train,
         )
     return file_digest(path, 12)
 
@@ -219,13 +217,13 @@ class _Job:
         target.sidecar.unlink(missing_ok=True)  # from here on the old files are not a whole
         if not name_too_long(target.probabilities):
             target.probabilities.unlink(missing_ok=True)
+        if save:  # first: for want of room nothing is left that would be in the way of the next call
+            predictor.write_probabilities(target.probabilities)
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.
         short = [name.split(", ")[0] if self.benchmark else name for name in self.classes.names]
         page = draw_overlay(image, labels, pixels, short, colours, self._caption())
         write_atomic(target.overlay, lambda stream: page.save(stream, format="PNG"))
-        if save:
-            predictor.write_probabilities(target.probabilities)
         record = {
             **self.facts,
             "key": key,

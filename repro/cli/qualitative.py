@@ -69,7 +69,7 @@ def _shown(options: argparse.Namespace, benchmark: Benchmark) -> list[Shown]:
                 f"{name} is not evaluated on {benchmark.id}",
                 expected="a benchmark that all runs were evaluated on",
                 found=", ".join(find_side(name, where).evaluations),
-                mend="repro run TABLE --benchmarks B, or repro eval METHOD --benchmarks B",
+                mend=where.evaluating("--benchmarks", benchmark.id),
             )
         own = {seed: entries[0] for seed, entries in found.items()}
         if shown:  # the same images, labels and protocol, or an error that says what differs

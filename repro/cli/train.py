@@ -16,6 +16,7 @@ from repro.experiments.imported import imported_run
 from repro.experiments.plan import Plan, Run
 from repro.experiments.profiles import Profile
 from repro.experiments.tables import Row, Table
+from repro.mends import same_folders
 from repro.methods import get_method
 
 
@@ -67,7 +68,10 @@ def single_run(options: argparse.Namespace, profile: Profile, assets: Assets, we
             return imported
     if options.tower not in profile.towers:
         raise unknown_name(
-            f"tower of profile {profile.name}", options.tower, profile.towers, mend="repro describe mini"
+            f"tower of profile {profile.name}",
+            options.tower,
+            profile.towers,
+            mend=command("repro", "describe", profile.name),
         )
     row = Row(f"{entry.name}-{options.tower}", entry.title, entry.name, options.tower, parse_options(options.option))
     return Run(row, profile, profile.towers[options.tower], entry, options.seed, assets)
@@ -87,6 +91,18 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     return parsed
 
 
+def command_for(verb: str, run: Run, options: argparse.Namespace) -> str:
+    """``repro VERB`` for the run that ``options`` named; DIR where no data root was."""
+    defaults = {"tower": "base", "seed": 0, "backbone": None, "dense_residual": None}
+    words: list[object] = ["--profile", options.profile]
+    for name, usual in defaults.items():
+        if (value := getattr(options, name)) != usual:
+            words += [f"--{name.replace('_', '-')}", value]
+    words += [word for pair in options.option for word in ("-o", pair)]
+    root = None if run.profile.synthetic else getattr(options, "data_root", None) or "DIR"
+    return command("repro", verb, run.entry.name, *words, *same_folders(options.runs, root))
+
+
 def single_plan(run: Run) -> Plan:
     """A plan of one row, for what works on plans."""
     table = Table("single", run.row.title, run.row.title, (), "miou_gt", (run.row,))
@@ -102,7 +118,7 @@ def train(options: argparse.Namespace) -> int:
     if run.train is None:
         raise UsageError(
             f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone",
-            mend=command("repro", "eval", run.entry.name),
+            mend=command_for("eval", run, options),
         )
     how, placement = launching.chosen(options), launching.placement(options)
     weights = run.assets.store.weights(run.id)

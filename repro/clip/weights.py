@@ -129,11 +129,11 @@ def weights_digest(spec: TowerSpec) -> str:
     if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
         return target.name  # the hub's cache names large files by their SHA-256
     state = target.stat()
-    return _file_sha256(target, state.st_size, state.st_mtime_ns)
+    return _file_sha256(target, (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
 
 
 @lru_cache(maxsize=32)
-def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -54,7 +54,7 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
             f"{path} holds weights of another method" + (f"\n{misfit}" if misfit else ""),
             expected=f"weights of {method_name}",
             found=f"weights of {header.get('method')}",
-            mend=command("repro", "train", method_name),
+            mend=f"name the method {header.get('method')}, or train anew: {command('repro', 'train', method_name)}",
         )
     switched = describe_switches(method.switches(), json.loads(header.get("switches", "{}")))
     if switched:
@@ -125,7 +125,8 @@ def read_torch(path: Path) -> Any:
         mapped = zipfile.is_zipfile(path)
         return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped or None)
     except FileNotFoundError as error:
-        raise WeightsError(f"no weights at {path}", mend=command("repro", "train", "METHOD")) from error
+        mend = f"name a file that is there, or train first: {command('repro', 'train', 'METHOD')}"
+        raise WeightsError(f"no weights at {path}", mend=mend) from error
     except _DAMAGED as error:
         name = refused_class(error)
         raise WeightsError(

@@ -21,6 +21,7 @@ from repro.experiments.profiles import Profile, TowerPlan
 from repro.experiments.store import RunStore
 from repro.files import write_json
 from repro.hashing import digest
+from repro.mends import same_folders
 
 # Names of repro.clip.tiny, repeated because that module imports torch.
 TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
@@ -61,6 +62,11 @@ class Assets:
     def under(self, profile: Profile) -> Assets:
         """The same folders under another profile."""
         return Assets(profile, self.store.root, None if profile.synthetic else self._data_root)
+
+    @property
+    def named_folders(self) -> tuple[object, ...]:
+        """The run store and the data the user named, as words of a command."""
+        return same_folders(self.store.root, self._data_root)
 
     # -- data ---------------------------------------------------------------------------------------------------
     @property
@@ -123,7 +129,7 @@ class Assets:
             return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
         from repro.experiments.external import unfit
 
-        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root)
+        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root, self.store.cache)
         if error is not None:
             source = self._data_root / page.folder
             if not source.is_dir():
@@ -132,6 +138,13 @@ class Assets:
             return [Missing(f"{benchmark.id}: {error.message}", mend)]
         self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
         return []
+
+    def compare(self, benchmark: Benchmark) -> None:
+        """Raise DataError for labels that do not remember their sources and are not what the rule makes of them."""
+        if not self.profile.synthetic and self._data_root is not None:
+            from repro.experiments.external import compare_unaccounted
+
+            compare_unaccounted(benchmark, self._data_root, self.store.cache)
 
     def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:
         """The data root, generated and prepared first where the profile draws its own data."""

@@ -16,8 +16,10 @@ from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import flag_of
 from repro.experiments.store import COMPLETE, RunStore
+from repro.experiments.stored import matching_run
 from repro.experiments.tables import load_table
 from repro.files import read_json
+from repro.mends import same_folders
 from repro.metrics.counts import Counts
 
 COUNTS_FILE = "counts.npz"
@@ -72,6 +74,11 @@ class Where:
     data_root: Path | None = None
     seeds: Sequence[int] | None = None
 
+    def evaluating(self, *words: object) -> str:
+        """The commands that evaluate a table or a method there; ``words`` are further ones of both."""
+        asked = (*words, "--profile", self.profile, *same_folders(self.runs, self.data_root))
+        return f"{command('repro', 'run', 'TABLE', *asked)}, or {command('repro', 'eval', 'METHOD', *asked)}"
+
 
 def find_side(text: str, where: Where) -> Side:
     """What ``text`` names: ``table:row``, or runs separated by commas that differ in nothing but their seed.
@@ -87,16 +94,16 @@ def find_side(text: str, where: Where) -> Side:
             f"all evaluations of {text} are flagged as implausible",
             expected="a number that can be a working method's",
             found="; ".join(left_out),
-            mend="name the run itself to compare it all the same: repro runs list",
+            mend="name the run itself to compare it all the same: "
+            + command("repro", "runs", "list", *same_folders(where.runs)),
         )
     if not evaluations:
+        asked = ("--profile", where.profile, *same_folders(where.runs, where.data_root))
         raise RunError(
             f"{text} has no finished evaluation",
             expected=f"eval/<benchmark>/{COMPLETE} in its run folder below {where.runs}",
             found="none",
-            mend=command("repro", "run", head, "--profile", where.profile)
-            if colon
-            else "repro eval METHOD, or repro run TABLE",
+            mend=command("repro", "run", head, *asked) if colon else where.evaluating(),
         )
     by_benchmark: dict[str, dict[int, list[Evaluation]]] = {}
     for e in evaluations:
@@ -153,17 +160,11 @@ def _run_folder(word: str, runs: Path) -> Path:
     if (path / "eval").is_dir():
         return path.resolve()
     known = sorted(p.parent.name for p in RunStore(runs).root.glob("*/eval"))
-    matching = [name for name in known if name == word] or [name for name in known if name.startswith(word)]
-    if not matching:
-        raise unknown_name(f"run in {runs}", word, known)
-    if len(matching) > 1:
-        raise UsageError(
-            f"{word!r} begins several runs",
-            expected="a unique prefix of a run id, or all of them separated by commas",
-            found=", ".join(matching),
-            mend="repro list names all runs",
-        )
-    return runs / matching[0]
+    found = matching_run(word, known, runs)
+    if found is None:
+        mend = command("repro", "list", *same_folders(runs))
+        raise unknown_name(f"run in {runs}", word, known or ["none"], mend=mend)
+    return runs / found
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
     weights = store.weights(run.id)
     if not processes.on_first(weights.is_file):
         root = plan.assets.ensure_data(log)
+        processes.on_first(lambda: plan.assets.compare(train_set()))
         check_class_signal(run, device, log)
         data = train_set()
         with processes.held_by_first(store.lock(run.id)), deferred():
@@ -205,6 +206,7 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
     root = plan.assets.ensure_data()
     keep_text(method, plan.assets.store.cache / "text")
     run, benchmark = cell.run, cell.benchmark
+    processes.on_first(lambda: plan.assets.compare(benchmark))
     facts = {
         "benchmark": benchmark.id,
         "protocol": cell.protocol_digest,

@@ -14,7 +14,7 @@ from repro.hashing import digest
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
 
-NOT_COMPARED = "labels made by others, not compared with the rule"
+NOT_COMPARED = "not compared with the rule"
 
 
 def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | None = None) -> tuple[list[Pair], Path]:
@@ -35,32 +35,37 @@ def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | N
         if not (data_root / benchmark.folder).is_dir():
             raise
         return _view(benchmark, data_root, cache, split)
-    refuse_unfit(benchmark, data_root, split)
-    _compare_others(benchmark, data_root, cache, split)
+    refuse_unfit(benchmark, data_root, split, cache)
+    compare_unaccounted(benchmark, data_root, cache, split)
     return pairs, data_root
 
 
-def compared(benchmark: Benchmark, data_root: Path, split: str | None = None) -> bool:
-    """Whether labels are known to be what the rule makes: they have a note, or their sources are there to compare."""
+def not_compared(benchmark: Benchmark, data_root: Path, split: str | None = None) -> str:
+    """In words, whose labels are not known to be what the rule makes; "" where they are, or can be compared."""
     from repro.benchmarks.layout import source_pairs
 
-    if not made_by_others(benchmark, data_root, split):
-        return True
+    words = unaccounted(benchmark, data_root, split)
     try:
-        return bool(source_pairs(benchmark, data_root, split))
+        there = bool(words) and bool(source_pairs(benchmark, data_root, split))
     except DataError:
-        return False
+        there = False
+    return "" if there or not words else f"{words}, {NOT_COMPARED}"
 
 
-def _compare_others(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> None:
-    """Raise DataError for labels without a note that are not what the rule makes of their sources; remembered."""
+def compare_unaccounted(benchmark: Benchmark, data_root: Path, cache: Path, split: str | None = None) -> None:
+    """Raise DataError for labels that do not remember their sources and are not what the rule makes of them.
+
+    What was found equal is remembered below ``cache``, by content.
+    """
     from repro.benchmarks.contents import Contents
     from repro.benchmarks.layout import source_pairs
     from repro.benchmarks.marker import rules_digest
     from repro.benchmarks.prepare import compare_others
     from repro.experiments.progress import count_progress
 
-    if not made_by_others(benchmark, data_root, split):
+    split = split or benchmark.splits[0].name
+    words = unaccounted(benchmark, data_root, split)
+    if not words:
         return
     try:
         sources = source_pairs(benchmark, data_root, split)
@@ -72,7 +77,7 @@ def _compare_others(benchmark: Benchmark, data_root: Path, cache: Path, split: s
     note = cache / "compared" / f"{name}.json"
     if note.is_file() and note.read_text(encoding="utf-8") == key:
         return
-    with count_progress(f"comparing the labels of {benchmark.id}, which others made", "image") as update:
+    with count_progress(f"comparing {words} of {benchmark.id} with their sources", "image") as update:
         compare_others(benchmark.id, data_root, split, update)
     if cache.is_dir():
         with contextlib.suppress(ResourceError):
@@ -88,7 +93,7 @@ def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tup
     link_view(data_root / benchmark.folder, view / benchmark.folder)
     try:
         try:
-            refuse_unfit(benchmark, view, split)
+            refuse_unfit(benchmark, view, split, cache)
         except DataError:  # of sources that have changed since: nobody but this program uses the view
             prepare_alone(benchmark.id, view, split=split, again=True)
         prepare_alone(benchmark.id, view, split=split)
@@ -100,31 +105,37 @@ def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tup
 def named_content(set_id: str, data_root: Path, cache: Path, split: str | None = None) -> str:
     """The fingerprint of a set that the user named, with a bar while its files are read for the first time."""
     from repro.benchmarks.fingerprint import fingerprint
-    from repro.experiments.progress import count_progress
+    from repro.experiments.progress import reading_progress
 
-    with count_progress(f"reading {set_id} once, to know it by its content", "file") as update:
+    with reading_progress(set_id) as update:
         return fingerprint(set_id, data_root, split, cache, update)
 
 
-def unfit(benchmark: Benchmark, data_root: Path) -> DataError | None:
+def unfit(benchmark: Benchmark, data_root: Path, cache: Path | None = None) -> DataError | None:
     """Why the prepared labels of a set cannot be used: absent, incomplete, of other sources, or without any class."""
     from repro.benchmarks.layout import prepared_pairs
     from repro.benchmarks.origin import refuse_unfit
 
     try:
         prepared_pairs(benchmark, data_root)
-        refuse_unfit(benchmark, data_root)
+        refuse_unfit(benchmark, data_root, cache=cache)
     except DataError as error:
         return error
     return None
 
 
-def made_by_others(benchmark: Benchmark, data_root: Path, split: str | None = None) -> bool:
-    """Whether labels have no note of their making: nothing has compared them with what the rule makes."""
-    from repro.benchmarks.marker import marker_path
+def unaccounted(benchmark: Benchmark, data_root: Path, split: str | None = None) -> str:
+    """In words, labels that do not remember what they were made of; "" where they do or none are there."""
+    from repro.benchmarks.marker import read_marker
+    from repro.benchmarks.origin import read_origin
 
     labels = data_root / benchmark.folder / benchmark.split(split).labels
-    return labels.is_dir() and not marker_path(labels).is_file()
+    if not labels.is_dir():
+        return ""
+    marker = read_marker(labels)
+    if marker is None:
+        return "labels made by others"
+    return "" if read_origin(labels, marker) is not None else "labels made from unknown sources"
 
 
 def _seen_from(error: DataError, view: Path, data_root: Path) -> DataError:

@@ -46,7 +46,7 @@ def load_trained(run: Run, run_id: str, device: str) -> Method:
             expected=weights,
             found="no finished training",
             mend="name another store with --runs, or make it: "
-            + command("repro", "run", "TABLE", "--profile", run.profile.name),
+            + command("repro", "run", "TABLE", "--profile", run.profile.name, *run.assets.named_folders),
         )
     method = run.entry.create(build_tower(run.assets.tower_spec(run.row.tower)), run.options)
     if run.train:

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.errors import ReproError, RunError, UsageError
+from repro.errors import ReproError, RunError, UsageError, command
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Verdict
 from repro.experiments.damaged import damaged_files, damaged_in_cache
@@ -25,6 +25,7 @@ from repro.experiments.store import COMPLETE, FINAL_WEIGHTS, RunStore
 from repro.files import read_json, storage_errors
 from repro.hashing import digest
 from repro.locks import folder_lock, in_use
+from repro.mends import same_folders
 
 KINDS = ("weights", "checkpoints", "rests", "cache", "damaged")
 """What can be removed. ``checkpoints`` are checkpoint.pth (without it an unfinished training begins again) and
@@ -157,7 +158,7 @@ def size_of(folder: Path) -> int:
 def select(store: RunStore, rules: Rules) -> list[Removal]:
     """What ``rules`` remove, nothing of which is in use. UsageError for a run that does not exist."""
     runs = stored_runs(store)
-    _check(rules, runs)
+    _check(rules, runs, store)
     newest = time.time() - rules.older_days * _DAY_S
     spared = _spared(runs, rules)
     found: list[Removal] = []
@@ -204,7 +205,7 @@ def remove(removals: Iterable[Removal]) -> Iterator[tuple[Removal, str]]:
             yield removal, ""
 
 
-def _check(rules: Rules, runs: list[StoredRun]) -> None:
+def _check(rules: Rules, runs: list[StoredRun], store: RunStore) -> None:
     for kind in rules.kinds:
         if kind not in KINDS:
             raise UsageError(
@@ -215,7 +216,8 @@ def _check(rules: Rules, runs: list[StoredRun]) -> None:
             )
     for name in rules.runs:
         if not any(run.id.startswith(name) for run in runs):
-            raise UsageError(f"no run begins with {name!r}", found=f"{len(runs)} runs", mend="repro runs list")
+            mend = command("repro", "runs", "list", *same_folders(store.root))
+            raise UsageError(f"no run begins with {name!r}", found=f"{len(runs)} runs", mend=mend)
 
 
 def _spared(runs: list[StoredRun], rules: Rules) -> set[str]:

@@ -176,7 +176,8 @@ def make_plan(
     chosen = tuple(get_benchmark(b) for b in (benchmarks or table.benchmarks))
     for b in chosen:
         if b.id not in table.benchmarks:
-            raise unknown_name(f"benchmark of {table.name}", b.id, table.benchmarks)
+            mend = command("repro", "describe", table.name)
+            raise unknown_name(f"benchmark of {table.name}", b.id, table.benchmarks, mend=mend)
     profile, rows = with_variants(profile, _chosen_rows(table.rows, profile, methods))
     assets = Assets(profile, runs_root, data_root)
     runs = tuple(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+
+QUIET_S = 1.0
+"""Seconds of reading files that need no bar."""
 
 
 @contextlib.contextmanager
@@ -22,14 +26,24 @@ def count_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def _bar(title: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+def reading_progress(set_id: str) -> Iterator[Callable[[int, int], None]]:
+    """As :func:`count_progress` while a set's files are read for its key; silent where that takes under a second."""
+    with _bar(f"reading {set_id} once, to know it by its content", "file", quiet=QUIET_S) as update:
+        yield lambda done, total: update(done, total, "")
+
+
+@contextlib.contextmanager
+def _bar(title: str, unit: str, quiet: float = 0.0) -> Iterator[Callable[[int, int, str], None]]:
     from tqdm import tqdm
 
     bar: tqdm | None = None
+    begun = time.monotonic()
 
     def update(done: int, total: int, note: str) -> None:
         nonlocal bar
         if bar is None:
+            if quiet and (done >= total or time.monotonic() - begun < quiet):
+                return
             interval = 1.0 if sys.stderr.isatty() else 20.0
             bar = tqdm(total=total, desc=title, unit=unit, file=sys.stderr, mininterval=interval)
         if note:

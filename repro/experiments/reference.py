@@ -15,6 +15,7 @@ from repro.experiments.provenance import provenance
 from repro.experiments.status import DONE, CellStatus, plan_status
 from repro.experiments.tables import load_table
 from repro.files import read_json, write_json
+from repro.mends import same_folders
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
 
@@ -201,7 +202,14 @@ def updated(
             "no selected cell is finished: there is nothing to take as a reference",
             expected=f"finished cells of {', '.join(selection.tables)} in {selection.runs}",
             found="; ".join(flagged) or "none",
-            mend=command("repro", "run", selection.tables[0], "--profile", selection.profile),
+            mend=command(
+                "repro",
+                "run",
+                selection.tables[0],
+                "--profile",
+                selection.profile,
+                *same_folders(selection.runs, selection.data_root),
+            ),
         )
     for key, (plan, status) in done.items():
         expected = percent(plan, status)

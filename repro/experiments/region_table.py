@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.benchmarks.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
-from repro.errors import DataError, ReproError, UsageError, unknown_name
+from repro.errors import DataError, ReproError, UsageError, command, unknown_name
 from repro.experiments.aligned import KIND, read_recipe
 from repro.experiments.assets import Assets, Missing
 from repro.experiments.code import FILE as CODE
@@ -22,6 +22,7 @@ from repro.experiments.code import Subject
 from repro.experiments.judging import TOWER, judged_folder
 from repro.experiments.places import Place, adopted_of
 from repro.experiments.plan import Plan, Run
+from repro.experiments.progress import reading_progress
 from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE
 from repro.files import write_json
@@ -51,7 +52,7 @@ class RegionSettings:
         known = {f.name for f in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
-                raise unknown_name("setting of regions", key, known)
+                raise unknown_name("setting of regions", key, known, mend="correct regions in the profile")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
@@ -100,7 +101,10 @@ class RegionCell:
             from repro.data.mini.synth import MiniSizes
 
             return panoptic_key(data["seed"], MiniSizes(**data.get("sizes", {})))
-        return "absent" if root is None else panoptic_fingerprint(*self.source.paths(root))
+        if root is None or not all(path.exists() for path in self.source.paths(root)):
+            return "absent"
+        with reading_progress(self.source.id) as update:
+            return panoptic_fingerprint(*self.source.paths(root), self.assets.store.cache, update)
 
     @cached_property
     def place(self) -> Place:
@@ -203,7 +207,8 @@ def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCe
     """One cell a row and panoptic set; UsageError for a set the table does not have."""
     for name in sets or ():
         if name not in plan.table.panoptic:
-            raise unknown_name(f"set of {plan.table.name}", name, plan.table.panoptic)
+            mend = command("repro", "describe", plan.table.name)
+            raise unknown_name(f"set of {plan.table.name}", name, plan.table.panoptic, mend=mend)
     if not plan.table.panoptic:
         raise UsageError(f"{plan.table.name} names no panoptic set", expected="panoptic = [..] in its file")
     chosen = [get_panoptic(name) for name in sets or plan.table.panoptic]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from repro.experiments.profiles import Profile, TowerPlan, load_profile, profile
 from repro.experiments.store import RunStore
 from repro.experiments.tables import Row, load_table, table_names
 from repro.files import read_json
+from repro.mends import same_folders
 from repro.methods import get_method, registry
 
 
@@ -26,20 +27,27 @@ def run_names(store: RunStore) -> list[str]:
     return sorted(p.parent.name for p in store.root.glob("*/provenance.json"))
 
 
-def find_run(store: RunStore, name: str) -> str:
-    """The one run called ``name`` or whose name begins so; UsageError for none and for several."""
-    known = run_names(store)
+def matching_run(name: str, known: Sequence[str], runs_root: Path) -> str | None:
+    """The one of ``known`` runs below ``runs_root`` called ``name`` or that begins so, None for none; UsageError for
+    several."""
     matching = [r for r in known if r == name] or [r for r in known if r.startswith(name)]
-    if not matching:
-        raise unknown_name("run", name, known or ["none"], mend=command("repro", "list", "--runs", store.root))
     if len(matching) > 1:
         raise UsageError(
             f"{name!r} begins several runs",
             expected="a unique prefix of a run id",
             found=", ".join(matching),
-            mend="repro list names all runs",
+            mend=f"{command('repro', 'list', *same_folders(runs_root))} names all runs",
         )
-    return matching[0]
+    return matching[0] if matching else None
+
+
+def find_run(store: RunStore, name: str) -> str:
+    """The one run called ``name`` or whose name begins so; UsageError for none and for several."""
+    known = run_names(store)
+    found = matching_run(name, known, store.root)
+    if found is None:
+        raise unknown_name("run", name, known or ["none"], mend=command("repro", "list", "--runs", store.root))
+    return found
 
 
 def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> Run:

@@ -40,7 +40,12 @@ class MCCL:
 
     def __post_init__(self) -> None:
         if self.similarity not in ("mapped", "clipped"):
-            raise unknown_name("value of option similarity", str(self.similarity), ("mapped", "clipped"))
+            raise unknown_name(
+                "value of option similarity",
+                str(self.similarity),
+                ("mapped", "clipped"),
+                mend="change the method's options in the profile or table",
+            )
         if len(self.weights) != len(TERMS) or min(self.weights) < 0 or not any(self.weights):
             raise UsageError(
                 "the weights of the MCCL losses make no loss",

@@ -162,14 +162,19 @@ class Evidence:
                 f"{self.plan.table.name} has no finished cell",
                 expected="at least one evaluation with its counts",
                 found=f"{len(self.cells)} cells, none done",
-                mend=command("repro", "run", self.plan.table.name, "--profile", self.plan.profile.name),
+                mend=command("repro", "run", *self._asked(), *self.plan.assets.named_folders),
             )
         if name is not None:
             by_id = {r.id: r for r in finished}
             if name not in by_id:
-                raise unknown_name(f"finished row of {self.plan.table.name}", name, by_id)
+                mend = command("repro", "describe", *self._asked(), *self.plan.assets.named_folders)
+                raise unknown_name(f"finished row of {self.plan.table.name}", name, by_id, mend=mend)
             return by_id[name]
         return next((r for r in finished if r.runs[0].train), finished[0])
+
+    def _asked(self) -> tuple[str, ...]:
+        """The table and the profile as words of a command."""
+        return self.plan.table.name, "--profile", self.plan.profile.name
 
     def provenance(self, run: Run) -> dict[str, Any] | None:
         """What ``run`` was made from, as written when it began; None where it was not begun."""

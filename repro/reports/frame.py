@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from repro.errors import command
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
@@ -210,9 +209,9 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
 
 
 def _others_labels(plan: Plan) -> list[str]:
-    """A line for each benchmark whose labels have no note of their making."""
-    from repro.experiments.external import NOT_COMPARED, made_by_others
+    """A line for each benchmark whose labels do not remember their sources and cannot be compared with them."""
+    from repro.experiments.external import not_compared
 
     root = None if plan.profile.synthetic else plan.assets.data_root
-    named = [b for b in plan.benchmarks if root is not None and made_by_others(b, root)]
-    return [f"{b.id}: {NOT_COMPARED} ({command('repro', 'data', 'prepare', b.id)} compares them)." for b in named]
+    found = [] if root is None else [(b.id, not_compared(b, root)) for b in plan.benchmarks]
+    return [f"{name}: {words}." for name, words in found if words]

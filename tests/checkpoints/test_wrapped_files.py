@@ -188,6 +188,7 @@ def test_an_incomplete_huggingface_file_is_refused(tmp_path: Path) -> None:
 
 
 # -- what a file holds -------------------------------------------------------------------------------------------------
+@pytest.mark.follows("repro.checkpoints.reading:_read#3", "repro.clip.weights:_unreadable#1")
 @pytest.mark.parametrize(
     ("beside", "name"),
     [

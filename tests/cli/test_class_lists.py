@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.cli.class_lists import read_class_names
+from repro.cli.class_lists import class_names, read_class_names
 from repro.cli.main import main
 from repro.errors import UsageError
 
@@ -77,3 +77,35 @@ def test_predict_takes_the_names_of_a_json_file_and_not_its_lines(tmp_path: Path
     assert main([*words, "--classes", f"@{tmp_path / 'names.json'}"]) == 0
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert [c["name"] for c in record["classes"]] == NAMES
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.csv", "id;name\n0;cat\n"),
+        ("a.csv", "cat;dog\n"),
+        ("a.csv", "id\tname\n0\tcat\n"),
+        ("a.tsv", "id,name\n0,cat\n"),
+    ],
+)
+def test_columns_of_another_separator_are_refused(file: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UsageError, match="cannot read") as error:
+        read_class_names(tmp_path / file)
+    assert "columns between" in str(error.value.found)
+
+
+@pytest.mark.parametrize("text", ["names.txt", "my names.csv", "list.JSON", "here", '["cat","dog"]', '{"names": []}'])
+def test_a_file_without_its_sign_and_json_are_not_taken_for_names(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("cat\n")
+    with pytest.raises(UsageError) as error:
+        class_names(text)
+    assert "@" in str(error.value.mend)
+
+
+def test_names_with_commas_dots_and_spaces_are_names() -> None:
+    assert class_names("cat,st. bernard dog, U.S. flag") == ["cat", "st. bernard dog", " U.S. flag"]
+    assert class_names("x" * 5000) == ["x" * 5000]

@@ -168,6 +168,26 @@ def test_finished_work_is_not_done_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("words")
+def test_captions_of_an_archive_replaced_under_its_size_and_time_are_read_again(tmp_path, monkeypatch):
+    archive, out = write_shard(tmp_path / "a.tar", ["big dog", "big cat"]), tmp_path / "out"
+    convert(archive, out)
+    assert load_vocabulary(out) == {"big": 2, "dog": 1, "cat": 1}
+    before = archive.stat()
+    archive.write_bytes(archive.read_bytes().replace(b"big dog", b"big cow"))
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
+    convert(archive, out)
+    assert load_vocabulary(out) == {"big": 2, "cow": 1, "cat": 1}
+    kept = files(out)
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))  # touched, the same content: nothing is parsed
+    monkeypatch.setattr(converter.phrases, "extract", lambda *a: pytest.fail("parsed again"))
+    convert(archive, out)
+    assert files(out).keys() == kept.keys()
+    assert [c for n, c in files(out).items() if n.endswith(".jsonl")] == [
+        c for n, c in kept.items() if n.endswith(".jsonl")
+    ]
+
+
+@pytest.mark.usefixtures("words")
 def test_labels_made_otherwise_and_strange_folders_are_refused(tmp_path):
     source, out = write_tsv(tmp_path / "a.tsv"), tmp_path / "out"
     convert(source, out, shard_images=5)

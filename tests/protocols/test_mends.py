@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from talk import way
 
 from repro.benchmarks.images import read_label
 from repro.benchmarks.layout import prepared_pairs
@@ -46,6 +47,11 @@ def plain(path: Path) -> None:
     Image.fromarray(np.asarray(Image.open(path))).save(path, quality=95)
 
 
+@pytest.mark.follows(
+    "repro.benchmarks.prepare.comparing:check_upright",
+    "repro.benchmarks.verify:_look",
+    "repro.benchmarks.verify:_problem",
+)
 @pytest.mark.parametrize(
     ("name", "split", "count", "image"),
     [
@@ -93,6 +99,7 @@ def test_a_list_file_beside_the_json_of_pc59_does_not_count(context_root: Path) 
     assert len(prepared_pairs(get_benchmark("PC-59"), context_root)) == 4
 
 
+@pytest.mark.follows("repro.benchmarks.verify:_file_problems#1")
 def test_a_list_with_an_id_too_many_is_mended_as_it_says(context_root: Path) -> None:
     folder = context_root / CONTEXT
     listing = folder / "pascalcontext_val.txt"
@@ -127,6 +134,7 @@ def all_void(name: str, root: Path) -> None:
         Image.fromarray(np.full_like(np.asarray(Image.open(path)), value)).save(path)
 
 
+@pytest.mark.follows("repro.benchmarks.origin:nothing_labelled")
 @pytest.mark.parametrize(("name", "count"), [("A-150", 9), ("PAS-20", 19), ("coco-stuff", 13), ("PC-59", 4)])
 def test_a_split_without_a_labelled_pixel_is_an_error(request: pytest.FixtureRequest, name: str, count: int) -> None:
     root: Path = request.getfixturevalue("context_root" if name.startswith("PC") else "mini_real")
@@ -191,10 +199,10 @@ def other_rules(folder: Path) -> None:
     [
         (damage_label, "label"),
         (another_value, "label"),
-        (legal_change, "histogram"),
-        (absent_label, "missing"),
-        (interrupted, "preparation"),
-        (other_rules, "preparation"),
+        way("repro.benchmarks.verify:verify", legal_change, "histogram"),
+        way("repro.benchmarks.verify:_file_problems#2", absent_label, "missing"),
+        way("repro.benchmarks.verify:_preparation_problems#2", interrupted, "preparation"),
+        way("repro.benchmarks.verify:_preparation_problems#3", other_rules, "preparation"),
     ],
 )
 @pytest.mark.parametrize("place", ["plain", "with blank", "it's $(x)"])
@@ -211,6 +219,7 @@ def test_the_mend_of_verify_leads_to_a_sound_set(mini_real: Path, damage, kind: 
     assert verify("A-150", root, 9, against_sources=True).ok
 
 
+@pytest.mark.follows("repro.benchmarks.verify:_compare#2")
 def test_the_mend_of_a_differing_pixel_leads_to_a_sound_set(mini_real: Path) -> None:
     legal_change(prepare("A-150", mini_real).folder)
     problems = verify("A-150", mini_real, 9, against_sources=True).problems
@@ -219,6 +228,7 @@ def test_the_mend_of_a_differing_pixel_leads_to_a_sound_set(mini_real: Path) -> 
     assert verify("A-150", mini_real, 9, against_sources=True).ok
 
 
+@pytest.mark.follows("repro.benchmarks.marker:read_marker")
 def test_the_mend_of_a_damaged_note_leads_to_a_sound_set(mini_real: Path, tmp_path: Path) -> None:
     folder = prepare("A-150", mini_real).folder
     marker_path(folder).write_text("{")
@@ -230,6 +240,11 @@ def test_the_mend_of_a_damaged_note_leads_to_a_sound_set(mini_real: Path, tmp_pa
     assert verify("A-150", mini_real, 9, against_sources=True).ok
 
 
+@pytest.mark.follows(
+    "repro.benchmarks.verify:_file_problems#3",
+    "repro.benchmarks.verify:_file_problems#5",
+    "repro.benchmarks.verify:_file_problems#6",
+)
 def test_the_mends_of_strange_files_and_lost_images_lead_to_a_sound_set(mini_real: Path, tmp_path: Path) -> None:
     folder = prepare("A-847", mini_real, split="train").folder
     (folder / "notes.txt").touch()

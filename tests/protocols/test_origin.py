@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -124,18 +125,54 @@ def test_an_image_that_is_no_longer_listed_loses_its_label_by_again_only(mini_re
     assert verify("PAS-20", mini_real, 18).ok
 
 
-def test_notes_of_0_1_0_stay_valid_and_verify_says_that_their_sources_are_not_known(mini_real: Path) -> None:
-    folder = prepare("A-150", mini_real).folder
+def forgotten(folder: Path) -> None:
+    """The note of version 0.1.0, which did not say what labels were made of."""
     note = json.loads(marker_path(folder).read_text())
     del note["origin"], note["adopted"]
     marker_path(folder).write_text(json.dumps(note))
     origin_path(folder).unlink()
-    assert prepare("A-150", mini_real).kept == 9
+
+
+def test_labels_of_0_1_0_are_compared_with_their_sources_and_made_again_by_prepare(mini_real: Path) -> None:
+    folder = prepare("A-150", mini_real).folder
+    forgotten(folder)
     report = verify("A-150", mini_real, 9)
     assert report.ok
-    assert "made by repro, not known from what" in str(report)
-    assert prepare("A-150", mini_real, again=True).converted == 9
-    assert "not known" not in str(verify("A-150", mini_real, 9))
+    assert report.compared
+    CASES[0][3](mini_real)  # a source is corrected after version 0.1.0 read it
+    (problem,) = verify("A-150", mini_real, 9).problems
+    assert problem.kind == "pixels"
+    assert problem.mend.endswith("--again")
+    assert prepare("A-150", mini_real).converted == 9
+    assert verify("A-150", mini_real, 9).ok
+
+
+def test_labels_of_0_1_0_without_their_sources_stay_and_verify_says_so(mini_real: Path) -> None:
+    folder = prepare("A-150", mini_real).folder
+    forgotten(folder)
+    shutil.rmtree(mini_real / ADE / "annotations")
+    assert prepare("A-150", mini_real).kept == 9
+    assert "made by repro, not known from what" in str(verify("A-150", mini_real, 9))
+
+
+@pytest.mark.parametrize(("name", "split", "count", "change"), CASES)
+def test_a_source_of_the_same_size_and_time_is_still_another_source(
+    request: pytest.FixtureRequest, name: str, split: str, count: int, change: Callable[[Path], None]
+) -> None:
+    root: Path = request.getfixturevalue("context_root" if name.startswith("PC") else "mini_real")
+    files = [p for p in root.rglob("*") if p.is_file()]
+    for path in files:
+        os.utime(path, ns=(1, 1))
+    prepare(name, root, split=split)
+    sizes = {p: p.stat().st_size for p in files}
+    change(root)
+    for path in files:  # padded to the old size where it became shorter: readers do not look beyond the end
+        with path.open("ab") as stream:
+            stream.write(b" " * max(0, sizes[path] - path.stat().st_size))
+        os.utime(path, ns=(1, 1))
+    report = verify(name, root, count, split=split)
+    assert [p.kind for p in report.problems] == ["preparation"]
+    assert "differ from those" in report.problems[0].message
 
 
 RAW = [

@@ -22,6 +22,7 @@ from repro.benchmarks.prepare import prepare
 from repro.benchmarks.prepare.formats import write_picture
 from repro.benchmarks.spec import BENCHMARKS, get_benchmark
 from repro.cli.main import main
+from repro.errors import DataError
 from repro.experiments.aligned import address, read_recipe
 from repro.experiments.assets import Assets
 from repro.experiments.execute import asked_of
@@ -222,13 +223,19 @@ def test_cells_wait_for_labels_that_are_of_other_sources_or_all_void(mini_real: 
     assert "no pixel of 9 images has a class" in missing.what
 
 
-def test_a_table_says_whose_labels_were_not_compared(mini_real: Path, tmp_path: Path) -> None:
-    official(mini_real)
+def test_a_table_compares_labels_of_others_and_says_where_it_cannot(mini_real: Path, tmp_path: Path) -> None:
+    labels = official(mini_real)
     made = plan(mini_real, tmp_path / "runs")
-    line = "A-150: labels made by others, not compared with the rule (repro data prepare A-150 compares them)."
-    assert line in notes(made, [])
-    prepare("A-150", mini_real)
+    line = "A-150: labels made by others, not compared with the rule."
+    benchmark = get_benchmark("A-150")
+    made.assets.compare(benchmark)
     assert line not in notes(made, [])
+    shutil.rmtree(labels)
+    official(mini_real, raw=True)
+    with pytest.raises(DataError, match="9 of 9 labels"):
+        plan(mini_real, tmp_path / "runs").assets.compare(benchmark)
+    shutil.rmtree(mini_real / ADE / "annotations")
+    assert line in notes(made, [])
 
 
 def test_a_training_of_0_1_0_on_named_data_is_known_by_names_and_sizes(mini_real: Path, tmp_path: Path) -> None:

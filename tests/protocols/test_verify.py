@@ -203,3 +203,25 @@ def test_no_module_that_reads_data_sets_unpickles() -> None:
     assert len(modules) > 10
     for word in ("import pickle", "allow_pickle=True", "weights_only=False", "read_pickle", "joblib"):
         assert [p.name for p in modules if word in p.read_text()] == [], word
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"../x\n", "line 1"), ("2007_001457\n".encode("utf-16"), "UTF-16"), (b"", "empty")]
+)
+def test_a_list_that_cannot_be_read_is_a_problem_of_the_report(
+    mini_real: Path, content: bytes, said: str, prepared: bool
+) -> None:
+    path = mini_real / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
+    right = path.read_bytes()
+    if prepared:
+        prepare("PAS-20", mini_real)
+    path.write_bytes(content)
+    (problem,) = verify("PAS-20", mini_real, 19).problems
+    assert problem.kind == "preparation"
+    assert str(path) in problem.message
+    assert said in problem.message
+    assert problem.mend
+    path.write_bytes(right)
+    if prepared:
+        assert verify("PAS-20", mini_real, 19).ok

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.benchmarks import origin as origins
-from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, some, source_pairs
+from repro.benchmarks.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, source_pairs
 from repro.benchmarks.listing import check_targets
 from repro.benchmarks.marker import Marker, read_marker, rules_digest, write_marker
+from repro.benchmarks.numbering import check_numbering
 from repro.benchmarks.parallel import parallel
+from repro.benchmarks.prepare.before import can_be_made, refuse_others, refuse_strangers
 from repro.benchmarks.spec import Benchmark, Split, get_benchmark
 from repro.errors import DataError, command
 
@@ -66,11 +68,12 @@ def prepare(
 ) -> PrepareSummary:
     """Convert the labels of a split (default: the set's own) below ``data_root`` with ``jobs`` processes.
 
-    Labels of an interrupted preparation are kept where they are whole; a set whose note says complete is not read
-    again while its sources are the same. Labels without a note are compared with what the rule makes of their
-    sources. With ``again`` everything that was made here is made anew. Raises DataError for absent, damaged or
-    inconsistent sources (what was converted before stays, and the same command goes on from there), for labels made
-    from other sources, and for labels of others that differ from the rule.
+    Labels of an interrupted preparation are kept where they are whole; a set whose note says complete is not read again
+    while its sources are the same. Labels without a note are compared with what the rule makes of their sources; those
+    whose note does not say what they were made of (version 0.1.0) are made again where they can be. With ``again``
+    everything that was made here is made anew. Raises DataError for absent, damaged or inconsistent sources (what was
+    converted before stays, and the same command goes on from there), for labels made from other sources, and for labels
+    of others that differ from the rule.
     """
     benchmark = get_benchmark(benchmark_id)
     part = benchmark.split(split)
@@ -79,8 +82,8 @@ def prepare(
     origin = origins.read_origin(folder, marker)
     changed = origins.changes(benchmark, data_root, part, origin)
     if again:
-        _refuse_others(benchmark, data_root, part, marker)
-    elif marker is not None and marker.complete:
+        refuse_others(benchmark, data_root, part, marker)
+    elif marker is not None and marker.complete and (origin is not None or not can_be_made(benchmark, data_root, part)):
         there = files_by_key(folder, benchmark.label_suffix)
         if changed is not None and not there.keys().isdisjoint((*changed.gone, *changed.other)):
             raise origins.outdated(benchmark, data_root, part, changed)
@@ -94,7 +97,7 @@ def prepare(
         raise
     work = _Work(benchmark, data_root, part, marker, sources, jobs, progress)
     redo = set() if changed is None else set(changed.other)
-    if again or (marker is not None and not marker.made_by_rules_of(benchmark)):
+    if again or (marker is not None and not (marker.made_by_rules_of(benchmark) and origin is not None)):
         redo = set(work.keys)
     return work.run(origin, redo)
 
@@ -102,7 +105,10 @@ def prepare(
 def compare_others(
     benchmark_id: str, data_root: Path, split: str | None = None, progress: Progress | None = None, jobs: int = 1
 ) -> None:
-    """Set every label of a split against what the rule makes of its source; DataError where some differ."""
+    """Set every label of a split against what the rule makes of its source; DataError where some differ.
+
+    For labels that do not remember their sources: those of others, and those of version 0.1.0.
+    """
     benchmark = get_benchmark(benchmark_id)
     sources = source_pairs(benchmark, data_root, split)
     work = _Work(benchmark, data_root, benchmark.split(split), None, sources, jobs, progress)
@@ -130,6 +136,7 @@ class _Work:
         self.there = files_by_key(self.folder, benchmark.label_suffix)
         self.adopted = set(self.there) if marker is None else set(marker.adopted)
         self.others = self.adopted & self.there.keys() & self.keys
+        self.adopting = bool(marker and marker.adopted)
 
     def run(self, origin: origins.Origin | None, redo: set[str]) -> PrepareSummary:
         """Compare what others made, make the rest, and write the notes."""
@@ -140,14 +147,16 @@ class _Work:
         if origin is not None:  # labels made here of images that are no longer listed
             for key in (origin.entries.keys() - self.keys - self.adopted) & self.there.keys():
                 self.there[key].unlink(missing_ok=True)
-        _refuse_strangers(folder, benchmark, self.keys)
+        refuse_strangers(folder, benchmark, self.keys)
         states: Counter[str] = Counter()
         pixels: Counter[int] = Counter()
+        having: Counter[int] = Counter()  # images of each label value
         dropped, count = [], 0
         for compared in self.compared():
             count += 1
             states["kept"] += 1
             pixels.update(compared.pixels)
+            having.update(compared.pixels.keys())
             self.show(count)
         now = origins.take_origin(benchmark, self.sources, origin)
         note = Marker(
@@ -164,12 +173,15 @@ class _Work:
             count += 1
             states[outcome.state] += 1
             pixels.update(outcome.pixels)
+            having.update(outcome.pixels.keys())
             if outcome.state == "dropped":
                 dropped.append(outcome.key)
             self.show(count)
         histogram = {str(value): pixels[value] for value in sorted(pixels)}
         if not origins.labelled(benchmark, histogram):
             raise origins.nothing_labelled(benchmark, self.data_root, part, len(self.sources))
+        again = origins.again_command(benchmark, self.data_root, part)
+        check_numbering(benchmark, self.data_root, part, having, len(self.sources), again)
         note = dataclasses.replace(note, complete=True, dropped=tuple(sorted(dropped)), histogram=histogram)
         write_marker(folder, note)
         return PrepareSummary(
@@ -213,12 +225,16 @@ class _Work:
                 found.append(compared.difference)
             yield compared
         if found:
+            ours = read_marker(self.folder) is not None and not self.adopting
             raise DataError(
-                f"{self.benchmark.id}: {len(found)} of {len(tasks)} labels in {self.folder} were made by others and "
+                f"{self.benchmark.id}: {len(found)} of {len(tasks)} labels in {self.folder} "
+                f"{'were made from unknown sources' if ours else 'were made by others'} and "
                 "are not what the rule makes of their sources",
                 expected="labels that equal the converted annotations in every pixel",
                 found=found[0],
-                mend=f"move {command(self.folder)} elsewhere, then "
+                mend=origins.again_command(self.benchmark, self.data_root, self.part)
+                if ours
+                else f"move {command(self.folder)} elsewhere, then "
                 f"{prepare_command(self.benchmark, self.data_root, self.part)}",
             )
 
@@ -263,30 +279,3 @@ def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> Prepa
     part = benchmark.split(split)
     folder = data_root / benchmark.folder / part.labels
     return PrepareSummary(benchmark.id, split, folder, len(pairs), 0, len(pairs), 0, part.num_images, UNCOMPARED)
-
-
-def _refuse_others(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> None:
-    """Labels that others made are not replaced: DataError that says where they are."""
-    folder = data_root / benchmark.folder / part.labels
-    there = files_by_key(folder, benchmark.label_suffix)
-    others = sorted(there if marker is None else there.keys() & set(marker.adopted))
-    if others:
-        raise DataError(
-            f"{benchmark.id}: {len(others)} labels in {folder} were made by others: they are not replaced",
-            expected="labels that this program made, with its note",
-            found=some(others),
-            mend=f"move {command(folder)} elsewhere, then {prepare_command(benchmark, data_root, part)}",
-        )
-
-
-def _refuse_strangers(folder: Path, benchmark: Benchmark, keys: set[str]) -> None:
-    """Labels that belong to no listed image would be evaluated too; they are the user's, so they are not removed."""
-    labels = {path.name[: -len(benchmark.label_suffix)] for path in folder.glob(f"[!.]*{benchmark.label_suffix}")}
-    strangers = sorted(labels - keys)
-    if strangers:
-        raise DataError(
-            f"{benchmark.id}: {folder} holds labels that belong to no image of the split",
-            expected=f"labels of the {len(keys)} images the source lists",
-            found=f"{len(strangers)} others: {some(strangers)}",
-            mend=f"move those out of {command(folder)}, or restore their sources",
-        )

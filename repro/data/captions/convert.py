@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import repro
+from repro.benchmarks.contents import stamp
 from repro.benchmarks.parallel import parallel
 from repro.data.captions import phrases, sources
 from repro.data.captions.labels import PROVENANCE, SHARDS, VOCABULARY, read_counts
@@ -33,6 +34,8 @@ LEFTOVERS = ".*.partial"
 """What a killed process was writing."""
 SHARD_IMAGES = 5_000
 """Images of a shard: some ten seconds of parsing, which is what a kill can cost each process."""
+ARCHIVES = "webdataset"
+"""The format whose sources are not identified by all of their bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,12 +153,18 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
 
 
 def _pending(out: Path, plan: Plan) -> list[int]:
-    """The shards without a complete result; the report is written last and says how long its labels are."""
+    """The shards without a complete result; the report is written last and says how long its labels are.
+
+    Archives are not identified by a digest of their bytes: one that was touched since is looked into again.
+    """
     pending = []
     for number in range(len(plan.shards)):
         target = _target(out, number)
         try:
-            complete = target.stat().st_size == read_json(_report(target))["bytes"]
+            report = read_json(_report(target))
+            complete = target.stat().st_size == report["bytes"]
+            if plan.format == ARCHIVES:
+                complete = complete and report.get("stamp") == stamp(plan.shards[number].path)
         except FileNotFoundError:
             complete = False
         if not complete:
@@ -164,10 +173,16 @@ def _pending(out: Path, plan: Plan) -> list[int]:
 
 
 def _work(task: _Task) -> None:
-    """Write one shard's labels and then its report."""
+    """Write one shard's labels and then its report; of an archive that still says the same, the report alone."""
     _end_with_parent()
     tally = Tally()
+    seen = stamp(task.shard.path)
+    kept = _kept(task) if task.format == ARCHIVES else {}
     records = sources.read_shard(task.format, task.shard, tally)
+    read = digest([dataclasses.asdict(record) for record in records], 64)
+    if kept.get("read") == read:
+        write_json(_report(task.target), {**kept, "stamp": seen})
+        return
     texts = [c for r in records for c in r.captions]
     labels = iter(phrases.extract(texts, phrases.Exclusions.read(task.exclusions), tally.counts))
     lines = []
@@ -178,8 +193,23 @@ def _work(task: _Task) -> None:
         lines.append(_line(record, list(found)))
     content = "".join(lines).encode()
     write_atomic(task.target, lambda stream: _write(stream, content))
-    facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "source": task.shard.path.name}
+    facts: dict[str, Any] = {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "source": task.shard.path.name,
+    }
+    if task.format == ARCHIVES:
+        facts |= {"stamp": seen, "read": read}
     write_json(_report(task.target), {**facts, **tally.to_json()})
+
+
+def _kept(task: _Task) -> dict[str, Any]:
+    """The report of labels that are there whole, {} where none are."""
+    try:
+        report = dict(read_json(_report(task.target)))
+        return report if file_digest(task.target) == report["sha256"] else {}
+    except (OSError, DataError, KeyError, ValueError, TypeError):
+        return {}
 
 
 def _write(stream: Any, content: bytes) -> None:
@@ -230,7 +260,7 @@ def _finish(out: Path, plan: Plan, identity: dict[str, Any]) -> dict[str, Any]:
             "the source holds no usable pair of image and caption",
             expected=f"captions as {plan.format} has them",
             found="; ".join(f"{n} x {why}" for why, n in tally.malformed.most_common(3)) or "no row at all",
-            mend="name the right --format, see docs/captions.md",
+            mend="name the right --format and another --out, see docs/captions.md",
         )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     write_text(out / VOCABULARY, "".join(f"{label}\t{count}\n" for label, count in ordered))

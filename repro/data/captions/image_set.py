@@ -80,11 +80,15 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
         """The image of number ``index`` with its labels."""
         with self.files[self._file[index]].open("rb") as stream:
             stream.seek(int(self._offset[index]))
-            record = parse_line(stream.readline(), self.vocabulary)
+            try:
+                record = parse_line(stream.readline(), self.vocabulary)
+            except (ValueError, LookupError, TypeError):  # no longer the beginning of a record
+                record = None
         if record is None:
             raise DataError(
                 f"{self.files[self._file[index]]} changed while it was read",
-                mend=command("repro", "data", "captions", "SOURCE", "--out", "DIR"),
+                mend="make the labels again, in another folder: "
+                + command("repro", "data", "captions", "SOURCE", "--out", "DIR"),
             )
         return record
 

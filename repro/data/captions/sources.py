@@ -258,7 +258,8 @@ def _coco_rows(shard: Shard, tally: Tally) -> Iterator[Row]:
 
 
 def _cut_archive(plan: Plan, path: Path, images: int) -> None:
-    # An archive holds the images too: reading it all to identify it would take as long as the work itself.
+    # An archive holds the images too: reading it all to identify it would take as long as the work itself. What its
+    # captions say is kept with the labels of its shard instead.
     archive.check(path)
     status = path.stat()
     plan.files.append({"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns})

@@ -163,12 +163,12 @@ def render_scene(
         names = list(SETTINGS)
         setting = names[min(int(np.searchsorted(_cumulative(), rng.random(), "right")), len(names) - 1)]
     elif setting not in SETTINGS:
-        raise unknown_name("setting", setting, SETTINGS)
+        raise unknown_name("setting", setting, SETTINGS, mend="name one of them, or none")
     banned: frozenset[int] = frozenset()
     if exclude:
         for name in exclude:
             if name not in INDEX:
-                raise unknown_name("concept", name, INDEX)
+                raise unknown_name("concept", name, INDEX, mend="name one of them in exclude")
         banned = frozenset(INDEX[name] for name in exclude)
     canvas = _Canvas(rng, height, width)
     _compose(canvas, SETTINGS[setting], banned)
