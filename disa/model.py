@@ -94,6 +94,8 @@ class DiSa(Method):
         matched = matching_labels(labels, len(classes))
         logits, division, features, text = self._run(images, classes, matched)
         values = {"loss_seg": segmentation_loss(logits, labels, self.options.seg_loss)}
+        if self.options.itm_labels == "shuffled":
+            matched = matched.roll(1, dims=0)
         if division.matching is not None:
             pairs = division.matching.logits
             values["loss_itm"] = self.options.itm_weight * matching_loss(pairs, matched)

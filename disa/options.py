@@ -37,11 +37,11 @@ class DisaOptions:
     """What ranks the tokens of a class: gradient-weighted attention (Eq. 2), attention alone, CLIP's cosine, a fixed
     draw for each class name; ``none`` is ``split="none"``."""
     saliency_target: SaliencyTarget = "margin"
-    """What is differentiated ("the regressed matching score", Sec. 3.3): the matched logit minus the other, which is all
-    that the cross-entropy of Eq. 1 trains; the matched logit alone (``score``); L_itm as Eq. 2 is printed (``loss``)."""
+    """What is differentiated ("the regressed matching score", Sec. 3.3): the matched logit minus the other, which is
+    all that the cross-entropy of Eq. 1 trains; the matched logit alone (``score``); L_itm as Eq. 2 is printed."""
     saliency_layer: int | Literal["mean"] = 0
-    """Cross-attention layer whose attention is weighted (counted from the end where negative), or the mean over all. The
-    paper does not say which; a query that has read the image once asks less where its word is (docs/reconstruction.md)."""
+    """Cross-attention layer whose attention is weighted (counted from the end where negative), or the mean over all.
+    The paper does not say which; a query that has read the image once asks less where its word is."""
     text_scale: Literal["sqrt", "unit"] = "sqrt"
     """Length of the text tokens that enter the cross-attention: the root of their width, the scale of a residual stream
     behind whose norms the branches are of order one, or 1, at which all classes' queries become the same vector."""
@@ -65,6 +65,8 @@ class DisaOptions:
     """Hidden over outer width of their feed-forward networks."""
     itm_weight: float = 0.1
     """Weight of the image-text matching loss (Eq. 1) beside the segmentation loss."""
+    itm_labels: Literal["own", "shuffled"] = "own"
+    """Labels of Eq. 1: of the image, or, as a control, of another image of the batch: what is left is no matching."""
 
     pixel: bool = True
     """HRM: two Swin blocks over the tokens of the branch (Sec. 3.4; Table 3, V)."""

@@ -84,9 +84,7 @@ class Segmenter(nn.Module):
         projected = [F.relu(conv(g)) for conv, g in zip(self.decoder_guidance, guides, strict=True)]
         return Guidance(branches, self.aggregation.guide(appearance), projected)
 
-    def forward(
-        self, cost: Tensor, mask: Tensor | None, guidance: Guidance, share: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, cost: Tensor, mask: Tensor | None, guidance: Guidance, share: Tensor | None = None) -> Tensor:
         """Logits (B, N, h, w) of cosines ``cost`` (B, 1, N, H, W).
 
         ``mask`` (B, N, L) is True (or, soft, near 1) at foreground tokens; None does not split. ``share`` (B, N, L)

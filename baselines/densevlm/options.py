@@ -32,7 +32,7 @@ class DenseVLMOptions:
     teacher: Literal["tower", "labels"] = "tower"
     """Who names the regions: the powerful model, or, as a control, the labels of the images (not the paper's)."""
     accept_weak_teacher: bool = False
-    """Go on where the powerful model names the labelled regions of the images no better than the model it is to teach."""
+    """Go on where the powerful model names labelled regions of the images no better than the model it is to teach."""
     thing_classes: Literal["things", "all"] = "things"
     """Which categories the distributions of a thing region are over (Eq. 4 and Table 3)."""
     stuff_classes: Literal["all", "stuff"] = "all"

@@ -148,7 +148,11 @@ class _Training:
             )
         known = (labels.files, len(labels.names)) if labels is not None else ((), 0)
         self.labelled = RegionSet(images, options.image_size, options.max_split, seed, *known)
-        self.data = self.labelled if options.teacher == "labels" else RegionSet(images, options.image_size, options.max_split, seed)
+        self.data = (
+            self.labelled
+            if options.teacher == "labels"
+            else RegionSet(images, options.image_size, options.max_split, seed)
+        )
         self.sampler = StreamSampler(len(images), self.total * a_step, seed, self.rank, self.world)
         self.tower, self.teacher = build_tower(base).to(device), build_tower(powerful).to(device)
         self.original = {name: tensor.detach().clone() for name, tensor in self.tower.open_clip_state().items()}

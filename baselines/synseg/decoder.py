@@ -88,6 +88,10 @@ class ActivationDecoder(nn.Module):
             x = layer(tokens + x)
         return x
 
+    def forward(self, conditional: Tensor, shallower: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+        """Conditional features and the other stages' tokens (P, L, D) of P pairs -> logits (P, patch H, patch W)."""
+        return self.maps(self.tokens(conditional, shallower), grid)
+
     def maps(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Tokens (P, L, D) -> logits (P, patch H, patch W)."""
         return self.head(tokens.transpose(1, 2).unflatten(2, grid)).squeeze(1)

@@ -54,10 +54,13 @@ class SynSeg(Method):
         self.blocks = tuple(sorted(o.blocks or default_blocks(clip.depth), reverse=True))
         self.film = Film(clip.embed_dim, o.film_hidden, o.width)
         channels = [clip.guide_channels(block) for block in self.blocks]
-        self.decoder = ActivationDecoder(channels, o.width, o.heads, o.mlp_width, clip.resolution // clip.grid, o.normalise)
-        self.projector = nn.Sequential(
+        self.decoder = ActivationDecoder(
+            channels, o.width, o.heads, o.mlp_width, clip.resolution // clip.grid, o.normalise
+        )
+        projected = nn.Sequential(
             nn.Conv2d(o.width, o.width, 3, padding=1), nn.ReLU(), nn.Conv2d(o.width, clip.embed_dim, 1)
         )
+        self.projector = projected if o.features != "clip" else None
 
     def prompts(self, names: Sequence[str], background: int | None) -> tuple[str, ...]:
         """With a threshold one class ``background`` in place of all words that mean it."""
@@ -83,7 +86,9 @@ class SynSeg(Method):
             torch.arange(count, device=device).repeat_interleave(len(classes)),
             torch.arange(len(classes), device=device).repeat(count),
         )
-        step = len(every.image) if torch.is_grad_enabled() else max(1, tokens.CHUNK_ELEMENTS // seen.stages[0][0].numel())
+        step = (
+            len(every.image) if torch.is_grad_enabled() else max(1, tokens.CHUNK_ELEMENTS // seen.stages[0][0].numel())
+        )
         parts = [
             self.decoder.maps(self._decode(seen, self._condition(seen, film, pairs), pairs), seen.grid)
             for pairs in map(Pairs, every.image.split(step), every.category.split(step))
@@ -101,7 +106,8 @@ class SynSeg(Method):
         return self.image_loss(images, image_labels(labels, len(classes)), classes)
 
     def image_loss(self, images: Tensor, present: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_align``, ``loss_cont``, ``loss_back``, ``loss_sep`` and ``loss_absent`` (weighted; none of weight 0).
+        """``loss_align``, ``loss_cont``, ``loss_back``, ``loss_sep``, ``loss_present`` and ``loss_absent``
+        (weighted; none of weight 0).
 
         ``present`` (B, N) bool says which classes an image holds; these and a draw of the others are decoded.
         """
@@ -112,24 +118,45 @@ class SynSeg(Method):
         film = self.film(text)
         conditional = self._condition(seen, film, pairs)
         tokens = self._decode(seen, conditional, pairs)
-        activation = at_places(self.decoder.maps(tokens, seen.grid).sigmoid(), seen.grid)
+        logits = self.decoder.maps(tokens, seen.grid)
+        activation = at_places(logits.sigmoid(), seen.grid)
         features = self._features(seen, conditional, tokens, pairs)
         foreground, background = synergy(activation, features)
         terms = mccl(foreground, background, text[pairs.category], pairs.image, len(images), self.mccl)
         losses = {f"loss_{name}": value for name, value in terms.items()}
-        absent = pairs_of(drawn(~present, o.absent_classes)) if o.absent_classes and o.absent_weight else None
-        if absent is not None:
-            empty = self._decode(seen, self._condition(seen, film, absent), absent)
-            # softplus(x) = -log(1 - sigmoid(x)): binary cross-entropy with a mask of nothing.
-            value = F.softplus(self.decoder.maps(empty, seen.grid).float())
-            losses["loss_absent"] = o.absent_weight * (value.mean() if len(absent.image) else value.sum())
+        if o.present_weight:
+            losses["loss_present"] = o.present_weight * self._present(logits, pairs, present)
+        if o.absent_classes and o.absent_weight:
+            losses["loss_absent"] = o.absent_weight * self._absent(seen, film, images, present)
         return losses
+
+    def _present(self, logits: Tensor, pairs: Pairs, present: Tensor) -> Tensor:
+        """Cross-entropy of "the class is somewhere" for the classes that are, mean over each image's, then over images.
+
+        The evidence is a soft maximum over the places: the logarithm of their mean exponential.
+        """
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(1)
+        evidence = wide.logsumexp(dim=1) - math.log(wide.shape[1])
+        return (F.softplus(-evidence) / present.sum(dim=1)[pairs.image]).sum() / len(present)
+
+    def _absent(self, seen: Seen, film: tuple[Tensor, Tensor], images: Tensor, present: Tensor) -> Tensor:
+        """Binary cross-entropy of the maps of some absent classes with a mask of nothing, mean over their pixels.
+
+        Of an image without any label nothing is known to be absent.
+        """
+        known = present.any(dim=1, keepdim=True)
+        chosen = drawn(~present & known, self.options.absent_classes, images.long().flatten(1).sum(dim=1))
+        pairs = pairs_of(chosen)
+        logits = self.decoder.maps(self._decode(seen, self._condition(seen, film, pairs), pairs), seen.grid)
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        each = F.softplus(wide).mean(dim=(1, 2))  # softplus(x) = -log(1 - sigmoid(x))
+        return (each / chosen.sum(dim=1)[pairs.image]).sum() / len(images)
 
     def _features(self, seen: Seen, conditional: Tensor, tokens: Tensor, pairs: Pairs) -> Tensor:
         """V_c (P, L, C) of the pairs, in the space of the text features."""
         kind = self.options.features
         dense = F.normalize(seen.dense, dim=-1)[pairs.image]
-        if kind == "clip":
+        if self.projector is None:
             return dense
         source = conditional if kind == "conditional" else tokens
         own: Tensor = self.projector(source.transpose(1, 2).unflatten(2, seen.grid)).flatten(2).transpose(1, 2)

@@ -32,14 +32,17 @@ class SynSegOptions:
     """Bring CLIP's activations to a mean square of 1 before they are reduced (silent; CLIPSeg does not, and its weights
     need False). At CLIP's own scale the later stages drown what the first was told of the class."""
     features: Literal["clip", "decoder", "sum", "conditional"] = "clip"
-    """V_c that FSS pools ("post-decoder features", fused with conditional ones): CLIP's dense features, in which the text
-    lies; the decoder's last tokens through the projector; the sum of both, each of unit length; the conditional
-    features before the decoder through the projector (version 0.1). docs/reconstruction.md has what each is worth."""
+    """V_c that FSS pools ("post-decoder features", fused with conditional ones): CLIP's dense features, in whose space
+    the text lies; the decoder's last tokens through the projector; the sum of both, each of unit length; the
+    conditional features before the decoder through the projector (version 0.1)."""
     absent_classes: int = 8
-    """Classes an image does not hold, drawn from those of the step, whose maps are trained to be empty (not in the paper,
-    whose maps are thresholded one by one: without it nothing makes them comparable over a vocabulary); 0 decodes none."""
+    """Classes an image does not hold, drawn from those of the step, whose maps are trained to be empty; 0 decodes none.
+    Not in the paper, whose maps are thresholded one by one: nothing else makes them comparable over a vocabulary."""
     absent_weight: float = 1.0
     """Weight of that loss, L_absent."""
+    present_weight: float = 1.0
+    """Weight of L_present: the map of a class the image holds is high somewhere. Nothing else says so: the losses of the
+    paper do not change with a map's scale."""
     background_threshold: float | None = 0.5
     """Where a vocabulary has a background, a pixel whose best activation is below this is background (Sec. IV: stable
     from 0.1 to 0.6); None asks for the words that mean background, as for other methods."""
@@ -71,6 +74,7 @@ class SynSegOptions:
             "blocks": (self.blocks is None or len(self.blocks) > 0, "at least one block"),
             "width": (self.width > 0 and self.width % self.heads == 0, f"a multiple of {self.heads} heads"),
             "background_threshold": (threshold is None or 0 < threshold < 1, "between 0 and 1, or None"),
+            "normalise": (not (self.normalise and self.decoder_weights), "False with decoder_weights, as CLIPSeg"),
             "decoder_sha256": (
                 digits if self.decoder_weights else not self.decoder_sha256,
                 "8 or more hex digits with decoder_weights (sha256sum FILE), none without",

@@ -103,4 +103,5 @@ methods = dict(
     ),
 )
 cost = dict(_delete_=True)
+controls = dict(images=2, steps=3)
 zero_shot_bar = 0  # random weights know nothing

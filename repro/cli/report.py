@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.cli import common, run, run_cost, run_maps, run_regions
+from repro.cli import common, run, run_controls, run_cost, run_maps, run_regions
 from repro.errors import UsageError
 from repro.experiments.profiles import load_profile
 from repro.experiments.status import plan_status
@@ -84,6 +84,13 @@ def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section 
         from repro.reports.html import region_section
 
         return region_section(plan, regions)
+    if table.kind == "controls":
+        plan, controls = run_controls.report(options, table)
+        if not options.html:
+            return None
+        from repro.reports.html import control_section
+
+        return control_section(plan, controls)
     if table.kind == "maps":
         plan, maps = run_maps.report(options, table)
         if "latex" in options.formats:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
-from repro.cli import backbone, common, launching, run_cost, run_maps, run_regions
+from repro.cli import backbone, common, launching, run_controls, run_cost, run_maps, run_regions
 from repro.errors import UsageError
 from repro.experiments import grid
 from repro.experiments.plan import Plan, make_plan
@@ -95,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
         return run_regions.run(options, table)
     if table.kind == "maps":
         return run_maps.run(options, table)
+    if table.kind == "controls":
+        return run_controls.run(options, table)
     plan = table_plan(table, options)
     if options.only:
         plan = dataclasses.replace(plan, runs=grid.only(plan, options.only))

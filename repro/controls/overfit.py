@@ -89,18 +89,18 @@ def _cosine(method: Method, images: Tensor, classes: Sequence[str]) -> Tensor:
 
 def map_ap(maps: Tensor, labels: Tensor) -> float:
     """Mean over (image, class in it) of the average precision of pixels, of maps (B, N, h, w) and labels (B, H, W)."""
-    found = []
+    found: list[float] = []
     for own, label in zip(maps.double().cpu().numpy(), labels.cpu().numpy(), strict=True):
         tokens = pixels_by_token(label, len(own), own.shape[1:])
-        for c in range(len(own)):
-            if tokens[:, c].any():
-                found.append(detect(own[c].ravel(), tokens[:, c], tokens[:, :-1].sum(axis=1)).average_precision)
-    return float(sum(found) / len(found))
+        labelled = tokens[:, :-1].sum(axis=1)
+        present = [c for c in range(len(own)) if tokens[:, c].any()]
+        found += [detect(own[c].ravel(), tokens[:, c], labelled).average_precision for c in present]
+    return sum(found) / len(found)
 
 
 def chance_ap(labels: Tensor) -> float:
     """The same of a random ranking."""
-    shares = []
+    shares: list[float] = []
     for label in labels:
         counts = torch.bincount(label[label != IGNORED])
         shares += (counts[counts > 0] / counts.sum()).tolist()

@@ -59,6 +59,8 @@ class Profile:
     seeds: tuple[int, ...]
     cost: Mapping[str, Any]
     regions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings of the controls (repro.experiments.control_table) that differ: ``images``, ``steps``."""
     zero_shot_bar: float = 2.0
     flag_implausible: bool = True
     """False keeps numbers that cannot be a working method's in the means (repro.experiments.plausible)."""
@@ -102,6 +104,7 @@ def load_profile(name: str) -> Profile:
             seeds=tuple(raw.get("seeds", (0,))),
             cost=raw.get("cost", {}),
             regions=raw.get("regions", {}),
+            controls=raw.get("controls", {}),
             zero_shot_bar=raw.get("zero_shot_bar", 2.0),
             flag_implausible=raw.get("flag_implausible", True),
         )

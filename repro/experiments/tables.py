@@ -65,9 +65,10 @@ class Table:
 
     ``benchmarks`` are the columns of a ``benchmarks`` table with ``metric`` in each; a ``cost`` table takes its
     vocabulary from the only one it names; a ``regions`` table has ``panoptic`` sets instead and its ``metric`` is
-    ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps methods offer. ``layout`` says where
-    published values stand: in ``rows`` of their own, or in ``columns`` beside the measured ones, with differences.
-    ``remarks`` are printed under the table.
+    ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps methods offer; a ``controls`` table says
+    whether methods work at all, ``seen`` are its benchmarks whose classes are in the training set. ``layout`` says
+    where published values stand: in ``rows`` of their own, or in ``columns`` beside the measured ones, with
+    differences. ``remarks`` are printed under the table.
     """
 
     name: str
@@ -76,10 +77,11 @@ class Table:
     benchmarks: tuple[str, ...]
     metric: str
     rows: tuple[Row, ...]
-    kind: Literal["benchmarks", "cost", "regions", "maps"] = "benchmarks"
+    kind: Literal["benchmarks", "cost", "regions", "maps", "controls"] = "benchmarks"
     layout: Literal["rows", "columns"] = "rows"
     remarks: tuple[str, ...] = ()
     panoptic: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
 
 def table_names() -> list[str]:
@@ -101,7 +103,7 @@ def load_table(name: str) -> Table:
         rows = tuple(Row(**row) for row in raw.pop("rows") if row["method"] in registry())
         _check_ids(path, rows)
         lists: dict[str, Any] = {
-            key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks", "panoptic") if key in raw
+            key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks", "panoptic", "seen") if key in raw
         }
         return Table(**raw, **lists, rows=rows)
     except (KeyError, TypeError) as error:

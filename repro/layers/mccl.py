@@ -79,11 +79,18 @@ def pairs_of(present: Tensor) -> Pairs:
     return Pairs(*present.nonzero(as_tuple=True))
 
 
-def drawn(chosen: Tensor, count: int) -> Tensor:
-    """Of the True of every row of ``chosen`` (B, N) bool, ``count`` drawn without order; all where there are fewer."""
+def drawn(chosen: Tensor, count: int, keys: Tensor) -> Tensor:
+    """Of the True of every row of ``chosen`` (B, N) bool, ``count`` drawn without order; all where there are fewer.
+
+    The draw follows from ``keys`` (B,) int64 alone, so that it does not depend on how a batch is divided.
+    """
     if chosen.is_meta or count >= chosen.shape[1]:
         return chosen
-    rank = torch.where(chosen, torch.rand(chosen.shape, device=chosen.device), -1.0)
+    mixed = keys.unsqueeze(1) * 0x9E3779B1 + torch.arange(1, chosen.shape[1] + 1, device=chosen.device) * 0x85EBCA6B
+    for _ in range(2):  # a multiplicative hash of 32 bits
+        mixed = mixed & 0xFFFFFFFF
+        mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D
+    rank = torch.where(chosen, mixed & 0xFFFFFFFF, -1)
     kept = torch.zeros_like(chosen).scatter(1, rank.topk(count, dim=1).indices, True)
     return kept & chosen
 

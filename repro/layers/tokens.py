@@ -119,14 +119,13 @@ def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
             yield image, slice(start, start + step)
 
 
-def per_class(
-    function: Callable[..., Tensor], x: Tensor, shared: Callable[[int | None], Any], *more: Tensor
-) -> Tensor:
+def per_class(function: Callable[..., Tensor], x: Tensor, shared: Callable[[int | None], Any], *more: Tensor) -> Tensor:
     """``function(x, shared(None), *more)``, or the same in chunks of classes where no gradient is recorded.
 
     ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
-    axis of one), ``shared(None)`` of all images. ``more`` (B, T, ..) are cut as ``x`` is, which decides the chunks. The result is the same, memory is bounded and stays in cache. On a
-    CPU with several threads chunks run side by side.
+    axis of one), ``shared(None)`` of all images. ``more`` (B, T, ..) are cut as ``x`` is, which decides the chunks.
+    The result is the same, memory is bounded and stays in cache. On a CPU with several threads chunks run side by
+    side.
     """
     if torch.is_grad_enabled() or x.numel() <= chunk_elements(x.device):
         return function(x, shared(None), *more)

@@ -13,6 +13,7 @@ from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
 from repro.experiments.tables import Row
 from repro.reports.columns import NONE, Columns, cell_columns, row_interval
+from repro.reports.controls import control_footnotes
 from repro.reports.published import find_published
 
 MEASURED, PUBLISHED = "measured", "published"
@@ -196,6 +197,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
             lines.append(f"Flagged and in no mean: {who}: {c.flag}.")
     reasons = dict.fromkeys((c.cell.run.row.title, c.adopted, c.cell.run.id) for c in done if c.adopted)
     lines += [adopted_note(*reason) for reason in reasons]
+    lines += control_footnotes(plan.runs)
     lines += _others_labels(plan)
     open_cells = [c for c in cells if c.status != DONE]
     stale = sum(c.stale is not None for c in open_cells)

@@ -12,6 +12,7 @@ from repro.experiments.map_table import FIGURES, MapStatus
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import BLOCKED, DONE, FAILED
+from repro.reports.controls import control_footnotes
 from repro.reports.sheet import Column, Sheet, number, save
 
 HEADINGS = {
@@ -83,6 +84,7 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
                 f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f})."
             )
     lines += plan.table.remarks
+    lines += control_footnotes(plan.runs)
     reasons = dict.fromkeys(
         (s.cell.cell.run.row.title, s.adopted, s.cell.cell.run.id) for s in states if s.status == DONE and s.adopted
     )

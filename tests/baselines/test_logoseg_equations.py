@@ -265,12 +265,18 @@ def test_correlation_is_an_inner_product_a_group_of_channels(channels: int) -> N
             close(volume[:, n, :, :, c], torch.einsum("bc,bijc->bij", queries[:, n, part], fused[..., part]))
 
 
-def test_equations_11_and_12() -> None:
-    decoder = shaken(QueryDecoder(D, 4, (6, 4), (3, 2)))
+@pytest.mark.parametrize("kernel", [0, 3])
+def test_equations_11_and_12(kernel: int) -> None:
+    decoder = shaken(QueryDecoder(D, 4, (6, 4), (3, 2), kernel))
     queries, fused = torch.randn(B, N, D, dtype=torch.float64), torch.randn(B, 3, 3, D, dtype=torch.float64)
     guidance = [torch.randn(B, g, side, side, dtype=torch.float64) for g, side in ((3, 6), (2, 12))]
-    logits = decoder(queries, fused, guidance)
+    cosine = torch.randn(B, N, 3, 3, dtype=torch.float64)
+    logits = decoder(queries, fused, cosine, guidance)
     volume = correlate(decoder.norm_queries(queries), decoder.norm_fused(fused), 4)  # type: ignore[operator]
+    if kernel:
+        embed = decoder.embedding.conv  # type: ignore[union-attr]
+        own = [F.conv2d(cosine[:, n : n + 1], embed.weight, embed.bias, padding=1) for n in range(N)]
+        volume = volume + torch.stack(own, dim=1).permute(0, 1, 3, 4, 2)
     assert logits.shape == (B, N, 12, 12)
     for n in range(N):
         x = volume[:, n].permute(0, 3, 1, 2)
@@ -280,7 +286,7 @@ def test_equations_11_and_12() -> None:
             x = F.relu(stage.norm2(stage.conv2(x)))
         close(logits[:, n], decoder.head(x)[:, 0])  # type: ignore[operator]  # (12)
     with torch.no_grad():
-        close(decoder(queries, fused, guidance), logits.detach())
+        close(decoder(queries, fused, cosine, guidance), logits.detach())
 
 
 def test_equation_13() -> None:

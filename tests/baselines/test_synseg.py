@@ -23,6 +23,7 @@ from repro.experiments.profiles import load_profile
 from repro.layers.mccl import image_labels
 
 SMALL = {"width": 16, "heads": 2, "mlp_width": 32, "film_hidden": 16}
+SMALL |= {f"{term}_weight": 1.0 for term in ("align", "cont", "back", "sep")}
 LABELS = torch.tensor([0, 0, 1, 4, 255, 4])
 
 
@@ -66,13 +67,26 @@ class TestSynSeg(MethodTester):
         images, labels = self.images(), self.labels()
         expected = method.loss(images, labels, NAMES)
         labels[0, 0, 0] = 3
-        assert all(value != expected[name] for name, value in method.loss(images, labels, NAMES).items())
+        found = method.loss(images, labels, NAMES)
+        assert all(found[f"loss_{name}"] != expected[f"loss_{name}"] for name in ("align", "present", "absent"))
 
     def test_a_class_of_no_image_changes_nothing(self, method: SynSeg) -> None:
         images, labels = self.images(), self.labels()
         found, expected = method.loss(images, labels, [*NAMES, "kite"]), method.loss(images, labels, NAMES)
-        for name, value in expected.items():
-            self.close(found[name].detach(), value.detach())
+        for name in expected.keys() - {"loss_absent"}:
+            self.close(found[name].detach(), expected[name].detach())
+        assert found["loss_absent"] != expected["loss_absent"]
+
+    def test_absent_classes_are_drawn_by_the_image_alone(self) -> None:
+        method, labels = self.build(absent_classes=1), self.labels()
+        images = self.images()
+        whole = method.loss(images, labels, NAMES)["loss_absent"]
+        parts = [method.loss(images[i : i + 1], labels[i : i + 1], NAMES)["loss_absent"] for i in range(2)]
+        self.close(torch.stack(parts).mean().detach(), whole.detach())
+
+    def test_absent_classes_can_be_left_alone(self) -> None:
+        values = self.build(absent_classes=0).loss(self.images(), self.labels(), NAMES)
+        assert "loss_absent" not in values
 
     def test_a_crop_without_any_label_trains_without_nan(self, method: SynSeg) -> None:
         values = method.loss(self.images(), torch.full((2, 60, 72), 255), NAMES)
@@ -89,19 +103,19 @@ class TestSynSeg(MethodTester):
         }
         assert len(groups["new_norms"]["params"]) == 4 * len(method.blocks)
 
-    @pytest.mark.parametrize("removed", ["align", "cont", "back", "sep"])
+    @pytest.mark.parametrize("removed", ["align", "cont", "back", "sep", "present", "absent"])
     def test_each_loss_can_be_removed_and_the_rest_still_trains_the_map(self, removed: str) -> None:
         method = self.build(**{f"{removed}_weight": 0.0})
         found = self.gradients(method, self.images(), self.labels())
         assert {n for n in found if n.startswith("loss_")} == {
-            f"loss_{n}" for n in ("align", "cont", "back", "sep") if n != removed
+            f"loss_{n}" for n in ("align", "cont", "back", "sep", "present", "absent") if n != removed
         }
         assert found["decoder.head.weight"].abs().sum() > 0
 
     def test_both_readings_of_the_similarity_train(self) -> None:
         images, labels = self.images(), self.labels()
         mapped, clipped = (self.build(similarity=s).loss(images, labels, NAMES) for s in ("mapped", "clipped"))
-        assert all(mapped[name] != clipped[name] for name in mapped)
+        assert all((mapped[name] != clipped[name]) == (name not in ("loss_present", "loss_absent")) for name in mapped)
 
     def test_classes_do_not_see_each_other(self, method: SynSeg) -> None:
         images = self.images()
@@ -125,7 +139,7 @@ class TestSynSeg(MethodTester):
     def test_a_pixel_whose_best_activation_is_below_the_threshold_is_background(self, threshold: float) -> None:
         method = self.build(background_threshold=threshold)
         with torch.no_grad():  # spread the activations around the threshold
-            method.decoder.head.weight.mul_(4)
+            method.decoder.head.weight.mul_(16)
         names = ["dog", "cat", "bus"]
         scores = method.scores(self.images(), method.prompts([*names, "grass", "sky"], 3))
         best = scores[:, :3].amax(dim=1)

@@ -51,10 +51,29 @@ def test_film_is_one_scale_and_shift_a_class() -> None:
         close(beta[c], both[D:])
 
 
-def test_film_begins_near_the_identity() -> None:
-    gamma, beta = Film(64, 64, 64)(F.normalize(torch.randn(50, 64), dim=-1))
-    assert (gamma.mean() - 1).abs() < 0.2
-    assert beta.mean().abs() < 0.2
+def test_film_begins_at_one_and_zero_and_as_much_again_for_each_class() -> None:
+    gamma, beta = Film(64, 64, 64)(F.normalize(torch.randn(200, 64), dim=-1))
+    assert gamma.mean().item() == pytest.approx(1, abs=0.2)
+    assert beta.mean().item() == pytest.approx(0, abs=0.2)
+    for values in (gamma, beta):
+        assert values.std(dim=0).mean().item() == pytest.approx(1, abs=0.3)
+
+
+def test_the_head_begins_without_a_pattern_within_places() -> None:
+    decoder = ActivationDecoder([4], D, HEADS, HIDDEN, PATCH)
+    maps = decoder.maps(torch.randn(2, 6, D), (2, 3)).view(2, 2, PATCH, 3, PATCH)
+    assert maps.amax(dim=(2, 4)).sub(maps.amin(dim=(2, 4))).abs().max() < 1e-6
+    assert maps.std() > 0.1
+
+
+def test_activations_can_be_brought_to_a_mean_square_of_one() -> None:
+    decoder = ActivationDecoder([16], D, HEADS, HIDDEN, PATCH, normalise=True)
+    activation = torch.randn(1, 16, 2, 3)
+    (large,), (small,) = decoder.reduce([100 * activation + 7]), decoder.reduce([activation])
+    torch.testing.assert_close(large, small, rtol=1e-3, atol=1e-3)
+    token = activation[0, :, 1, 2]
+    unit = (token - token.mean()) / token.var(correction=0).add(1e-5).sqrt()
+    torch.testing.assert_close(small[0, 5], decoder.reduces[0](unit))
 
 
 def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:
@@ -121,37 +140,75 @@ def cosine(u: Tensor, v: Tensor) -> Tensor:
     return (u @ v) / (u.norm() * v.norm())
 
 
+def printed_features(method: SynSeg, dense: Tensor, conditional: Tensor, shallower: list[Tensor]) -> Tensor:
+    """V_c (C, 3, 3) of one image and class."""
+    clip = dense / dense.norm(dim=0)
+    if method.projector is None:
+        return clip
+    tokens = conditional
+    if method.options.features != "conditional":
+        tokens = printed_layer(method.decoder.layers[0], conditional)
+        for layer, other in zip(method.decoder.layers[1:], shallower, strict=True):
+            tokens = printed_layer(layer, tokens + other)
+    own = method.projector(tokens.T.reshape(1, D, 3, 3))[0]
+    return clip + own / own.norm(dim=0) if method.options.features == "sum" else own
+
+
+def printed_place(a: Tensor, y: int, x: int) -> Tensor:
+    """The mean of ``a`` (24, 24) by the weights that pixels give place (y, x) of 3 x 3 when it is resized to them."""
+    unit = torch.zeros(1, 1, 3, 3, dtype=a.dtype)
+    unit[0, 0, y, x] = 1
+    weights = F.interpolate(unit, (24, 24), mode="bilinear", align_corners=False)[0, 0]
+    return (a * weights).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("features", ["clip", "decoder", "sum", "conditional"])
 @pytest.mark.parametrize("reading", ["mapped", "clipped"])
-def test_the_whole_loss(reading: str) -> None:
+def test_the_whole_loss(reading: str, features: str) -> None:
     tower = build_tower(TowerSpec(model="tiny", weights=None, resolution=24))
-    method = METHOD.create(tower, METHOD.make_options({**SMALL, "similarity": reading, "sep_weight": 2.0}))
+    changes = {
+        "similarity": reading,
+        "features": features,
+        "absent_classes": 4,
+        "absent_weight": 0.5,
+        "present_weight": 2.0,
+    }
+    weights = {"align_weight": 1.0, "cont_weight": 1.0, "back_weight": 1.0, "sep_weight": 2.0}
+    method = METHOD.create(tower, METHOD.make_options({**SMALL, **changes, **weights}))
     assert isinstance(method, SynSeg)
     shaken(method)
     images = 255 * torch.rand(3, 3, 24, 24, dtype=torch.float64)
     labels = torch.tensor([[[0, 1, 3]], [[2, 255, 2]], [[255, 255, 255]]])
     found = method.loss(images, labels, NAMES)
     text = method.clip.text(NAMES, method.options.template)
-    tokens = [g.flatten(2).transpose(1, 2) for g in method.clip.dense(images, method.blocks).guides]
+    seen = method.clip.dense(images, method.blocks)
+    tokens = [F.layer_norm(g.flatten(2).transpose(1, 2), (g.shape[1],)) for g in seen.guides]
     reduced = [r(t) for r, t in zip(method.decoder.reduces, tokens, strict=True)]
     gamma, beta = method.film(text)
 
     def s(u: Tensor, v: Tensor) -> Tensor:
         return cosine(u, v).clamp(0.005, 0.995) if reading == "clipped" else 0.005 + 0.99 * (cosine(u, v) + 1) / 2
 
-    expected = dict.fromkeys(("align", "cont", "back", "sep"), torch.zeros((), dtype=torch.float64))
+    expected = dict.fromkeys(
+        ("align", "cont", "back", "sep", "present", "absent"), torch.zeros((), dtype=torch.float64)
+    )
     for image, classes in enumerate([[0, 1, 3], [2], []]):
         f, b = {}, {}
         for c in classes:
             conditional = gamma[c] * reduced[0][image] + beta[c]
             a = torch.sigmoid(printed_map(method.decoder, conditional, [r[image] for r in reduced[1:]], (3, 3)))
-            v = method.projector(conditional.T.reshape(1, D, 3, 3))[0]
-            share = {(y, x): a[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].mean() for y in range(3) for x in range(3)}
+            v = printed_features(method, seen.map[image], conditional, [r[image] for r in reduced[1:]])
+            share = {(y, x): printed_place(a, y, x) for y in range(3) for x in range(3)}
             f[c] = sum(w * v[:, y, x] for (y, x), w in share.items()) / (sum(share.values()) + 1e-6)
             b[c] = sum((1 - w) * v[:, y, x] for (y, x), w in share.items()) / (
                 sum(1 - w for w in share.values()) + 1e-6
             )
         n = len(classes)
         for c in classes:
+            conditional = gamma[c] * reduced[0][image] + beta[c]
+            logits = printed_map(method.decoder, conditional, [r[image] for r in reduced[1:]], (3, 3))
+            evidence = logits.exp().mean().log()
+            expected["present"] = expected["present"] - 2 * evidence.sigmoid().log() / n / 3
             expected["align"] = expected["align"] - s(f[c], text[c]).log() / n / 3
             if cosine(f[c], b[c]) > 0.1:
                 expected["cont"] = expected["cont"] - (1 - s(f[c], b[c])).log() / n / 3
@@ -160,6 +217,11 @@ def test_the_whole_loss(reading: str) -> None:
                 if j != k:
                     expected["back"] = expected["back"] - s(b[j], b[k]).log() / (n * (n - 1)) / 3
                     expected["sep"] = expected["sep"] - 2 * (1 - s(f[j], f[k])).log() / (n * (n - 1)) / 3
+        absent = [c for c in range(4) if classes and c not in classes]
+        for c in absent:
+            conditional = gamma[c] * reduced[0][image] + beta[c]
+            logits = printed_map(method.decoder, conditional, [r[image] for r in reduced[1:]], (3, 3))
+            expected["absent"] = expected["absent"] - 0.5 * (1 - logits.sigmoid()).log().mean() / len(absent) / 3
     assert expected["cont"] > 0
     for name, value in expected.items():
         close(found[f"loss_{name}"], value)
@@ -229,7 +291,12 @@ def test_training_can_start_from_a_file_of_clipseg_s_weights(kind: str, tmp_path
     state = clipseg_state(kind, tower.width, 3, 8)
     torch.save(state, tmp_path / "rd64.pth")
     digest = hashlib.sha256((tmp_path / "rd64.pth").read_bytes()).hexdigest()
-    options = {**SMALL, "decoder_weights": str(tmp_path / "rd64.pth"), "decoder_sha256": digest[:12]}
+    options = {
+        **SMALL,
+        "decoder_weights": str(tmp_path / "rd64.pth"),
+        "decoder_sha256": digest[:12],
+        "normalise": False,
+    }
     method = METHOD.create(tower, METHOD.make_options(options))
     assert isinstance(method, SynSeg)
     found = decoder_state(state)
@@ -252,7 +319,8 @@ def test_a_file_that_does_not_fit_is_refused_with_a_reason(fault: str, tmp_path:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if fault == "absent":
         path.unlink()
-    options = {**SMALL, "decoder_weights": str(path), "decoder_sha256": "0" * 16 if fault == "digest" else digest}
+    wanted = "0" * 16 if fault == "digest" else digest
+    options = {**SMALL, "decoder_weights": str(path), "decoder_sha256": wanted, "normalise": False}
     words = {"absent": "no decoder weights", "digest": "not the file", "short": "does not fit", "shape": "does not fit"}
     with pytest.raises(WeightsError, match=words[fault]):
         METHOD.create(tower, METHOD.make_options(options))

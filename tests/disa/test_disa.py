@@ -108,7 +108,7 @@ class TestDiSa(MethodTester):
         other = variant(k=5, saliency_target="loss")
         with pytest.raises(WeightsError, match="other options") as refused:
             load_weights(other, tmp_path / "w.pth", "disa")
-        assert refused.value.found == "k = 6; saliency_target = 'score'"
+        assert refused.value.found == "k = 6; saliency_target = 'margin'"
         assert refused.value.expected == "k = 5; saliency_target = 'loss'"
 
 
@@ -125,7 +125,11 @@ CHANGES: list[dict[str, Any]] = [
     {"saliency": "random"},
     {"saliency": "none"},
     {"saliency_target": "loss"},
-    {"saliency_layer": 0},
+    {"saliency_target": "score"},
+    {"text_scale": "unit"},
+    {"selection": "straight_through"},
+    {"selection": "soft"},
+    {"saliency_layer": -1},
     {"saliency_layer": "mean", "saliency": "attention"},
     {"k": 0},
     {"k": 36},

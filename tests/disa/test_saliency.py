@@ -35,6 +35,8 @@ def by_autograd(found: Matching, layer: Any, target: str, labels: Tensor | None)
     """Eq. 2 as it is written: a backward pass through the whole graph from the scores to each layer's attention."""
     if target == "score":
         value = found.logits[..., 1].sum()
+    elif target == "margin":
+        value = (found.logits[..., 1] - found.logits[..., 0]).sum()
     else:
         matched = torch.ones(found.logits.shape[:2], dtype=torch.long) if labels is None else labels
         value = F.cross_entropy(found.logits.flatten(0, 1), matched.flatten(), reduction="sum")
@@ -51,7 +53,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("layer", [-1, 0, 1, "mean"])
-@pytest.mark.parametrize("target", ["score", "loss", "loss with labels"])
+@pytest.mark.parametrize("target", ["score", "margin", "loss", "loss with labels"])
 def test_closed_form_equals_autograd_through_the_whole_graph(shape: Any, layer: Any, target: str) -> None:
     images, classes, places, dim, head_dim = shape
     module = make(dim, head_dim)
@@ -69,6 +71,17 @@ def test_closed_form_equals_autograd_to_the_last_digits_in_double() -> None:
     found = module(text.double(), image.double())
     for layer in (-1, 0, "mean"):
         assert relative(module.saliency(found, layer), by_autograd(found, layer, "score", None)) < 1e-12
+
+
+def test_live_saliency_has_the_same_values_and_lets_gradients_into_the_attention_alone() -> None:
+    module = make()
+    found = module(*inputs(2, 5, 9, 32))
+    live, fixed = module.saliency(found, 0, live=True), module.saliency(found, 0)
+    assert torch.equal(live.detach(), fixed)
+    assert not fixed.requires_grad
+    weights = module._gradients(found, 0, "score", None)[0].clamp(min=0)
+    (grad,) = torch.autograd.grad(live.sum(), found.layers[0].attention)
+    torch.testing.assert_close(grad, weights / weights.shape[1])
 
 
 def test_loss_saliency_of_a_matching_class_looks_where_its_score_falls() -> None:
