@@ -41,8 +41,8 @@ class SynSegOptions:
     absent_weight: float = 1.0
     """Weight of that loss, L_absent."""
     present_weight: float = 1.0
-    """Weight of L_present: the map of a class the image holds is high somewhere. Nothing else says so: the losses of the
-    paper do not change with a map's scale."""
+    """Weight of L_present: the map of a class the image holds is high somewhere. The losses of the paper hardly say so:
+    they pool by a map's shape, not by its height."""
     background_threshold: float | None = 0.5
     """Where a vocabulary has a background, a pixel whose best activation is below this is background (Sec. IV: stable
     from 0.1 to 0.6); None asks for the words that mean background, as for other methods."""
