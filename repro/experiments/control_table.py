@@ -27,6 +27,7 @@ from repro.files import read_json, write_json
 from repro.hashing import digest
 
 if TYPE_CHECKING:
+    from repro.benchmarks.spec import Benchmark
     from repro.layers.method import Method
 
 OVERFIT, START, TRAINED, TEACHER = "overfit", "start", "trained", "teacher"
@@ -49,7 +50,10 @@ class Control:
 
     run: Run
     kind: str
+    benchmarks: tuple[Benchmark, ...] = ()
+    """Those a training must pay on."""
     seen: tuple[str, ...] = ()
+    """Those of them on which it must exceed zero-shot CLIP."""
 
     @cached_property
     def folder(self) -> Path:
@@ -77,10 +81,8 @@ class Control:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The run on the benchmarks of Table 1."""
-        from repro.benchmarks.spec import BENCHMARKS
-
-        return tuple(Cell(self.run, b) for b in BENCHMARKS.values())
+        """The run on the benchmarks."""
+        return tuple(Cell(self.run, b) for b in self.benchmarks)
 
 
 @dataclasses.dataclass
@@ -111,11 +113,12 @@ class ControlStatus:
         }
 
 
-def controls_of(run: Run, seen: Sequence[str] = ()) -> list[Control]:
+def controls_of(run: Run, benchmarks: Sequence[Benchmark] = (), seen: Sequence[str] = ()) -> list[Control]:
     """The controls that make sense for ``run``."""
     kinds = [OVERFIT, START, TRAINED] if run.entry.trainable else []
     kinds += [TEACHER] if run.tower.kind == ALIGNED else []
-    return [Control(run, kind, tuple(seen)) for kind in kinds]
+    named = {b.id for b in benchmarks}
+    return [Control(run, kind, tuple(benchmarks), tuple(s for s in seen if s in named)) for kind in kinds]
 
 
 def control_status(plan: Plan) -> list[ControlStatus]:
@@ -124,7 +127,7 @@ def control_status(plan: Plan) -> list[ControlStatus]:
     blocked = {c.cell.run.address for c in plan_status(plan) if c.status == BLOCKED}
     found = []
     for run in plan.runs:
-        for control in controls_of(run, plan.table.seen):
+        for control in controls_of(run, plan.benchmarks, plan.table.seen):
             verdict = _verdict(control, reference)
             state = DONE if verdict is not None else BLOCKED if run.address in blocked else MISSING
             found.append(ControlStatus(control, state, verdict))

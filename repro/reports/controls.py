@@ -48,7 +48,7 @@ def control_notes(plan: Plan, states: Sequence[ControlStatus]) -> list[str]:
         run, verdict = state.control.run, state.verdict
         who = f"{run.row.title}, seed {run.seed}, {TITLES[state.control.kind]}"
         if state.status == FAILED:
-            lines.append(f"{who} failed: {state.error}")
+            lines.append(f"{who} failed: {'; '.join(line.strip() for line in (state.error or '').splitlines())}")
         elif verdict is not None:
             lines.append(f"{who}: {HOLDS if verdict.holds else FAILS}. {verdict.text[0].upper()}{verdict.text[1:]}.")
     open_cells = sum(s.status != DONE for s in states)
