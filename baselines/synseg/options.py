@@ -47,12 +47,13 @@ class SynSegOptions:
     """Where a vocabulary has a background, a pixel whose best activation is below this is background (Sec. IV: stable
     from 0.1 to 0.6); None asks for the words that mean background, as for other methods."""
     align_weight: float = 1.0
-    """lambda_1 of L_align; the printed values of the four are lost. 0 leaves a loss out (Table III)."""
-    cont_weight: float = 1.0
+    """lambda_1 of L_align; the printed values of the four are lost, these were chosen on held-out training scenes
+    (docs/reconstruction.md). 0 leaves a loss out (Table III)."""
+    cont_weight: float = 0.03
     """lambda_2 of L_cont."""
-    back_weight: float = 1.0
+    back_weight: float = 0.03
     """lambda_3 of L_back."""
-    sep_weight: float = 1.0
+    sep_weight: float = 0.1
     """lambda_4 of L_sep."""
     similarity: Literal["mapped", "clipped"] = "mapped"
     """How cosines are bounded: mapped affinely (v3) or clipped (v2)."""

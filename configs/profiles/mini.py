@@ -71,7 +71,7 @@ train = dict(
     log_every=20,
 )
 # Chosen on a hundred training scenes that were held out of the training (docs/reconstruction.md).
-train_overrides = dict(disa=dict(lr=2e-3), logoseg=dict(lr=2e-3), synseg=dict(lr=1e-3))
+train_overrides = dict(disa=dict(lr=2e-3), logoseg=dict(lr=2e-3), synseg=dict(lr=5e-4))
 methods = dict(
     catseg=dict(
         base=dict(
