@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from talk import ours
 
 from repro.benchmarks import numbering
 from repro.benchmarks.numbering import check_numbering, official_shares, wrong_numbering
@@ -18,6 +19,7 @@ from repro.benchmarks.prepare.convert import coco_stuff
 from repro.benchmarks.spec import get_benchmark
 from repro.benchmarks.verify import verify
 from repro.benchmarks.vocabulary import load_vocabulary
+from repro.cli.main import main
 from repro.data.mini.draw import draw_miniature
 from repro.errors import DataError
 
@@ -69,8 +71,11 @@ def test_real_photographs_are_of_the_official_classes(photographs: Path) -> None
     assert wrong_numbering([having[i] for i in range(171)], len(labels)) == ""
 
 
+@pytest.mark.follows("repro.benchmarks.verify:verify#2")
 @pytest.mark.parametrize("shift", [1, -1])
-def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: Path, shift: int) -> None:
+def test_labels_of_others_off_by_one_are_found_without_their_sources(
+    mini_real: Path, photographs: Path, shift: int
+) -> None:
     folder = mini_real / COCO
     target = folder / "annotations_detectron2" / "train2017"
     target.mkdir(parents=True)
@@ -84,8 +89,13 @@ def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: 
     assert problem.kind == "histogram"
     assert "off by one" in problem.message
     assert "stuffthingmaps_trainval2017.zip" in problem.mend
+    shutil.copytree(photographs / COCO / "annotations", folder / "annotations", copy_function=shutil.copyfile)
+    target.rename(target.with_name("theirs"))
+    assert main(ours(problem.mend)) == 0
+    assert verify(COCO, mini_real, expected_count=13, against_sources=True).ok
 
 
+@pytest.mark.follows("repro.benchmarks.numbering:check_numbering", "repro.benchmarks.prepare:_Work.run#2")
 def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path) -> None:
     folder = mini_real / COCO / "annotations" / "train2017"
     kept = {path: path.read_bytes() for path in folder.iterdir()}
@@ -98,9 +108,11 @@ def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_re
         with pytest.raises(DataError, match="not those of COCO-Stuff") as error:
             prepare(COCO, mini_real)
         assert "masks 1..182" in str(error.value)
+    mend = error.value.mend or ""
+    assert str(folder) in mend
     for path, data in kept.items():
         path.write_bytes(data)
-    assert prepare(COCO, mini_real, again=True).images == 13
+    assert main(ours(mend)) == 0
     assert verify(COCO, mini_real, expected_count=13).ok
 
 
