@@ -199,7 +199,7 @@ def other_rules(folder: Path) -> None:
     [
         (damage_label, "label"),
         (another_value, "label"),
-        way("repro.benchmarks.verify:verify", legal_change, "histogram"),
+        way("repro.benchmarks.verify:verify#1", legal_change, "histogram"),
         way("repro.benchmarks.verify:_file_problems#2", absent_label, "missing"),
         way("repro.benchmarks.verify:_preparation_problems#2", interrupted, "preparation"),
         way("repro.benchmarks.verify:_preparation_problems#3", other_rules, "preparation"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from talk import Talk, ours
 
 from repro.benchmarks import numbering
 from repro.benchmarks.numbering import check_numbering, official_shares, wrong_numbering
@@ -24,6 +25,12 @@ from repro.errors import DataError
 COCO = "coco-stuff"
 NEVER = {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}
 """Values of the eleven categories without annotations."""
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    monkeypatch.chdir(tmp_path)
+    return Talk(capsys)
 
 
 def drawn_counts(count: int, seed: int) -> list[int]:
@@ -86,7 +93,8 @@ def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: 
     assert "stuffthingmaps_trainval2017.zip" in problem.mend
 
 
-def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path) -> None:
+@pytest.mark.follows("repro.benchmarks.numbering:check_numbering", "repro.benchmarks.prepare:_Work.run#2")
+def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path, talk: Talk) -> None:
     folder = mini_real / COCO / "annotations" / "train2017"
     kept = {path: path.read_bytes() for path in folder.iterdir()}
     for path in kept:
@@ -100,8 +108,23 @@ def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_re
         assert "masks 1..182" in str(error.value)
     for path, data in kept.items():
         path.write_bytes(data)
-    assert prepare(COCO, mini_real, again=True).images == 13
+    mend = error.value.mend or ""
+    assert str(folder.parent) in mend
+    talk.succeeds(*ours(mend))
     assert verify(COCO, mini_real, expected_count=13).ok
+
+
+@pytest.mark.follows("repro.benchmarks.verify:verify#2")
+def test_labels_off_by_one_that_verify_finds_are_made_again_by_its_command(mini_real: Path, talk: Talk) -> None:
+    folder = mini_real / COCO
+    labels = prepare(COCO, mini_real).folder
+    for path in labels.glob("*.png"):
+        label = np.asarray(Image.open(path)).astype(int)
+        Image.fromarray(np.where(label >= 170, 255, label + 1).astype(np.uint8)).save(path)
+    mend = next(p.mend for p in verify(COCO, mini_real, 13).problems if "off by one" in p.message)
+    assert str(folder / "annotations") in mend
+    talk.succeeds(*ours(mend))
+    assert verify(COCO, mini_real, 13, against_sources=True).ok
 
 
 def test_a_whole_set_of_other_classes_is_refused_and_a_sample_is_not() -> None:
