@@ -127,6 +127,16 @@ def test_labels_off_by_one_that_verify_finds_are_made_again_by_its_command(mini_
     assert verify(COCO, mini_real, 13, against_sources=True).ok
 
 
+def test_masks_of_another_numbering_are_all_to_be_fetched_not_one(mini_real: Path) -> None:
+    for path in (mini_real / COCO / "annotations" / "train2017").iterdir():
+        mask = np.asarray(Image.open(path)).astype(int)
+        Image.fromarray(np.where(mask == 255, 0, mask + 1).astype(np.uint8)).save(path)
+    with pytest.raises(DataError, match="outside the vocabulary") as error:
+        prepare(COCO, mini_real)
+    assert "1..182" in str(error.value.found)
+    assert "fetch all annotations of coco-stuff again" in str(error.value.mend)
+
+
 def test_a_whole_set_of_other_classes_is_refused_and_a_sample_is_not() -> None:
     benchmark = get_benchmark(COCO)
     part = dataclasses.replace(benchmark.splits[0], num_images=400)
