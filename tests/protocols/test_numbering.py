@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -49,6 +50,16 @@ def test_the_counts_are_of_the_classes_of_the_vocabulary_and_person_is_in_most_i
     assert names == [row["name"] for row in load_vocabulary("coco_stuff171").rows]
     assert names[int(official_shares().argmax())] == "person"
     assert official_shares()[0] == pytest.approx(66_808 / 123_287, rel=1e-4)
+
+
+def test_every_table_of_the_benchmarks_is_in_the_package() -> None:
+    root = numbering.COUNTS.parents[2]
+    with (root / "pyproject.toml").open("rb") as stream:
+        patterns = tomllib.load(stream)["tool"]["setuptools"]["package-data"]["repro"]
+    packaged = {path for pattern in patterns for path in (root / "repro").glob(pattern)}
+    tables = set((root / "repro" / "benchmarks").rglob("*.csv"))
+    assert numbering.COUNTS / "coco_stuff171.csv" in tables
+    assert tables <= packaged
 
 
 @pytest.mark.parametrize("count", [10, 21, 100, 5000, 118_287])
