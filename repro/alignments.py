@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UsageError, unknown_name
+from repro.options import option_values
 
 ENTRY_POINT_GROUP = "repro.alignments"
 CONFIG, WEIGHTS, FACTS = "open_clip_config.json", "open_clip_pytorch_model.bin", "alignment.json"
@@ -57,17 +58,14 @@ class AlignmentEntry:
     def make_options(self, values: Mapping[str, Any]) -> Any:
         """Options with ``values`` over the preset they name (``preset``, default: the paper's reading).
 
-        UsageError for an unknown preset or option.
+        UsageError for an unknown preset or option, and for a value of the wrong type.
         """
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        given = dict(values)
         preset = given.pop("preset", DEFAULT_PRESET)
         known = {DEFAULT_PRESET: {}, **self.presets}
-        if preset not in known:
+        if not isinstance(preset, str) or preset not in known:
             raise unknown_name(f"preset of {self.name}", str(preset), known, mend=MEND)
-        fields = {field.name for field in dataclasses.fields(self.options)}
-        for key in given:
-            if key not in fields:
-                raise unknown_name(f"option of alignment {self.name}", key, fields, mend=MEND)
+        given = option_values(f"alignment {self.name}", self.options, given, mend=MEND)
         return self.options(**{**known[preset], **given})
 
     def class_facts(self, options: Any) -> Any:

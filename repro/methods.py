@@ -19,6 +19,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import UsageError, command, unknown_name
+from repro.options import option_values
 
 if TYPE_CHECKING:
     from repro.checkpoints.official import OfficialFormat
@@ -51,15 +52,9 @@ class MethodEntry:
     official: str = ""
 
     def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
-        """Options with ``values`` over the paper's defaults; an unknown option raises UsageError naming the nearest."""
-        known = {f.name: f for f in dataclasses.fields(self.options)}
-        for key in values or {}:
-            if key not in known:
-                raise unknown_name(
-                    f"option of method {self.name}", key, known, mend=command("repro", "describe", self.name)
-                )
-        cleaned = {k: tuple(v) if isinstance(v, list) else v for k, v in (values or {}).items()}
-        return self.options(**cleaned)
+        """Options with ``values`` over the paper's defaults; UsageError for an unknown one and for a wrong type."""
+        mend = command("repro", "describe", self.name)
+        return self.options(**option_values(f"method {self.name}", self.options, values or {}, mend=mend))
 
     def create(self, clip: ClipTower, options: Any) -> Method:
         """The method as a torch module around ``clip`` (imports torch)."""

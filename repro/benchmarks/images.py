@@ -1,8 +1,9 @@
 """Reading images and label maps from disk, and refusing those that are damaged.
 
-Images are read as detectron2 reads them, because the published numbers are: the EXIF orientation is applied, grey,
-palette and CMYK files become RGB by Pillow's conversion, transparency is dropped. Sixteen-bit grey is scaled to eight
-bits (detectron2 would clip it). Labels are read as stored: a mask has no orientation.
+Images are read as detectron2 reads them, because the published numbers are: grey, palette and CMYK files become RGB by
+Pillow's conversion, transparency is dropped. Sixteen-bit grey is scaled to eight bits (detectron2 would clip it).
+Labels are read as stored: a mask has no orientation. So an image that has a label is read as stored too; one without is
+turned as its EXIF orientation says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from repro.benchmarks.spec import Benchmark
 
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
 _MEND_FILE = "fetch the file again from its source, then repeat the command"
 
 
@@ -56,13 +60,51 @@ def image_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
+def orientation(path: Path) -> int:
+    """The EXIF orientation of an image, 1 where it has none or cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+        return 1
+
+
+def check_upright(path: Path, mend: str) -> None:
+    """Raise DataError for an image whose EXIF orientation exchanges height and width: other readers would turn it."""
+    turn = orientation(path)
+    if turn in _TURNED:
+        raise DataError(
+            f"image {path} is turned by its EXIF orientation ({turn}): readers exchange its height and width",
+            expected="no EXIF orientation, or 1: labels are of the pixels as stored",
+            found=f"orientation {turn}",
+            mend=f"save {command(path)} without its EXIF orientation, its pixels as they are; then {mend}",
+        )
+
+
+def stored_image(path: Path, mend: str = "repeat the command") -> NDArray[np.uint8]:
+    """An image that has a label, as uint8 RGB (H, W, 3), its pixels as they are stored: the label is of these.
+
+    Raises DataError as :func:`read_image`, and where its EXIF orientation would exchange height and width.
+    """
+    check_upright(path, mend)
+    return _rgb(load_pillow(path), path)
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The image as uint8 RGB (H, W, 3), upright; DataError where the file is absent, truncated or no image."""
-    import numpy as np
-    from PIL import Image, ImageOps
+    """An image without a label as uint8 RGB (H, W, 3), upright; DataError where it is absent, truncated or no image."""
+    from PIL import ImageOps
 
     image = load_pillow(path)
     ImageOps.exif_transpose(image, in_place=True)
+    return _rgb(image, path)
+
+
+def _rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    import numpy as np
+    from PIL import Image
+
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
         if image.mode == "F":

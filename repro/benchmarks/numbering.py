@@ -10,13 +10,15 @@ import csv
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from repro.benchmarks.spec import Benchmark, Split
 from repro.benchmarks.vocabulary import load_vocabulary
 from repro.errors import DataError, command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 COUNTS = Path(__file__).with_name("image_counts")
 OFFICIAL_IMAGES = 123_287
@@ -46,9 +48,12 @@ _NUMBERINGS = (
 def official_shares() -> NDArray[np.float64]:
     """The share of the images of COCO's train2017 and val2017 in which each of the 171 classes of COCO-Stuff occurs.
 
-    Counted over the published annotations by the statistics of dataset-ninja/cocostuff164k (its class balance);
+    Counted over the published annotations by the statistics of dataset-ninja/cocostuff164k (its class balance), which
+    gives COCO-Stuff's licence, CC BY 4.0, for its own;
     one image more than counted and than not, so that no share is 0 or 1.
     """
+    import numpy as np
+
     with (COUNTS / "coco_stuff171.csv").open(encoding="utf-8", newline="") as stream:
         images = [int(row["images"]) for row in csv.DictReader(stream)]
     return (np.array(images) + 1) / (OFFICIAL_IMAGES + 2)
@@ -71,11 +76,15 @@ def _meant() -> tuple[tuple[int | None, ...], ...]:
 
 def _logs(images: NDArray[np.float64], count: int, shares: NDArray[np.float64]) -> float:
     """The log likelihood that of ``count`` images so many have each class, classes taken as independent."""
+    import numpy as np
+
     return float((images * np.log(shares) + (count - images) * np.log1p(-shares)).sum())
 
 
 def _distance(images: NDArray[np.float64], count: int, shares: NDArray[np.float64]) -> float:
     """Total variation between how images spread over classes and how ``shares`` do: 0 for equal, 1 for apart."""
+    import numpy as np
+
     found = images / count
     return float(np.abs(found - shares).sum() / (found.sum() + shares.sum()))
 
@@ -86,6 +95,8 @@ def wrong_numbering(images: Sequence[int], count: int) -> str:
     ``images`` says in how many of them each class occurs. Another numbering is only named where it explains them
     better by :data:`GAIN` and fits them more closely: drawn or chosen images fit none.
     """
+    import numpy as np
+
     if count < LEAST_IMAGES:
         return ""
     have, official = np.array(images, np.float64), official_shares()
@@ -107,6 +118,8 @@ def check_numbering(
 
     ``images`` counts the images of each label value. Said of other sets: nothing.
     """
+    import numpy as np
+
     if benchmark.rule != "coco-stuff":
         return
     own = [images.get(i, 0) for i in range(benchmark.num_classes)]

@@ -225,14 +225,14 @@ def _look(item: _Item) -> _Look:
     """Read one image and its label in full."""
     import numpy as np
 
-    from repro.benchmarks.images import check_label, read_image, read_label
+    from repro.benchmarks.images import check_label, read_label, stored_image
 
     benchmark = get_benchmark(item.benchmark)
     problems: list[Problem] = []
     shape: tuple[int, ...] | None = None
     try:
         if item.image is not None:
-            shape = read_image(item.image).shape[:2]
+            shape = stored_image(item.image, item.remake).shape[:2]
     except DataError as error:
         problems.append(_problem("image", error, path=item.image))
     try:
@@ -241,21 +241,12 @@ def _look(item: _Item) -> _Look:
             raise _wrong_type(benchmark, item.label, str(label.dtype))
         pixels = check_label(label, benchmark, item.label, shape)
     except DataError as error:
-        problems.append(_problem("label", error, _label_mend(item), item.label))
+        problems.append(_problem("label", error, item.remake, item.label))
         return _Look(None, {}, "", tuple(problems))
     if item.source is not None:
         problems += _compare(benchmark, item, label)
     present = {int(v): int(pixels[v]) for v in np.flatnonzero(pixels)}
     return _Look((label.shape[0], label.shape[1]), present, str(label.dtype), tuple(problems))
-
-
-def _label_mend(item: _Item) -> str:
-    """How a label that does not fit is put right: it may be its image that is turned."""
-    from repro.benchmarks.prepare.comparing import orientation, turned_mend
-
-    if item.image is not None and (turn := orientation(item.image)) > 4:
-        return f"{turned_mend(item.image, item.remake)} (the EXIF orientation is {turn})"
-    return item.remake
 
 
 def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:

@@ -122,7 +122,7 @@ def _predicted(
     shown: Sequence[Shown], benchmark: Benchmark, keys: Sequence[str], device: str, options: argparse.Namespace
 ) -> tuple[list[str], list[dict[str, NDArray[Any]]], dict[str, tuple[NDArray[np.uint8], NDArray[Any]]]]:
     """Headings, of each run the predictions by image, and the images with their labels."""
-    from repro.benchmarks.images import read_image, read_label
+    from repro.benchmarks.images import read_label, stored_image
     from repro.benchmarks.layout import prepared_pairs
     from repro.experiments.figure_data import choose_pairs, load_trained, predict_classes
     from repro.experiments.stored import stored_run
@@ -134,7 +134,7 @@ def _predicted(
         run = stored_run(one.first.run, options.runs, options.data_root)
         method = load_trained(run, one.first.run, device)
         pairs = choose_pairs(prepared_pairs(benchmark, run.assets.ensure_data(common.log)), keys, len(keys))
-        pictures = pictures or {p.key: (read_image(p.image), read_label(p.label)) for p in pairs}
+        pictures = pictures or {p.key: (stored_image(p.image), read_label(p.label)) for p in pairs}
         common.log(f"predicting {len(pairs)} images with {one.first.run}")
         predictions.append({p.key: predict_classes(run, method, benchmark, pictures[p.key][0]) for p in pairs})
         title = run.row.title

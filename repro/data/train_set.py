@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from repro.benchmarks.images import read_image, read_label
+from repro.benchmarks.images import read_label, stored_image
 from repro.data.pipeline import IGNORED, augment, build_pipeline, seeded
 from repro.engine.settings import TrainSettings
 from repro.errors import DataError, ReproError, command
@@ -73,7 +73,7 @@ class TrainSet(Dataset["Sample | ReproError"]):
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The uint8 RGB image (H, W, 3) and uint8 labels (H, W) of pair ``index``; DataError when they do not fit."""
         pair = self.pairs[index]
-        image, label = read_image(pair.image), read_label(pair.label)
+        image, label = stored_image(pair.image), read_label(pair.label)
         if image.shape[:2] != label.shape:
             raise DataError(
                 f"image and label of {pair.key} differ in size",

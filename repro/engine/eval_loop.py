@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from repro.benchmarks.images import check_label, read_image, read_label
+from repro.benchmarks.images import check_label, read_label, stored_image
 from repro.benchmarks.protocol import Protocol, protocol_digest
 from repro.engine.clock import StageClock, hardware_label
 from repro.engine.eval_result import STAGES, EvalResult, finished
@@ -154,7 +154,7 @@ class EvaluationLoop:
 
     def _read(self, pair: Pair) -> _Item:
         with self.clock("decode"):
-            image, label = read_image(pair.image), read_label(pair.label)
+            image, label = stored_image(pair.image), read_label(pair.label)
             check_label(label, self.benchmark, pair.label, image.shape[:2])
         with self.clock("resize"):
             return _Item(pair, (image.shape[0], image.shape[1]), self.window.resize(image), label)

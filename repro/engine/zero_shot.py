@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.benchmarks.images import read_image, read_label
+from repro.benchmarks.images import read_label, stored_image
 from repro.errors import DataError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def class_signal(
 @torch.no_grad()
 def _patches(tower: ClipTower, pair: Pair, classes: int) -> tuple[Tensor, Tensor]:
     """Unit features (P, C) and labels (P,) of the labelled patches of one image, on the CPU."""
-    image, label = _square(read_image(pair.image)), _square(read_label(pair.label))
+    image, label = _square(stored_image(pair.image)), _square(read_label(pair.label))
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().to(tower.mean.device)
     dense = F.normalize(tower.dense(pixels).map[0].float(), dim=0).cpu()
     centres = ((np.arange(tower.grid) + 0.5) * label.shape[0] / tower.grid).astype(int)

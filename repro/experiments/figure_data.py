@@ -103,10 +103,10 @@ def image_data(
     run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
 ) -> ImageData:
     """Prediction by the profile's sliding windows, and the diagnostic maps of the view that shows the whole image."""
-    from repro.benchmarks.images import read_image, read_label
+    from repro.benchmarks.images import read_label, stored_image
     from repro.maps.measure import whole_view
 
-    image, label = read_image(pair.image), read_label(pair.label)
+    image, label = stored_image(pair.image), read_label(pair.label)
     prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
     prediction = predict_classes(run, method, benchmark, image)
     chosen = choose_classes(label, benchmark, classes, count)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.benchmarks.images import read_image, read_label
+from repro.benchmarks.images import read_label, stored_image
 from repro.benchmarks.layout import Pair
 from repro.benchmarks.protocol import Protocol
 from repro.benchmarks.spec import Benchmark
@@ -90,7 +90,7 @@ def measure_maps(
     names: tuple[str, ...] = ()
     sums, counts = [], []
     for pair in pairs:
-        view = whole_view(protocol, read_image(pair.image), device)
+        view = whole_view(protocol, stored_image(pair.image), device)
         maps = {k: v[0].double().cpu().numpy() for k, v in method.diagnostics(view, prompts).items()}
         names = names or figure_names(maps)
         if len(names) < 2:

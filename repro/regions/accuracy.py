@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.benchmarks.images import read_image
+from repro.benchmarks.images import stored_image
 from repro.benchmarks.panoptic import PanopticImage, PanopticSet, read_ids
 from repro.clip.tower import ClipTower
 from repro.errors import DataError
@@ -108,7 +108,7 @@ def classify_segments(
     device = tower.mean.device
     found: list[tuple[int, int, bool, int, int]] = []
     for number, item in enumerate(data.images):
-        image = read_image(item.image)
+        image = stored_image(item.image)
         ids = read_ids(item.mask)
         if ids.shape != image.shape[:2]:
             raise DataError(f"{item.mask} and its image differ in size", expected=image.shape[:2], found=ids.shape)

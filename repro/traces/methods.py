@@ -60,7 +60,7 @@ def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, se
     """
     import torch
 
-    from repro.benchmarks.images import read_image, read_label
+    from repro.benchmarks.images import read_label, stored_image
     from repro.data.pipeline import augment, build_pipeline, seeded
     from repro.engine.train import train
 
@@ -75,10 +75,10 @@ def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, se
         crops = []
         for position, pair in enumerate(pairs):
             with seeded(5, position):
-                crops.append(augment(pipeline, read_image(pair.image), read_label(pair.label)))
+                crops.append(augment(pipeline, stored_image(pair.image), read_label(pair.label)))
         trace["augmented images"] = [v for image, _ in crops for v in summary(image)]
         trace["augmented labels"] = [v for _, label in crops for v in exact(label)]
-        image, label = read_image(pairs[0].image), read_label(pairs[0].label)
+        image, label = stored_image(pairs[0].image), read_label(pairs[0].label)
         drawn = []
         for position in range(100, 100 + DRAWN):  # chances are told apart only by many draws
             with seeded(5, position):
@@ -125,9 +125,9 @@ def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
                                           for v in exact(counts[key])]  # fmt: skip
             trace[f"metrics of {name}"] = list(map(_number, result.metrics.values()))
             if not folded:
-                from repro.benchmarks.images import read_image
+                from repro.benchmarks.images import stored_image
 
-                trace["scores"] = summary(window.scores(method, read_image(pairs[0].image), prompts).numpy())
+                trace["scores"] = summary(window.scores(method, stored_image(pairs[0].image), prompts).numpy())
     return trace
 
 
@@ -154,7 +154,7 @@ def prediction_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
 
 def maps_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
     """The maps a method offers and the figures taken of them; empty for a method that offers none."""
-    from repro.benchmarks.images import read_image
+    from repro.benchmarks.images import stored_image
     from repro.maps.measure import measure_maps, whole_view
 
     shrink = shrinking(architecture)
@@ -164,7 +164,7 @@ def maps_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protoc
         fill(method, scale=0.2)
         benchmark = small_benchmark(False)
         pairs = write_pairs(folder, benchmark.num_classes, ((60, 83), (50, 41)))
-        view = whole_view(protocol, read_image(pairs[0].image), "cpu")
+        view = whole_view(protocol, stored_image(pairs[0].image), "cpu")
         offered = method.diagnostics(view, benchmark.prompt_names())
         if not offered:
             return {}

@@ -94,9 +94,9 @@ def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str
             items.append(PanopticImage(pair.key, pair.image, mask, tuple(segments)))
         data = PanopticSet(names, tuple(i < 3 for i in range(len(names))), tuple(items))
         text = category_embeddings(tower, names, None, templates or VILD63)
-        from repro.benchmarks.images import read_image
+        from repro.benchmarks.images import stored_image
 
-        pixels = frame_image(read_image(items[0].image), image_size)[None].float()
+        pixels = frame_image(stored_image(items[0].image), image_size)[None].float()
         with torch.no_grad():
             dense = tower.dense(pixels, size=(image_size, image_size)).map
         ranks = classify_segments(tower, F.normalize(text, dim=-1).to(dense.dtype).float(), data, image_size)

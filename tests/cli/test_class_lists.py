@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from talk import Talk, options
 
 from repro.cli.class_lists import class_names, read_class_names
 from repro.cli.main import main
@@ -67,9 +70,6 @@ def test_what_is_no_list_of_names_is_refused_with_its_cause(
 
 
 def test_predict_takes_the_names_of_a_json_file_and_not_its_lines(tmp_path: Path) -> None:
-    import numpy as np
-    from PIL import Image
-
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "names.json").write_text(json.dumps(NAMES, indent=1))
     words = ["predict", "--method", "clip", "--profile", "smoke", "--device", "cpu", "--runs", str(tmp_path / "runs")]
@@ -104,6 +104,33 @@ def test_a_file_without_its_sign_and_json_are_not_taken_for_names(
     with pytest.raises(UsageError) as error:
         class_names(text)
     assert "@" in str(error.value.mend)
+
+
+WORDS = ("predict", "--method", "clip", "--profile", "smoke", "--device", "cpu", "--image", "a.png", "--out", "out")
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save("a.png")
+    return Talk(capsys)
+
+
+@pytest.mark.follows("repro.cli.class_lists:class_names#1")
+def test_the_option_that_reads_a_file_reads_it(talk: Talk) -> None:
+    Path("my names.txt").write_text("cat\ndog\n")
+    talk.refused(*WORDS, "--classes", "my names.txt")
+    talk.succeeds(*WORDS, *options(talk.mend))
+
+
+@pytest.mark.follows("repro.cli.class_lists:class_names#2")
+def test_json_is_given_as_names_or_as_a_file(talk: Talk) -> None:
+    talk.refused(*WORDS, "--classes", '["cat", "dog"]')
+    given = options(talk.mend)
+    talk.succeeds(*WORDS, given[0], given[1].rstrip(","))
+    Path("names.json").write_text('["cat", "dog"]')
+    assert "@FILE" in given
+    talk.succeeds(*WORDS, "--overwrite", "--classes", "@names.json")
 
 
 def test_names_with_commas_dots_and_spaces_are_names() -> None:

@@ -271,8 +271,8 @@ def test_progress_goes_to_stderr_only(pairs, tmp_path, capfd):
 
 def test_decoding_runs_only_a_little_ahead(pairs, tmp_path, monkeypatch):
     decoded = []
-    real = module.read_image
-    monkeypatch.setattr(module, "read_image", lambda path: decoded.append(path) or real(path))
+    real = module.stored_image
+    monkeypatch.setattr(module, "stored_image", lambda path: decoded.append(path) or real(path))
     with pytest.raises(KeyboardInterrupt):
         evaluate(stopping(1), TINY, pairs, PROTOCOL, tmp_path)
     assert len(decoded) <= 3

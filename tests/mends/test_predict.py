@@ -56,6 +56,10 @@ def names_file(talk: Talk) -> None:
     Path("names.json").write_text("[1]")
 
 
+def text_names(talk: Talk) -> None:
+    Path("names.txt").write_text("cat\ndog\n")
+
+
 def floats(talk: Talk) -> None:
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save("photos/float.tif")
 
@@ -81,6 +85,10 @@ HANDS: list[object] = [  # place, before the call, the call, what the mend says 
         words(*CLASSES)),
     way("repro.benchmarks.images:_check_range", floats, words(*CLASSES, image="photos/float.tif"),
         words(*CLASSES, image="photos/whole.png")),
+    way("repro.cli.class_lists:class_names#1", text_names, words("--classes", "names.txt"),
+        words("--classes", "@names.txt")),
+    way("repro.cli.class_lists:class_names#2", None, words("--classes", '["cat", "dog"]'),
+        words("--classes", "cat,dog,sky")),
     way("repro.cli.class_lists:_refused", names_file, words("--classes", "@names.json"),
         words("--classes", "cat,dog,sky")),
     way("repro.cli.failures:explain#2", None, words(*CLASSES, out="a\0b"), words(*CLASSES)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repro.benchmarks.images import check_label, read_image, read_label
-from repro.benchmarks.layout import prepare_command
+from repro.benchmarks.images import check_label, read_image, read_label, stored_image
+from repro.benchmarks.layout import prepare_command, prepared_pairs
 from repro.benchmarks.spec import get_benchmark
 from repro.errors import DataError
 
@@ -57,6 +58,46 @@ def test_exif_rotated_photographs_stand_upright(
     exif[274] = orientation
     Image.fromarray(colours).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(colours, turns))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_an_image_with_a_label_is_read_as_stored_or_refused(
+    tmp_path: Path, colours: np.ndarray, orientation: int, kind: str
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(colours).save(path)
+    stored = read_image(path)
+    Image.fromarray(colours).save(path, exif=exif)
+    if orientation <= 4:
+        np.testing.assert_array_equal(stored_image(path), stored, strict=True)
+    else:
+        with pytest.raises(DataError, match=rf"EXIF orientation \({orientation}\)"):
+            stored_image(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_training_and_evaluation_see_the_pixels_that_masks_are_of(mini_real: Path, orientation: int) -> None:
+    from repro.benchmarks.prepare import prepare
+    from repro.benchmarks.verify import verify
+
+    path = mini_real / "ADEChallengeData2016/images/validation/ADE_val_00000001.jpg"
+    stored = np.asarray(Image.open(path).convert("RGB"))
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(stored).save(path, exif=exif, quality=100, subsampling=0)
+    if orientation > 4:
+        with pytest.raises(DataError, match="EXIF"):
+            prepare("A-150", mini_real)
+        return
+    prepare("A-150", mini_real)
+    assert verify("A-150", mini_real, 9, against_sources=True).ok
+    (seen,) = (p.image for p in prepared_pairs(get_benchmark("A-150"), mini_real) if p.key == path.stem)
+    np.testing.assert_allclose(stored_image(seen).astype(int), stored, atol=12)
+    for module in ("data.train_set", "engine.eval_loop", "engine.zero_shot", "maps.measure", "regions.accuracy"):
+        assert importlib.import_module(f"repro.{module}").stored_image is stored_image
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("png", np.uint8), ("png", np.uint16), ("tif", np.uint16)])

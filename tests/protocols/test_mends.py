@@ -48,8 +48,8 @@ def plain(path: Path) -> None:
 
 
 @pytest.mark.follows(
-    "repro.benchmarks.prepare.comparing:check_upright",
-    "repro.benchmarks.verify:_look",
+    "repro.benchmarks.images:check_upright",
+    "repro.benchmarks.verify:_look#1",
     "repro.benchmarks.verify:_problem",
 )
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_image_turned_by_exif_is_named_by_prepare_and_by_verify(
     path = mini_real / image
     prepare(name, mini_real, split=split)
     turned(path)  # after the preparation: verify names it
-    mend = mends(name, mini_real, count, split)["label"]
+    mend = mends(name, mini_real, count, split)["image"]
     assert "EXIF" in mend
     assert str(path) in mend
     assert follow(mend) == 3  # the command alone is not enough: prepare says why
@@ -197,9 +197,9 @@ def other_rules(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind"),
     [
-        (damage_label, "label"),
+        way("repro.benchmarks.verify:_look#2", damage_label, "label"),
         (another_value, "label"),
-        way("repro.benchmarks.verify:verify", legal_change, "histogram"),
+        way("repro.benchmarks.verify:verify#1", legal_change, "histogram"),
         way("repro.benchmarks.verify:_file_problems#2", absent_label, "missing"),
         way("repro.benchmarks.verify:_preparation_problems#2", interrupted, "preparation"),
         way("repro.benchmarks.verify:_preparation_problems#3", other_rules, "preparation"),

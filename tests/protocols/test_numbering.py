@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from talk import Talk, ours
 
 from repro.benchmarks import numbering
 from repro.benchmarks.numbering import check_numbering, official_shares, wrong_numbering
@@ -24,6 +26,12 @@ from repro.errors import DataError
 COCO = "coco-stuff"
 NEVER = {11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90}
 """Values of the eleven categories without annotations."""
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    monkeypatch.chdir(tmp_path)
+    return Talk(capsys)
 
 
 def drawn_counts(count: int, seed: int) -> list[int]:
@@ -42,6 +50,16 @@ def test_the_counts_are_of_the_classes_of_the_vocabulary_and_person_is_in_most_i
     assert names == [row["name"] for row in load_vocabulary("coco_stuff171").rows]
     assert names[int(official_shares().argmax())] == "person"
     assert official_shares()[0] == pytest.approx(66_808 / 123_287, rel=1e-4)
+
+
+def test_every_table_of_the_benchmarks_is_in_the_package() -> None:
+    root = numbering.COUNTS.parents[2]
+    with (root / "pyproject.toml").open("rb") as stream:
+        patterns = tomllib.load(stream)["tool"]["setuptools"]["package-data"]["repro"]
+    packaged = {path for pattern in patterns for path in (root / "repro").glob(pattern)}
+    tables = set((root / "repro" / "benchmarks").rglob("*.csv"))
+    assert numbering.COUNTS / "coco_stuff171.csv" in tables
+    assert tables <= packaged
 
 
 @pytest.mark.parametrize("count", [10, 21, 100, 5000, 118_287])
@@ -86,7 +104,8 @@ def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: 
     assert "stuffthingmaps_trainval2017.zip" in problem.mend
 
 
-def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path) -> None:
+@pytest.mark.follows("repro.benchmarks.numbering:check_numbering", "repro.benchmarks.prepare:_Work.run#2")
+def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path, talk: Talk) -> None:
     folder = mini_real / COCO / "annotations" / "train2017"
     kept = {path: path.read_bytes() for path in folder.iterdir()}
     for path in kept:
@@ -100,8 +119,33 @@ def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_re
         assert "masks 1..182" in str(error.value)
     for path, data in kept.items():
         path.write_bytes(data)
-    assert prepare(COCO, mini_real, again=True).images == 13
+    mend = error.value.mend or ""
+    assert str(folder.parent) in mend
+    talk.succeeds(*ours(mend))
     assert verify(COCO, mini_real, expected_count=13).ok
+
+
+@pytest.mark.follows("repro.benchmarks.verify:verify#2")
+def test_labels_off_by_one_that_verify_finds_are_made_again_by_its_command(mini_real: Path, talk: Talk) -> None:
+    folder = mini_real / COCO
+    labels = prepare(COCO, mini_real).folder
+    for path in labels.glob("*.png"):
+        label = np.asarray(Image.open(path)).astype(int)
+        Image.fromarray(np.where(label >= 170, 255, label + 1).astype(np.uint8)).save(path)
+    mend = next(p.mend for p in verify(COCO, mini_real, 13).problems if "off by one" in p.message)
+    assert str(folder / "annotations") in mend
+    talk.succeeds(*ours(mend))
+    assert verify(COCO, mini_real, 13, against_sources=True).ok
+
+
+def test_masks_of_another_numbering_are_all_to_be_fetched_not_one(mini_real: Path) -> None:
+    for path in (mini_real / COCO / "annotations" / "train2017").iterdir():
+        mask = np.asarray(Image.open(path)).astype(int)
+        Image.fromarray(np.where(mask == 255, 0, mask + 1).astype(np.uint8)).save(path)
+    with pytest.raises(DataError, match="outside the vocabulary") as error:
+        prepare(COCO, mini_real)
+    assert "1..182" in str(error.value.found)
+    assert "fetch all annotations of coco-stuff again" in str(error.value.mend)
 
 
 def test_a_whole_set_of_other_classes_is_refused_and_a_sample_is_not() -> None:

@@ -234,7 +234,7 @@ def test_labels_of_others_that_differ_are_moved_and_made(talk: Talk, mini_real: 
     assert verify("A-150", mini_real, 9, against_sources=True).ok
 
 
-@pytest.mark.follows("repro.benchmarks.prepare:_refuse_others")
+@pytest.mark.follows("repro.benchmarks.prepare.before:refuse_others")
 def test_labels_of_others_are_moved_before_they_are_made_again(talk: Talk, mini_real: Path, tmp_path: Path) -> None:
     by_others(prepare("A-150", mini_real).folder)
     mend = talk.refused("data", "prepare", "A-150", "--data-root", mini_real, "--again")
@@ -243,7 +243,7 @@ def test_labels_of_others_are_moved_before_they_are_made_again(talk: Talk, mini_
     assert verify("A-150", mini_real, 9, against_sources=True).ok
 
 
-@pytest.mark.follows("repro.benchmarks.prepare:_refuse_strangers")
+@pytest.mark.follows("repro.benchmarks.prepare.before:refuse_strangers")
 def test_labels_of_no_image_are_moved_out(talk: Talk, mini_real: Path, tmp_path: Path) -> None:
     labels = prepare("A-150", mini_real).folder
     shutil.copyfile(labels / "ADE_val_00000002.png", labels / "ADE_val_00000099.png")
@@ -253,7 +253,7 @@ def test_labels_of_no_image_are_moved_out(talk: Talk, mini_real: Path, tmp_path:
     talk.succeeds(*words)
 
 
-@pytest.mark.follows("repro.benchmarks.prepare:_Work.run", "repro.benchmarks.listing:check_targets")
+@pytest.mark.follows("repro.benchmarks.prepare:_Work.run#1", "repro.benchmarks.listing:check_targets")
 def test_a_link_that_leads_out_is_renamed(talk: Talk, mini_real: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     folder = prepare("A-150", mini_real).folder

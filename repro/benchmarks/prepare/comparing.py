@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from repro.benchmarks.images import read_label
+from repro.benchmarks.images import check_upright, read_label
 from repro.benchmarks.layout import SourcePair
 from repro.benchmarks.prepare.formats import Outcome, Task, convert_source, perform
 from repro.benchmarks.spec import Benchmark, get_benchmark
-from repro.errors import DataError, command
-
-_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that exchange height and width."""
+from repro.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,29 +65,3 @@ def make(task: Task) -> Outcome:
     if task.image is None:  # else it is written again, without its orientation
         check_upright(task.source.image, task.mend)
     return perform(task)
-
-
-def orientation(path: Path) -> int:
-    """The EXIF orientation of an image, 1 where it has none or cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return int(image.getexif().get(_ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
-        return 1
-
-
-def check_upright(path: Path, mend: str) -> None:
-    """Raise DataError for an image that its EXIF orientation turns by a quarter: it would no longer fit its label."""
-    turn = orientation(path)
-    if turn in _TURNED:
-        raise DataError(
-            f"image {path} is turned by its EXIF orientation ({turn}): readers exchange its height and width",
-            expected="no EXIF orientation, or 1: labels are of the pixels as stored",
-            found=f"orientation {turn}",
-            mend=turned_mend(path, mend),
-        )
-
-
-def turned_mend(path: Path, mend: str) -> str:
-    """How an image whose EXIF orientation turns it is put right."""
-    return f"save {command(path)} without its EXIF orientation, its pixels as they are; then {mend}"

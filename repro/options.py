@@ -1,0 +1,64 @@
+"""Options by name as a frozen dataclass takes them: names it has, and values of the types it states."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from repro.errors import UsageError, unknown_name
+
+
+def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str) -> dict[str, Any]:
+    """``values`` with tuples for lists; ``kind`` is what they are options of ("method catseg").
+
+    Raises UsageError for a name that ``options`` lacks, with the nearest, and for a value of another type. Which words
+    and numbers make sense, ``options`` itself says.
+    """
+    known, hints = {field.name for field in dataclasses.fields(options)}, get_type_hints(options)
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown_name(f"option of {kind}", name, known, mend=mend)
+        if not fits(value, hints[name]):
+            raise UsageError(
+                f"option {name} of {kind} has a value of the wrong type",
+                expected=described(hints[name]),
+                found=f"{value!r:.200} ({type(value).__name__})",
+                mend=mend,
+            )
+    return given
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is of the type ``hint``: whole numbers are numbers, True is none, of words only the type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, each) for each in inner)
+    if origin is Literal:
+        return any(type(value) is type(each) for each in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(value) == len(each) and all(map(fits, value, each))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint
+
+
+def described(hint: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(described(each) for each in inner)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin is tuple:
+        if inner[-1] is Ellipsis:
+            return f"a list, each {described(inner[0])}"
+        return f"a list of {len(inner)}: {', '.join(described(each) for each in inner)}"
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", types.NoneType: "None"}
+    return words.get(hint, str(hint))
