@@ -102,5 +102,5 @@ def collate(samples: list[Batch | ReproError]) -> Batch | ReproError:
             return sample
         good.append(sample)
     shares = [s.shares for s in good if s.shares is not None]
-    stacked = (torch.stack([getattr(s, f) for s in good]) for f in ("images", "boxes", "valid"))
-    return Batch(*stacked, torch.stack(shares) if shares else None)
+    images, boxes, valid = (torch.stack([getattr(s, f) for s in good]) for f in ("images", "boxes", "valid"))
+    return Batch(images, boxes, valid, torch.stack(shares) if shares else None)

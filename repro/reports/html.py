@@ -16,12 +16,14 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 import repro
+from repro.experiments.control_table import ControlStatus
 from repro.experiments.cost_table import CostStatus
 from repro.experiments.map_table import MapStatus
 from repro.experiments.plan import Plan
 from repro.experiments.region_table import RegionStatus
 from repro.experiments.status import DONE
 from repro.files import write_text
+from repro.reports.controls import control_sheet
 from repro.reports.cost import cost_sheet
 from repro.reports.evidence import Entry, Evidence, RowRuns
 from repro.reports.frame import notes
@@ -293,6 +295,16 @@ def map_section(plan: Plan, states: Sequence[MapStatus]) -> Section:
         }
         records.append({"row": f"{own[0].cell.cell.run.row.title}, {benchmark}", "cost": seeds})
     return _sheet_section(plan, map_sheet(plan, states), records)
+
+
+def control_section(plan: Plan, states: Sequence[ControlStatus]) -> Section:
+    """The section of a control table."""
+    records = []
+    for run in dict.fromkeys(s.control.run.address for s in states):
+        own = [s for s in states if s.control.run.address == run]
+        values = {s.control.kind: {k: v for k, v in s.to_json(plan.table.name).items() if v is not None} for s in own}
+        records.append({"row": own[0].control.run.row.title, "cost": values})
+    return _sheet_section(plan, control_sheet(plan, states), records)
 
 
 def _sheet_section(plan: Plan, sheet: Sheet, records: Sequence[Mapping[str, Any]]) -> Section:
