@@ -1,18 +1,26 @@
-"""What is kept of a training whose loss or gradient is no number any more."""
+"""What is kept of a training whose loss or gradient is no number any more, and labels that teach nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from repro.data.pipeline import IGNORED
 from repro.data.sampler import StreamSampler
 from repro.data.train_set import TrainSet
+from repro.engine import processes
+from repro.engine.checkpoint import FILE as CHECKPOINT
 from repro.engine.weights import save_torch
-from repro.errors import ReproError, RunError
+from repro.errors import DataError, ReproError, RunError, command
 
 FILE = "diverged.pth"
+UNLABELLED_STEPS = 100
+"""After so many steps, or at the end of a shorter training, one labelled pixel must have been seen."""
 
 
 def diverged(folder: Path, iteration: int, batch: Any, loader: Any, values: str) -> RunError:
@@ -41,3 +49,25 @@ def _images(batch: Any, loader: Any) -> list[str]:
     if not (isinstance(sampler, StreamSampler) and isinstance(data, TrainSet) and isinstance(positions, Tensor)):
         return []
     return [str(data.pairs[sampler.index_at(int(p))].image) for p in positions]
+
+
+def any_label(batch: Mapping[str, Tensor]) -> bool:
+    """Whether a pixel of the batch has a class."""
+    return bool((batch["label"] != IGNORED).any())
+
+
+def need_labels(labelled: bool, steps: int, folder: Path, loader: DataLoader[Any], device: torch.device) -> None:
+    """DataError where no process has seen a labelled pixel in its first ``steps`` batches.
+
+    The checkpoint of such a training is removed: continued, it would end as if nothing were wrong.
+    """
+    if processes.total(torch.tensor(int(labelled), device=device)).item():
+        return
+    processes.on_first(lambda: (folder / CHECKPOINT).unlink(missing_ok=True))
+    crops = steps * (loader.batch_size or 1) * processes.world()
+    raise DataError(
+        f"no pixel of the first {crops} training crops has a class: nothing is learned from them",
+        expected=f"labels of classes, not {IGNORED} alone",
+        found="ignored pixels only",
+        mend=command("repro", "data", "verify", "coco-stuff", "--data-root", "DIR", "--split", "train"),
+    )

@@ -30,7 +30,7 @@ from repro.engine import processes
 from repro.engine.checkpoint import FILE as CHECKPOINT
 from repro.engine.checkpoint import load_checkpoint, set_rng_state
 from repro.engine.determinism import deterministic
-from repro.engine.divergence import diverged
+from repro.engine.divergence import UNLABELLED_STEPS, any_label, diverged, need_labels
 from repro.engine.hooks import CheckpointHook, CurveHook, EvalHook, Evaluator, ProgressHook
 from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedule
 from repro.engine.settings import Placement, TrainSettings
@@ -76,8 +76,9 @@ def train(
     first one writes; every process must call. ``placement`` fits the training to the machine. Neither changes the
     losses but by rounding, and a training may be continued with another placement and number of processes.
 
-    Raises DataError (unreadable or ill-fitting images), RunError (a loss or gradient that is not finite, naming the
-    iteration; a folder of another training), WeightsError (corrupt checkpoint), ResourceError (disk full).
+    Raises DataError (unreadable or ill-fitting images, labels without a class), RunError (a loss or gradient that is
+    not finite, naming the iteration; a folder of another training), WeightsError (corrupt checkpoint),
+    ResourceError (disk full).
     """
     placement = placement or Placement()
     _check(settings, pairs, classes, placement)
@@ -135,15 +136,22 @@ class _Loop(IterBasedTrainLoop):
         self.runner.call_hook("before_train_epoch")
         self.runner.restore_generators()  # last: everything before may draw random numbers
         self.runner.model.train()
+        first, labelled = self._iter, False
+        where = self.runner.folder, self.dataloader, self.runner.model.device
         while self._iter < self._max_iters:
             batch = next(batches)
             processes.agree(batch if isinstance(batch, ReproError) else None)
+            labelled = labelled or any_label(batch)
             self.runner.seed_step(self._iter)
             try:
                 self.run_iter(batch)
             except FloatingPointError as error:
+                if first == 0 and processes.world() == 1:  # a mean over no pixel is no number either
+                    need_labels(labelled, self._iter + 1, *where)
                 batch_of = (self.runner.folder, self._iter + 1, batch, self.dataloader)
                 raise diverged(*batch_of, str(error)) from error
+            if first == 0 and self._iter == min(self._max_iters, UNLABELLED_STEPS):
+                need_labels(labelled, self._iter, *where)
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         model: nn.Module = self.runner.model

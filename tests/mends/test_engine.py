@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fake_method import PixelClassifier, make_method
 from PIL import Image
 from talk import Talk, ours, way
 from tiny_set import NAMES, TinyBenchmark, TinyPair, write_pairs
+from torch import Tensor
 
 from repro.benchmarks.layout import prepared_pairs
 from repro.benchmarks.protocol import Protocol
@@ -25,6 +26,7 @@ from repro.engine.evaluate import evaluate
 from repro.engine.infer import SlidingWindow
 from repro.engine.settings import Placement, TrainSettings
 from repro.engine.train import train
+from repro.errors import DataError
 
 pytest.importorskip("mmseg")
 PROTOCOL = Protocol(short_side=48, max_long_side=96, canvas=48, window=48)
@@ -78,6 +80,32 @@ def test_images_without_a_label_are_looked_at_by_the_command(
     talk(*ours(mend, DIR=sources))
     assert "nothing is prepared" in talk.out + talk.error
     assert talk.message not in talk.out + talk.error
+
+
+class Quiet(PixelClassifier):
+    """Of void labels the loss is a number: 0."""
+
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        return {"loss": 0.0 * self(images, classes).sum()}
+
+
+@pytest.mark.follows("repro.engine.divergence:need_labels")
+def test_a_training_on_void_labels_is_refused_and_the_command_looks_at_them(
+    talk: Talk, sources: Path, pairs: list[TinyPair], tmp_path: Path
+) -> None:
+    void = []
+    for pair in pairs:
+        label = tmp_path / pair.label.name
+        Image.fromarray(np.full(np.asarray(Image.open(pair.label)).shape, 255, np.uint8)).save(label)
+        void.append(dataclasses.replace(pair, label=label))
+    for _ in range(2):  # of a method whose loss is then 0; the second call does not go on from a checkpoint
+        with pytest.raises(DataError, match="of the first 4 training crops"):
+            fit(void, tmp_path / "zero", Quiet(), checkpoint_every=1)
+    mend = talk.refused_by(lambda: fit(void, tmp_path / "run"))
+    assert not (tmp_path / "run" / "weights.pth").exists()
+    talk(*ours(mend, DIR=sources))
+    assert "nothing is prepared" in talk.out + talk.error
+    fit(pairs, tmp_path / "other")
 
 
 @pytest.mark.follows("repro.metrics.counts:confusion_matrix")
