@@ -42,6 +42,9 @@ def test_every_run_has_the_figures_of_the_maps_it_offers(made: Path) -> None:
     # PAS-20 has things only.
     assert frame["correlation_ap_stuff"].isna().all()
     np.testing.assert_array_equal(frame["correlation_ap_thing"], frame["correlation_ap"])
+    # COCO-Stuff has all of them, and there is nothing that is not foreground.
+    np.testing.assert_array_equal(frame["correlation_ap_seen"], frame["correlation_ap"])
+    assert frame[["correlation_ap_unseen", "foreground_ap", "foreground_chance_ap"]].isna().all(axis=None)
     text = (made / "results" / "reviewers_saliency.md").read_text()
     assert "DiSa, saliency: attention only" in text
     assert "95 % over" in text
