@@ -187,7 +187,7 @@ def foreground_figures(
     found = next((maps[name] for name in CONTINUOUS if name in maps), None)
     present = np.flatnonzero(np.bincount(label[label < len(things)].ravel(), minlength=len(things)))
     mapped = present[present < classes]
-    if found is None or not len(mapped) or len({things[c] for c in present}) < 2:
+    if found is None or not len(mapped) or len({things[c] for c in present.tolist()}) < 2:
         return np.full(len(SCENES), np.nan)
     pixels = pixels_by_token(label, len(things), found.shape[1:])[:, : len(things)]
     own, labelled = pixels[:, np.array(things)].sum(axis=1), pixels.sum(axis=1)

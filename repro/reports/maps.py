@@ -80,7 +80,7 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
         "AP: average precision of the map as a ranking of pixels; best cut: IoU at the threshold that suits each pair "
         "best; foreground: IoU of the tokens the method itself takes for foreground; chance: AP of a random ranking.",
         "Seen: classes that COCO-Stuff names too (docs/taxonomy.md). Things against stuff: AP of the largest saliency "
-        "(cosine where there is none) of the classes of an image as a detector of its things, over images that have both.",
+        "(cosine where there is none) of the classes of an image as a detector of its things, over images with both.",
     ]
     for state in states:
         found = state.values().get("saliency_ap")
