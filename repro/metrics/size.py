@@ -27,10 +27,14 @@ def region_sizes(labels: Int32, ignored: int) -> Int32:
     sizes = np.full(labels.shape, -1, np.int32)
     labelled = int((labels != ignored).sum())
     for c in np.unique(labels[labels != ignored]).tolist():
-        _, regions, stats, _ = cv2.connectedComponentsWithStats((labels == c).astype(np.uint8), connectivity=8)
+        mask = labels == c
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        own = mask[box]
+        _, regions, stats, _ = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=8)
         shares = stats[:, cv2.CC_STAT_AREA] / labelled
         kinds = (shares >= LIMITS[0]).astype(np.int32) + (shares > LIMITS[1])
-        sizes = np.where(regions > 0, kinds[regions], sizes)  # region 0 is all that is not of the class
+        sizes[box][own] = kinds[regions[own]]
     return sizes
 
 
