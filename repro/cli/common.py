@@ -37,7 +37,10 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 def add_measures_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--measures", type=names, metavar="M,..", help="measure masks too: boundary, bias (docs/statistics.md)"
+        "--measures",
+        type=names,
+        metavar="M,..",
+        help="more figures: boundary, bias, size, seen (docs/statistics.md)",
     )
 
 
@@ -48,6 +51,15 @@ def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
     from repro.metrics.measured import check_measures
 
     return check_measures(options.measures)
+
+
+def measures_to_count(options: argparse.Namespace) -> tuple[str, ...]:
+    """Those of :func:`chosen_measures` that need a pass over the images."""
+    if not chosen_measures(options):
+        return ()
+    from repro.metrics.measured import counted_measures
+
+    return counted_measures(options.measures)
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from repro.benchmarks.seen import class_exposure, class_groups
 from repro.benchmarks.spec import get_benchmark
 from repro.cli import common
 from repro.errors import UsageError
@@ -42,7 +43,8 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--benchmarks", "--benchmark", type=common.names, metavar="B,..", help="default: all in common")
     parser.add_argument(
         "--metrics", type=common.names, default=list(DEFAULT_METRICS), metavar="M,..",
-        help="miou_gt, miou_union, miou_gt_thing, miou_gt_stuff; measured: boundary_iou, trimap_2 .., stuff_as_thing",
+        help="miou_gt, miou_union, miou_gt_thing, miou_gt_stuff, miou_seen, miou_unseen; measured: boundary_iou, "
+        "trimap_2 .., stuff_as_thing, miou_small .., recall_small ..",
     )  # fmt: skip
     parser.add_argument("--classes", action="store_true", help="IoU differences of every class as well")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
@@ -121,7 +123,7 @@ def _lines(
     metrics: Sequence[Metric],
     times: Any,
 ) -> list[Line]:
-    kinds = next(iter(a.values())).benchmark.class_kinds()
+    kinds = class_groups(next(iter(a.values())).benchmark)
 
     def sampled(evaluation: Evaluation) -> dict[str, Sampled]:
         found: dict[str, Sampled] = {}
@@ -156,9 +158,11 @@ def _class_rows(a: Mapping[int, Evaluation], b: Mapping[int, Evaluation], times:
     found = class_differences([e.counts for e in a.values()], [e.counts for e in b.values()], times)
     p_holm = holm([d.p for d in found])
     return [
-        {"class": name, "kind": kind, "images": int(n), "difference": d.difference.to_json(), "p": finite(d.p),
-         "p_holm": finite(p)}
-        for name, kind, n, d, p in zip(names, first.benchmark.class_kinds(), images, found, p_holm, strict=True)
+        {"class": name, "kind": kind, "exposure": exposure or None, "images": int(n),
+         "difference": d.difference.to_json(), "p": finite(d.p), "p_holm": finite(p)}
+        for name, kind, exposure, n, d, p in zip(
+            names, first.benchmark.class_kinds(), class_exposure(first.benchmark), images, found, p_holm, strict=True
+        )
         if np.isfinite(d.difference.value)
     ]  # fmt: skip
 

@@ -217,10 +217,13 @@ def measured(folder: Path, benchmark: Benchmark, measures: tuple[str, ...]) -> d
     """The figures of the ``measures`` that lie beside an evaluation."""
     if not measures:
         return {}
-    from repro.metrics.measured import read_measure
+    from repro.metrics.counts import Counts
+    from repro.metrics.measured import counted_measures, read_measure
+    from repro.stats.metrics import seen_metrics
 
-    records = [read_measure(folder, name, benchmark) for name in measures]
-    return {name: value for record in records if record for name, value in record["values"].items()}
+    records = [read_measure(folder, name, benchmark) for name in counted_measures(measures)]
+    found = {name: value for record in records if record for name, value in record["values"].items()}
+    return found | (seen_metrics(Counts.load(folder / "counts.npz"), benchmark) if "seen" in measures else {})
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

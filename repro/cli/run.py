@@ -79,7 +79,7 @@ def table_plan(table: Table, options: argparse.Namespace) -> Plan:
         benchmarks=options.benchmarks,
         seeds=options.seeds,
         overrides=launching.overrides(options),
-        measures=common.chosen_measures(options) if options.execute is run else (),
+        measures=common.measures_to_count(options) if options.execute is run else (),
     )
 
 

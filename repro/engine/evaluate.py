@@ -19,7 +19,7 @@ from repro.engine.eval_result import STAGES, EvalResult, fingerprint, finished
 from repro.errors import DataError, command
 from repro.files import storage_errors
 from repro.layers.method import Method
-from repro.metrics.measured import MEASURES, check_measures, measured
+from repro.metrics.measured import MEASURES, counted_measures, measured
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
@@ -61,7 +61,7 @@ def evaluate(
     labelled pixel, ResourceError when the disk is full, RunError when the method returns NaN, UsageError for an
     unknown measure.
     """
-    wanted = check_measures(measures)
+    wanted = counted_measures(measures)
     if not pairs:
         raise DataError(
             f"{benchmark.id}: no image to evaluate",

@@ -25,7 +25,7 @@ from repro.engine.infer import SlidingWindow
 from repro.files import read_json
 from repro.layers.method import Method
 from repro.metrics.counts import Counts
-from repro.metrics.measured import MEASURES, check_measures, measured, part_counts, read_measure, write_measure
+from repro.metrics.measured import MEASURES, counted_measures, measured, part_counts, read_measure, write_measure
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair
@@ -54,7 +54,7 @@ def evaluate_together(
     world = processes.world()
     if world == 1 or not pairs:
         return evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, measures=measures, data=data)
-    wanted = check_measures(measures)
+    wanted = counted_measures(measures)
     method.to(device)
     own = fingerprint(method, benchmark, pairs, protocol, data)
     if processes.on_first(lambda: _complete(out_dir, benchmark, wanted, own)):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from repro.benchmarks.seen import class_groups
 from repro.experiments.plan import Plan
 from repro.experiments.reference import (
     Key,
@@ -117,7 +118,7 @@ def _compared(
 def _paired(after: Counts, before: Counts, cell: ReferenceCell, status: CellStatus, resamples: int) -> Difference:
     if all(np.array_equal(after.arrays()[name], values) for name, values in before.arrays().items()):
         return Difference(Estimate(0.0, 0.0, 0.0), 1.0)
-    metric, kinds = get_metric(cell.metric), status.cell.benchmark.class_kinds()
+    metric, kinds = get_metric(cell.metric), class_groups(status.cell.benchmark)
     times = draw_images(len(after), resamples)
     both = [[sample_metrics(c, [metric], kinds, times)[metric.name]] for c in (after, before)]
     return difference(*both)

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from repro.experiments.assets import Missing
     from repro.maps.measure import MapScores
 
-FIGURES = ("saliency_ap", "saliency_best_iou", "foreground_iou", "correlation_ap", "correlation_best_iou", "chance_ap")
+FIGURES = (
+    *("saliency_ap", "saliency_best_iou", "foreground_iou", "correlation_ap", "correlation_best_iou", "chance_ap"),
+    *("foreground_ap", "foreground_chance_ap"),
+)
+KINDS = ("thing", "stuff", "seen", "unseen")
+"""Parts of the classes that figures are given of apart."""
 RESAMPLES = 2000
 
 
@@ -83,7 +88,9 @@ class MapStatus:
         found: dict[str, tuple[float, float, float] | None] = dict.fromkeys(FIGURES)
         if self.scores is not None:
             times = draw_images(self.scores.images, RESAMPLES)
-            for name in self.scores.names:
+            for name in FIGURES:
+                if not self.scores.has(name):
+                    continue
                 value = float(self.scores.mean(name, kind)[0])
                 if value == value:
                     found[name] = (value, *percentile_interval(self.scores.mean(name, kind, times)))
@@ -93,8 +100,10 @@ class MapStatus:
         """One flat object; the keys are an interface and documented in docs/json.md."""
         run, benchmark = self.cell.cell.run, self.cell.cell.benchmark
         figures: dict[str, float | None] = {}
-        for kind in (None, "thing", "stuff"):
+        for kind in (None, *KINDS):
             for name, value in self.values(kind).items():
+                if kind and name in ("foreground_ap", "foreground_chance_ap"):
+                    continue
                 key = f"{name}_{kind}" if kind else name
                 figures[key] = value[0] if value else None
                 if kind is None:

@@ -102,8 +102,9 @@ def at_places(activation: Tensor, grid: tuple[int, int]) -> Tensor:
     a place then differ in their gradients, which those of a plain mean do not.
     """
     size = (activation.shape[-2], activation.shape[-1])
+    wide, device = torch.promote_types(activation.dtype, torch.float32), activation.device
     rows, columns = (
-        F.interpolate(torch.eye(g, device=activation.device).unsqueeze(0), n, mode="linear").squeeze(0) * (g / n)
+        F.interpolate(torch.eye(g, dtype=wide, device=device).unsqueeze(0), n, mode="linear").squeeze(0) * (g / n)
         for g, n in zip(grid, size, strict=True)
     )
     return (rows.to(activation.dtype) @ activation @ columns.to(activation.dtype).T).flatten(1)
@@ -174,14 +175,14 @@ def auxiliary_mccl(
 ) -> Tensor:
     """MCCL beside the loss of a method that is trained with masks, of which it uses the sets of classes only.
 
-    ``scores`` (B, N, h, w) in 0..1 take the part of the activation maps, dense features (B, C, H, W) in the space of
-    the text features (N, C) that of the conditional features; scores are averaged over the places of these. ``labels``
-    are (B, H', W') with 255 ignored.
+    As in SynSeg here: ``scores`` (B, N, h, w) in 0..1 take the part of the activation maps; dense features (B, C, H, W)
+    in the space of the text features (N, C), each place of unit length, are pooled by them (:func:`at_places`).
+    ``labels`` are (B, H', W') with 255 ignored.
     """
     pairs = pairs_of(image_labels(labels, scores.shape[1]))
     grid = (features.shape[-2], features.shape[-1])
-    activation = F.adaptive_avg_pool2d(scores[pairs.image, pairs.category], grid).flatten(1)
-    places = features.flatten(2).transpose(1, 2)[pairs.image]
+    activation = at_places(scores[pairs.image, pairs.category], grid)
+    places = F.normalize(features.flatten(2).transpose(1, 2), dim=-1)[pairs.image]
     foreground, background = synergy(activation, places.to(activation.dtype))
     terms = mccl(foreground, background, text[pairs.category], pairs.image, len(labels), options or MCCL())
     return torch.stack(list(terms.values())).sum()

@@ -17,9 +17,12 @@ from repro.metrics.bias import BiasMeasure
 from repro.metrics.boundary import BoundaryMeasure
 from repro.metrics.counts import Counts
 from repro.metrics.measure import Measure
+from repro.metrics.size import SizeMeasure
 
-MEASURES: dict[str, type[Measure]] = {m.name: m for m in (BoundaryMeasure, BiasMeasure)}
+MEASURES: dict[str, type[Measure]] = {m.name: m for m in (BoundaryMeasure, BiasMeasure, SizeMeasure)}
 """By name; ``--measures`` switches them on."""
+FROM_COUNTS = ("seen",)
+"""What ``--measures`` shows too and nobody has to measure: it follows from the counts of an evaluation."""
 DONE = "measure.json"
 AS = "adopted.json"
 """In a folder of an earlier version that was taken over: the name it would have now, under ``as``."""
@@ -27,10 +30,16 @@ AS = "adopted.json"
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
     """``names`` without repetition; UsageError for one that does not exist."""
+    known = (*MEASURES, *FROM_COUNTS)
     for name in names:
-        if name not in MEASURES:
-            raise unknown_name("measure", name, MEASURES, mend="--measures boundary,bias")
+        if name not in known:
+            raise unknown_name("measure", name, known, mend="--measures boundary,bias")
     return tuple(dict.fromkeys(names))
+
+
+def counted_measures(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``names`` that need a pass over the images; raises as :func:`check_measures` does."""
+    return tuple(name for name in check_measures(names) if name in MEASURES)
 
 
 def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:

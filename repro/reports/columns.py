@@ -1,4 +1,4 @@
-"""Columns a table shows when asked for: intervals, foreground bias, boundary quality."""
+"""Columns a table shows when asked for: intervals, foreground bias, boundary quality, size, seen classes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
+from repro.benchmarks.seen import class_groups
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus
 from repro.metrics.bias import bias_shares, cross_counts
 from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
 from repro.metrics.measured import read_measure
+from repro.metrics.size import SIZES
 from repro.stats.interval import Estimate, finite
-from repro.stats.metrics import get_metric
+from repro.stats.metrics import SEEN_METRICS, get_metric, seen_metrics
 from repro.stats.paired import RESAMPLES, estimate, interval_of, sample_metrics
 from repro.stats.resample import draw_images, observed_totals
 
 BIAS_COLUMNS = ("miou_gt_thing", "miou_gt_stuff", "stuff_as_thing", "thing_as_stuff", "foreground_bias")
 BOUNDARY_COLUMNS = (BOUNDARY, *(f"trimap_{w}" for w in TRIMAP_WIDTHS))
+SIZE_COLUMNS = (*(f"miou_{s}" for s in SIZES), *(f"recall_{s}" for s in SIZES))
+COLUMNS = {"bias": BIAS_COLUMNS, "boundary": BOUNDARY_COLUMNS, "size": SIZE_COLUMNS, "seen": SEEN_METRICS}
+"""What each measure shows of a cell, in the order of the columns."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What is switched on: 95 % ``intervals``, and of ``measures`` ("bias", "boundary") the figures of each cell."""
+    """What is switched on: 95 % ``intervals``, and of ``measures`` (:data:`COLUMNS`) the figures of each cell."""
 
     intervals: bool = False
     measures: tuple[str, ...] = ()
@@ -35,26 +40,29 @@ NONE = Columns()
 
 
 def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, float | None]:
-    """The columns of one cell, fractions: ``interval_low``, ``interval_high`` of the table's metric, bias, boundary.
+    """The columns of one cell, fractions: ``interval_low``, ``interval_high`` of the table's metric, each measure's.
 
-    Bias follows from the counts every evaluation keeps; boundary figures are None where they were not measured.
+    Bias and seen classes follow from the counts every evaluation keeps; the others are None where they were not
+    measured.
     """
     names = ["interval_low", "interval_high"] if columns.intervals else []
-    names += BIAS_COLUMNS if "bias" in columns.measures else ()
-    names += BOUNDARY_COLUMNS if "boundary" in columns.measures else ()
+    names += [name for measure, own in COLUMNS.items() if measure in columns.measures for name in own]
     row: dict[str, float | None] = dict.fromkeys(names)
     folder = evaluation_folder(plan, status)
     if status.status != DONE or folder is None:
         return row
     benchmark = status.cell.benchmark
     if columns.intervals:
-        metric, kinds = get_metric(plan.table.metric), benchmark.class_kinds()
+        metric, kinds = get_metric(plan.table.metric), class_groups(benchmark)
         found = interval_of(Counts.load(folder / "counts.npz"), metric, kinds)
         row |= {"interval_low": finite(found.low), "interval_high": finite(found.high)}
     if "bias" in columns.measures:
         row |= _bias(Counts.load(folder / "counts.npz"), benchmark.class_kinds())
-    if "boundary" in columns.measures:
-        row |= (read_measure(folder, "boundary", benchmark) or {"values": {}})["values"]
+    if "seen" in columns.measures:
+        row |= seen_metrics(Counts.load(folder / "counts.npz"), benchmark)
+    for name in ("boundary", "size"):
+        if name in columns.measures:
+            row |= (read_measure(folder, name, benchmark) or {"values": {}})["values"]
     return row
 
 
@@ -67,7 +75,7 @@ def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
     counts = [Counts.load(folder / "counts.npz") for folder in folders if folder is not None]
     if not counts or any(c.keys != counts[0].keys for c in counts):
         return None
-    metric, kinds = get_metric(plan.table.metric), cells[0].cell.benchmark.class_kinds()
+    metric, kinds = get_metric(plan.table.metric), class_groups(cells[0].cell.benchmark)
     times = draw_images(len(counts[0]), RESAMPLES)
     return estimate([sample_metrics(c, [metric], kinds, times)[metric.name] for c in counts])[0]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from repro.benchmarks.seen import class_groups
 from repro.benchmarks.spec import Benchmark
 from repro.errors import UsageError, command, unknown_name
 from repro.experiments.plan import Plan, Run
@@ -114,7 +115,7 @@ class Evidence:
         first = next(iter(counts.values()))
         counts = {s: c for s, c in counts.items() if c.keys == first.keys}  # other images are another evaluation
         spec, times = own[0].cell.benchmark, self.times(len(first))
-        kinds, name = spec.class_kinds(), self.metric.name
+        kinds, name = class_groups(spec), self.metric.name
         sampled = {s: sample_metrics(c, [self.metric], kinds, times)[name] for s, c in counts.items()}
         return Entry(spec, {s: found[s][0] for s in counts}, counts, sampled)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repro.experiments.map_table import FIGURES, MapStatus
+from repro.experiments.map_table import FIGURES, KINDS, MapStatus
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import BLOCKED, DONE, FAILED
@@ -22,9 +22,14 @@ HEADINGS = {
     "foreground_iou": "foreground",
     "saliency_best_iou": "saliency, best cut",
     "correlation_best_iou": "cosine, best cut",
+    "foreground_ap": "things",
+    "foreground_chance_ap": "chance",
 }
-GROUPS: dict[str, tuple[str, ...]] = {"AP": ("saliency_ap", "correlation_ap", "chance_ap")}
-GROUPS["IoU"] = tuple(name for name in HEADINGS if name not in GROUPS["AP"])
+GROUPS: dict[str, tuple[str, ...]] = {
+    "AP": ("saliency_ap", "correlation_ap", "chance_ap"),
+    "IoU": ("foreground_iou", "saliency_best_iou", "correlation_best_iou"),
+    "things against stuff, AP": ("foreground_ap", "foreground_chance_ap"),
+}
 
 
 def map_frame(plan: Plan, states: Sequence[MapStatus]) -> pd.DataFrame:
@@ -33,19 +38,19 @@ def map_frame(plan: Plan, states: Sequence[MapStatus]) -> pd.DataFrame:
 
 
 def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
-    """One line a row and benchmark: mean over seeds with deviation; then things and stuff apart for saliency."""
+    """One line a row and benchmark: mean over seeds with deviation; then saliency by parts of the classes."""
     columns = [
         Column("title", "Method"),
         Column("benchmark", "Benchmark"),
         Column("seeds", "Seeds", right=True),
         *(Column(n, HEADINGS[n], f"{g} (%)", right=True) for g, names in GROUPS.items() for n in names),
-        *(Column(f"saliency_ap_{k}", k, "saliency AP (%)", right=True) for k in ("thing", "stuff")),
+        *(Column(f"saliency_ap_{k}", k, "saliency AP (%)", right=True) for k in KINDS),
     ]
     rows = []
     for row, benchmark in dict.fromkeys((s.cell.cell.run.row.id, s.cell.cell.benchmark.id) for s in states):
         own = [s for s in states if (s.cell.cell.run.row.id, s.cell.cell.benchmark.id) == (row, benchmark)]
         done = [s.to_json(plan.table.name) for s in own if s.status == DONE]
-        keys = (*FIGURES, "saliency_ap_thing", "saliency_ap_stuff")
+        keys = (*FIGURES, *(f"saliency_ap_{kind}" for kind in KINDS))
         texts = {key: _mean([d[key] for d in done]) for key in keys}
         title = own[0].cell.cell.run.row.title
         rows.append({"title": title, "benchmark": benchmark, "seeds": str(len(done))} | texts)
@@ -74,6 +79,8 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
         "Mean over the pairs of an image and a class that is in it, each image a single view; ignored pixels left out. "
         "AP: average precision of the map as a ranking of pixels; best cut: IoU at the threshold that suits each pair "
         "best; foreground: IoU of the tokens the method itself takes for foreground; chance: AP of a random ranking.",
+        "Seen: classes that COCO-Stuff names too (docs/taxonomy.md). Things against stuff: AP of the largest saliency "
+        "(cosine where there is none) of the classes of an image as a detector of its things, over images with both.",
     ]
     for state in states:
         found = state.values().get("saliency_ap")

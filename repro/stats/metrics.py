@@ -13,10 +13,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from repro.benchmarks.seen import SEEN, UNSEEN, class_groups
+from repro.benchmarks.spec import Benchmark
 from repro.errors import unknown_name
 from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
-from repro.stats.resample import Float64, Totals
+from repro.metrics.counts import Counts
+from repro.metrics.size import SIZES
+from repro.stats.interval import finite
+from repro.stats.resample import Float64, Totals, observed_totals
 
+SEEN_METRICS = ("miou_seen", "miou_unseen")
 COUNTS = "counts"
 """The per-image counts every evaluation has; other sources are the parts of a measure (repro.metrics.measured)."""
 
@@ -25,8 +31,8 @@ COUNTS = "counts"
 class Metric:
     """A number in 0..1 from totals: ``of`` maps them to one value a resample, (R,).
 
-    ``source`` names the counts it needs; ``kind`` ("thing", "stuff" or "") the classes that enter it. Lower is better
-    for an error.
+    ``source`` names the counts it needs; ``kind`` ("thing", "stuff", "seen", "unseen" or "") the classes that enter it.
+    Lower is better for an error.
     """
 
     name: str
@@ -37,9 +43,12 @@ class Metric:
     error: bool = False
 
     def __call__(self, totals: Totals, kinds: Sequence[str]) -> Float64:
-        """The metric (R,) of ``totals`` over classes of ``kinds``; NaN where there is nothing to average."""
+        """The metric (R,) of ``totals`` over classes of ``kinds``; NaN where there is nothing to average.
+
+        ``kinds`` are of each class the words that are true of it (:func:`repro.benchmarks.seen.class_groups`).
+        """
         if self.kind:
-            totals = totals.of(np.array([k == self.kind for k in kinds]))
+            totals = totals.of(np.array([self.kind in k.split() for k in kinds]))
         return self.of(totals)
 
 
@@ -56,6 +65,20 @@ def miou_union(totals: Totals) -> Float64:
 def boundary_iou(totals: Totals) -> Float64:
     """:func:`miou_gt` of counts in boundary bands, whose last class means "not near a contour", (R,)."""
     return miou_gt(totals.of(np.arange(len(totals.ground_truth)) < len(totals.ground_truth) - 1))
+
+
+def pixel_recall(totals: Totals) -> Float64:
+    """Share of the labelled pixels that are predicted right, (R,)."""
+    truth = totals.ground_truth.sum(axis=0)
+    out = np.full(truth.shape, np.nan)
+    np.divide(totals.intersection.sum(axis=0), truth, out=out, where=truth > 0)
+    return out
+
+
+def seen_metrics(counts: Counts, benchmark: Benchmark) -> dict[str, float | None]:
+    """``miou_seen`` and ``miou_unseen`` of ``counts``, fractions; None where the benchmark has no such class."""
+    totals, groups = observed_totals(counts), class_groups(benchmark)
+    return {name: finite(METRICS[name](totals, groups)[0]) for name in SEEN_METRICS}
 
 
 def _missed(kind: int) -> Callable[[Totals], Float64]:
@@ -79,10 +102,17 @@ _ALL = (
     Metric("miou_union", "mIoU over classes with ground truth or prediction", COUNTS, miou_union),
     Metric("miou_gt_thing", "mIoU over thing classes with ground truth", COUNTS, miou_gt, "thing"),
     Metric("miou_gt_stuff", "mIoU over stuff classes with ground truth", COUNTS, miou_gt, "stuff"),
+    Metric("miou_seen", "mIoU over classes with ground truth that COCO-Stuff has", COUNTS, miou_gt, SEEN),
+    Metric("miou_unseen", "mIoU over classes with ground truth that COCO-Stuff has not", COUNTS, miou_gt, UNSEEN),
     Metric("boundary_iou", "mean Boundary IoU over classes with ground truth", BOUNDARY, boundary_iou),
     *(Metric(f"trimap_{w}", f"mIoU within {w} pixels of a contour", f"trimap_{w}", miou_gt) for w in TRIMAP_WIDTHS),
     Metric("stuff_as_thing", "share of stuff pixels predicted as things", "bias", _missed(1), error=True),
     Metric("thing_as_stuff", "share of thing pixels predicted as stuff", "bias", _missed(0), error=True),
+    *(Metric(f"miou_{s}", f"mIoU within {s} regions", f"size_{s}", miou_gt) for s in SIZES),
+    *(
+        Metric(f"recall_{s}", f"share of pixels of {s} regions predicted right", f"size_{s}", pixel_recall)
+        for s in SIZES
+    ),
 )
 METRICS = {m.name: m for m in _ALL}
 """By name, in the order they are reported."""

@@ -170,7 +170,9 @@ def maps_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protoc
             return {}
         trace = {name: summary(tensor.double().numpy()) for name, tensor in offered.items()}
         scores = measure_maps(method, benchmark, pairs, protocol)
-        return {**trace, "figures": [*scores.sums.ravel().tolist(), *map(float, scores.pairs.ravel())]}
+        scenes = [] if scores.scenes is None else np.nan_to_num(scores.scenes, nan=-1.0).ravel().tolist()
+        figures = [*scores.sums.ravel().tolist(), *map(float, scores.pairs.ravel())]
+        return {**trace, "figures": figures, "scenes": scenes}
 
 
 def _method(entry: MethodEntry, options: Any, architecture: TowerSpec, folder: Path, shrink: int) -> Method:

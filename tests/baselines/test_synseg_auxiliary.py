@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from method_tester import NAMES, MethodTester
 
+from baselines.synseg.options import SynSegOptions
 from repro.clip.tower import build_tower
 from repro.errors import UsageError
 from repro.experiments.profiles import load_profile
-from repro.layers.mccl import auxiliary_mccl
+from repro.layers.mccl import MCCL, auxiliary_mccl, mccl
 from repro.layers.method import Method
 from repro.methods import get_method
 
@@ -61,6 +63,29 @@ def test_it_is_the_shared_loss_of_the_predicted_maps(name: str) -> None:
     text, features = method.clip.text(NAMES, template), method.clip.dense(images).map
     expected = auxiliary_mccl(scores, features, text, labels)
     torch.testing.assert_close(method.loss(images, labels, NAMES)["loss_mccl"], expected)
+
+
+def test_its_choices_are_those_synseg_trains_with() -> None:
+    o = SynSegOptions()
+    weights = (o.align_weight, o.cont_weight, o.back_weight, o.sep_weight)
+    assert MCCL() == MCCL(weights, o.similarity, o.eps, o.contrast_above)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_pools_the_tower_s_features_at_the_size_of_the_maps(name: str) -> None:
+    method = build(name, aux="mccl", aux_weight=1.0)
+    images, labels = batch()
+    scores = method.activate(method(images, NAMES))
+    template = getattr(method.options, "template", None) or method.options.templates[0]
+    text, features = method.clip.text(NAMES, template), method.clip.dense(images).map
+    fine = F.interpolate(F.normalize(features, dim=1), scores.shape[-2:], mode="bilinear")
+    present = [(i, int(c)) for i in range(len(images)) for c in labels[i].unique()]
+    f = torch.stack([(scores[i, c] * fine[i]).sum(dim=(1, 2)) for i, c in present])
+    b = torch.stack([((1 - scores[i, c]) * fine[i]).sum(dim=(1, 2)) for i, c in present])
+    of_image = torch.tensor([i for i, _ in present])
+    terms = mccl(f, b, text[[c for _, c in present]], of_image, len(images), MCCL())
+    expected = torch.stack(list(terms.values())).sum()
+    torch.testing.assert_close(method.loss(images, labels, NAMES)["loss_mccl"], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -36,9 +36,25 @@ def test_a_measure_switched_on_later_is_missing_then_done_beside_the_same_counts
     assert "boundary_iou" in header
     assert "stuff_as_thing" in header
 
+    # What follows from the counts is missing nowhere.
+    assert main(words(tmp_path, "run", "--measures", "seen", "--dry-run", "--json")) == 0
+    capsys.readouterr()
+    assert main(words(tmp_path, "run", "--device", "cpu", "--measures", "seen,size")) == 0
+    header = (tmp_path / "out" / "table1_cells.csv").read_text().splitlines()[0]
+    assert {"miou_seen", "miou_unseen", "miou_small", "recall_large"} <= set(header.split(","))
+    assert (counts.read_bytes(), counts.with_name("metrics.json").read_bytes()) == before
+
     capsys.readouterr()
     run = next(tmp_path.glob("runs/clip-*")).name
-    paired = ["compare", run, run, "--runs", str(tmp_path / "runs"), "--metrics", "boundary_iou,stuff_as_thing"]
+    paired = [
+        "compare",
+        run,
+        run,
+        "--runs",
+        str(tmp_path / "runs"),
+        "--metrics",
+        "boundary_iou,stuff_as_thing,miou_seen,recall_large",
+    ]
     assert main([*paired, "--json"]) == 0
     assert {r["p"] for r in json.loads(capsys.readouterr().out)["rows"]} == {1}
 

@@ -31,7 +31,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_run_has_the_figures_of_the_maps_it_offers(made: Path) -> None:
     frame = pd.read_csv(made / "results" / "reviewers_saliency.csv").set_index("row")
-    assert set(frame.index) == {"clip", "disa", "disa-attention"}
+    assert set(frame.index) == {
+        *("clip", "disa", "disa-attention"),
+        *("disa-layer=1", "disa-layer=-1", "disa-layer=mean", "disa-text=unit"),
+    }
     assert (frame["status"] == "done").all()
     assert frame.loc["clip", ["saliency_ap", "foreground_iou"]].isna().all()
     assert frame.loc["disa", ["saliency_ap", "foreground_iou", "correlation_ap"]].between(0, 1).all()
@@ -42,6 +45,9 @@ def test_every_run_has_the_figures_of_the_maps_it_offers(made: Path) -> None:
     # PAS-20 has things only.
     assert frame["correlation_ap_stuff"].isna().all()
     np.testing.assert_array_equal(frame["correlation_ap_thing"], frame["correlation_ap"])
+    # COCO-Stuff has all of them, and there is nothing that is not foreground.
+    np.testing.assert_array_equal(frame["correlation_ap_seen"], frame["correlation_ap"])
+    assert frame[["correlation_ap_unseen", "foreground_ap", "foreground_chance_ap"]].isna().all(axis=None)
     text = (made / "results" / "reviewers_saliency.md").read_text()
     assert "DiSa, saliency: attention only" in text
     assert "95 % over" in text
@@ -49,7 +55,7 @@ def test_every_run_has_the_figures_of_the_maps_it_offers(made: Path) -> None:
 
 def test_finished_maps_are_not_measured_again(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = {p: p.stat().st_mtime_ns for p in (made / "runs").glob("*/maps/*/maps.npz")}
-    assert len(kept) == 3
+    assert len(kept) == 7
     assert repro(made, *ROWS, "--results", str(made / "again"), "--json") == 0
     assert {cell["status"] for cell in json.loads(capsys.readouterr().out)} == {"done"}
     assert {p: p.stat().st_mtime_ns for p in (made / "runs").glob("*/maps/*/maps.npz")} == kept
@@ -57,7 +63,7 @@ def test_finished_maps_are_not_measured_again(made: Path, capsys: pytest.Capture
 
 def test_dry_run_says_what_is_missing_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert repro(tmp_path, *ROWS, "--dry-run") == 0
-    assert "3 missing of 3 cells" in capsys.readouterr().out
+    assert "7 missing of 7 cells" in capsys.readouterr().out
     assert not any(tmp_path.iterdir())
 
 

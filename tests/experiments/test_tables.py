@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_the_full_method_is_one_run_in_tables_1_3_and_4(profile: str, tmp_path: 
     assert len(shared) == 1
 
 
-@pytest.mark.parametrize("table", ["table3", "table4"])
+@pytest.mark.parametrize("table", ["table3", "table4", "reviewers_saliency"])
 def test_all_rows_of_an_ablation_are_different_runs(table: str, tmp_path: Path):
     plan = plan_of(table, "mini", tmp_path)
     assert len({r.id for r in plan.runs}) == len(plan.runs)
@@ -78,6 +79,24 @@ def test_the_miniature_keeps_the_share_of_tokens_and_prints_both_numbers(tmp_pat
     for run, count, printed in zip(runs, tokens, (16, 48, 96), strict=True):
         assert f"k = {count} of 64" in run.row.title
         assert f"paper: {printed} of 576" in run.row.title
+
+
+def test_rows_of_the_reviewers_differ_from_the_printed_one_in_a_single_option(tmp_path: Path):
+    for profile in PROFILES:
+        runs = {r.row.id: r for r in plan_of("reviewers", profile, tmp_path).runs}
+        for method in ("disa", "catseg"):
+            printed = dataclasses.asdict(runs[f"{method}-printed"].options)
+            for row, run in runs.items():
+                if run.row.method == method and row != f"{method}-printed":
+                    changed = {n for n, v in dataclasses.asdict(run.options).items() if v != printed[n]}
+                    assert len(changed) == 1 or (row, changed) == ("disa-k_policy=ratio", set()), (profile, row)
+
+
+def test_the_miniature_keeps_the_share_of_the_reviewers_k_too(tmp_path: Path):
+    runs = {r.row.id: r for r in plan_of("reviewers", "mini", tmp_path).runs}
+    for k, count in ((192, 21), (288, 32)):
+        assert runs[f"disa-k={k}"].options.tokens(64) == count
+        assert runs[f"disa-k={k}"].row.title == f"k = {count} of 64 ({k} of 576)"
 
 
 @pytest.mark.parametrize("table", ["table3", "table4"])

@@ -6,10 +6,22 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from repro.errors import UsageError
-from repro.layers.mccl import MCCL, TERMS, auxiliary_mccl, bounded_similarity, image_labels, mccl, pairs_of, synergy
+from repro.layers.mccl import (
+    MCCL,
+    TERMS,
+    at_places,
+    auxiliary_mccl,
+    bounded_similarity,
+    drawn,
+    image_labels,
+    mccl,
+    pairs_of,
+    synergy,
+)
 
 C, L = 5, 6
 IMAGE = torch.tensor([0, 0, 0, 2, 3, 3])
@@ -164,20 +176,113 @@ def test_image_labels_are_the_sets_of_classes() -> None:
     assert (pairs.image.tolist(), pairs.category.tolist()) == ([0, 0, 2], [0, 2, 3])
 
 
-def test_the_auxiliary_loss_is_mccl_of_maps_brought_to_the_grid() -> None:
+GRIDS = [((4, 4), (8, 8)), ((3, 5), (12, 20)), ((4, 6), (7, 13)), ((5, 5), (5, 5)), ((2, 3), (32, 9)), ((1, 1), (6, 4))]
+"""Grid of the features and size of the maps: whole multiples, others, equal, uneven, a single place."""
+
+
+@pytest.mark.parametrize(("grid", "size"), GRIDS)
+def test_pooling_at_places_is_pooling_features_resized_to_maps(grid: tuple[int, int], size: tuple[int, int]) -> None:
+    maps = torch.rand(3, *size, dtype=torch.float64)
+    features = torch.randn(3, C, *grid, dtype=torch.float64)
+    fine = F.interpolate(features, size, mode="bilinear")
+    at_pixels = (maps.unsqueeze(1) * fine).sum(dim=(2, 3)) / maps.sum(dim=(1, 2))[:, None]
+    weight = at_places(maps, grid)
+    at_grid = (weight.unsqueeze(1) @ features.flatten(2).transpose(1, 2)).squeeze(1) / weight.sum(dim=1, keepdim=True)
+    close(at_grid, at_pixels)
+
+
+@pytest.mark.parametrize(("grid", "size"), GRIDS)
+def test_places_share_a_map_out_and_the_rest_of_it_is_the_rest(grid: tuple[int, int], size: tuple[int, int]) -> None:
+    maps = torch.rand(2, *size, dtype=torch.float64)
+    found = at_places(maps, grid)
+    close(found.mean(dim=1), maps.mean(dim=(1, 2)))
+    close(at_places(1 - maps, grid).sum(dim=1), (1 - found).sum(dim=1))
+    turned = at_places(maps.transpose(1, 2), (grid[1], grid[0])).unflatten(1, (grid[1], grid[0]))
+    close(turned.transpose(1, 2).flatten(1), found)
+
+
+def test_maps_of_the_grid_are_left_alone_and_pixels_of_a_place_differ_in_their_gradients() -> None:
+    maps = torch.rand(2, 5, 4, dtype=torch.float64)
+    close(at_places(maps, (5, 4)), maps.flatten(1))
+    fine = torch.rand(1, 8, 8, dtype=torch.float64, requires_grad=True)
+    at_places(fine, (2, 2))[0, 0].backward()
+    assert fine.grad is not None
+    assert len(fine.grad[0, :4, :4].unique()) > 1
+
+
+def test_a_draw_has_the_number_that_is_asked_for_and_only_what_may_be_chosen() -> None:
+    chosen = torch.rand(40, 30) < 0.4
+    chosen[0] = False
+    chosen[1] = torch.arange(30) < 3
+    keys = torch.arange(40) * 12345 + 7
+    for count in (0, 1, 8, 29, 30, 100):
+        found = drawn(chosen, count, keys)
+        assert not (found & ~chosen).any()
+        assert torch.equal(found.sum(dim=1), chosen.sum(dim=1).clamp(max=count))
+
+
+def test_a_draw_is_the_same_however_a_batch_is_divided_and_differs_between_images() -> None:
+    chosen, keys = torch.rand(12, 171) < 0.9, torch.randint(0, 2**31, (12,))
+    whole = drawn(chosen, 8, keys)
+    for size in (1, 5, 6):
+        parts = [drawn(c, 8, k) for c, k in zip(chosen.split(size), keys.split(size), strict=True)]
+        assert torch.equal(torch.cat(parts), whole)
+    order = torch.randperm(12)
+    assert torch.equal(drawn(chosen[order], 8, keys[order]), whole[order])
+    everything = drawn(torch.ones_like(chosen), 8, keys)
+    assert len(everything.unique(dim=0)) == 12
+
+
+@pytest.mark.parametrize("step", [1, 97, 1 << 20])
+def test_over_many_images_every_class_is_drawn_about_as_often(step: int) -> None:
+    images, classes, count = 4000, 40, 8
+    often = drawn(torch.ones(images, classes, dtype=torch.bool), count, torch.arange(images) * step).sum(dim=0)
+    expected = images * count / classes
+    spread = (images * (count / classes) * (1 - count / classes)) ** 0.5
+    assert float((often - expected).abs().max()) < 5 * spread  # of a fair draw 3.2 on average
+    # Nor do two classes come together more often than others.
+    pairs = drawn(torch.ones(images, classes, dtype=torch.bool), count, torch.arange(images) * step).double()
+    together = (pairs.T @ pairs)[~torch.eye(classes, dtype=torch.bool)]
+    share = count * (count - 1) / (classes * (classes - 1))
+    assert float((together - images * share).abs().max()) < 6 * (images * share * (1 - share)) ** 0.5
+
+
+def resized(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Features (C, H, W), each place of unit length, resized bilinearly to (C, *size)."""
+    unit = features / features.square().sum(dim=0).sqrt()
+    return F.interpolate(unit[None], size, mode="bilinear")[0]
+
+
+def test_the_auxiliary_loss_is_mccl_of_unit_features_resized_to_the_maps() -> None:
     scores, features = torch.rand(2, 4, 8, 8, dtype=torch.float64), torch.randn(2, C, 4, 4, dtype=torch.float64)
     text, labels = torch.randn(4, C, dtype=torch.float64), torch.tensor([[[0, 3]], [[255, 1]]])
     f, b = [], []
     for image, category in ((0, 0), (0, 3), (1, 1)):
-        a = torch.zeros(16, dtype=torch.float64)
-        for y in range(8):
-            for x in range(8):
-                a[4 * (y // 2) + x // 2] += scores[image, category, y, x] / 4
-        v = features[image].flatten(1).T
-        f.append((a @ v) / (a.sum() + 1e-6))
-        b.append(((1 - a) @ v) / ((1 - a).sum() + 1e-6))
+        a, v = scores[image, category], resized(features[image], (8, 8))
+        f.append((a * v).sum(dim=(1, 2)))
+        b.append(((1 - a) * v).sum(dim=(1, 2)))
     terms = mccl(torch.stack(f), torch.stack(b), text[[0, 3, 1]], torch.tensor([0, 0, 1]), 2, MCCL())
     close(auxiliary_mccl(scores, features, text, labels), float(sum(terms.values())))  # type: ignore[arg-type]
+
+
+def test_the_auxiliary_loss_goes_by_directions_of_features_and_text() -> None:
+    scores, features = torch.rand(2, 4, 8, 8, dtype=torch.float64), torch.randn(2, C, 4, 4, dtype=torch.float64)
+    text, labels = torch.randn(4, C, dtype=torch.float64), torch.tensor([[[0, 3]], [[2, 1]]])
+    found = auxiliary_mccl(scores, features, text, labels)
+    lengths = 10 ** torch.linspace(-2, 2, 32, dtype=torch.float64).view(2, 1, 4, 4)
+    close(auxiliary_mccl(scores, lengths * features, 7 * text, labels), found)
+    order = torch.tensor([1, 0])
+    close(auxiliary_mccl(scores[order], features[order], text, labels[order]), found)
+
+
+def test_the_auxiliary_loss_is_least_for_maps_that_are_right() -> None:
+    text = torch.eye(3, C, dtype=torch.float64)
+    labels = torch.tensor([[[0, 1]]])
+    places = torch.tensor([[0, 0, 1, 1], [2, 2, 1, 1]])
+    features = text[places].permute(2, 0, 1)[None]
+    right = torch.stack([(places == c).double() for c in range(3)])[None]
+    losses = [float(auxiliary_mccl(s, features, text, labels)) for s in (right, torch.full_like(right, 0.5), 1 - right)]
+    assert losses[0] < min(losses[1:])
 
 
 def test_the_auxiliary_loss_sees_sets_of_classes_only() -> None:

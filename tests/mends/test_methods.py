@@ -152,8 +152,10 @@ def test_a_method_without_maps_is_left_out(talk: Talk, tmp_path: Path) -> None:
     from repro.maps.measure import measure_maps
 
     protocol = Protocol(short_side=48, max_long_side=96, canvas=48, window=48)
-    benchmark: Any = SimpleNamespace(**vars(TinyBenchmark()), num_classes=5, class_kinds=lambda: ["thing"] * 5,
-                                     prompt_names=lambda: TinyBenchmark().names)  # fmt: skip
+    benchmark: Any = SimpleNamespace(
+        **vars(TinyBenchmark()), num_classes=5, vocabulary="", class_kinds=lambda: ["thing"] * 5,
+        class_names=lambda: TinyBenchmark().names, prompt_names=lambda: TinyBenchmark().names,
+    )  # fmt: skip
     pairs: Any = write_pairs(tmp_path / "pairs", 1)
     mend = talk.refused_by(lambda: measure_maps(make_method(), benchmark, pairs, protocol, lambda *_: None))
     assert "--methods" in mend

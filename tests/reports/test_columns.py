@@ -14,11 +14,12 @@ from repro.cli.main import main
 from repro.experiments.plan import Plan
 from repro.experiments.status import plan_status
 from repro.metrics.miou import metrics_from_counts
-from repro.reports.columns import BIAS_COLUMNS, BOUNDARY_COLUMNS, Columns
+from repro.reports.columns import BIAS_COLUMNS, COLUMNS, Columns
 from repro.reports.frame import paper_frame, tidy_frame
 from repro.reports.writers import table_text
+from repro.stats.metrics import seen_metrics
 
-ALL = Columns(intervals=True, measures=("bias", "boundary"))
+ALL = Columns(intervals=True, measures=("bias", "boundary", "seen", "size"))
 B = get_benchmark("A-150")
 
 
@@ -33,7 +34,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def test_without_columns_a_report_is_what_it_was(plan: Plan):
     names = set(tidy_frame(plan, plan_status(plan)))
-    assert not names & {"interval_low", *BIAS_COLUMNS, *BOUNDARY_COLUMNS}
+    assert not names & {"interval_low", *(name for own in COLUMNS.values() for name in own)}
     assert "[" not in table_text(plan, plan_status(plan), "md").split("|")[-2]
 
 
@@ -58,6 +59,14 @@ def test_bias_needs_nothing_but_the_counts_and_boundary_is_empty_where_not_measu
     kinds = {"miou_gt_thing", "miou_gt_stuff"}
     values = clip[list(kinds)].astype(float)
     assert values.min() <= metrics_from_counts(counts)["miou_gt"] <= values.max()
+
+
+def test_seen_classes_need_nothing_but_the_counts_and_size_is_empty_where_not_measured(plan: Plan):
+    cells = tidy_frame(plan, plan_status(plan), Columns(measures=("seen", "size")))
+    clip = cells[cells.row == "clip-base"].iloc[0]
+    assert clip.miou_seen == seen_metrics(draw_counts(B, 30, 0.4), B)["miou_seen"]
+    assert clip[list(COLUMNS["size"])].isna().all()
+    assert "boundary_iou" not in cells
 
 
 def test_a_cell_that_is_not_done_has_empty_columns(plan: Plan):
