@@ -109,6 +109,7 @@ def test_a_teacher_that_is_no_better_is_refused_with_both_numbers() -> None:
     assert "accept_weak_teacher=True" in str(error.value.mend)
 
 
+@pytest.mark.follows("baselines.densevlm.teacher:refuse_weak")
 def test_going_on_all_the_same_keeps_the_numbers(labels: tuple[list[Path], Labels], tmp_path: Path) -> None:
     images, known = labels
     with pytest.raises(RunError, match="no better than the model"):
@@ -129,11 +130,13 @@ def test_labels_that_teach_raise_the_accuracy_of_regions(labels: tuple[list[Path
     assert found.teacher > found.student + 0.3
 
 
+@pytest.mark.follows("baselines.densevlm.train:_Training.__init__")
 def test_labels_cannot_teach_without_labels_or_other_categories(
     labels: tuple[list[Path], Labels], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="there are none"):
         align(BASE, OTHER, options(teacher="labels", categories="coco_stuff171"), labels[0], tmp_path)
+    align(BASE, OTHER, options(categories="coco_stuff171"), labels[0], tmp_path)
     with pytest.raises(UsageError, match="coco_stuff171"):
         options(teacher="labels", categories="coco133")
 
