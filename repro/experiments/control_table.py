@@ -39,7 +39,7 @@ TITLES = {
 }
 IMAGES = 8
 """Training images that are learned by heart, and read at the start."""
-STEPS = 300
+STEPS = 500
 """Steps of that training, where the profile does not say."""
 _ROOTS = {OVERFIT: "repro.controls.overfit:overfit", START: "repro.controls.start:start"}
 
