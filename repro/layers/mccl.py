@@ -29,7 +29,7 @@ class MCCL:
     Raises UsageError for values that make no loss.
     """
 
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    weights: tuple[float, ...] = (1.0, 0.03, 0.03, 0.1)
     """Weights of align, cont, back and sep; the printed values are lost. 0 leaves a loss out."""
     similarity: Literal["mapped", "clipped"] = "mapped"
     """How a cosine becomes a number between 0 and 1: mapped affinely (v3) or clipped (v2)."""
