@@ -45,8 +45,8 @@ def test_table_holds_every_row_with_intervals_of_what_alignment_is_worth(made: P
 @pytest.mark.slow
 def test_finished_cells_are_not_computed_again(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = {p: p.stat().st_mtime_ns for p in (made / "runs" / "cache").rglob("*.npz")}
-    # Ranks of four rows on two sets, embeddings of two vocabularies by four text encoders, and of the names of labels by
-    # the two towers of the alignment, whose premise is measured.
+    # Ranks of four rows on two sets, embeddings of two vocabularies by four text encoders, and of the names of labels
+    # by the two towers of the alignment, whose premise is measured.
     assert len(kept) == 18
     assert repro(made, "run", "densevlm-table1", "--results", str(made / "again"), "--json") == 0
     cells = json.loads(capsys.readouterr().out)

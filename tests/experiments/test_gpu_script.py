@@ -70,7 +70,7 @@ def test_steps_are_timed_with_and_without_deterministic_kernels(folder: Path):
             assert row["status"] == "done", row
             assert row["same_bits"]  # on a CPU
             assert row["losses"][0] == row["losses"][1]
-    # On a CPU deterministic kernels are the usual ones; where memory is aligned otherwise, sums may run in another order.
+    # On a CPU deterministic kernels are the usual ones; where memory is aligned otherwise, sums run in another order.
     losses = {d: {r["method"]: r["losses"][0] for r in rows if r["deterministic"] == d} for d in (False, True)}
     assert losses[False] == pytest.approx(losses[True], rel=1e-6)
     assert "| CAT-Seg | tiny | 2 x 48, 4 |" in (folder / "README.md").read_text()

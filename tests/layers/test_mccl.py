@@ -145,7 +145,7 @@ def test_a_weight_of_zero_leaves_its_loss_out_and_the_others_alone() -> None:
     f, b, t = vectors()
     whole = mccl(f, b, t, IMAGE, 4, MCCL())
     for index, name in enumerate(TERMS):
-        weights = tuple(float(i != index) for i in range(4))
+        weights = tuple(w * (i != index) for i, w in enumerate(MCCL().weights))
         part = mccl(f, b, t, IMAGE, 4, MCCL(weights))
         assert part == {n: v for n, v in whole.items() if n != name}
 

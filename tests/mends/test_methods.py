@@ -88,7 +88,8 @@ def test_decoder_weights_are_named_with_their_digest_or_left_out(talk: Talk) -> 
     talk.refused_by(lambda: make(normalise=False, decoder_weights="other.pth", decoder_sha256="0" * 64))
     assert "set decoder_sha256" in talk.mend
     digest = file_digest(Path("other.pth"))
-    talk.refused_by(lambda: make(normalise=False, decoder_weights="other.pth", decoder_sha256=digest))  # a later message
+    # A later message:
+    talk.refused_by(lambda: make(normalise=False, decoder_weights="other.pth", decoder_sha256=digest))
     assert "CLIPSeg's" in talk.mend
     make()
 
