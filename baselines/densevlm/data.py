@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from baselines.densevlm.grid import grid_boxes, grid_pairs
-from repro.benchmarks.images import read_image, read_label
+from repro.benchmarks.images import read_image, read_label, stored_image
 from repro.errors import ReproError
 from repro.regions.frame import frame_boxes, frame_image
 
@@ -64,7 +64,8 @@ class RegionSet(Dataset["Batch | ReproError"]):
     def __getitem__(self, item: tuple[int, int]) -> Batch | ReproError:
         index, position = item
         try:
-            image = read_image(self.images[index])
+            # Beside a label, an image is read as its pixels are stored.
+            image = (stored_image if self.labels else read_image)(self.images[index])
             label = read_label(self.labels[index]) if self.labels else None
         except ReproError as error:
             return error

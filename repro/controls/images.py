@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.benchmarks.images import read_image, read_label
+from repro.benchmarks.images import read_label, stored_image
 from repro.benchmarks.layout import Pair
-
-IGNORED = 255
+from repro.engine.zero_shot import middle_square
+from repro.layers.losses import IGNORED
 
 
 def squares(pairs: Sequence[Pair], count: int, side: int) -> tuple[Tensor, Tensor]:
@@ -23,13 +23,13 @@ def squares(pairs: Sequence[Pair], count: int, side: int) -> tuple[Tensor, Tenso
     """
     images, labels = [], []
     for index in np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)):
-        image, label = read_image(pairs[index].image), read_label(pairs[index].label)
-        short = min(label.shape)
-        top, left = (label.shape[0] - short) // 2, (label.shape[1] - short) // 2
-        window = slice(top, top + short), slice(left, left + short)
-        pixels = torch.from_numpy(image[window].copy()).permute(2, 0, 1)[None].float()
+        image, label = (
+            middle_square(read(path))
+            for read, path in ((stored_image, pairs[index].image), (read_label, pairs[index].label))
+        )
+        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
         images.append(F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)[0])
-        own = torch.from_numpy(label[window].astype(np.int64))[None, None].double()
+        own = torch.from_numpy(label.astype(np.int64))[None, None].double()
         labels.append(F.interpolate(own, (side, side), mode="nearest-exact")[0, 0].long())
     return torch.stack(images).clamp(0, 255), torch.stack(labels)
 

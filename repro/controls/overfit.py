@@ -12,10 +12,9 @@ from torch import Tensor
 from repro.engine.optim import build_optimizer
 from repro.engine.settings import TrainSettings
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.losses import IGNORED
 from repro.layers.method import Method
 from repro.maps.scores import detect, pixels_by_token
-
-IGNORED = 255
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,7 +104,7 @@ def class_signal(
 @torch.no_grad()
 def _patches(tower: ClipTower, pair: Pair, classes: int) -> tuple[Tensor, Tensor]:
     """Unit features (P, C) and labels (P,) of the labelled patches of one image, on the CPU."""
-    image, label = _square(stored_image(pair.image)), _square(read_label(pair.label))
+    image, label = middle_square(stored_image(pair.image)), middle_square(read_label(pair.label))
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().to(tower.mean.device)
     dense = F.normalize(tower.dense(pixels).map[0].float(), dim=0).cpu()
     centres = ((np.arange(tower.grid) + 0.5) * label.shape[0] / tower.grid).astype(int)
@@ -113,7 +113,8 @@ def _patches(tower: ClipTower, pair: Pair, classes: int) -> tuple[Tensor, Tensor
     return dense.flatten(1).T[kept], own[kept]
 
 
-def _square(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def middle_square(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The largest square in the middle of an image or label map (H, W, ..)."""
     side = min(values.shape[:2])
     top, left = (values.shape[0] - side) // 2, (values.shape[1] - side) // 2
     return values[top : top + side, left : left + side]

@@ -147,3 +147,16 @@ def test_a_tower_s_own_temperature_is_what_it_was_trained_with(labels: tuple[lis
     assert training.temperatures == pytest.approx(expected)
     fixed = _Training(BASE, OTHER, options(), labels[0], 0, torch.device("cpu"), None)
     assert fixed.temperatures == [0.01, 0.01]
+
+
+def test_images_beside_labels_are_read_as_they_are_stored(tmp_path: Path) -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:20] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a-label.png")
+    stored = RegionSet([tmp_path / "a.png"], 40, 6, 0, [tmp_path / "a-label.png"], 1)[0, 0]
+    upright = RegionSet([tmp_path / "a.png"], 40, 6, 0)[0, 0]
+    assert stored.images[0, 0, 0] == 200  # type: ignore[union-attr]
+    assert upright.images[0, 0, 0] == 0  # type: ignore[union-attr]

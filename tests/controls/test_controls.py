@@ -143,3 +143,14 @@ def test_squares_are_the_middle_of_images_spread_over_the_set(tmp_path: Path) ->
     assert own.flatten(1).unique(dim=1).tolist() == [[0], [1], [2]]
     own, present = only_present(torch.tensor([[[7, 255, 3]]]), 171)
     assert (own.tolist(), present) == ([[[1, 255, 0]]], [3, 7])
+
+
+def test_images_of_controls_are_read_as_their_labels_are_stored(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[:4] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a-label.png")
+    images, _ = squares([Pair("a", tmp_path / "a.png", tmp_path / "a-label.png")], 1, 8)
+    assert images[0, 0, 0, 0] == 200
