@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro import ranks
 from repro.cli import backbone, common, launching, run_controls, run_cost, run_maps, run_regions
+from repro.cli.table_states import exit_code, tally
 from repro.errors import UsageError
 from repro.experiments import grid
 from repro.experiments.plan import Plan, make_plan
@@ -18,7 +19,6 @@ from repro.experiments.status import (
     BLOCKED,
     DONE,
     FAILED,
-    STALE,
     CellStatus,
     plan_status,
     plan_steps,
@@ -125,14 +125,12 @@ def run(options: argparse.Namespace) -> int:
             common.log(f"failed: {cell.cell.run.row.title} on {cell.cell.benchmark.id}: {cell.error}")
     _warn_blocked(cells)
     print_result(plan, cells, options)
-    common.log(f"{_tally(cells)} after {common.duration(time.monotonic() - started)}")
-    if any(c.status == FAILED for c in cells):
-        return 1
-    return 3 if any(c.status == BLOCKED for c in cells) else 0
+    common.log(f"{tally(cells)} after {common.duration(time.monotonic() - started)}")
+    return exit_code(cells)
 
 
 def _compute(plan: Plan, cells: list[CellStatus], options: argparse.Namespace, how: Launch | None) -> list[CellStatus]:
-    title = f"{plan.table.title}, profile {plan.profile.name}: {_tally(cells)}"
+    title = f"{plan.table.title}, profile {plan.profile.name}: {tally(cells)}"
     if how is not None:
         common.log(f"{title}; by {how.launcher}")
         launching.placement(options)
@@ -178,11 +176,6 @@ def print_result(plan: Plan, cells: list[CellStatus], options: argparse.Namespac
 def cells_json(plan: Plan, cells: list[CellStatus]) -> list[dict[str, Any]]:
     """The cells as flat objects (keys: docs/json.md)."""
     return [cell.to_json(plan.table.name) for cell in cells]
-
-
-def _tally(cells: list[CellStatus]) -> str:
-    counts = {s: sum(c.status == s for c in cells) for s in (DONE, "missing", STALE, BLOCKED, FAILED)}
-    return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(cells)} cells"
 
 
 def stale_lines(cells: Sequence[CellStatus]) -> list[str]:
@@ -238,7 +231,7 @@ def _show_plan(plan: Plan, cells: list[CellStatus], options: argparse.Namespace)
     remaining = remaining_seconds(plan, cells)
     basis = plan.profile.cost.get("hardware")
     print(
-        f"\n{_tally(cells)}; expected time {common.duration(remaining)}" + (f" (measured on {basis})" if basis else "")
+        f"\n{tally(cells)}; expected time {common.duration(remaining)}" + (f" (measured on {basis})" if basis else "")
     )
     _show_calibration(plan)
     return 0

@@ -6,10 +6,10 @@ import argparse
 import time
 
 from repro.cli import common
+from repro.cli.table_states import chosen_plan, exit_code, print_steps, tally
 from repro.experiments.control_table import TITLES, ControlStatus, control_status, measure_controls
-from repro.experiments.plan import Plan, make_plan
-from repro.experiments.profiles import load_profile
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, plan_steps
+from repro.experiments.plan import Plan
+from repro.experiments.status import FAILED, MISSING
 from repro.experiments.tables import Table
 
 
@@ -29,9 +29,7 @@ def run(options: argparse.Namespace, table: Table) -> int:
             states = measure_controls(plan, states, device, common.log)
     _finish(plan, states, options)
     common.log(f"{_tally(states)} after {common.duration(time.monotonic() - started)}")
-    if any(s.status == FAILED for s in states):
-        return 1
-    return 3 if any(s.status == BLOCKED for s in states) else 0
+    return exit_code(states)
 
 
 def report(options: argparse.Namespace, table: Table) -> tuple[Plan, list[ControlStatus]]:
@@ -42,17 +40,7 @@ def report(options: argparse.Namespace, table: Table) -> tuple[Plan, list[Contro
 
 
 def _states(options: argparse.Namespace, table: Table) -> tuple[Plan, list[ControlStatus]]:
-    iterations = getattr(options, "iterations", None)
-    plan = make_plan(
-        table,
-        load_profile(options.profile),
-        options.runs,
-        data_root=options.data_root,
-        methods=options.methods,
-        benchmarks=options.benchmarks,
-        seeds=options.seeds,
-        overrides={"iterations": iterations} if iterations else None,
-    )
+    plan = chosen_plan(options, table)
     return plan, control_status(plan)
 
 
@@ -73,19 +61,16 @@ def _finish(plan: Plan, states: list[ControlStatus], options: argparse.Namespace
 
 
 def _tally(states: list[ControlStatus]) -> str:
-    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, BLOCKED, FAILED)}
     failing = sum(s.verdict is not None and not s.verdict.holds for s in states)
-    tally = ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(states)} controls"
-    return f"{tally}, {failing} do not hold" if failing else tally
+    counted = tally(states, "controls")
+    return f"{counted}, {failing} do not hold" if failing else counted
 
 
 def _show_plan(plan: Plan, states: list[ControlStatus], options: argparse.Namespace) -> int:
     if options.json:
         common.print_json([state.to_json(plan.table.name) for state in states])
         return 0
-    print(f"{plan.table.title}: {plan.table.caption}\nProfile {plan.profile.name}: {plan.profile.title}\n\nSteps")
-    for step in plan_steps(plan):
-        print(f"  {'done' if step.done else 'missing':<8} {step.what:<60} {common.duration(step.seconds)}")
+    print_steps(plan)
     print("\nControls")
     for state in states:
         print(f"  {state.status:<8} {state.control.run.row.title}: {TITLES[state.control.kind]}")

@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from repro.cli import common
+from repro.cli.table_states import tally
 from repro.errors import UsageError, command
 from repro.experiments.cost_table import CostStatus, TimingPlace, cost_status, measure
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
-from repro.experiments.status import DONE, FAILED, MISSING
+from repro.experiments.status import FAILED, MISSING
 from repro.experiments.tables import Table
 
 
@@ -58,10 +59,10 @@ def run(options: argparse.Namespace, table: Table) -> int:
         return _show_plan(plan, states, options)
     if place is not None and any(s.status == MISSING for s in states):
         with common.stdout_to_stderr():
-            common.log(f"{table.title}, profile {plan.profile.name}: {_tally(states)}; timing on {place.label}")
+            common.log(f"{table.title}, profile {plan.profile.name}: {tally(states, 'rows')}; timing on {place.label}")
             measure(plan, states, place, common.log)
     _finish(plan, states, options)
-    common.log(f"{_tally(states)} after {common.duration(time.monotonic() - started)}")
+    common.log(f"{tally(states, 'rows')} after {common.duration(time.monotonic() - started)}")
     return 1 if any(s.status == FAILED for s in states) else 0
 
 
@@ -98,11 +99,6 @@ def rows_json(plan: Plan, states: list[CostStatus]) -> list[dict[str, Any]]:
     return [state.to_json(plan.table.name) for state in states]
 
 
-def _tally(states: list[CostStatus]) -> str:
-    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, FAILED)}
-    return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(states)} rows"
-
-
 def _show_plan(plan: Plan, states: list[CostStatus], options: argparse.Namespace) -> int:
     if options.json:
         common.print_json(rows_json(plan, states))
@@ -113,5 +109,5 @@ def _show_plan(plan: Plan, states: list[CostStatus], options: argparse.Namespace
         run_, cost = state.cell.run, state.cost
         counted = f"{cost.parameters / 1e6:8.1f} M {cost.gflops:10.1f} GFLOPs" if cost else str(state.error)
         print(f"  {state.status:<8} {run_.row.title + ', ' + run_.tower.title:<48} {counted}")
-    print(f"\n{_tally(states)}; needs neither data nor weights")
+    print(f"\n{tally(states, 'rows')}; needs neither data nor weights")
     return 0

@@ -6,9 +6,10 @@ import argparse
 import time
 
 from repro.cli import backbone, common
+from repro.cli.table_states import exit_code, print_steps, tally
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.region_table import RegionStatus, measure_regions, region_status
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
+from repro.experiments.status import FAILED, MISSING, STALE
 from repro.experiments.tables import Table
 
 
@@ -21,15 +22,13 @@ def run(options: argparse.Namespace, table: Table) -> int:
     if any(s.status in (MISSING, STALE) for s in states):
         with common.stdout_to_stderr():
             device = common.choose_device(options.device)
-            common.log(f"{table.title}, profile {plan.profile.name}: {_tally(states)}; device {device}")
+            common.log(f"{table.title}, profile {plan.profile.name}: {tally(states)}; device {device}")
             measure_regions(states, device, common.log)
     _finish(plan, states, options)
     for what, mend in dict.fromkeys((m.what, m.mend) for s in states for m in s.needs):
         common.log(f"missing: {what}\n           {mend}")
-    common.log(f"{_tally(states)} after {common.duration(time.monotonic() - started)}")
-    if any(s.status == FAILED for s in states):
-        return 1
-    return 3 if any(s.status == BLOCKED for s in states) else 0
+    common.log(f"{tally(states)} after {common.duration(time.monotonic() - started)}")
+    return exit_code(states)
 
 
 def report(options: argparse.Namespace, table: Table) -> tuple[Plan, list[RegionStatus]]:
@@ -61,18 +60,11 @@ def _finish(plan: Plan, states: list[RegionStatus], options: argparse.Namespace)
         print(region_sheet(plan, states).markdown())
 
 
-def _tally(states: list[RegionStatus]) -> str:
-    counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, STALE, BLOCKED, FAILED)}
-    return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(states)} cells"
-
-
 def _show_plan(plan: Plan, states: list[RegionStatus], options: argparse.Namespace) -> int:
     if options.json:
         common.print_json([state.to_json(plan.table.name) for state in states])
         return 0
-    print(f"{plan.table.title}: {plan.table.caption}\nProfile {plan.profile.name}: {plan.profile.title}\n\nSteps")
-    for step in plan_steps(plan):
-        print(f"  {'done' if step.done else 'missing':<8} {step.what:<60} {common.duration(step.seconds)}")
+    print_steps(plan)
     print("\nCells")
     for state in states:
         print(f"  {state.status:<8} {state.cell.run.row.title} on {state.cell.source.title}")
@@ -81,5 +73,5 @@ def _show_plan(plan: Plan, states: list[RegionStatus], options: argparse.Namespa
     for state in states:
         if state.status == STALE:
             print(f"stale: {state.cell.run.row.title}: {state.error}")
-    print(f"\n{_tally(states)}")
+    print(f"\n{tally(states)}")
     return 0
