@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.densevlm.data import RegionSet, collate
 from baselines.densevlm.loss import region_logits
 from repro.errors import ReproError, RunError
-from repro.regions.prompts import VILD63, category_embeddings
-from repro.regions.roi_align import roi_align
-
-if TYPE_CHECKING:
-    from repro.clip.tower import ClipTower
 
 IMAGES = 200
 """Images of the stream that the premise is measured on, at most."""
@@ -49,21 +41,19 @@ def label_logits(shares: Tensor) -> Tensor:
 
 @torch.no_grad()
 def premise(
-    towers: tuple[ClipTower, ClipTower],
+    towers: tuple[nn.Module, nn.Module],
+    texts: Sequence[Tensor],
     data: RegionSet,
-    names: Sequence[str],
     retrieval: tuple[Tensor, float],
     threshold: float,
-    templates: Sequence[str],
-    cache: Path | None,
 ) -> Premise:
     """Whether the teacher, the first of ``towers``, names the regions it is to label better than the student does.
 
-    ``data`` has labels, indices of ``names``, among which both choose. ``retrieval`` are the teacher's text (N, C) of
-    the alignment's categories and its temperature, by which it keeps regions.
+    ``towers`` are modules from images and boxes to region features, ``texts`` of unit length the classes of the labels
+    ``data`` has, as each encodes them. ``retrieval`` are the teacher's text (N, C) of the alignment's categories and
+    its temperature, by which it keeps regions.
     """
-    device = next(towers[0].parameters()).device
-    texts = [F.normalize(category_embeddings(t, names, cache, templates or VILD63), dim=-1) for t in towers]
+    device = texts[0].device
     right, regions, count = [0, 0], 0, min(IMAGES, len(data))
     for begin in range(0, count, BATCH):
         batch = collate([data[i * len(data) // count, i] for i in range(begin, min(begin + BATCH, count))])
@@ -71,14 +61,12 @@ def premise(
             raise batch
         assert batch.shares is not None
         images, boxes = batch.images.float().to(device), batch.boxes.to(device)
-        size = (images.shape[-2], images.shape[-1])
-        features = [roi_align(F.normalize(t.dense(images, size=size).map.float(), dim=1), boxes) for t in towers]
+        features = [tower(images, boxes) for tower in towers]
         confidence = region_logits(features[0], *retrieval).softmax(dim=-1).amax(dim=-1).cpu()
         truth = batch.shares.argmax(dim=-1)
         kept = batch.valid & (batch.shares.amax(dim=-1) > 0) & (confidence > threshold)
         for k, (own, text) in enumerate(zip(features, texts, strict=True)):
-            named = (F.normalize(own, dim=-1) @ text.T).argmax(dim=-1).cpu()
-            right[k] += int((named == truth)[kept].sum())
+            right[k] += int((region_logits(own, text, 1.0).argmax(dim=-1).cpu() == truth)[kept].sum())
         regions += int(kept.sum())
     return Premise(right[0] / max(1, regions), right[1] / max(1, regions), regions)
 

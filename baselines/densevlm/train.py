@@ -85,6 +85,7 @@ def align(
     started = time.monotonic()
     training = _Training(base, powerful, options, images, seed, torch.device(device), cache, labels)
     spent = training.resume(folder / CHECKPOINT, fingerprint)
+    training.judge_teacher(labels, cache)
     for loss in training.steps():
         if progress is not None and training.rank == 0:
             progress(training.step, training.total, {"loss": loss})
@@ -146,13 +147,10 @@ class _Training:
                 expected="the training set's images with their labels",
                 mend="leave teacher='labels' out of the options",
             )
-        known = (labels.files, len(labels.names)) if labels is not None else ((), 0)
-        self.labelled = RegionSet(images, options.image_size, options.max_split, seed, *known)
-        self.data = (
-            self.labelled
-            if options.teacher == "labels"
-            else RegionSet(images, options.image_size, options.max_split, seed)
-        )
+        self.images = images
+        self.premise: Premise | None = None
+        taught = (labels.files, len(labels.names)) if labels is not None and options.teacher == "labels" else ()
+        self.data = RegionSet(images, options.image_size, options.max_split, seed, *taught)
         self.sampler = StreamSampler(len(images), self.total * a_step, seed, self.rank, self.world)
         self.tower, self.teacher = build_tower(base).to(device), build_tower(powerful).to(device)
         self.original = {name: tensor.detach().clone() for name, tensor in self.tower.open_clip_state().items()}
@@ -168,7 +166,6 @@ class _Training:
             1 / float(t.logit_scale) if options.temperature == "tower" else options.temperature
             for t in (self.tower, self.teacher)
         ]
-        self.premise = self._premise(labels, cache)
         features: nn.Module = RegionFeatures(self.tower)
         if self.world > 1 and options.average_gradients:
             ids = [device.index] if device.type == "cuda" and device.index is not None else None
@@ -182,23 +179,17 @@ class _Training:
         text = category_embeddings(tower, names, cache, self.options.templates or VILD63)
         return F.normalize(text, dim=-1) if self.options.unit_text else text
 
-    def _premise(self, labels: Labels | None, cache: Path | None) -> Premise | None:
-        """Whether the teacher has something to teach; None where nobody can tell. RunError where it has not."""
+    def judge_teacher(self, labels: Labels | None, cache: Path | None) -> None:
+        """Measure, once, whether the teacher has something to teach where labels tell; RunError where it has not."""
         o = self.options
-        if labels is None or o.teacher == "labels":
-            return None
-        found = premise(
-            (self.teacher, self.tower),
-            self.labelled,
-            labels.names,
-            (self.texts[1], self.temperatures[1]),
-            o.threshold,
-            o.templates,
-            cache,
-        )
+        if labels is None or o.teacher == "labels" or self.premise is not None:
+            return
+        texts = [F.normalize(self._text(t, labels.names, cache), dim=-1) for t in (self.teacher, self.tower)]
+        retrieval = (self.texts[1], self.temperatures[1])
+        data = RegionSet(self.images, o.image_size, o.max_split, self.data.seed, labels.files, len(labels.names))
+        self.premise = premise((self.powerful, self.student), texts, data, retrieval, o.threshold)
         if not o.accept_weak_teacher:
-            refuse_weak(found)
-        return found
+            refuse_weak(self.premise)
 
     def steps(self) -> Iterator[float]:
         """Train to the end, yielding each step's loss."""
@@ -277,9 +268,11 @@ class _Training:
     def facts(self) -> dict[str, Any]:
         """What is worth knowing of the finished training, as plain data."""
         trained = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
-        premise = None if self.premise is None else dataclasses.asdict(self.premise)
         facts = {"steps": self.step, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
-        return {**facts, "premise": premise}
+        return {**facts, "premise": self._premise_facts()}
+
+    def _premise_facts(self) -> dict[str, Any] | None:
+        return None if self.premise is None else dataclasses.asdict(self.premise)
 
     def save(self, path: Path, fingerprint: str, seconds: float) -> None:
         """Write the un-mixed weights and everything else a later process needs to go on."""
@@ -291,6 +284,7 @@ class _Training:
             "optimizer": self.optim.state_dict(),
             "sums": self.sums,
             "curve": self.curve,
+            "premise": self._premise_facts(),
         }
         save_torch(path, state)
 
@@ -303,6 +297,7 @@ class _Training:
         self.tower.load_state_dict(state["trained"], strict=False)
         self.optim.load_state_dict(state["optimizer"])
         self.step, self.sums, self.curve = int(state["step"]), state["sums"], list(state["curve"])
+        self.premise = Premise(**state["premise"]) if state.get("premise") else None
         return float(state["seconds"])
 
 

@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from baselines.densevlm import ALIGNMENT
 from baselines.densevlm.data import RegionSet, region_shares
 from baselines.densevlm.options import DenseVLMOptions
 from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
-from baselines.densevlm.train import _Training, align
+from baselines.densevlm.train import RegionFeatures, _Training, align
 from repro.alignments import FACTS, WEIGHTS, Labels
 from repro.benchmarks.vocabulary import load_vocabulary
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import RunError, UsageError
+from repro.regions.prompts import category_embeddings
 
 BASE = TowerSpec("tiny", None, resolution=48, dense_residual="token")
 OTHER = dataclasses.replace(BASE, seed=1)
@@ -88,9 +90,11 @@ def test_samples_with_labels_are_those_without_and_their_shares(labels: tuple[li
 def measured(teacher: TowerSpec, student: TowerSpec, labels: tuple[list[Path], Labels], threshold: float) -> Premise:
     images, known = labels
     towers = build_tower(teacher), build_tower(student)
-    text = torch.nn.functional.normalize(torch.randn(5, towers[0].embed_dim), dim=-1)
+    text = F.normalize(torch.randn(5, towers[0].embed_dim), dim=-1)
     data = RegionSet(images, 48, 6, 0, known.files, len(NAMES))
-    return premise(towers, data, known.names, (text, 0.01), threshold, ("{}",), None)
+    names = [F.normalize(category_embeddings(t, known.names, None, ("{}",)), dim=-1) for t in towers]
+    modules = RegionFeatures(towers[0]), RegionFeatures(towers[1])
+    return premise(modules, names, data, (text, 0.01), threshold)
 
 
 def test_the_premise_is_the_same_measure_of_both(labels: tuple[list[Path], Labels]) -> None:
@@ -160,3 +164,23 @@ def test_images_beside_labels_are_read_as_they_are_stored(tmp_path: Path) -> Non
     upright = RegionSet([tmp_path / "a.png"], 40, 6, 0)[0, 0]
     assert stored.images[0, 0, 0] == 200  # type: ignore[union-attr]
     assert upright.images[0, 0, 0] == 0  # type: ignore[union-attr]
+
+
+def test_a_resumed_alignment_keeps_the_premise_it_began_with(
+    labels: tuple[list[Path], Labels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, known = labels
+    made = options(accept_weak_teacher=True, iterations=3, checkpoint_every=1)
+
+    def stop(step: int, total: int, figures: object) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        align(BASE, OTHER, made, images, tmp_path / "a", labels=known, progress=stop)
+    align(BASE, OTHER, made, images, tmp_path / "b", labels=known)
+    monkeypatch.setattr("baselines.densevlm.train.premise", lambda *_: pytest.fail("measured again"))
+    align(BASE, OTHER, made, images, tmp_path / "a", labels=known)
+    kept, whole = (json.loads((tmp_path / name / FACTS).read_text())["premise"] for name in ("a", "b"))
+    assert kept is not None
+    assert kept == whole
