@@ -2,4 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repro.api import compare as compare
+    from repro.api import evaluate as evaluate
+    from repro.api import load as load
+    from repro.api import predict as predict
+    from repro.api import train as train
+
 __version__ = "0.2.0"
+_API = ("compare", "evaluate", "load", "predict", "train")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the library when one of its functions is first asked for: ``repro --help`` needs none of it."""
+    if name in _API:
+        from repro import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

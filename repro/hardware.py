@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+from repro.errors import ResourceError, UsageError
+
 
 def cpu_name() -> str:
     """The processor's model name, or the machine's architecture where the system does not tell."""
@@ -25,3 +27,28 @@ def cpu_count() -> int:
 def memory_gib() -> float:
     """Physical memory in GiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def choose_device(name: str) -> str:
+    """``cpu`` or ``cuda[:n]``; ResourceError where a GPU is asked for and there is none."""
+    if name == "cpu":
+        return "cpu"
+    if name != "auto" and not name.startswith("cuda"):
+        raise UsageError(f"unknown device {name!r}", expected="auto, cpu, cuda or cuda:N", mend="repro doctor")
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if available else "cpu"
+    number = name.partition(":")[2] or "0"
+    if name.partition(":")[0] != "cuda" or not number.isdecimal():
+        raise UsageError(f"unknown device {name!r}", expected="auto, cpu, cuda or cuda:N", mend="repro doctor")
+    index = int(number)
+    if not available or index >= torch.cuda.device_count():
+        raise ResourceError(
+            f"no such GPU: {name}",
+            expected="a CUDA device that torch can see",
+            found=f"{torch.cuda.device_count() if available else 0} CUDA devices",
+            mend="repro doctor, or --device cpu",
+        )
+    return name

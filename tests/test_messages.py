@@ -235,7 +235,7 @@ def no_run(path: Path) -> None:
 
 
 def out_among_images(path: Path) -> None:
-    from repro.cli.predict_files import find_targets
+    from repro.api.outputs import find_targets
 
     path.mkdir()
     (path / "a.png").touch()

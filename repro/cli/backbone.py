@@ -6,12 +6,12 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from repro.api.requests import ProfileRequest
 from repro.backbones import FORMS
 from repro.cli import common
 from repro.errors import UsageError
-from repro.experiments.backbone import swap, swap_table
-from repro.experiments.profiles import Profile, load_profile
-from repro.experiments.store import RunStore
+from repro.experiments.backbone import swap_table
+from repro.experiments.profiles import Profile
 from repro.experiments.tables import Table
 
 
@@ -40,37 +40,18 @@ def add_options(parser: argparse.ArgumentParser, *, tower: bool = False) -> None
 
 def chosen_profile(options: argparse.Namespace) -> Profile:
     """The profile the options name, its tower swapped where they ask for it."""
-    profile = load_profile(options.profile)
-    bar = getattr(options, "zero_shot_bar", None)
-    if bar is not None:
-        if not bar >= 0:
-            raise UsageError("a bar must not be negative", expected="--zero-shot-bar 0 or more", found=bar)
-        profile = dataclasses.replace(profile, zero_shot_bar=bar)
-    if not is_swapped(options):
-        return profile
-    return swap(
-        profile,
-        options.backbone,
-        tower=options.tower,
-        dense_residual=options.dense_residual,
-        cache=RunStore(options.runs).cache,
-    )
+    return common.request(ProfileRequest, options).load()
 
 
 def chosen_table(table: Table, profile: Profile, options: argparse.Namespace) -> Table:
     """``table``, or its rows on the swapped tower; UsageError for ``--tower`` without a swap."""
-    if is_swapped(options):
+    if common.request(ProfileRequest, options).swapped:
         return swap_table(table, profile, options.tower, profile.towers[options.tower].title)
     if getattr(options, "tower", "base") != "base":
         raise UsageError(
             "--tower says which tower --backbone replaces", expected="--backbone SOURCE:WHAT", found="none"
         )
     return table
-
-
-def is_swapped(options: argparse.Namespace) -> bool:
-    """Whether the options change a tower."""
-    return bool(getattr(options, "backbone", None) or getattr(options, "dense_residual", None))
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:

@@ -1,19 +1,28 @@
-"""What several commands share: options, logging to stderr, JSON to stdout, the choice of a device."""
+"""What several commands share: options, JSON to stdout, folders."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import dataclasses
 import json
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from repro import ranks
-from repro.errors import ResourceError, UsageError
+from repro.console import duration, log, stdout_to_stderr
+from repro.hardware import choose_device
 from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
+
+__all__ = ["choose_device", "duration", "log", "stdout_to_stderr"]  # as words of this module
+
+
+T = TypeVar("T")
+
+
+def request(kind: type[T], given: argparse.Namespace, /, **more: Any) -> T:
+    """Make a request of ``kind`` from the ``given`` options called like its fields, and from ``more``."""
+    named = {f.name for f in dataclasses.fields(kind)} & set(vars(given))  # type: ignore[arg-type]
+    return kind(**{**{name: getattr(given, name) for name in named}, **more})
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -99,60 +108,12 @@ def integers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}") from error
 
 
-def choose_device(name: str) -> str:
-    """``cpu`` or ``cuda[:n]``; ResourceError where a GPU is asked for and there is none."""
-    if name == "cpu":
-        return "cpu"
-    if name != "auto" and not name.startswith("cuda"):
-        raise UsageError(f"unknown device {name!r}", expected="auto, cpu, cuda or cuda:N", mend="repro doctor")
-    import torch
-
-    available = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if available else "cpu"
-    number = name.partition(":")[2] or "0"
-    if name.partition(":")[0] != "cuda" or not number.isdecimal():
-        raise UsageError(f"unknown device {name!r}", expected="auto, cpu, cuda or cuda:N", mend="repro doctor")
-    index = int(number)
-    if not available or index >= torch.cuda.device_count():
-        raise ResourceError(
-            f"no such GPU: {name}",
-            expected="a CUDA device that torch can see",
-            found=f"{torch.cuda.device_count() if available else 0} CUDA devices",
-            mend="repro doctor, or --device cpu",
-        )
-    return name
-
-
-def log(message: str) -> None:
-    """One line on stderr, with the time of day; of several processes the first one speaks."""
-    if ranks.is_first():
-        print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
-
-
 def print_json(value: Any) -> None:
     """One JSON document on stdout; of several processes the first one prints."""
     if ranks.is_first():
         print(json.dumps(value, indent=1))
 
 
-@contextlib.contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Keep libraries' chatter off stdout, where only results and JSON belong."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
 def results_folder(profile: str, folder: Path | None) -> Path:
     """``./results/<profile>`` unless the user named another folder."""
     return folder or DEFAULT_RESULTS / Path(profile).stem
-
-
-def duration(seconds: float | None) -> str:
-    """``3 h 05 min``, ``4 min 10 s``, ``12 s``; ``unknown`` for None."""
-    if seconds is None:
-        return "unknown"
-    s = round(seconds)
-    if s >= 3600:
-        return f"{s // 3600} h {s % 3600 // 60:02d} min"
-    return f"{s // 60} min {s % 60:02d} s" if s >= 60 else f"{s} s"

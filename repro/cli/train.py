@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from repro import ranks
+from repro.api.requests import RunRequest, TrainRequest
+from repro.api.running import train_run, trainable_run
 from repro.cli import backbone, common, launching
-from repro.errors import UsageError, command, unknown_name
-from repro.experiments.assets import Assets
-from repro.experiments.imported import imported_run
-from repro.experiments.plan import Plan, Run
-from repro.experiments.profiles import Profile
-from repro.experiments.tables import Row, Table
-from repro.mends import same_folders
-from repro.methods import get_method
+from repro.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -50,31 +45,9 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def single_run(options: argparse.Namespace, profile: Profile, assets: Assets, weights: str | None = None) -> Run:
-    """The run the options name; the same address as in a table where the options are the same.
-
-    An imported checkpoint as ``weights`` brings its own tower and options, and is a run of its own.
-    """
-    entry = get_method(options.method)
-    if weights is not None:
-        imported = imported_run(Path(weights), entry.name, parse_options(options.option), assets)
-        if imported is not None:
-            if backbone.is_swapped(options):
-                raise UsageError(
-                    f"{weights} brings its own backbone",
-                    expected="no --backbone and no --dense-residual",
-                    found="one of them",
-                )
-            return imported
-    if options.tower not in profile.towers:
-        raise unknown_name(
-            f"tower of profile {profile.name}",
-            options.tower,
-            profile.towers,
-            mend=command("repro", "describe", profile.name),
-        )
-    row = Row(f"{entry.name}-{options.tower}", entry.title, entry.name, options.tower, parse_options(options.option))
-    return Run(row, profile, profile.towers[options.tower], entry, options.seed, assets)
+def run_request(options: argparse.Namespace, training: Mapping[str, Any] | None = None) -> RunRequest:
+    """Make the request of the run that the options name, with fields of its schedule replaced."""
+    return common.request(RunRequest, options, options=parse_options(options.option), training=training or {})
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
@@ -91,46 +64,20 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     return parsed
 
 
-def command_for(verb: str, run: Run, options: argparse.Namespace) -> str:
-    """``repro VERB`` for the run that ``options`` named; DIR where no data root was."""
-    defaults = {"tower": "base", "seed": 0, "backbone": None, "dense_residual": None}
-    words: list[object] = ["--profile", options.profile]
-    for name, usual in defaults.items():
-        if (value := getattr(options, name)) != usual:
-            words += [f"--{name.replace('_', '-')}", value]
-    words += [word for pair in options.option for word in ("-o", pair)]
-    root = None if run.profile.synthetic else getattr(options, "data_root", None) or "DIR"
-    return command("repro", verb, run.entry.name, *words, *same_folders(options.runs, root))
-
-
-def single_plan(run: Run) -> Plan:
-    """A plan of one row, for what works on plans."""
-    table = Table("single", run.row.title, run.row.title, (), "miou_gt", (run.row,))
-    return Plan(table, run.profile, run.assets, (run,), ())
-
-
 def train(options: argparse.Namespace) -> int:
     """Train (or resume, or recognise as finished) and print where the weights are."""
-    profile = backbone.chosen_profile(options)
-    changed = dataclasses.replace(profile.train, **launching.overrides(options))
-    profile = dataclasses.replace(profile, train=changed)
-    run = single_run(options, profile, Assets(profile, options.runs, options.data_root))
-    if run.train is None:
-        raise UsageError(
-            f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone",
-            mend=command_for("eval", run, options),
-        )
-    how, placement = launching.chosen(options), launching.placement(options)
+    request = common.request(
+        TrainRequest,
+        options,
+        run=run_request(options, launching.overrides(options)),
+        placement=launching.placement(options),
+    )
+    how = launching.chosen(options)
+    run = trainable_run(request)
     weights = run.assets.store.weights(run.id)
-    if not weights.is_file():
-        if how is not None:
-            return launching.start(options, how, options.runs, run.id)
-        from repro.experiments.execute import ensure_trained, joined
-
-        plan = single_plan(run)
-        with common.stdout_to_stderr(), joined(plan, common.choose_device(options.device), common.log) as device:
-            run.assets.ensure_data(common.log)
-            ensure_trained(plan, run, device, common.log, placement)
+    if how is not None and not weights.is_file():
+        return launching.start(options, how, options.runs, run.id)
+    train_run(request)
     if not ranks.is_first():
         return 0
     if options.json:

@@ -23,9 +23,10 @@ from repro.experiments.reference import (
 )
 from repro.experiments.status import CellStatus
 from repro.metrics.counts import Counts
+from repro.stats import RESAMPLES
 from repro.stats.interval import Estimate, finite, holm
 from repro.stats.metrics import METRICS, get_metric
-from repro.stats.paired import RESAMPLES, Difference, difference, sample_metrics
+from repro.stats.paired import Difference, difference, sample_metrics
 from repro.stats.resample import draw_images
 
 OK, WORSE, BETTER, UNCLEAR, OTHER, MISSING, NEW = "ok", "worse", "better", "unclear", "other", "missing", "new"

@@ -22,6 +22,7 @@ from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, adopted, cell_status
 from repro.files import write_json
 from repro.hashing import digest
+from repro.stats import RESAMPLES
 
 if TYPE_CHECKING:
     from repro.experiments.assets import Missing
@@ -33,7 +34,6 @@ FIGURES = (
 )
 KINDS = ("thing", "stuff", "seen", "unseen")
 """Parts of the classes that figures are given of apart."""
-RESAMPLES = 2000
 
 
 @dataclasses.dataclass(frozen=True)

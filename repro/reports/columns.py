@@ -16,9 +16,10 @@ from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
 from repro.metrics.measured import read_measure
 from repro.metrics.size import SIZES
+from repro.stats import RESAMPLES
 from repro.stats.interval import Estimate, finite
 from repro.stats.metrics import SEEN_METRICS, get_metric, seen_metrics
-from repro.stats.paired import RESAMPLES, estimate, interval_of, sample_metrics
+from repro.stats.paired import estimate, interval_of, sample_metrics
 from repro.stats.resample import draw_images, observed_totals
 
 BIAS_COLUMNS = ("miou_gt_thing", "miou_gt_stuff", "stuff_as_thing", "thing_as_stuff", "foreground_bias")

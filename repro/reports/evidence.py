@@ -19,10 +19,10 @@ from repro.experiments.status import CellStatus
 from repro.files import read_json
 from repro.metrics.counts import Counts
 from repro.reports.columns import evaluation_folder
+from repro.stats import RESAMPLES
 from repro.stats.interval import Estimate, SeedSpread, holm
 from repro.stats.metrics import get_metric
 from repro.stats.paired import (
-    RESAMPLES,
     Difference,
     Sampled,
     class_differences,

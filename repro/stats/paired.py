@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from repro.metrics.counts import Counts
+from repro.stats import RESAMPLES
 from repro.stats.interval import (
     Estimate,
     SeedSpread,
@@ -21,7 +22,6 @@ from repro.stats.interval import (
 from repro.stats.metrics import Metric
 from repro.stats.resample import Float64, draw_images, left_out_totals, observed_totals, resampled_totals
 
-RESAMPLES = 2000
 T = TypeVar("T")
 
 

@@ -133,7 +133,7 @@ def test_evaluations_under_one_protocol_can_be_compared(talk: Talk, runs: Path) 
     talk.succeeds(*call)
 
 
-@pytest.mark.follows("repro.cli.compare:_common_benchmarks", "repro.cli.compare:_lines")
+@pytest.mark.follows("repro.api.comparison:_common_benchmarks", "repro.api.comparison:_lines")
 def test_benchmarks_and_seeds_of_both_sides_are_compared(talk: Talk, runs: Path) -> None:
     rows = "table1:disa-base", "table1:clip-base"
     mend = talk.refused(*compare(runs, *rows, "--seeds", "0", "--benchmark", "PC-59"))

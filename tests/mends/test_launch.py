@@ -59,7 +59,7 @@ def test_an_option_is_given_as_a_name_and_a_value(talk: Talk) -> None:
     assert "no such GPU" in talk.error
 
 
-@pytest.mark.follows("repro.cli.train:train")
+@pytest.mark.follows("repro.api.running:trainable_run")
 def test_what_is_not_trained_is_evaluated_by_the_command(talk: Talk) -> None:
     talk.refused("train", "clip", *SMOKE, "--runs", "my runs", "--tower", "powerful")
     talk.succeeds(*ours(talk.mend), "--benchmarks", "PAS-20", "--device", "cpu")

@@ -66,14 +66,14 @@ def floats(talk: Talk) -> None:
 
 Prepare = Callable[[Talk], None]
 HANDS: list[object] = [  # place, before the call, the call, what the mend says to call instead
-    way("repro.cli.predict_files:Target.finished", twice, words(*CLASSES), words(*CLASSES, "--overwrite")),
-    way("repro.cli.predict_files:Target.finished", twice, words(*CLASSES), words(*CLASSES, out="other")),
-    way("repro.cli.predict_files:Target.check_names", named_long, words(*CLASSES, image=f"photos/{'x' * 248}.png"),
+    way("repro.api.outputs:Target.finished", twice, words(*CLASSES), words(*CLASSES, "--overwrite")),
+    way("repro.api.outputs:Target.finished", twice, words(*CLASSES), words(*CLASSES, out="other")),
+    way("repro.api.outputs:Target.check_names", named_long, words(*CLASSES, image=f"photos/{'x' * 248}.png"),
         words(*CLASSES, image="photos/short.png")),
-    way("repro.cli.predict_files:_collect#1", None, words(*CLASSES, image="foto.png"), words(*CLASSES)),
-    way("repro.cli.predict_files:_collect#2", None, words(*CLASSES, image="photos/*.bmp"),
+    way("repro.api.outputs:_collect#1", None, words(*CLASSES, image="foto.png"), words(*CLASSES)),
+    way("repro.api.outputs:_collect#2", None, words(*CLASSES, image="photos/*.bmp"),
         words(*CLASSES, image="photos/*.png")),
-    way("repro.cli.predict_files:make_folder", out_is_a_file, words(*CLASSES), words(*CLASSES, out="other")),
+    way("repro.api.outputs:make_folder", out_is_a_file, words(*CLASSES), words(*CLASSES, out="other")),
     way("repro.engine.predict:ClassList.of_names#1", None, words("--classes", " , "),
         words("--classes", "cat,dog,sky")),
     way("repro.engine.predict:ClassList.of_names#2", None, words("--classes", "cat,Cat"), words("--classes", "cat")),
@@ -85,17 +85,17 @@ HANDS: list[object] = [  # place, before the call, the call, what the mend says 
         words(*CLASSES)),
     way("repro.benchmarks.images:_check_range", floats, words(*CLASSES, image="photos/float.tif"),
         words(*CLASSES, image="photos/whole.png")),
-    way("repro.cli.class_lists:class_names#1", text_names, words("--classes", "names.txt"),
+    way("repro.api.class_lists:class_names#1", text_names, words("--classes", "names.txt"),
         words("--classes", "@names.txt")),
-    way("repro.cli.class_lists:class_names#2", None, words("--classes", '["cat", "dog"]'),
+    way("repro.api.class_lists:class_names#2", None, words("--classes", '["cat", "dog"]'),
         words("--classes", "cat,dog,sky")),
-    way("repro.cli.class_lists:_refused", names_file, words("--classes", "@names.json"),
+    way("repro.api.class_lists:_refused", names_file, words("--classes", "@names.json"),
         words("--classes", "cat,dog,sky")),
     way("repro.cli.failures:explain#2", None, words(*CLASSES, out="a\0b"), words(*CLASSES)),
-    way("repro.cli.predict:_weights#2", None, words(*CLASSES, "--checkpoint", "none.pth"), words(*CLASSES)),
-    way("repro.cli.common:choose_device#1", None, words(*CLASSES, "--device", "gpu"), words(*CLASSES)),
-    way("repro.cli.common:choose_device#2", None, words(*CLASSES, "--device", "cudax"), words(*CLASSES)),
-    way("repro.cli.common:choose_device#3", None, words(*CLASSES, "--device", "cuda:77"), words(*CLASSES)),
+    way("repro.api.prediction:_weights#2", None, words(*CLASSES, "--checkpoint", "none.pth"), words(*CLASSES)),
+    way("repro.hardware:choose_device#1", None, words(*CLASSES, "--device", "gpu"), words(*CLASSES)),
+    way("repro.hardware:choose_device#2", None, words(*CLASSES, "--device", "cudax"), words(*CLASSES)),
+    way("repro.hardware:choose_device#3", None, words(*CLASSES, "--device", "cuda:77"), words(*CLASSES)),
 ]  # fmt: skip
 
 
@@ -117,14 +117,14 @@ def test_the_call_with_the_change_the_mend_asks_for_succeeds(
     talk.succeeds(*instead)
 
 
-@pytest.mark.follows("repro.cli.predict_files:find_targets#1")
+@pytest.mark.follows("repro.api.outputs:find_targets#1")
 def test_an_out_among_the_images_is_replaced_by_the_folder_named(talk: Talk) -> None:
     mend = talk.refused(*words(*CLASSES, image="photos", out="photos"))
     talk.succeeds(*words(*CLASSES, *options(mend), image="photos"))
     talk.succeeds(*words(*CLASSES, *options(mend), image="photos"))
 
 
-@pytest.mark.follows("repro.cli.predict_files:find_targets#2")
+@pytest.mark.follows("repro.api.outputs:find_targets#2")
 def test_an_out_that_would_replace_an_image_is_replaced_by_the_folder_named(talk: Talk) -> None:
     shutil.copyfile("photos/photo.png", "photos/photo_label.png")
     images = ["photos/photo.png", "--image", "photos/photo_label.png"]
@@ -140,7 +140,7 @@ def test_without_room_for_probabilities_they_are_left_out(talk: Talk, monkeypatc
     talk.succeeds(*words(*CLASSES))
 
 
-@pytest.mark.follows("repro.cli.predict:_weights#1", "repro.cli.predict:_weights#2")
+@pytest.mark.follows("repro.api.prediction:_weights#1", "repro.api.prediction:_weights#2")
 @pytest.mark.slow
 def test_a_method_is_trained_by_the_command_and_its_weights_are_those_named(talk: Talk, store: Path) -> None:
     assert store.name == "my runs"  # where words() looks: its data are drawn

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from talk import Talk, options
 
-from repro.cli.class_lists import class_names, read_class_names
+from repro.api.class_lists import class_names, read_class_names
 from repro.cli.main import main
 from repro.errors import UsageError
 
@@ -116,14 +116,14 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return Talk(capsys)
 
 
-@pytest.mark.follows("repro.cli.class_lists:class_names#1")
+@pytest.mark.follows("repro.api.class_lists:class_names#1")
 def test_the_option_that_reads_a_file_reads_it(talk: Talk) -> None:
     Path("my names.txt").write_text("cat\ndog\n")
     talk.refused(*WORDS, "--classes", "my names.txt")
     talk.succeeds(*WORDS, *options(talk.mend))
 
 
-@pytest.mark.follows("repro.cli.class_lists:class_names#2")
+@pytest.mark.follows("repro.api.class_lists:class_names#2")
 def test_json_is_given_as_names_or_as_a_file(talk: Talk) -> None:
     talk.refused(*WORDS, "--classes", '["cat", "dog"]')
     given = options(talk.mend)

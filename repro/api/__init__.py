@@ -1,0 +1,122 @@
+"""The harness as a library: what the commands do, for scripts and notebooks (docs/api.md).
+
+>>> from repro import load, predict, evaluate, train, compare
+>>> model = load("clip", profile="smoke")
+>>> model.predict("photo.jpg", ["cat", "dog", "sky"]).pixels
+
+Every function takes the words of its command as keywords, or one of the frozen requests of
+:mod:`repro.api.requests`; equal words have equal addresses in a store, so that what a command has made is found here
+and the other way round. Errors are those of :mod:`repro.errors`; messages go to stderr.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from repro.api.requests import CompareRequest, EvalRequest, RunRequest, TrainRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from repro.api.comparison import Comparison
+    from repro.api.model import Model, Prediction
+
+T = TypeVar("T")
+
+__all__ = ["compare", "evaluate", "load", "predict", "train"]
+
+
+def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:
+    """Load a method with its weights and keep it in memory: :meth:`repro.api.model.Model.predict` segments images.
+
+    ``weights``: a file, "none" for the method before its training, None for what the store has of this run. ``words``:
+    fields of :class:`repro.api.requests.RunRequest` (profile, tower, options, seed, runs, ..). Raises WeightsError
+    where the run is not trained and for weights that do not fit, UsageError for unknown names.
+    """
+    from repro.api import model
+
+    return model.load(_run(method, words), weights, device=device)
+
+
+def predict(
+    model: Model | str | RunRequest,
+    images: Path | str | NDArray[np.uint8] | Sequence[Path | str | NDArray[np.uint8]],
+    classes: Sequence[str] | str,
+    **words: Any,
+) -> list[Prediction]:
+    """Segment one or several images, each a file or uint8 RGB (H, W, 3), and write nothing.
+
+    ``model``: what :func:`load` gave, or the words for it. ``classes``: names, or the id of a benchmark. The label maps
+    (H, W) are those ``repro predict`` writes. Raises what :func:`load` and :meth:`Model.predict` raise.
+    """
+    if isinstance(model, str | RunRequest):
+        model = load(model, **words)
+    several: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+    return [model.predict(image, classes) for image in several]
+
+
+def evaluate(
+    method: str | RunRequest,
+    benchmarks: Sequence[str] | None = None,
+    weights: Path | str | None = None,
+    *,
+    split: str | None = None,
+    measures: Sequence[str] = (),
+    device: str = "auto",
+    **words: Any,
+) -> list[dict[str, Any]]:
+    """Evaluate a method on benchmarks (None: all that have data) and return a row for each, as ``repro eval --json``.
+
+    Fractions, not percent. The run's own weights are trained first where the profile draws its own data. Finished
+    evaluations are read. Raises DataError where a named benchmark has no data, WeightsError as :func:`load`.
+    """
+    from repro.api.running import evaluate_run
+
+    names = [benchmarks] if isinstance(benchmarks, str) else benchmarks
+    request = EvalRequest(_run(method, words), names, weights, split, measures, device)
+    return evaluate_run(request)
+
+
+def train(method: str | RunRequest, *, device: str = "auto", **words: Any) -> Path:
+    """Train a method, or continue or recognise its training, and return the weights file.
+
+    ``training={"iterations": 100}`` among the ``words`` makes a trial, a run of its own. Raises UsageError for a method
+    that is not trained.
+    """
+    from repro.api.running import train_run
+
+    run = train_run(TrainRequest(_run(method, words), device))
+    return run.assets.store.weights(run.id)
+
+
+def compare(a: str, b: str, **words: Any) -> Comparison:
+    """Compare two runs, or rows ``table:row``, on the same images, as ``repro compare``.
+
+    ``words``: fields of :class:`repro.api.requests.CompareRequest`. The ``lines`` of the result hold estimates with
+    95 % intervals and p-values. Raises UsageError where the two may not be compared.
+    """
+    from repro.api.comparison import compare_runs
+
+    return compare_runs(_request(CompareRequest, {"a": a, "b": b, **words}))
+
+
+def _run(method: str | RunRequest, words: dict[str, Any]) -> RunRequest:
+    if isinstance(method, RunRequest):
+        return dataclasses.replace(method, **words)
+    return _request(RunRequest, {"method": method, **words})
+
+
+def _request(kind: type[T], words: dict[str, Any]) -> T:
+    """Make the request; paths may be given as text, unknown words are a UsageError."""
+    from repro.errors import unknown_name
+
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in words:
+        if name not in known:
+            raise unknown_name("word", name, known, mend=f"see repro.api.requests.{kind.__name__}")
+    paths = {k: Path(v) for k, v in words.items() if k in ("runs", "data_root") and v is not None}
+    return kind(**{**words, **paths})

@@ -1,0 +1,210 @@
+"""What a command or a notebook asks for, as frozen values: equal requests have equal addresses in a store."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from repro.benchmarks.spec import BENCHMARKS
+from repro.engine.settings import Placement
+from repro.errors import UsageError, command, unknown_name
+from repro.experiments.assets import Assets
+from repro.experiments.backbone import swap
+from repro.experiments.imported import imported_run
+from repro.experiments.plan import Run
+from repro.experiments.profiles import Profile, load_profile
+from repro.experiments.store import RunStore
+from repro.experiments.tables import Row
+from repro.mends import same_folders
+from repro.methods import get_method
+from repro.paths import DEFAULT_RUNS
+from repro.stats import RESAMPLES
+
+if TYPE_CHECKING:
+    from repro.engine.speedups import Speedups
+
+UNTRAINED = "none"
+"""In place of a weights file: the method as it is before its training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileRequest:
+    """A profile by name or file, with another backbone on one of its towers (docs/backbones.md) where one is named.
+
+    ``zero_shot_bar`` replaces how many times better than chance the dense features of a backbone must be before a
+    training starts.
+    """
+
+    profile: str = "mini"
+    tower: str = "base"
+    backbone: str | None = None
+    dense_residual: Literal["cls", "token"] | None = None
+    zero_shot_bar: float | None = None
+    runs: Path = DEFAULT_RUNS
+
+    @property
+    def swapped(self) -> bool:
+        """Whether a tower of the profile is changed."""
+        return bool(self.backbone or self.dense_residual)
+
+    def load(self) -> Profile:
+        """Read the profile and change its tower; UsageError for unknown names and for a negative bar."""
+        profile = load_profile(self.profile)
+        if self.zero_shot_bar is not None:
+            if not self.zero_shot_bar >= 0:
+                raise UsageError(
+                    "a bar must not be negative", expected="--zero-shot-bar 0 or more", found=self.zero_shot_bar
+                )
+            profile = dataclasses.replace(profile, zero_shot_bar=self.zero_shot_bar)
+        if not self.swapped:
+            return profile
+        return swap(
+            profile,
+            self.backbone,
+            tower=self.tower,
+            dense_residual=self.dense_residual,
+            cache=RunStore(self.runs).cache,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRequest(ProfileRequest):
+    """One run: a method with its options on a tower of a profile, from one seed, in a store.
+
+    ``options`` are those of the method that differ from the profile's; ``training`` replaces fields of
+    :class:`repro.engine.settings.TrainSettings` (``iterations``, ``amp``).
+    """
+
+    method: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data_root: Path | None = None
+
+    def run(self, weights: Path | str | None = None, *, data: Literal["profile", "real", "none"] = "profile") -> Run:
+        """Find the run: the same address as in a table where what is asked is the same.
+
+        An imported checkpoint as ``weights`` brings its own tower and options, and is a run of its own. ``data`` says
+        what ``data_root`` is for: the profile's sets (an error where the profile draws its own), real sets to
+        evaluate on whatever the profile, or nothing. Raises UsageError for unknown names.
+        """
+        profile = self.load()
+        if self.training:
+            profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, **self.training))
+        root = None if data == "none" or (data == "real" and profile.synthetic) else self.data_root
+        assets = Assets(profile, self.runs, root)
+        entry = get_method(self.method)
+        if weights is not None:
+            imported = imported_run(Path(weights), entry.name, self.options, assets)
+            if imported is not None:
+                if self.swapped:
+                    raise UsageError(
+                        f"{weights} brings its own backbone",
+                        expected="no --backbone and no --dense-residual",
+                        found="one of them",
+                    )
+                return imported
+        if self.tower not in profile.towers:
+            raise unknown_name(
+                f"tower of profile {profile.name}",
+                self.tower,
+                profile.towers,
+                mend=command("repro", "describe", profile.name),
+            )
+        row = Row(f"{entry.name}-{self.tower}", entry.title, entry.name, self.tower, self.options)
+        return Run(row, profile, profile.towers[self.tower], entry, self.seed, assets)
+
+    def command(self, verb: str, run: Run) -> str:
+        """Write ``repro VERB`` for ``run``, which this request named; DIR where no data root was."""
+        words: list[object] = ["--profile", self.profile]
+        for field in dataclasses.fields(RunRequest):
+            if field.name in ("tower", "seed", "backbone", "dense_residual"):
+                value = getattr(self, field.name)
+                words += [f"--{field.name.replace('_', '-')}", value] if value != field.default else []
+        words += [word for name, value in self.options.items() for word in ("-o", f"{name}={_literal(value)}")]
+        root = None if run.profile.synthetic else self.data_root or "DIR"
+        return command("repro", verb, run.entry.name, *words, *same_folders(self.runs, root))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainRequest:
+    """A training of ``run`` on ``device`` (auto: a GPU if there is one)."""
+
+    run: RunRequest
+    device: str = "auto"
+    placement: Placement = dataclasses.field(default_factory=Placement)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalRequest:
+    """An evaluation on benchmarks of the profile's data, or of real data below ``run.data_root``.
+
+    ``benchmarks`` None: all that have data. ``weights``: a file, "none" for the untrained method, None for the run's
+    own, which are trained first in a profile that draws its own data.
+    """
+
+    run: RunRequest
+    benchmarks: Sequence[str] | None = None
+    weights: Path | str | None = None
+    split: str | None = None
+    measures: Sequence[str] = ()
+    device: str = "auto"
+    placement: Placement = dataclasses.field(default_factory=Placement)
+    speedups: Speedups | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The benchmarks to look for."""
+        return list(self.benchmarks or BENCHMARKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictRequest:
+    """Label maps of images (files, folders, patterns) as files below ``out``.
+
+    ``classes`` are the user's own names; or ``benchmark`` names one whose classes are meant. ``weights`` as in
+    :class:`EvalRequest`, but nothing is trained.
+    """
+
+    run: RunRequest
+    images: Sequence[str]
+    out: Path
+    classes: Sequence[str] | None = None
+    benchmark: str | None = None
+    weights: Path | str | None = None
+    save_probs: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareRequest:
+    """A comparison of ``a`` and ``b``: run ids or folders, runs ``a,b,..`` of several seeds, or ``table:row``.
+
+    ``benchmarks`` None: all that both were evaluated on. ``classes``: IoU differences of every class as well.
+    """
+
+    a: str
+    b: str
+    runs: Path = DEFAULT_RUNS
+    profile: str = "mini"
+    data_root: Path | None = None
+    seeds: Sequence[int] | None = None
+    benchmarks: Sequence[str] | None = None
+    metrics: Sequence[str] = ("miou_gt", "miou_union")
+    classes: bool = False
+    resamples: int = RESAMPLES
+
+
+def _literal(value: Any) -> str:
+    """Write ``value`` so that ``-o name=TEXT`` reads it again: a string needs quotes only where it reads as more."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    return repr(value)

@@ -1,0 +1,238 @@
+"""Train and evaluate one run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.api.requests import UNTRAINED, EvalRequest, TrainRequest
+from repro.benchmarks.protocol import protocol_digest
+from repro.benchmarks.spec import Benchmark, get_benchmark
+from repro.console import Log, log, stdout_to_stderr
+from repro.errors import DataError, UsageError, WeightsError, command
+from repro.experiments.plan import Plan, Run, evaluation_key
+from repro.experiments.tables import Table
+from repro.hardware import choose_device
+from repro.hashing import file_digest
+
+if TYPE_CHECKING:
+    from repro.benchmarks.layout import Pair
+    from repro.engine.speedups import Speedups
+    from repro.layers.method import Method
+
+
+def single_plan(run: Run) -> Plan:
+    """Make a plan of one row, for what works on plans."""
+    table = Table("single", run.row.title, run.row.title, (), "miou_gt", (run.row,))
+    return Plan(table, run.profile, run.assets, (run,), ())
+
+
+def train_run(request: TrainRequest, *, log: Log = log) -> Run:
+    """Train, resume, or recognise as finished; the weights are ``run.assets.store.weights(run.id)``.
+
+    Raises UsageError for a method that is not trained, and what a training raises.
+    """
+    run = trainable_run(request)
+    if not run.assets.store.weights(run.id).is_file():
+        from repro.experiments.execute import ensure_trained, joined
+
+        plan = single_plan(run)
+        with stdout_to_stderr(), joined(plan, choose_device(request.device), log) as device:
+            run.assets.ensure_data(log)
+            ensure_trained(plan, run, device, log, request.placement)
+    return run
+
+
+def trainable_run(request: TrainRequest) -> Run:
+    """Find the run to train; UsageError for a method that is not trained."""
+    run = request.run.run()
+    if run.train is None:
+        raise UsageError(
+            f"{run.entry.name} is not trained: it is evaluated from its CLIP weights alone",
+            mend=request.run.command("eval", run),
+        )
+    return run
+
+
+def evaluate_run(request: EvalRequest, *, log: Log = log) -> list[dict[str, Any]]:
+    """Evaluate on each benchmark and return a row for each: what was evaluated on, and all figures (docs/json.md).
+
+    Finished evaluations are read, not repeated. Raises DataError where a named benchmark has no data, WeightsError for
+    weights that are absent or do not fit.
+    """
+    from repro.engine import processes
+    from repro.engine.speedups import Speedups, speed_up
+    from repro.experiments.execute import joined
+
+    run = request.run.run(request.weights, data="real")
+    external = request.run.data_root if run.profile.synthetic else None
+    chosen = [get_benchmark(b) for b in request.names]
+    with stdout_to_stderr(), joined(single_plan(run), choose_device(request.device), log) as device:
+        sets = processes.on_first(lambda: _open_sets(request, run, chosen, external, log))
+        speedups = request.speedups or Speedups()
+        speedups.check(device)
+        method, weights = _method(request, run, device, log)
+        job = _Evaluation(
+            run, speed_up(method, speedups, device).eval(), weights, speedups, tuple(request.measures), device, log
+        )
+        return [job(opened, request.split, drawn=run.profile.synthetic and external is None) for opened in sets]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A benchmark with data: its pairs, what their content is known by, and who made the labels ("": we did)."""
+
+    benchmark: Benchmark
+    pairs: list[Pair]
+    key: str
+    labels: str
+
+
+def _open_sets(
+    request: EvalRequest, run: Run, chosen: Sequence[Benchmark], external: Path | None, log: Log
+) -> list[_Opened]:
+    from repro.experiments.external import named_content, not_compared, open_data
+
+    cache, split = run.assets.store.cache, request.split
+    found = []
+    for benchmark in chosen:
+        root = external or run.assets.ensure_data(log)
+        try:
+            pairs, prepared = open_data(benchmark, root, cache, split)
+        except DataError as error:
+            if request.benchmarks or external is None:
+                raise
+            log(f"skipped {benchmark.id}: {error.message}")
+            continue
+        drawn = external is None and run.profile.synthetic
+        key = run.assets.data_key(benchmark.id) if drawn else named_content(benchmark.id, prepared, cache, split)
+        labels = "" if drawn else not_compared(benchmark, prepared, split)
+        found.append(_Opened(benchmark, pairs, f"{key} {split or ''}".strip(), labels))
+    if not found:
+        raise DataError(
+            f"no benchmark has data below {external}",
+            expected="the layout of docs/protocol.md",
+            mend=command("repro", "data", "prepare", "all", "--data-root", external or "DIR"),
+        )
+    return found
+
+
+def _method(request: EvalRequest, run: Run, device: str, log: Log) -> tuple[Method, str]:
+    from repro.experiments.execute import ensure_trained
+
+    if request.weights is not None:
+        return load_named(run, request.weights, device, log)
+    if run.train and not run.profile.synthetic and not run.assets.store.weights(run.id).is_file():
+        raise WeightsError(
+            f"{run.id} is not trained",
+            expected=str(run.assets.store.weights(run.id)),
+            mend=f"name --weights FILE, or train: {request.run.command('train', run)}",
+        )
+    return ensure_trained(single_plan(run), run, device, log, request.placement), "own"
+
+
+def load_named(run: Run, weights: Path | str, device: str, log: Log = log) -> tuple[Method, str]:
+    """Load the method of ``run`` with the weights in the file ``weights`` and their digest, or untrained for "none".
+
+    Raises WeightsError for a file that is absent, no weights, of another method or of other options.
+    """
+    from repro.engine.train import load_weights
+    from repro.experiments.execute import build_method
+
+    method = build_method(single_plan(run), run, log)
+    if weights == UNTRAINED:
+        return method.to(device).eval(), "untrained"
+    path = Path(weights)
+    load_weights(method, path, run.entry.name)
+    return method.to(device).eval(), file_digest(path, 12)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evaluation:
+    """What the evaluations of one call share."""
+
+    run: Run
+    method: Method
+    weights: str
+    speedups: Speedups
+    measures: tuple[str, ...]
+    device: str
+    log: Log
+
+    def __call__(self, opened: _Opened, split: str | None, *, drawn: bool) -> dict[str, Any]:
+        from repro.clip.same_text import read_classes, same_note
+        from repro.clip.text_cache import keep_text
+        from repro.engine import processes
+        from repro.engine.evaluate_many import evaluate_together
+        from repro.engine.speedups import float32_products
+        from repro.experiments.execute import describe_run
+
+        run, benchmark, method = self.run, opened.benchmark, self.method
+        keep_text(method, run.assets.store.cache / "text")
+        with processes.held_by_first(run.assets.store.lock(run.id)):
+            processes.on_first(lambda: describe_run(run, self.device))
+            folder = processes.on_first(lambda: self._claim(opened))
+            self.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(opened.pairs)} images")
+            asked = method.prompts(benchmark.prompt_names(), benchmark.background_index)
+            if note := same_note(read_classes(method, asked), asked):
+                self.log(f"{benchmark.id}: {note} (as published)")
+            with float32_products(self.speedups.tf32):
+                result = evaluate_together(
+                    method,
+                    benchmark,
+                    opened.pairs,
+                    run.profile.protocol,
+                    folder,
+                    self.measures,
+                    device=self.device,
+                    data="" if drawn else opened.key,
+                )
+        return {
+            "method": run.entry.name,
+            "benchmark": benchmark.id,
+            "profile": run.profile.name,
+            "weights": self.weights,
+            "precision": self.speedups.label(),
+            "run": run.id,
+            "folder": str(folder),
+            "complete": len(opened.pairs) == benchmark.split(split).num_images,
+            "num_images": len(opened.pairs),
+            "protocol": protocol_digest(benchmark, run.profile.protocol),
+            **result.metrics,
+            **measured(folder, benchmark, self.measures),
+            "labels": opened.labels,
+        }
+
+    def _claim(self, opened: _Opened) -> Path:
+        """Mark the folder of the evaluation as that of its address."""
+        from repro.experiments.execute import claim_evaluation
+        from repro.experiments.judging import evaluation_place
+
+        run, benchmark, speedups = self.run, opened.benchmark, self.speedups.facts()
+        protocol = protocol_digest(benchmark, run.profile.protocol)
+        key = evaluation_key(run, benchmark, opened.key, self.weights, speedups)
+        facts: dict[str, Any] = {
+            "benchmark": benchmark.id,
+            "protocol": protocol,
+            "profile": run.profile.name,
+            "weights": self.weights,
+            "data": opened.key,
+        }
+        facts |= {"speedups": speedups} if speedups else {}
+        place = evaluation_place(run, benchmark.id, key, protocol if self.weights == "own" and not speedups else "")
+        return claim_evaluation(run, place.path, key, facts)
+
+
+def measured(folder: Path, benchmark: Benchmark, measures: tuple[str, ...]) -> dict[str, float | None]:
+    """Read the figures of the ``measures`` that lie beside an evaluation."""
+    if not measures:
+        return {}
+    from repro.metrics.counts import Counts
+    from repro.metrics.measured import counted_measures, read_measure
+    from repro.stats.metrics import seen_metrics
+
+    records = [read_measure(folder, name, benchmark) for name in counted_measures(measures)]
+    found = {name: value for record in records if record for name, value in record["values"].items()}
+    return found | (seen_metrics(Counts.load(folder / "counts.npz"), benchmark) if "seen" in measures else {})
