@@ -30,9 +30,13 @@ def salient_mass(saliency: Tensor, share: float) -> Tensor:
 
 
 def relative(saliency: Tensor) -> Tensor:
-    """``saliency`` (..., L), at least 0, over its largest value, a constant; 0 everywhere where that is 0."""
+    """Divide ``saliency`` (..., L), at least 0, by its largest value, a constant; 0 everywhere where that is 0.
+
+    A class whose attention has left all places of positive gradient has a largest value that underflows, and its
+    inverse would be infinite: below the root of the smallest number it is taken for that root.
+    """
     largest = saliency.detach().amax(dim=-1, keepdim=True)
-    return saliency / torch.where(largest > 0, largest, 1.0)
+    return saliency / largest.clamp_min(torch.finfo(saliency.dtype).tiny ** 0.5)
 
 
 def drawn_saliency(classes: Sequence[str], places: int, device: torch.device) -> Tensor:

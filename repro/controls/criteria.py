@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 OVERFIT_ACCURACY = 0.95
-"""Labelled pixels of the images learned by heart that a method trained with masks names right."""
+"""Pixels that a method trained with masks names right in images learned by heart, of those its map can show."""
 OVERFIT_TIMES_CHANCE = 2.0
 """Average precision of the maps of a method trained with image labels, in units of chance."""
 CLASS_SHARE = 0.1
@@ -27,8 +27,12 @@ class Verdict:
 def judge_overfit(found: Mapping[str, Any], supervision: str) -> Verdict:
     """Control (a) from the fields of :class:`repro.controls.overfit.Overfit`."""
     if supervision == "masks":
-        text = f"{100 * found['accuracy']:.1f} % of pixels right (95 wanted) after {found['steps']} steps"
-        return Verdict(found["accuracy"] >= OVERFIT_ACCURACY, text)
+        text = (
+            f"{100 * found['shown_accuracy']:.1f} % right of the pixels that a map of its size can show (95 wanted), "
+            f"{100 * found['accuracy']:.1f} % of all ({100 * found['shown']:.1f} can be shown), after {found['steps']} "
+            "steps"
+        )
+        return Verdict(found["shown_accuracy"] >= OVERFIT_ACCURACY, text)
     ap, chance, cosine = found["map_ap"], found["chance_ap"], found["cosine_ap"]
     text = (
         f"AP of the maps {100 * ap:.1f} (wanted: {OVERFIT_TIMES_CHANCE:g} times chance, {100 * chance:.1f}, and more "

@@ -23,6 +23,10 @@ class Overfit:
 
     accuracy: float
     """Labelled pixels whose class is right, among the classes of all the images."""
+    shown: float
+    """Labelled pixels that a map of the method's size can show (:func:`showable`)."""
+    shown_accuracy: float
+    """Those of them whose class is right."""
     map_ap: float
     """Average precision of pixels by the scores of each class in an image, mean over image and class."""
     cosine_ap: float
@@ -73,9 +77,29 @@ def overfit(
     with torch.no_grad():
         scores = torch.cat([method.scores(image.unsqueeze(0), classes) for image in images])
     full = F.interpolate(scores, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    known = labels != IGNORED
-    accuracy = float((full.argmax(dim=1)[known] == labels[known]).float().mean())
-    return Overfit(accuracy, map_ap(full, labels), map_ap(cosine, labels), chance_ap(labels), steps)
+    right, known = full.argmax(dim=1) == labels, labels != IGNORED
+    shown = showable(labels, len(classes), (scores.shape[2], scores.shape[3]))
+    return Overfit(
+        float(right[known].float().mean()),
+        float(shown[known].float().mean()),
+        float(right[shown].float().mean()),
+        map_ap(full, labels),
+        map_ap(cosine, labels),
+        chance_ap(labels),
+        steps,
+    )
+
+
+def showable(labels: Tensor, classes: int, size: tuple[int, int]) -> Tensor:
+    """Find the pixels (B, H, W) that a map of ``size`` can show: there its best content has the right class.
+
+    The content is the share of each class in each cell of the map, resized as scores are: what lies in a corner of its
+    cell, or is thinner than one, is lost however well a method has learned it.
+    """
+    shares = F.one_hot(labels.clamp(max=classes), classes + 1)[..., :classes].permute(0, 3, 1, 2).double()
+    cells = F.adaptive_avg_pool2d(shares, size)
+    best = F.interpolate(cells, size=labels.shape[-2:], mode="bilinear", align_corners=False).argmax(dim=1)
+    return (best == labels) & (labels != IGNORED)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from repro.clip.spec import TowerSpec
 from repro.clip.tower import ClipTower, build_tower
 from repro.controls.criteria import judge_overfit, judge_start
 from repro.controls.images import only_present, squares
-from repro.controls.overfit import chance_ap, map_ap, overfit
+from repro.controls.overfit import chance_ap, map_ap, overfit, showable
 from repro.controls.start import mean_cosine, start
 from repro.engine.settings import TrainSettings
 from repro.experiments.profiles import load_profile
@@ -154,3 +154,17 @@ def test_images_of_controls_are_read_as_their_labels_are_stored(tmp_path: Path) 
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a-label.png")
     images, _ = squares([Pair("a", tmp_path / "a.png", tmp_path / "a-label.png")], 1, 8)
     assert images[0, 0, 0, 0] == 200
+
+
+def test_pixels_that_a_map_can_show_are_those_its_best_content_shows() -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[:, :, 4:] = 1
+    labels[0, 3, 0] = 2  # one pixel of a cell of four by four
+    labels[0, 7, 7] = 255
+    shown = showable(labels, 3, (8, 8))
+    assert int(shown.sum()) == 63  # a map of full size shows all that is labelled
+    assert not shown[0, 7, 7]
+    coarse = showable(labels, 3, (2, 2))
+    assert not coarse[0, 3, 0]
+    assert coarse[0, :3].all()  # the border between the halves lies between cells
+    assert not showable(labels, 3, (1, 1))[labels != 0].any()  # one cell has one class

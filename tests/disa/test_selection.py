@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from disa.selection import drawn_saliency, most_salient, salient_mass
+from disa.selection import drawn_saliency, most_salient, relative, salient_mass
 
 
 @pytest.mark.parametrize("k", [0, 1, 4, 9])
@@ -49,3 +49,17 @@ def test_a_draw_depends_on_the_name_alone() -> None:
     assert torch.equal(one[0], other[2])
     assert torch.equal(one[1], other[0])
     assert not torch.equal(one[0], one[1])
+
+
+def test_saliency_over_its_largest_value_is_one_there_and_zero_where_there_is_none() -> None:
+    found = relative(torch.tensor([[0.0, 2.0, 4.0], [0.0, 0.0, 0.0], [1e-14, 5e-15, 0.0]]))
+    assert torch.allclose(found, torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.0, 0.0], [1.0, 0.5, 0.0]]))
+
+
+def test_a_class_whose_attention_has_left_its_places_gets_a_finite_gradient() -> None:
+    """Attention of 1e-42 where the gradient is positive: the inverse of the largest value is infinite."""
+    scores = torch.tensor([0.0, -96.0, -97.0], requires_grad=True)
+    weights = torch.tensor([0.0, 1.0, 1.0])
+    relative(scores.softmax(dim=0) * weights).square().sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
