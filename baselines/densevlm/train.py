@@ -11,8 +11,7 @@ import hashlib
 import json
 import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +34,17 @@ from repro.clip.tiny_optim import rate
 from repro.clip.tower import ClipTower, build_tower
 from repro.data.sampler import StreamSampler
 from repro.data.train_set import start_worker
+from repro.engine.loop import Checkpoints, Progress, Task, Told, run
 from repro.engine.optim import AutocastOptimWrapper
-from repro.engine.weights import read_torch, save_torch
+from repro.engine.weights import save_torch
 from repro.errors import DataError, ReproError, RunError, UsageError
 from repro.files import read_json, write_json
 from repro.mends import make_again
+from repro.preemption import deferred
 from repro.regions.prompts import VILD63, category_embeddings
 from repro.regions.roi_align import roi_align
 
 CHECKPOINT = "training.pt"
-Progress = Callable[[int, int, Mapping[str, float]], None]
-"""Called with (steps done, steps in all, figures) after every step."""
 _CURVE_POINTS = 50
 
 
@@ -82,24 +81,19 @@ def align(
     if (folder / FACTS).is_file():
         _same(read_json(folder / FACTS).get("fingerprint"), fingerprint, folder)
         return folder
-    started = time.monotonic()
     training = _Training(base, powerful, options, images, seed, torch.device(device), cache, labels)
-    spent = training.resume(folder / CHECKPOINT, fingerprint)
-    training.judge_teacher(labels, cache)
-    for loss in training.steps():
-        if progress is not None and training.rank == 0:
-            progress(training.step, training.total, {"loss": loss})
-        if training.step % options.checkpoint_every == 0 and training.step < training.total and training.rank == 0:
-            training.save(folder / CHECKPOINT, fingerprint, spent + time.monotonic() - started)
-    if training.rank == 0:
-        seconds = round(spent + time.monotonic() - started, 1)
-        save_torch(folder / WEIGHTS, training.mixed())
-        write_json(folder / CONFIG, _open_clip_config(base))
-        facts = {"fingerprint": fingerprint, "seconds": seconds, "processes": training.world}
-        write_json(folder / FACTS, {**facts, **training.facts(), "options": dataclasses.asdict(options)})
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    if training.world > 1:
-        dist.barrier()
+    checkpoints = Checkpoints(folder / CHECKPOINT, fingerprint, options.checkpoint_every, "cache")
+    watching = [Told(progress, training.total)] if progress else []
+    with deferred():
+        seconds = round(run(training, checkpoints, watching, seed=seed), 1)
+        if training.rank == 0:
+            save_torch(folder / WEIGHTS, training.mixed())
+            write_json(folder / CONFIG, _open_clip_config(base))
+            facts = {"fingerprint": fingerprint, "seconds": seconds, "processes": training.world}
+            write_json(folder / FACTS, {**facts, **training.facts(), "options": dataclasses.asdict(options)})
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+        if training.world > 1:
+            dist.barrier()
     return folder
 
 
@@ -120,8 +114,8 @@ class RegionFeatures(nn.Module):
         return roi_align(F.normalize(dense, dim=1), boxes)
 
 
-class _Training:
-    """Both towers, the optimiser and the place in the stream of images."""
+class _Training(Task[Batch]):
+    """Both towers and the optimiser, as the loop takes them."""
 
     def __init__(
         self,
@@ -136,7 +130,7 @@ class _Training:
     ) -> None:
         together = dist.is_initialized()
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
-        self.options, self.device, self.step = options, device, 0
+        self.options, self.device, self.labels, self.cache = options, device, labels, cache
         a_step = options.batch_size * self.world
         self.total = options.iterations or options.epochs * (len(images) // a_step)
         if self.total < 1:
@@ -179,36 +173,34 @@ class _Training:
         text = category_embeddings(tower, names, cache, self.options.templates or VILD63)
         return F.normalize(text, dim=-1) if self.options.unit_text else text
 
-    def judge_teacher(self, labels: Labels | None, cache: Path | None) -> None:
+    def begin(self, first: int) -> None:
         """Measure, once, whether the teacher has something to teach where labels tell; RunError where it has not."""
-        o = self.options
+        o, labels = self.options, self.labels
         if labels is None or o.teacher == "labels" or self.premise is not None:
             return
-        texts = [F.normalize(self._text(t, labels.names, cache), dim=-1) for t in (self.teacher, self.tower)]
+        texts = [F.normalize(self._text(t, labels.names, self.cache), dim=-1) for t in (self.teacher, self.tower)]
         retrieval = (self.texts[1], self.temperatures[1])
         data = RegionSet(self.images, o.image_size, o.max_split, self.data.seed, labels.files, len(labels.names))
         self.premise = premise((self.powerful, self.student), texts, data, retrieval, o.threshold)
         if not o.accept_weak_teacher:
             refuse_weak(self.premise)
 
-    def steps(self) -> Iterator[float]:
-        """Train to the end, yielding each step's loss."""
-        self.sampler.start = self.step * self.options.batch_size * self.world
-        for batch in self._loader():
-            if isinstance(batch, ReproError):
-                raise batch
-            rates = rate(self.step, self.total, self.options.warmup_iterations)
-            for group in self.optim.optimizer.param_groups:
-                group["lr"] = self.options.lr * rates
-            with self.optim.optim_context(self.student):
-                outcome = self.loss(batch.to(self.device))
-            value = float(outcome.loss.detach())
-            if not math.isfinite(value):
-                raise RunError(f"the alignment diverged at step {self.step + 1}", found=value, mend="lower lr")
-            self.optim.update_params(outcome.loss)
-            self.step += 1
-            self._note(value, outcome)
-            yield value
+    def batches(self, first: int) -> Iterator[Batch | ReproError]:
+        self.sampler.start = first * self.options.batch_size * self.world
+        return iter(self._loader())
+
+    def step(self, number: int, batch: Batch) -> dict[str, float]:
+        rates = rate(number, self.total, self.options.warmup_iterations)
+        for group in self.optim.optimizer.param_groups:
+            group["lr"] = self.options.lr * rates
+        with self.optim.optim_context(self.student):
+            outcome = self.loss(batch.to(self.device))
+        value = float(outcome.loss.detach())
+        if not math.isfinite(value):
+            raise RunError(f"the alignment diverged at step {number + 1}", found=value, mend="lower lr")
+        self.optim.update_params(outcome.loss)
+        self._note(number + 1, value, outcome)
+        return {"loss": value}
 
     def loss(self, batch: Batch) -> Alignment:
         """The loss of one batch of this process."""
@@ -248,13 +240,13 @@ class _Training:
             worker_init_fn=start_worker if self.options.workers else None,
         )
 
-    def _note(self, loss: float, outcome: Alignment) -> None:
+    def _note(self, done: int, loss: float, outcome: Alignment) -> None:
         """Add to the curve: means of the loss and of the regions a batch keeps, about fifty points in all."""
         self.sums += torch.tensor([loss, float(outcome.thing), float(outcome.stuff)], dtype=torch.float64)
         every = max(1, self.total // _CURVE_POINTS)
-        if self.step % every == 0:
+        if done % every == 0:
             loss, things, stuff = (self.sums / every).tolist()
-            self.curve.append({"step": self.step, "loss": loss, "thing_regions": things, "stuff_regions": stuff})
+            self.curve.append({"step": done, "loss": loss, "thing_regions": things, "stuff_regions": stuff})
             self.sums.zero_()
 
     def mixed(self) -> dict[str, Tensor]:
@@ -268,37 +260,27 @@ class _Training:
     def facts(self) -> dict[str, Any]:
         """What is worth knowing of the finished training, as plain data."""
         trained = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
-        facts = {"steps": self.step, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
+        facts = {"steps": self.total, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
         return {**facts, "premise": self._premise_facts()}
 
     def _premise_facts(self) -> dict[str, Any] | None:
         return None if self.premise is None else dataclasses.asdict(self.premise)
 
-    def save(self, path: Path, fingerprint: str, seconds: float) -> None:
-        """Write the un-mixed weights and everything else a later process needs to go on."""
-        state = {
-            "fingerprint": fingerprint,
-            "step": self.step,
-            "seconds": seconds,
+    def state(self) -> dict[str, Any]:
+        """Return the un-mixed weights and everything else a later process needs to go on."""
+        return {
             "trained": {n: p.detach().cpu() for n, p in self.tower.named_parameters() if p.requires_grad},
             "optimizer": self.optim.state_dict(),
             "sums": self.sums,
             "curve": self.curve,
             "premise": self._premise_facts(),
         }
-        save_torch(path, state)
 
-    def resume(self, path: Path, fingerprint: str) -> float:
-        """Take back :meth:`save`, where there is something; the seconds earlier processes spent."""
-        if not path.is_file():
-            return 0.0
-        state = read_torch(path)
-        _same(state.get("fingerprint"), fingerprint, path.parent)
+    def restore(self, state: dict[str, Any]) -> None:
         self.tower.load_state_dict(state["trained"], strict=False)
         self.optim.load_state_dict(state["optimizer"])
-        self.step, self.sums, self.curve = int(state["step"]), state["sums"], list(state["curve"])
+        self.sums, self.curve = state["sums"], list(state["curve"])
         self.premise = Premise(**state["premise"]) if state.get("premise") else None
-        return float(state["seconds"])
 
 
 def train_last_blocks(tower: ClipTower, count: int) -> None:

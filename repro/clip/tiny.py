@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pickle
 import platform
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +22,14 @@ from repro.clip.tiny_data import Batch, PairStream
 from repro.clip.tiny_model import MEAN, STD, build, contrastive_loss
 from repro.clip.tiny_optim import Optimisers, rate
 from repro.clip.tiny_scores import score
+from repro.engine.loop import Checkpoints, Progress, Task, Told, run
 from repro.errors import WeightsError
 from repro.files import read_json, write_atomic, write_json
 from repro.hashing import digest
 from repro.mends import make_again
+from repro.preemption import deferred
 
 CONFIG, WEIGHTS, SCORES, PARTIAL = "open_clip_config.json", "open_clip_pytorch_model.bin", "scores.json", "training.pt"
-Progress = Callable[[int, int, Mapping[str, float]], None]
-"""Called with (steps done, steps in all, figures) after every step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,11 +173,12 @@ def train_tiny_clip(folder: Path, recipe: TinyClipRecipe, progress: Progress | N
     if (folder / SCORES).is_file():
         _same_recipe(read_json(folder / SCORES).get("recipe"), recipe, folder)
         return folder
-    with _threads(recipe.threads):
-        started = time.monotonic()
-        model, before = _train(folder, recipe, progress)
-        seconds = before + time.monotonic() - started
-        weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    with _threads(recipe.threads), deferred():
+        training = _TinyTraining(recipe)
+        checkpoints = Checkpoints(folder / PARTIAL, recipe.address(), recipe.checkpoint_every, "cache")
+        watching = [Told(progress, recipe.steps)] if progress else []
+        seconds = run(training, checkpoints, watching, seed=recipe.seed)
+        weights = {name: value.contiguous() for name, value in training.model.state_dict().items()}
         write_json(folder / CONFIG, recipe.config())
         write_atomic(folder / WEIGHTS, lambda stream: torch.save(weights, stream))
         facts = {
@@ -191,64 +190,52 @@ def train_tiny_clip(folder: Path, recipe: TinyClipRecipe, progress: Progress | N
             "torch": torch.__version__,
             "machine": platform.processor() or platform.machine(),
         }
-        write_json(folder / SCORES, {**facts, **score(model, recipe)})
+        write_json(folder / SCORES, {**facts, **score(training.model, recipe)})
     (folder / PARTIAL).unlink(missing_ok=True)
     return folder
 
 
-def _train(folder: Path, recipe: TinyClipRecipe, progress: Progress | None) -> tuple[Any, float]:
-    """The trained model and the seconds that earlier, ended runs spent on it."""
-    model = build(recipe)
-    model.train()
-    optimisers = Optimisers(model, recipe.lr, recipe.matrix_lr, recipe.token_lr, recipe.weight_decay)
-    first, spent = _resume(folder / PARTIAL, recipe, model, optimisers)
-    started = time.monotonic()
-    grid = recipe.image_size // recipe.patch_size
-    for step, batch in enumerate(_batches(recipe, first), first):
-        side = batch.images.shape[1] // recipe.patch_size
-        rng = np.random.default_rng([recipe.seed, 2, step])
+class _TinyTraining(Task[Batch]):
+    """The contrastive training as the loop takes it."""
+
+    def __init__(self, recipe: TinyClipRecipe) -> None:
+        self.recipe, self.total, self.model = recipe, recipe.steps, build(recipe)
+        self.model.train()
+        rates = (recipe.lr, recipe.matrix_lr, recipe.token_lr)
+        self.optimisers = Optimisers(self.model, *rates, recipe.weight_decay)
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        workers = self.recipe.workers
+        loader = DataLoader(
+            PairStream(self.recipe),
+            batch_size=None,
+            sampler=range(first, self.total),
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+        )
+        return iter(loader)
+
+    def step(self, number: int, batch: Batch) -> dict[str, float]:
+        recipe, model = self.recipe, self.model
+        grid, side = recipe.image_size // recipe.patch_size, batch.images.shape[1] // recipe.patch_size
+        rng = np.random.default_rng([recipe.seed, 2, number])
         y, x = rng.integers(grid - side + 1, size=2).tolist()
-        count = round(recipe.phase_at(step)[0].keep * side * side)
+        count = round(recipe.phase_at(number)[0].keep * side * side)
         kept = None if count == side * side else torch.from_numpy(np.sort(rng.permutation(side * side)[:count]))
         loss = contrastive_loss(model, batch, (y, x), kept, recipe.patch_weight)
         model.zero_grad()
         loss.backward()
-        optimisers.step(rate(step, recipe.steps, recipe.warmup))
+        self.optimisers.step(rate(number, self.total, recipe.warmup))
         with torch.no_grad():
             model.logit_scale.clamp_(0, float(np.log(100)))
-        done = step + 1
-        if progress is not None:
-            progress(done, recipe.steps, {"loss": loss.item(), "scale": model.logit_scale.exp().item()})
-        if done % recipe.checkpoint_every == 0 and done < recipe.steps:
-            state = {
-                "recipe": recipe.address(),
-                "step": done,
-                "seconds": spent + time.monotonic() - started,
-                "model": model.state_dict(),
-                "optimisers": optimisers.state_dict(),
-            }
-            _save(folder / PARTIAL, state)
-    return model, spent
+        return {"loss": loss.item(), "scale": model.logit_scale.exp().item()}
 
+    def state(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimisers": self.optimisers.state_dict()}
 
-def _save(path: Path, state: dict[str, Any]) -> None:
-    write_atomic(path, lambda stream: torch.save(state, stream))
-
-
-def _resume(path: Path, recipe: TinyClipRecipe, model: Any, optimisers: Optimisers) -> tuple[int, float]:
-    """Load a checkpoint, if there is one: (the next step, seconds spent so far)."""
-    if not path.is_file():
-        return 0, 0.0
-    try:
-        state = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise WeightsError(
-            f"{path} is damaged", expected="a checkpoint of the tiny CLIP", found=str(error), mend=make_again(path)
-        ) from error
-    _same_recipe(state["recipe"], recipe, path.parent)
-    model.load_state_dict(state["model"])
-    optimisers.load_state_dict(state["optimisers"])
-    return int(state["step"]), float(state["seconds"])
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimisers.load_state_dict(state["optimisers"])
 
 
 def _same_recipe(found: object, recipe: TinyClipRecipe, folder: Path) -> None:
@@ -259,17 +246,6 @@ def _same_recipe(found: object, recipe: TinyClipRecipe, folder: Path) -> None:
             found=f"recipe {found}",
             mend=make_again(folder, "cache"),
         )
-
-
-def _batches(recipe: TinyClipRecipe, first: int) -> Iterator[Batch]:
-    loader = DataLoader(
-        PairStream(recipe),
-        batch_size=None,
-        sampler=range(first, recipe.steps),
-        num_workers=recipe.workers,
-        prefetch_factor=4 if recipe.workers else None,
-    )
-    yield from loader
 
 
 @contextlib.contextmanager

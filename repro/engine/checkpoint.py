@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.runner import Runner
+from torch import nn
 
 from repro.engine.weights import describe_misfit, read_torch, save_torch
 from repro.errors import RunError, WeightsError
@@ -40,43 +40,30 @@ def set_rng_state(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(words), gauss))
 
 
-def save_checkpoint(runner: Runner, folder: Path, fingerprint: str, iteration: int, log: dict[str, Any]) -> None:
-    """Replace ``folder``/checkpoint.pth by the state after ``iteration`` iterations; ResourceError on a full disk."""
-    state = {
-        "format": FORMAT,
-        "fingerprint": fingerprint,
-        "iteration": iteration,
-        "state_dict": runner.model.state_dict(),
-        "optimizer": runner.optim_wrapper.state_dict(),
-        "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
-        "rng": rng_state(),
-        "log": log,
-    }
-    save_torch(folder / FILE, state)
+def save_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
+    """Replace ``path`` by ``state`` of the training ``identity``; ResourceError on a full disk."""
+    save_torch(path, {"format": FORMAT, "fingerprint": identity, **state})
 
 
-def load_checkpoint(runner: Runner, folder: Path, fingerprint: str) -> dict[str, Any] | None:
-    """Restore model, optimiser and schedules from ``folder`` and return the checkpoint; None when there is none.
+def load_checkpoint(path: Path, identity: str, what: str = "checkpoints") -> dict[str, Any] | None:
+    """Read the checkpoint ``path``; None where there is none.
 
-    The caller restores the random generators last (:func:`set_rng_state`), after everything that draws from them.
-    Raises RunError for a checkpoint of another training, WeightsError for one that is corrupt or does not fit.
+    Raises RunError for one of another training than ``identity``, WeightsError for one that is damaged.
     """
-    path = folder / FILE
     if not path.is_file():
         return None
-    state = read_torch(path)
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("fingerprint") != fingerprint:
+    state = read_torch(path, own=True)
+    if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("fingerprint") != identity:
         raise RunError(
-            f"{folder} holds the checkpoint of another training",
-            expected=f"settings, classes, images and seed of {fingerprint}",
+            f"{path.parent} holds the checkpoint of another training",
+            expected=f"settings, classes, images and seed of {identity}",
             found=state.get("fingerprint") if isinstance(state, dict) else type(state).__name__,
-            mend=make_again(path, "checkpoints"),
+            mend=make_again(path, what),
         )
-    misfit = describe_misfit(runner.model.state_dict(), state["state_dict"])
-    if misfit:
-        raise WeightsError(f"{path} does not fit the model", found=misfit, mend=make_again(path, "checkpoints"))
-    runner.model.load_state_dict(state["state_dict"])
-    runner.optim_wrapper.load_state_dict(state["optimizer"])
-    for scheduler, scheduler_state in zip(runner.param_schedulers, state["schedulers"], strict=True):
-        scheduler.load_state_dict(scheduler_state)
     return state
+
+
+def check_fit(model: nn.Module, tensors: dict[str, Any], path: Path) -> None:
+    """Raise WeightsError where the ``tensors`` of the checkpoint ``path`` are not those of ``model``."""
+    if misfit := describe_misfit(model.state_dict(), tensors):
+        raise WeightsError(f"{path} does not fit the model", found=misfit, mend=make_again(path, "checkpoints"))

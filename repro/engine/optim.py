@@ -39,21 +39,21 @@ def build_optimizer(method: Method, settings: TrainSettings) -> torch.optim.Adam
     return torch.optim.AdamW(groups, lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay, fused=True)
 
 
-def build_schedule(settings: TrainSettings) -> list[dict[str, Any]]:
-    """mmengine configurations of linear warm-up followed by a cosine to 0, in iterations, relative to each group.
+def build_schedulers(optim: OptimWrapper, settings: TrainSettings) -> list[CosineAnnealingLR | LinearLR]:
+    """Make mmengine's linear warm-up followed by a cosine to 0, in iterations, relative to each group.
 
     ``eta_min`` is 0 because mmengine takes it absolutely: any other value would lift the groups of small learning
     rate above where they start.
     """
     warmup, total = settings.warmup_iterations, settings.iterations
-    schedule: list[dict[str, Any]] = []
+    schedulers: list[CosineAnnealingLR | LinearLR] = []
     if warmup > 0:
-        ramp = {"type": LinearLR, "start_factor": WARMUP_FACTOR, "begin": 0, "end": warmup, "by_epoch": False}
-        schedule.append(ramp)
+        schedulers.append(LinearLR(optim, start_factor=WARMUP_FACTOR, begin=0, end=warmup, by_epoch=False))
     if total > warmup:
-        cosine = {"type": CosineAnnealingLR, "eta_min": 0.0, "T_max": total - warmup}
-        schedule.append({**cosine, "begin": warmup, "end": total, "by_epoch": False})
-    return schedule
+        length = total - warmup
+        cosine = CosineAnnealingLR(optim, eta_min=0.0, T_max=length, begin=warmup, end=total, by_epoch=False)
+        schedulers.append(cosine)
+    return schedulers
 
 
 class AutocastOptimWrapper(OptimWrapper):

@@ -1,4 +1,4 @@
-"""Training: mmengine's Runner and iteration loop, resumable to the bit, quiet on stdout.
+"""Training of a method, resumable to the bit, quiet on stdout.
 
 A work folder holds ``checkpoint.pth`` while the training lasts, ``train.log``, ``losses.jsonl`` and ``tensorboard/``,
 and in the end ``weights.pth``.
@@ -10,29 +10,24 @@ import dataclasses
 import hashlib
 import json
 import logging
-import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.runner import IterBasedTrainLoop, Runner
-from mmengine.runner.base_loop import BaseLoop
-from torch import nn
 from torch.utils.data import DataLoader
 
 from repro.data.sampler import StreamSampler
 from repro.data.train_set import ImagePair, TrainSet, collate, start_worker
 from repro.engine import processes
 from repro.engine.checkpoint import FILE as CHECKPOINT
-from repro.engine.checkpoint import load_checkpoint, set_rng_state
+from repro.engine.checkpoint import check_fit
 from repro.engine.determinism import deterministic
 from repro.engine.divergence import UNLABELLED_STEPS, any_label, diverged, need_labels
-from repro.engine.hooks import CheckpointHook, CurveHook, EvalHook, Evaluator, ProgressHook
-from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedule
+from repro.engine.loop import Checkpoints, Observer, Task, run, seed_generators
+from repro.engine.observers import Bar, Curve, EvaluateBetween, Evaluator, Schedule
+from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedulers
 from repro.engine.settings import Placement, TrainSettings
 from repro.engine.step import TrainModel
 from repro.engine.weights import load_weights, read_header, save_weights
@@ -93,22 +88,15 @@ def train(
         method.to(device).eval()
         return final
 
-    curve = CurveHook(work_dir, settings.log_every, settings.iterations)
-    bar = ProgressHook(settings.iterations, progress if processes.is_first() else False, f"train {name}")
-    hooks = [curve, bar, CheckpointHook(work_dir, settings.checkpoint_every, fingerprint, curve)]
-    if evaluator is not None and evaluate_every > 0:
-        hooks.append(EvalHook(evaluator, evaluate_every, curve))
     model = TrainModel(method.to(device), tuple(classes), device, settings, seed, placement)
-    runner = _Runner(model, settings, pairs, work_dir, seed, fingerprint, curve)
-    try:
-        for hook in hooks:
-            runner.register_hook(hook)
-        with deterministic(placement.deterministic):
-            runner.train()
-    finally:
-        curve.close()
-        bar.close()
-        runner.close()
+    training = _Training(model, settings, pairs, work_dir, seed)
+    bar = Bar(settings.iterations, progress if processes.is_first() else False, f"train {name}")
+    watching: list[Observer] = [training.curve, bar, Schedule(training.schedulers)]
+    if evaluator is not None and evaluate_every > 0:
+        watching.append(EvaluateBetween(model, evaluator, evaluate_every, training.curve))
+    checkpoints = Checkpoints(work_dir / CHECKPOINT, fingerprint, settings.checkpoint_every)
+    with deterministic(placement.deterministic):
+        run(training, checkpoints, watching, seed=seed)
     method.eval()
     processes.on_first(lambda: _finish(method, final, name, fingerprint, settings, seed))
     return final
@@ -119,141 +107,76 @@ def _finish(method: Method, final: Path, name: str, fingerprint: str, settings: 
     (final.parent / CHECKPOINT).unlink(missing_ok=True)
 
 
-class _Loop(IterBasedTrainLoop):
-    """mmengine's iteration loop entered at any iteration without replaying the batches before it."""
-
-    def __init__(self, runner: _Runner, dataloader: DataLoader[Any], max_iters: int) -> None:
-        # The parent's constructor starts the workers, too early for a resumed training.
-        BaseLoop.__init__(self, runner, dataloader)
-        self._max_iters, self._max_epochs, self._epoch, self._iter = max_iters, 1, 0, 0
-        self.stop_training = False
-
-    def run(self) -> nn.Module:
-        sampler: StreamSampler = self.dataloader.sampler
-        sampler.start = self._iter * self.dataloader.batch_size * processes.world()
-        batches = iter(self.dataloader)
-        self.runner.call_hook("before_train")
-        self.runner.call_hook("before_train_epoch")
-        self.runner.restore_generators()  # last: everything before may draw random numbers
-        self.runner.model.train()
-        first, labelled = self._iter, False
-        where = self.runner.folder, self.dataloader, self.runner.model.device
-        while self._iter < self._max_iters:
-            batch = next(batches)
-            processes.agree(batch if isinstance(batch, ReproError) else None)
-            labelled = labelled or any_label(batch)
-            self.runner.seed_step(self._iter)
-            try:
-                self.run_iter(batch)
-            except FloatingPointError as error:
-                if first == 0 and processes.world() == 1:  # a mean over no pixel is no number either
-                    need_labels(labelled, self._iter + 1, *where)
-                batch_of = (self.runner.folder, self._iter + 1, batch, self.dataloader)
-                raise diverged(*batch_of, str(error)) from error
-            if first == 0 and self._iter == min(self._max_iters, UNLABELLED_STEPS):
-                need_labels(labelled, self._iter, *where)
-        self.runner.call_hook("after_train_epoch")
-        self.runner.call_hook("after_train")
-        model: nn.Module = self.runner.model
-        return model
-
-
-class _Runner(Runner):
-    """mmengine's Runner without its global side effects: one log file, no stdout, no folders by date, own resume."""
+class _Training(Task[dict[str, Any]]):
+    """A method's training as the loop takes it."""
 
     def __init__(
-        self,
-        model: TrainModel,
-        settings: TrainSettings,
-        pairs: Sequence[ImagePair],
-        work_dir: Path,
-        seed: int,
-        fingerprint: str,
-        curve: CurveHook,
+        self, model: TrainModel, settings: TrainSettings, pairs: Sequence[ImagePair], folder: Path, seed: int
     ) -> None:
-        self.folder, self.fingerprint, self.curve = work_dir, fingerprint, curve
-        self._generators: dict[str, Any] | None = None
-        device = model.device
+        self.model, self.folder, self.total, self._seed = model, folder, settings.iterations, seed
         dataset = TrainSet(pairs, len(model.classes), settings, seed)
+        self.loader = _loader(dataset, settings, seed, model.device)
         optimizer = build_optimizer(model.method, settings)
-        super().__init__(
-            model=model,
-            work_dir=str(work_dir),
-            train_dataloader=_loader(dataset, settings, seed, device),
-            train_cfg={"type": _Loop, "max_iters": settings.iterations},
-            optim_wrapper=AutocastOptimWrapper(optimizer, settings.amp, device, settings.clip_grad_norm),
-            param_scheduler=build_schedule(settings),
-            default_hooks=dict.fromkeys(("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")),
-            randomness={"seed": seed},
-            # Instances are global by name; close() removes this one's.
-            experiment_name=f"repro-{fingerprint}-{id(self):x}",
-        )
+        self.optim = AutocastOptimWrapper(optimizer, settings.amp, model.device, settings.clip_grad_norm)
+        self.schedulers = build_schedulers(self.optim, settings)
+        self.curve = Curve(folder, settings.log_every, self.total, self.optim, _logger(folder))
+        self._first, self._labelled = 0, False
 
-    def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        self._rank, self._world_size, self._timestamp = processes.rank(), processes.world(), ""
-
-    def set_randomness(self, seed: int, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
-        self._seed, self._deterministic = seed, deterministic
-        _seed_generators(seed)
-
-    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
-        logger: MMLogger = MMLogger.get_instance(self._experiment_name, log_level=log_level)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-        if not processes.is_first():
-            logger.addHandler(logging.NullHandler())
-            return logger
-        with storage_errors(self.folder):
-            handler = logging.FileHandler(self.folder / "train.log", mode="a")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-        return logger
-
-    def build_visualizer(self, visualizer: Any = None) -> None:
-        return None  # the curve is written by CurveHook; mmengine's visualizer would import matplotlib
-
-    def dump_config(self) -> None:
-        return None
-
-    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        return model  # on its device already; mmengine would take a GPU whenever there is one
-
-    def load_or_resume(self) -> None:
-        state = processes.together(lambda: load_checkpoint(self, self.folder, self.fingerprint))
-        self.train_loop._iter = iteration = int(state["iteration"]) if state is not None else 0
-        processes.check_same(iteration, f"checkpoint in {self.folder}")
-        if state is not None:
-            self._generators = state["rng"]
-            self.curve.restore(state["log"], iteration)
-            self.logger.info(f"resumed after iteration {iteration}")
+    def begin(self, first: int) -> None:
+        self._first = first
+        if first:
+            self.curve.log.info(f"resumed after iteration {first}")
         self.model.join()
+        self.model.train()
 
-    def restore_generators(self) -> None:
-        """Random generators as they were at the checkpoint, or seeded where there was none."""
-        if self._generators is None:
-            _seed_generators(self._seed)
-        else:
-            set_rng_state(self._generators)
+    def batches(self, first: int) -> Iterator[dict[str, Any] | ReproError]:
+        sampler: StreamSampler = self.loader.sampler  # type: ignore[assignment]
+        sampler.start = first * (self.loader.batch_size or 1) * processes.world()
+        return iter(self.loader)
 
-    def seed_step(self, iteration: int) -> None:
-        """Of several processes each draws numbers of its own, which depend on nothing but the step."""
-        if processes.world() > 1:
-            words = (self._seed, iteration, processes.rank())
-            _seed_generators(int(np.random.SeedSequence(words).generate_state(1)[0]))
+    def step(self, number: int, batch: dict[str, Any]) -> dict[str, float]:
+        self._labelled = self._labelled or any_label(batch)
+        if processes.world() > 1:  # each draws numbers of its own, which depend on nothing but the step
+            words = (self._seed, number, processes.rank())
+            seed_generators(int(np.random.SeedSequence(words).generate_state(1)[0]))
+        where = self.folder, self.loader, self.model.device
+        try:
+            figures = self.model.train_step(batch, self.optim)
+        except FloatingPointError as error:
+            if self._first == 0 and processes.world() == 1:  # a mean over no pixel is no number either
+                need_labels(self._labelled, number + 1, *where)
+            raise diverged(self.folder, number + 1, batch, self.loader, str(error)) from error
+        if self._first == 0 and number + 1 == min(self.total, UNLABELLED_STEPS):
+            need_labels(self._labelled, number + 1, *where)
+        return figures
 
-    def close(self) -> None:
-        """Give back the log file and mmengine's global instances, so that trainings in one process do not meet."""
-        for handler in list(self.logger.handlers):
-            handler.close()
-            self.logger.removeHandler(handler)
-        for kind in (MMLogger, MessageHub, DefaultScope):
-            kind._instance_dict.pop(self._experiment_name, None)
+    def state(self) -> dict[str, Any]:
+        return {
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optim.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "log": self.curve.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        check_fit(self.model, state["state_dict"], self.folder / CHECKPOINT)
+        self.model.load_state_dict(state["state_dict"])
+        self.optim.load_state_dict(state["optimizer"])
+        for scheduler, kept in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(kept)
+        self.curve.restore(state["log"], int(state["iteration"]))
 
 
-def _seed_generators(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 (methods and libraries may draw from it)
-    torch.manual_seed(seed)
+def _logger(folder: Path) -> logging.Logger:
+    """Open the log file of a training; one that no other training in this process shares, and that prints nothing."""
+    logger = logging.Logger("repro.train", logging.INFO)
+    handler: logging.Handler = logging.NullHandler()
+    if processes.is_first():
+        with storage_errors(folder):
+            handler = logging.FileHandler(folder / "train.log", mode="a")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    return logger
 
 
 def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch.device) -> DataLoader[Any]:

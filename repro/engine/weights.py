@@ -114,10 +114,11 @@ def save_torch(path: Path, value: Any) -> None:
     write_atomic(path, write)
 
 
-def read_torch(path: Path) -> Any:
+def read_torch(path: Path, *, own: bool = False) -> Any:
     """``torch.load`` of tensors and plain values only, on the CPU; WeightsError for anything else.
 
-    The file is mapped, so that what is not used is not read; it is never written in place, only replaced.
+    The file is mapped, so that what is not used is not read; it is never written in place, only replaced. One of our
+    ``own`` that asks for more than tensors is damaged, not foreign.
     """
     try:
         if path.exists() and not path.is_file():
@@ -132,9 +133,16 @@ def read_torch(path: Path) -> Any:
         raise WeightsError(
             f"{path} cannot be read as weights" + (": it holds more than tensors" if name else ""),
             expected="a file written by repro train (tensors only, complete)",
-            found=what_is_refused(name) if name else (str(error) or type(error).__name__).splitlines()[0],
-            mend=plain_copy(path) if name else make_again(path),
+            found=what_is_refused(name) if name else _reason(error),
+            mend=plain_copy(path) if name and not own else make_again(path),
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say why a file cannot be read; torch's own words for what is no pickle at all advise to execute it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "something else, or a part of such a file"
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def read_weights(path: Path) -> dict[str, Any]:

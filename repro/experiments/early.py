@@ -14,7 +14,7 @@ from repro.experiments.plausible import implausible
 from repro.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from repro.engine.hooks import Evaluator
+    from repro.engine.observers import Evaluator
     from repro.layers.method import Method
 
 FILE = "early.json"

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 from fake_method import make_method
-from mmengine.registry import PARAM_SCHEDULERS
 
-from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedule
+from repro.engine.optim import AutocastOptimWrapper, build_optimizer, build_schedulers
 from repro.engine.settings import TrainSettings
 
 
@@ -15,7 +14,7 @@ def rates(settings):
     """The learning rates that iterations 0.. use, a list a group."""
     optimizer = build_optimizer(make_method(), settings)
     wrapper = AutocastOptimWrapper(optimizer, "off", torch.device("cpu"), 1.0)
-    schedulers = [PARAM_SCHEDULERS.build({**s, "optimizer": wrapper}) for s in build_schedule(settings)]
+    schedulers = build_schedulers(wrapper, settings)
     seen = []
     for _ in range(settings.iterations):
         seen.append([g["lr"] for g in optimizer.param_groups])

@@ -171,7 +171,7 @@ def test_without_the_check_a_tower_without_signal_is_trained_on(talk: Talk) -> N
     talk.succeeds(*call, *off)
 
 
-@pytest.mark.follows("repro.clip.tiny:_same_recipe", "repro.clip.tiny:_resume")
+@pytest.mark.follows("repro.clip.tiny:_same_recipe")
 def test_a_tower_of_another_recipe_is_moved_away(talk: Talk, tmp_path: Path) -> None:
     import shutil
 

@@ -49,7 +49,8 @@ def misfit(run: Path) -> None:
     weights = torch.load(run / "weights.pth", weights_only=True)
     from repro.engine.checkpoint import FORMAT
 
-    state = {"format": FORMAT, "fingerprint": weights["header"]["fingerprint"], "state_dict": {"x": torch.zeros(1)}}
+    known = {"format": FORMAT, "fingerprint": weights["header"]["fingerprint"], "iteration": 1}
+    state = {**known, "state_dict": {"x": torch.zeros(1)}}
     torch.save(state, run / "checkpoint.pth")
     (run / "weights.pth").unlink()
 
@@ -58,8 +59,8 @@ DAMAGES = [
     way("repro.engine.weights:read_torch#2", cut("weights.pth")),
     way("repro.engine.weights:read_weights#2", rewritten(format=99)),
     way("repro.engine.weights:read_weights#3", rewritten(switches="{")),
-    way("repro.engine.checkpoint:load_checkpoint#1", of_another),
-    way("repro.engine.checkpoint:load_checkpoint#2", misfit),
+    way("repro.engine.checkpoint:load_checkpoint", of_another),
+    way("repro.engine.checkpoint:check_fit", misfit),
     way("repro.files:read_json", cut("eval/PAS-20/cell.json")),
     way("repro.files:read_record", other("eval/PAS-20/cell.json", "[]")),
 ]

@@ -1,22 +1,22 @@
-"""What happens around a training iteration: curve and log, progress bar, evaluation, checkpoints."""
+"""What happens around the iterations of a method's training: curve and log, progress bar, evaluation."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine import dist
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.optim import _ParamScheduler
 from tqdm import tqdm
 
-from repro import preemption
 from repro.engine import processes
-from repro.engine.checkpoint import rng_state, save_checkpoint, set_rng_state
+from repro.engine.checkpoint import rng_state, set_rng_state
+from repro.engine.loop import Figures, Observer
+from repro.engine.optim import AutocastOptimWrapper
+from repro.engine.step import TrainModel
 from repro.files import storage_errors, write_text
 from repro.layers.method import Method
 
@@ -24,7 +24,7 @@ Evaluator = Callable[[Method, int], Mapping[str, float]]
 """Called as evaluator(method, iteration); returns scalars to log."""
 
 
-class CurveHook(Hook):
+class Curve(Observer):
     """The loss curve: one JSON line every ``every`` iterations in losses.jsonl, the log file and TensorBoard.
 
     A line holds the means since the line before (losses, grad_norm), each group's learning rate at that iteration,
@@ -33,10 +33,9 @@ class CurveHook(Hook):
     first one writes, and what it writes is about the whole batch.
     """
 
-    priority = "NORMAL"
-
-    def __init__(self, folder: Path, every: int, total: int) -> None:
+    def __init__(self, folder: Path, every: int, total: int, optim: AutocastOptimWrapper, log: logging.Logger) -> None:
         self.path, self.folder, self.every, self.total = folder / "losses.jsonl", folder, every, total
+        self.optim, self.log = optim, log
         self.sums: dict[str, float] = {}
         self.count = 0
         self.board: Any = None
@@ -62,80 +61,75 @@ class CurveHook(Hook):
         if processes.is_first():
             write_text(self.path, "".join(line + "\n" for line in kept))
 
-    def before_train(self, runner: Runner) -> None:
+    def start(self, done: int) -> None:
         if not processes.is_first():
             return
-        if runner.iter == 0:
+        if done == 0:
             self.path.unlink(missing_ok=True)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            runner.logger.info("tensorboard is not installed: no event files (pip install tensorboard)")
+            self.log.info("tensorboard is not installed: no event files (pip install tensorboard)")
         else:
-            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=runner.iter + 1)
+            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=done + 1)
         self._since = time.perf_counter()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before(self, number: int) -> None:
         self._step_begin = time.perf_counter()
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
-    ) -> None:
+    def after(self, done: int, figures: Figures) -> None:
         self._in_step += time.perf_counter() - self._step_begin
-        for name, value in {**(outputs or {}), "grad_norm": runner.optim_wrapper.grad_norm}.items():
+        for name, value in {**figures, "grad_norm": self.optim.grad_norm}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
-        iteration = runner.iter + 1
-        if iteration % self.every and iteration != self.total:
+        if done % self.every and done != self.total:
             return
         now = time.perf_counter()
         elapsed = now - self._since
-        groups = runner.optim_wrapper.optimizer.param_groups
+        groups = self.optim.optimizer.param_groups
         record = {
-            "iteration": iteration,
+            "iteration": done,
             **{name: _json(total / self.count) for name, total in self.sums.items()},
             "lr": {str(g.get("name", i)): g["lr"] for i, g in enumerate(groups)},
             "seconds_per_iteration": round(elapsed / self.count, 5),
             "seconds_waiting_for_data": round((elapsed - self._in_step) / self.count, 5),
         }
         self.sums, self.count, self._since, self._in_step = {}, 0, now, 0.0
-        self.write(runner, record)
+        self.write(record)
 
-    def write(self, runner: Runner, record: dict[str, Any]) -> None:
+    def write(self, record: dict[str, Any]) -> None:
         """Append one line to the curve and tell the log file and TensorBoard."""
         if not processes.is_first():
             return
         line = json.dumps(record)
         with storage_errors(self.path), self.path.open("a") as stream:
             stream.write(line + "\n")
-        runner.logger.info(line)
+        self.log.info(line)
         if self.board is not None:
             for name, value in _flat(record):
                 self.board.add_scalar(name, value, record["iteration"])
 
     def close(self) -> None:
-        """Finish the event files; also after an interruption."""
+        """Finish the event files and the log; also after an interruption."""
         if self.board is not None:
             self.board.close()
+        for handler in self.log.handlers:
+            handler.close()
 
 
-class ProgressHook(Hook):
+class Bar(Observer):
     """A bar with the remaining time and the last loss on stderr (``progress`` None: where stderr is a terminal)."""
-
-    priority = "NORMAL"
 
     def __init__(self, total: int, progress: bool | None, title: str) -> None:
         self.total, self.title, self.disable = total, title, None if progress is None else not progress
         self.bar: tqdm[Any] | None = None
 
-    def before_train(self, runner: Runner) -> None:
-        self.bar = tqdm(total=self.total, initial=runner.iter, desc=self.title, unit="it", disable=self.disable)
+    def start(self, done: int) -> None:
+        self.bar = tqdm(total=self.total, initial=done, desc=self.title, unit="it", disable=self.disable)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
-    ) -> None:
+    def after(self, done: int, figures: Figures) -> None:
         assert self.bar is not None
-        self.bar.set_postfix_str(f"loss {(outputs or {}).get('loss', float('nan')):.4f}", refresh=False)
+        self.bar.set_postfix_str(f"loss {figures.get('loss', float('nan')):.4f}", refresh=False)
         self.bar.update()
 
     def close(self) -> None:
@@ -144,66 +138,38 @@ class ProgressHook(Hook):
             self.bar.close()
 
 
-class EvalHook(Hook):
+class Schedule(Observer):
+    """Changes the learning rates after every step; behind the curve, which notes those of the step itself."""
+
+    def __init__(self, schedulers: Sequence[_ParamScheduler]) -> None:
+        self.schedulers = schedulers
+
+    def after(self, done: int, figures: Figures) -> None:
+        for scheduler in self.schedulers:
+            scheduler.step()
+
+
+class EvaluateBetween(Observer):
     """Calls ``evaluator`` every ``every`` iterations; training goes on as if it had not happened.
 
     What it returns is written to the curve, unless it is empty. Of several processes the first one evaluates, alone.
     """
 
-    priority = "LOW"
+    def __init__(self, model: TrainModel, evaluator: Evaluator, every: int, curve: Curve) -> None:
+        self.model, self.evaluator, self.every, self.curve = model, evaluator, every, curve
 
-    def __init__(self, evaluator: Evaluator, every: int, curve: CurveHook) -> None:
-        self.evaluator, self.every, self.curve = evaluator, every, curve
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
-    ) -> None:
-        iteration = runner.iter + 1
-        if iteration % self.every:
+    def after(self, done: int, figures: Figures) -> None:
+        if done % self.every:
             return
         before = rng_state()
-        runner.model.eval()
+        self.model.eval()
         try:
-            scalars = processes.on_first(lambda: self.evaluator(runner.model.method, iteration))
+            scalars = processes.on_first(lambda: self.evaluator(self.model.method, done))
         finally:
-            runner.model.train()
+            self.model.train()
             set_rng_state(before)
         if scalars:
-            self.curve.write(runner, {"iteration": iteration, **{f"eval/{k}": _json(v) for k, v in scalars.items()}})
-
-
-class CheckpointHook(Hook):
-    """Replaces the checkpoint every ``every`` iterations, after every other hook of that iteration.
-
-    Also when a scheduler asked to end (:mod:`repro.preemption`), and then ends the training by Preempted.
-    """
-
-    priority = "VERY_LOW"
-
-    def __init__(self, folder: Path, every: int, fingerprint: str, curve: CurveHook) -> None:
-        self.folder, self.every, self.fingerprint, self.curve = folder, every, fingerprint, curve
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
-    ) -> None:
-        iteration, ending = runner.iter + 1, _asked_to_end()
-        if iteration % self.every == 0 or ending:
-            state = self.curve.state()
-            processes.on_first(lambda: save_checkpoint(runner, self.folder, self.fingerprint, iteration, state))
-            runner.logger.info(f"checkpoint after iteration {iteration}")
-        if ending and iteration < self.curve.total:
-            runner.logger.info(f"ended by {ending}")
-            preemption.end(ending)
-
-
-def _asked_to_end() -> str:
-    """The signal that asked this or another process of the training to end; all processes get the same answer."""
-    asked = preemption.requested()
-    if dist.is_distributed():
-        flag = torch.tensor(int(bool(asked)))
-        dist.all_reduce(flag, op="max")
-        return asked or ("a signal to another process" if flag.item() else "")
-    return asked
+            self.curve.write({"iteration": done, **{f"eval/{k}": _json(v) for k, v in scalars.items()}})
 
 
 def _flat(record: dict[str, Any]) -> list[tuple[str, float]]:
