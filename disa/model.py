@@ -17,11 +17,12 @@ from disa.selection import drawn_saliency, most_salient, relative, salient_mass
 from disa.variants import TokenSplit, class_split
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
+from repro.layers.blocks import equal_parts
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.groups import optimizer_groups
 from repro.layers.mccl import auxiliary_mccl
 from repro.layers.method import Method
 
-NORMS = (nn.LayerNorm, nn.GroupNorm)
 ATTENTION = ("attn.q_proj_weight", "attn.k_proj_weight", "attn.v_proj_weight", "attn.out_proj.weight")
 TRAINED_CLIP = {"qk": ATTENTION[:2], "qv": (ATTENTION[0], ATTENTION[2]), "attention": ATTENTION, "none": ()}
 
@@ -54,7 +55,7 @@ class DiSa(Method):
         self.activation = "softmax" if o.seg_loss == "ce" else "sigmoid"
         self.clip = clip
         self.k = o.tokens(clip.grid**2)
-        self.guide_blocks = o.guide_blocks or _thirds(clip.depth, len(o.decoder_dims))
+        self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
         if not len(self.guide_blocks) == len(o.decoder_guidance) == len(o.decoder_dims) == len(o.decoder_guidance_proj):
             raise UsageError(
                 "disa needs one guidance block and one width of guidance a decoder stage",
@@ -208,24 +209,7 @@ class DiSa(Method):
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""
-        norms = {id(p) for m in self.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
-        groups: dict[str, dict[str, Any]] = {
-            "new": {"lr": lr, "weight_decay": weight_decay},
-            "new_norms": {"lr": lr, "weight_decay": 0.0},
-            "clip": {"lr": lr * self.options.clip_lr_factor, "weight_decay": weight_decay},
-            "clip_norms": {"lr": lr * self.options.clip_lr_factor, "weight_decay": 0.0},
-        }
-        members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                kind = "clip" if name.startswith("clip.") else "new"
-                members[f"{kind}_norms" if id(parameter) in norms else kind].append(parameter)
-        return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
-
-
-def _thirds(depth: int, count: int) -> tuple[int, ...]:
-    """The last blocks of the first ``count`` of ``count + 1`` equal parts of the tower: 3, 7 of 12 and 7, 15 of 24."""
-    return tuple(max(0, depth * part // (count + 1) - 1) for part in range(1, count + 1))
+        return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor)
 
 
 def _choose_trained(clip: ClipTower, choice: str) -> None:

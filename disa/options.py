@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError
+from repro.options import check_options
 
 SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"]
 Split = Literal["sdm", "none", "token_level", "class_level"]
@@ -115,18 +116,14 @@ class DisaOptions:
     """Channels of the projected CLIP guidance, one a stage."""
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
-                raise unknown_name(
-                    f"{name} of disa", str(getattr(self, name)), get_args(kind), mend="repro describe disa"
-                )
         layers = range(-self.sdm_layers, self.sdm_layers)
-        if self.saliency_layer != "mean" and self.saliency_layer not in layers:
-            raise _refused("saliency_layer", f"mean or {layers.start} .. {layers.stop - 1}", self.saliency_layer)
-        if self.k < 0:
-            raise _refused("k", "no fewer than 0 tokens", self.k)
-        if not 0 <= self.saliency_mass <= 1:
-            raise _refused("saliency_mass", "a share between 0 and 1", self.saliency_mass)
+        known = self.saliency_layer == "mean" or self.saliency_layer in layers
+        checks = {
+            "saliency_layer": (known, f"mean or {layers.start} .. {layers.stop - 1}"),
+            "k": (self.k >= 0, "no fewer than 0 tokens"),
+            "saliency_mass": (0 <= self.saliency_mass <= 1, "a share between 0 and 1"),
+        }
+        check_options("disa", self, checks)
 
     @property
     def splits(self) -> Split:
@@ -145,9 +142,3 @@ class DisaOptions:
                 mend='set k, or k_policy="ratio" to keep the same share of any map, in the profile',
             )
         return self.k
-
-
-def _refused(option: str, expected: str, found: Any) -> UsageError:
-    return UsageError(
-        f"option {option} of disa is out of range", expected=expected, found=found, mend="repro describe disa"
-    )

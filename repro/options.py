@@ -8,7 +8,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 
 
 def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str) -> dict[str, Any]:
@@ -62,3 +62,28 @@ def described(hint: Any) -> str:
         return f"a list of {len(inner)}: {', '.join(described(each) for each in inner)}"
     words = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", types.NoneType: "None"}
     return words.get(hint, str(hint))
+
+
+def check_options(method: str, options: Any, checks: Mapping[str, tuple[bool, str]] | None = None) -> None:
+    """Check the values of the frozen dataclass ``options`` of ``method``.
+
+    ``checks`` maps an option to whether it holds and what would. Raises UsageError for a word that is none of its
+    option's, with the nearest, and for the first check that does not hold.
+    """
+    mend = command("repro", "describe", method)
+    for name, hint in get_type_hints(type(options)).items():
+        value, words = getattr(options, name), _words(hint)
+        if isinstance(value, str) and words and value not in words:
+            raise unknown_name(f"value of option {name} of {method}", value, words, mend=mend)
+    for name, (holds, expected) in (checks or {}).items():
+        if not holds:
+            raise UsageError(
+                f"option {name} of {method} does not fit", expected=expected, found=getattr(options, name), mend=mend
+            )
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that a type allows; none where it allows any text."""
+    if get_origin(hint) is Literal:
+        return [each for each in get_args(hint) if isinstance(each, str)]
+    return [word for each in get_args(hint) for word in _words(each)] if get_origin(hint) is not tuple else []

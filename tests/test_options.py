@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 from talk import Talk
@@ -11,7 +12,7 @@ from talk import Talk
 from repro.alignments import get_alignment
 from repro.errors import UsageError
 from repro.methods import get_method, registry
-from repro.options import described, fits
+from repro.options import check_options, described, fits
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,37 @@ def _refused_and_described(talk: Talk, folder: Path, monkeypatch: pytest.MonkeyP
     assert option.partition("=")[0] in talk.message
     talk.follow()
     assert "hidden" in talk.out
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    how: Literal["sum", "mean"] = "sum"
+    layer: int | Literal["mean", "max"] = 0
+    text: str = "any"
+
+
+@pytest.mark.parametrize("right", [{}, {"how": "mean"}, {"layer": 7}, {"layer": "max"}, {"text": "other"}])
+def test_words_of_an_option_are_taken(right: dict[str, Any]) -> None:
+    check_options("x", Chosen(**right), {"layer": (True, "anything")})
+
+
+@pytest.mark.parametrize(("wrong", "hint"), [({"how": "men"}, "mean"), ({"layer": "maxx"}, "max")])
+def test_other_words_are_refused_with_the_nearest(wrong: dict[str, Any], hint: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean {hint}"):
+        check_options("x", Chosen(**wrong))
+
+
+def test_a_check_that_does_not_hold_says_what_would() -> None:
+    with pytest.raises(UsageError, match="option layer of x does not fit") as caught:
+        check_options("x", Chosen(layer=9), {"how": (True, ""), "layer": (False, "less than 9")})
+    assert (caught.value.expected, caught.value.found) == ("less than 9", 9)
+
+
+@pytest.mark.parametrize("name", sorted(registry()))
+def test_every_method_refuses_words_that_are_none_of_its_options(name: str) -> None:
+    """All literals of all methods: LoGoSeg and SynSeg took any word before they shared the check."""
+    entry = get_method(name)
+    for option, hint in get_type_hints(entry.options).items():
+        if any(isinstance(word, str) for part in (hint, *get_args(hint)) for word in get_args(part)):
+            with pytest.raises(UsageError, match=option):
+                entry.make_options({option: "no such word"})

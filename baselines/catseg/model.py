@@ -13,12 +13,13 @@ from baselines.catseg.aggregator import Aggregator
 from baselines.catseg.options import CatSegOptions
 from repro.clip.tower import ClipTower
 from repro.errors import UsageError
+from repro.layers.blocks import equal_parts
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.groups import optimizer_groups
 from repro.layers.losses import per_class_bce, softmax_ce
 from repro.layers.mccl import auxiliary_mccl
 from repro.layers.method import Method
 
-NORMS = (nn.LayerNorm, nn.GroupNorm)
 TRAINED_CLIP = ("q_proj_weight", "v_proj_weight")
 
 
@@ -35,7 +36,7 @@ class CatSeg(Method):
         self.options = o
         self.activation = "softmax" if o.seg_loss == "ce" else "sigmoid"
         self.clip = clip
-        self.guide_blocks = o.guide_blocks or default_guide_blocks(clip.depth, len(o.decoder_dims))
+        self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
         if len(self.guide_blocks) != len(o.decoder_guidance):
             raise UsageError(
                 "CAT-Seg needs one guidance block a decoder stage",
@@ -137,21 +138,4 @@ class CatSeg(Method):
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""
-        norms = {id(p) for m in self.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
-        groups: dict[str, dict[str, Any]] = {
-            "new": {"lr": lr, "weight_decay": weight_decay},
-            "new_norms": {"lr": lr, "weight_decay": 0.0},
-            "clip": {"lr": lr * self.options.clip_lr_factor, "weight_decay": weight_decay},
-        }
-        members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
-        for name, parameter in self.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            kind = "clip" if name.startswith("clip.") else "new_norms" if id(parameter) in norms else "new"
-            members[kind].append(parameter)
-        return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
-
-
-def default_guide_blocks(depth: int, count: int) -> tuple[int, ...]:
-    """The last blocks of the first ``count`` of ``count + 1`` equal parts of the tower: 3, 7 of 12 and 7, 15 of 24."""
-    return tuple(max(0, depth * part // (count + 1) - 1) for part in range(1, count + 1))
+        return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor)

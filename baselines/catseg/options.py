@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
-from repro.errors import UsageError, unknown_name
+from repro.options import check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +81,4 @@ class CatSegOptions:
     """Its weight."""
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            known = [v for v in get_args(hint) if isinstance(v, str)]
-            if known and value not in known:
-                raise unknown_name(f"value of option {name} of catseg", str(value), known, mend="repro describe catseg")
-        if self.size_divisibility < 1:
-            raise UsageError("size_divisibility is a number of pixels", expected=">= 1", found=self.size_divisibility)
+        check_options("catseg", self, {"size_divisibility": (self.size_divisibility >= 1, "1 pixel or more")})

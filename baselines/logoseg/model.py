@@ -15,11 +15,12 @@ from baselines.logoseg.fusion import Fusion
 from baselines.logoseg.loss import masked_bce
 from baselines.logoseg.options import LoGoSegOptions
 from repro.clip.tower import ClipTower
+from repro.layers.blocks import block_at, equal_parts
 from repro.layers.cost_volume import cosine_cost
+from repro.layers.groups import optimizer_groups
 from repro.layers.method import Method
 from repro.layers.ss2d import SS2D
 
-NORMS = (nn.LayerNorm, nn.GroupNorm)
 TRAINED_CLIP = {
     "image": ("",),
     "qv": ("q_proj_weight", "v_proj_weight", "q_proj.weight", "v_proj.weight"),
@@ -129,21 +130,9 @@ class LoGoSeg(Method):
 
         No weight decay on norm layers, on a learned lambda and on SS2D's time constants.
         """
-        exempt = {id(p) for m in self.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
-        exempt |= {id(p) for m in self.modules() if isinstance(m, SS2D) for p in m.undecayed()}
-        exempt |= {id(p) for p in self.prior.parameters()}
-        groups: dict[str, dict[str, Any]] = {
-            "new": {"lr": lr, "weight_decay": weight_decay},
-            "new_undecayed": {"lr": lr, "weight_decay": 0.0},
-            "clip": {"lr": lr * self.options.clip_lr_factor, "weight_decay": weight_decay},
-            "clip_undecayed": {"lr": lr * self.options.clip_lr_factor, "weight_decay": 0.0},
-        }
-        members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                kind = "clip" if name.startswith("clip.") else "new"
-                members[f"{kind}_undecayed" if id(parameter) in exempt else kind].append(parameter)
-        return [{"name": n, "params": members[n], **settings} for n, settings in groups.items() if members[n]]
+        undecayed = [p for m in self.modules() if isinstance(m, SS2D) for p in m.undecayed()]
+        undecayed += self.prior.parameters()
+        return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor, undecayed)
 
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
         """``aggregation`` is all between the towers and the decoder: prior, alignment, fusion."""
@@ -161,11 +150,6 @@ class LoGoSeg(Method):
         return {"correlation": self.decoder.correlation(seen.queries, seen.fused, seen.cosine).mean(dim=-1)}
 
 
-def block_at(depth: int, part: int, parts: int) -> int:
-    """The last block of the first ``part`` of ``parts`` equal parts of a tower of ``depth`` blocks."""
-    return max(0, depth * part // parts - 1)
-
-
 def default_blocks(clip: ClipTower, stages: int) -> tuple[int, tuple[int, ...]]:
     """The block that gives F_mid and those that guide ``stages`` decoder stages.
 
@@ -174,7 +158,7 @@ def default_blocks(clip: ClipTower, stages: int) -> tuple[int, tuple[int, ...]]:
     """
     grids = [clip.guide_grid(index) for index in range(clip.depth)]
     if len(set(grids)) == 1:
-        return block_at(clip.depth, 1, 2), tuple(block_at(clip.depth, i, stages + 1) for i in range(1, stages + 1))
+        return block_at(clip.depth, 1, 2), equal_parts(clip.depth, stages)
     fine = [[i for i, grid in enumerate(grids) if grid >= clip.grid * 2**stage] for stage in range(1, stages + 1)]
     return max(0, clip.depth - 2), tuple(max(blocks, default=0) for blocks in fine)
 

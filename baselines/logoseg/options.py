@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from repro.errors import UsageError
+from repro.options import check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +91,4 @@ class LoGoSegOptions:
                 f"less than the channels that enter each stage, {widths}",
             ),
         }
-        for name, (holds, expected) in checks.items():
-            if not holds:
-                raise UsageError(
-                    f"option {name} of logoseg does not fit",
-                    expected=expected,
-                    found=getattr(self, name),
-                    mend="change the method's options in the profile or table",
-                )
+        check_options("logoseg", self, checks)

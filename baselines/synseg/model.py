@@ -14,6 +14,7 @@ from baselines.synseg.decoder import ActivationDecoder, Film
 from baselines.synseg.options import SynSegOptions
 from repro.clip.tower import ClipTower
 from repro.layers import tokens
+from repro.layers.groups import optimizer_groups
 from repro.layers.mccl import MCCL, Pairs, at_places, drawn, image_labels, mccl, pairs_of, synergy
 from repro.layers.method import Method
 
@@ -179,13 +180,7 @@ class SynSeg(Method):
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """All new modules at ``lr``; norm layers without weight decay."""
-        norms = [p for m in self.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters() if p.requires_grad]
-        known = {id(p) for p in norms}
-        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        return [
-            {"name": "new", "params": others, "lr": lr, "weight_decay": weight_decay},
-            {"name": "new_norms", "params": norms, "lr": lr, "weight_decay": 0.0},
-        ]
+        return optimizer_groups(self, lr, weight_decay, clip_factor=0.0)
 
     def switches(self) -> dict[str, Any]:
         """What trained weights are read with: prompt, blocks, heads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from repro.errors import UsageError
+from repro.options import check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +81,4 @@ class SynSegOptions:
                 "8 or more hex digits with decoder_weights (sha256sum FILE), none without",
             ),
         }
-        for name, (holds, expected) in checks.items():
-            if not holds:
-                raise UsageError(
-                    f"option {name} of synseg does not fit",
-                    expected=expected,
-                    found=getattr(self, name),
-                    mend="change the method's options in the profile or table",
-                )
+        check_options("synseg", self, checks)

@@ -34,6 +34,11 @@ class Protocol:
     def stride(self) -> int:
         return int(self.window * (1 - self.overlap))
 
+    @property
+    def views(self) -> int:
+        """Return how many views of one image go through a method."""
+        return ((self.canvas - self.window) // self.stride + 1) ** 2 + self.whole_image
+
     def digest(self, *parts: object) -> str:
         """Twelve hex digits over the protocol and ``parts`` (a benchmark's vocabulary, ignore label, fold)."""
         payload = json.dumps([dataclasses.asdict(self), *map(str, parts)], sort_keys=True)

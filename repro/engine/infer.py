@@ -76,7 +76,7 @@ class SlidingWindow:
         budget = self.batch_mib or (4096 if torch.device(device).type == "cuda" else 0)
         side = self.protocol.window
         view = 4 * (ACTIVATIONS * 3 * side**2 + num_classes * (side // 4) ** 2)
-        return max(1, budget * _MIB // (view * (len(self.corners) + self.protocol.whole_image)))
+        return max(1, budget * _MIB // (view * self.protocol.views))
 
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """``image`` uint8 (H, W, 3) resized as the test pipeline does it."""

@@ -169,7 +169,7 @@ def describe(point: Point) -> dict[str, Any]:
         "classes": point.classes,
         "size": p.canvas,
         "window": p.window,
-        "views": ((p.canvas - p.window) // p.stride + 1) ** 2 + p.whole_image,
+        "views": p.views,
         "batch": point.batch,
         "precision": point.speedups.label(),
         "speedups": point.speedups.facts(),

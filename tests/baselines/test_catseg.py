@@ -11,11 +11,12 @@ from torch import nn
 import repro.layers.tokens
 from baselines.catseg import METHOD
 from baselines.catseg.checkpoint import from_official, official_name, to_official
-from baselines.catseg.model import CatSeg, default_guide_blocks
+from baselines.catseg.model import CatSeg
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
+from repro.layers.blocks import equal_parts
 
 SMALL = {
     "hidden": 16,
@@ -203,9 +204,9 @@ class TestCatSeg(MethodTester):
 
 
 def test_guides_are_a_third_and_two_thirds_of_the_way() -> None:
-    assert default_guide_blocks(12, 2) == (3, 7)
-    assert default_guide_blocks(24, 2) == (7, 15)
-    assert default_guide_blocks(3, 2) == (0, 1)
+    assert equal_parts(12, 2) == (3, 7)
+    assert equal_parts(24, 2) == (7, 15)
+    assert equal_parts(3, 2) == (0, 1)
 
 
 def test_a_map_no_larger_than_a_window_is_one_window() -> None:

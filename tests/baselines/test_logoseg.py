@@ -9,10 +9,11 @@ from torch import nn
 
 import repro.layers.tokens
 from baselines.logoseg import METHOD
-from baselines.logoseg.model import LoGoSeg, block_at
+from baselines.logoseg.model import LoGoSeg
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import UsageError
+from repro.layers.blocks import block_at
 
 SMALL = {
     "hidden": 16,
@@ -88,11 +89,11 @@ class TestLoGoSeg(MethodTester):
         groups = {g["name"]: g for g in method.param_groups(2e-4, 1e-4)}
         assert {n: (g["lr"], g["weight_decay"]) for n, g in groups.items()} == {
             "new": (2e-4, 1e-4),
-            "new_undecayed": (2e-4, 0.0),
+            "new_norms": (2e-4, 0.0),
             "clip": (pytest.approx(2e-6), 1e-4),
-            "clip_undecayed": (pytest.approx(2e-6), 0.0),
+            "clip_norms": (pytest.approx(2e-6), 0.0),
         }
-        undecayed = {id(p) for p in groups["new_undecayed"]["params"]}
+        undecayed = {id(p) for p in groups["new_norms"]["params"]}
         norms = [m for m in method.fusion.modules() if isinstance(m, (nn.LayerNorm, nn.GroupNorm))]
         assert {id(p) for m in norms for p in m.parameters()} < undecayed
         assert id(method.prior.strength) in undecayed

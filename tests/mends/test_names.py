@@ -60,10 +60,9 @@ SHOWN = [
     way("repro.data.captions.sources:find_files#1", ["data", "captions", ".", "--format", "csv", "--out", "o"], "tsv"),
     way("repro.reports.evidence:Evidence.baseline#2", ["report", "table1", "--profile", "smoke", "--baseline",
                                                        "catseg-base", *STORE], "disa-base"),
-    way("disa.options:DisaOptions.__post_init__", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
-    way("disa.options:_refused", ["train", "disa", "--profile", "smoke", "-o", "saliency_mass=7"], "saliency_mass"),
-    way("baselines.catseg.options:CatSegOptions.__post_init__",
-        ["train", "catseg", "--profile", "smoke", "-o", "aux=x"], "aux"),
+    way("repro.options:check_options#1", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
+    way("repro.options:check_options#2", ["train", "disa", "--profile", "smoke", "-o", "saliency_mass=7"],
+        "saliency_mass"),
 ]  # fmt: skip
 
 
