@@ -101,7 +101,7 @@ class SlidingWindow:
     def scores(self, method: Method, image: NDArray[np.uint8], classes: Sequence[str]) -> Tensor:
         """Scores (N, H, W) float32 on the method's device for a uint8 RGB image (H, W, 3) and N class names."""
         (logits,) = self.logits(method, [self.resize(image)], classes)
-        return torch.cat([chunk for _, chunk in self._score_chunks(method, logits, (image.shape[0], image.shape[1]))])
+        return torch.cat([chunk for _, chunk in self.score_chunks(method, logits, (image.shape[0], image.shape[1]))])
 
     def predict(
         self, method: Method, image: NDArray[np.uint8], classes: Sequence[str], clock: StageClock | None = None
@@ -158,7 +158,7 @@ class SlidingWindow:
         best = torch.full(size, -torch.inf, device=logits.device)
         better = torch.empty(size, dtype=torch.bool, device=logits.device)
         index = torch.zeros(size, dtype=torch.uint8 if small else torch.int16, device=logits.device)
-        for first, chunk in self._score_chunks(method, logits, size):
+        for first, chunk in self.score_chunks(method, logits, size):
             for place, scores in enumerate(chunk, start=first):
                 torch.gt(scores, best, out=better)  # above all before it: the first of equals stays
                 index.masked_fill_(better, min(place, last))
@@ -166,8 +166,8 @@ class SlidingWindow:
             del chunk, scores  # before the next chunk is made
         return index.cpu().numpy().astype(np.uint8 if small else np.uint16, copy=False)
 
-    def _score_chunks(self, method: Method, logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
-        """(first class, scores (k, H, W) of k classes) until all classes are done."""
+    def score_chunks(self, method: Method, logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield (first class, scores (k, H, W) of k classes), what the arg-max is taken of, until all classes are done."""
         p, num_classes = self.protocol, logits.shape[1]
         pixels_a_class = 2 * len(logits) * p.window**2 + 2 * p.canvas**2 + 2 * size[0] * size[1]
         limit = (self.chunk_mib or (1024 if logits.is_cuda else 32)) * _MIB

@@ -23,7 +23,6 @@ from torch import Tensor
 from repro.benchmarks.images import read_image, unreadable
 from repro.benchmarks.protocol import Protocol
 from repro.benchmarks.spec import Benchmark
-from repro.engine.clock import StageClock
 from repro.engine.infer import SlidingWindow
 from repro.errors import ResourceError, UsageError
 from repro.files import write_atomic
@@ -105,17 +104,19 @@ class Predictor:
 
     def __init__(self, method: Method, classes: ClassList, protocol: Protocol, *, keep_logits: bool = False) -> None:
         self.method, self.classes = method, classes
-        self.window = _KeepingWindow(protocol, keep=keep_logits)
+        self.window, self._keep = SlidingWindow(protocol), keep_logits
         self._size = (0, 0)
+        self._logits: Tensor | None = None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """Class index (H, W), uint8 for up to 255 classes, else uint16, of a uint8 RGB image (H, W, 3).
 
         Raises RunError when the method returns NaN.
         """
-        self._size = (image.shape[0], image.shape[1])
+        self._size, self._logits = (image.shape[0], image.shape[1]), None  # freed before the next ones are made
         prompts = self.method.prompts(self.classes.prompts, self.classes.background_index)
         (logits,) = self.window.logits(self.method, [self.window.resize(image)], prompts)
+        self._logits = logits if self._keep else None
         return self.window.labels(self.method, logits, self._size, last=len(self.classes) - 1)
 
     def probabilities(self) -> Iterator[NDArray[np.float32]]:
@@ -125,9 +126,11 @@ class Predictor:
         score of its prompts, so that the arg-max over classes is the label map. Raises RuntimeError where no logits
         are kept.
         """
+        if self._logits is None:
+            raise RuntimeError("no logits are kept: predict an image with keep_logits first")
         fold = self.classes.background_index
         background: NDArray[np.float32] | None = None
-        for first, chunk in self.window.maps(self.method, self._size):
+        for first, chunk in self.window.score_chunks(self.method, self._logits, self._size):
             scores: NDArray[np.float32] = chunk.cpu().numpy()
             own = len(scores) if fold is None else min(max(fold - first, 0), len(scores))
             if own:
@@ -164,33 +167,6 @@ class Predictor:
                     member.write(np.ascontiguousarray(scores, "<f4").data)
 
         write_atomic(path, write)
-
-
-class _KeepingWindow(SlidingWindow):
-    """The sliding window of evaluations, which can keep the logits of the last image."""
-
-    def __init__(self, protocol: Protocol, *, keep: bool) -> None:
-        super().__init__(protocol)
-        self._keep = keep
-        self._kept: Tensor | None = None
-
-    def logits(
-        self,
-        method: Method,
-        resized: Sequence[NDArray[np.uint8]],
-        classes: Sequence[str],
-        clock: StageClock | None = None,
-    ) -> list[Tensor]:
-        self._kept = None  # free the last image's before the next one's are made
-        logits = super().logits(method, resized, classes, clock)
-        self._kept = logits[-1] if self._keep else None
-        return logits
-
-    def maps(self, method: Method, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
-        """(first prompt, scores (k, H, W)) of the last image at ``size``, exactly those its arg-max was taken of."""
-        if self._kept is None:
-            raise RuntimeError("no logits are kept: predict an image with keep_logits first")
-        return self._score_chunks(method, self._kept, size)
 
 
 def write_label(path: Path, labels: NDArray[Any]) -> None:

@@ -212,7 +212,7 @@ def test_argmax_and_counting_are_a_twentieth_of_the_forward_pass(
     method: CatSeg = catseg_pair.catseg("tower", SLOTS)
     window, image, classes = SlidingWindow(catseg_pair.protocol(1)), catseg_pair.picture(), names(CLASSES)
     made = [0.0]  # seconds of making the scores, which is no part of the arg-max
-    chunks = SlidingWindow._score_chunks
+    chunks = SlidingWindow.score_chunks
 
     def timed(*args: Any) -> Iterator[tuple[int, torch.Tensor]]:
         rest = chunks(*args)
@@ -224,7 +224,7 @@ def test_argmax_and_counting_are_a_twentieth_of_the_forward_pass(
                 return
             yield part
 
-    monkeypatch.setattr(SlidingWindow, "_score_chunks", timed)
+    monkeypatch.setattr(SlidingWindow, "score_chunks", timed)
     label = np.random.default_rng(0).integers(0, CLASSES, image.shape[:2]).astype(np.uint8)
     shares = []
 
