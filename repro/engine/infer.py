@@ -167,7 +167,7 @@ class SlidingWindow:
         return index.cpu().numpy().astype(np.uint8 if small else np.uint16, copy=False)
 
     def score_chunks(self, method: Method, logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield (first class, scores (k, H, W) of k classes), what the arg-max is taken of, until all classes are done."""
+        """Yield (first class, scores (k, H, W) of k classes), what the arg-max is taken of, until all are done."""
         p, num_classes = self.protocol, logits.shape[1]
         pixels_a_class = 2 * len(logits) * p.window**2 + 2 * p.canvas**2 + 2 * size[0] * size[1]
         limit = (self.chunk_mib or (1024 if logits.is_cuda else 32)) * _MIB
