@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from repro.api import evaluate as evaluate
     from repro.api import load as load
     from repro.api import predict as predict
+    from repro.api import run_table as run_table
     from repro.api import train as train
 
 __version__ = "0.2.0"
-_API = ("compare", "evaluate", "load", "predict", "train")
+_API = ("compare", "evaluate", "load", "predict", "run_table", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,11 @@
 """The harness as a library: what the commands do, for scripts and notebooks (docs/api.md).
 
->>> from repro import load, predict, evaluate, train, compare
+>>> from repro import load, predict, evaluate, train, run_table, compare
 >>> model = load("clip", profile="smoke")
 >>> model.predict("photo.jpg", ["cat", "dog", "sky"]).pixels
 
 Every function takes the words of its command as keywords, or one of the frozen requests of
-:mod:`repro.api.requests`; equal words have equal addresses in a store, so that what a command has made is found here
+:mod:`repro.requests`; equal words have equal addresses in a store, so that what a command has made is found here
 and the other way round. Errors are those of :mod:`repro.errors`; messages go to stderr.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repro.api.requests import CompareRequest, EvalRequest, RunRequest, TrainRequest
+from repro.requests import CompareRequest, EvalRequest, RunRequest, TableRequest, TrainRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
     from repro.api.comparison import Comparison
     from repro.api.model import Model, Prediction
+    from repro.experiments.table_kind import TableResult
 
 T = TypeVar("T")
 
-__all__ = ["compare", "evaluate", "load", "predict", "train"]
+__all__ = ["compare", "evaluate", "load", "predict", "run_table", "train"]
 
 
 def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:
     """Load a method with its weights and keep it in memory: :meth:`repro.api.model.Model.predict` segments images.
 
     ``weights``: a file, "none" for the method before its training, None for what the store has of this run. ``words``:
-    fields of :class:`repro.api.requests.RunRequest` (profile, tower, options, seed, runs, ..). Raises WeightsError
+    fields of :class:`repro.requests.RunRequest` (profile, tower, options, seed, runs, ..). Raises WeightsError
     where the run is not trained and for weights that do not fit, UsageError for unknown names.
     """
     from repro.api import model
@@ -93,10 +94,22 @@ def train(method: str | RunRequest, *, device: str = "auto", **words: Any) -> Pa
     return run.assets.store.weights(run.id)
 
 
+def run_table(table: str, **words: Any) -> TableResult[Any]:
+    """Make a table of any kind and return it: ``text``, ``to_json()``, ``states``, ``write(folder)``.
+
+    ``words``: fields of :class:`repro.requests.TableRequest` (profile, methods, benchmarks, seeds, runs, ..). Finished
+    cells are read, what is missing is computed into the store; no file of the table is written. Raises UsageError for
+    unknown names.
+    """
+    from repro.api.tables import make_table
+
+    return make_table(_request(TableRequest, {"table": table, **words}))
+
+
 def compare(a: str, b: str, **words: Any) -> Comparison:
     """Compare two runs, or rows ``table:row``, on the same images, as ``repro compare``.
 
-    ``words``: fields of :class:`repro.api.requests.CompareRequest`. The ``lines`` of the result hold estimates with
+    ``words``: fields of :class:`repro.requests.CompareRequest`. The ``lines`` of the result hold estimates with
     95 % intervals and p-values. Raises UsageError where the two may not be compared.
     """
     from repro.api.comparison import compare_runs
@@ -117,6 +130,6 @@ def _request(kind: type[T], words: dict[str, Any]) -> T:
     known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in words:
         if name not in known:
-            raise unknown_name("word", name, known, mend=f"see repro.api.requests.{kind.__name__}")
-    paths = {k: Path(v) for k, v in words.items() if k in ("runs", "data_root") and v is not None}
+            raise unknown_name("word", name, known, mend=f"see repro.requests.{kind.__name__}")
+    paths = {k: Path(v) for k, v in words.items() if k in ("runs", "data_root", "results") and v is not None}
     return kind(**{**words, **paths})

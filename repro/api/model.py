@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.api.prediction import class_list, make_predictor
-from repro.api.requests import UNTRAINED, RunRequest
 from repro.api.running import load_named
 from repro.benchmarks.spec import get_benchmark
 from repro.console import Log, log, stdout_to_stderr
 from repro.errors import UsageError, WeightsError
 from repro.experiments.plan import Run
 from repro.hardware import choose_device
+from repro.requests import UNTRAINED, RunRequest
 
 if TYPE_CHECKING:
     from repro.engine.predict import ClassList, Predictor

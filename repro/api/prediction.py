@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.api.outputs import Target, find_targets, image_digest, make_folder, name_too_long
-from repro.api.requests import UNTRAINED, PredictRequest, RunRequest
 from repro.api.running import load_named
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
@@ -20,6 +19,7 @@ from repro.experiments.plan import Run
 from repro.files import write_atomic, write_json
 from repro.hardware import choose_device
 from repro.hashing import digest, file_digest
+from repro.requests import UNTRAINED, PredictRequest, RunRequest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.api.requests import UNTRAINED, EvalRequest, TrainRequest
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.console import Log, log, stdout_to_stderr
@@ -16,6 +15,7 @@ from repro.experiments.plan import Plan, Run, evaluation_key
 from repro.experiments.tables import Table
 from repro.hardware import choose_device
 from repro.hashing import file_digest
+from repro.requests import UNTRAINED, EvalRequest, TrainRequest
 
 if TYPE_CHECKING:
     from repro.benchmarks.layout import Pair

@@ -6,13 +6,10 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from repro.api.requests import ProfileRequest
 from repro.backbones import FORMS
 from repro.cli import common
-from repro.errors import UsageError
-from repro.experiments.backbone import swap_table
 from repro.experiments.profiles import Profile
-from repro.experiments.tables import Table
+from repro.requests import ProfileRequest
 
 
 def add_options(parser: argparse.ArgumentParser, *, tower: bool = False) -> None:
@@ -41,17 +38,6 @@ def add_options(parser: argparse.ArgumentParser, *, tower: bool = False) -> None
 def chosen_profile(options: argparse.Namespace) -> Profile:
     """The profile the options name, its tower swapped where they ask for it."""
     return common.request(ProfileRequest, options).load()
-
-
-def chosen_table(table: Table, profile: Profile, options: argparse.Namespace) -> Table:
-    """``table``, or its rows on the swapped tower; UsageError for ``--tower`` without a swap."""
-    if common.request(ProfileRequest, options).swapped:
-        return swap_table(table, profile, options.tower, profile.towers[options.tower].title)
-    if getattr(options, "tower", "base") != "base":
-        raise UsageError(
-            "--tower says which tower --backbone replaces", expected="--backbone SOURCE:WHAT", found="none"
-        )
-    return table
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 def compare(options: argparse.Namespace) -> int:
     """Print the comparison."""
     from repro.api.comparison import compare_runs
-    from repro.api.requests import CompareRequest
+    from repro.requests import CompareRequest
 
     found = compare_runs(common.request(CompareRequest, options))
     if options.json:

@@ -13,9 +13,9 @@ from repro.errors import command, unknown_name
 from repro.experiments.assets import all_sets
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile, profile_names
-from repro.experiments.status import DONE, plan_status
 from repro.experiments.store import RunStore
 from repro.experiments.stored import matching_run, run_names
+from repro.experiments.table_kind import kind_of
 from repro.experiments.tables import load_table, table_names
 from repro.mends import same_folders
 from repro.methods import registry
@@ -100,21 +100,12 @@ def _facts(name: str, store: RunStore, options: argparse.Namespace) -> dict[str,
 
 
 def _done(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What is done of a table in the profile asked for: by row and seed the finished columns of a benchmark table."""
+    """What is done of a table in the profile asked for: as its kind says it."""
     table, profile = load_table(name), load_profile(options.profile)
-    if table.kind != "benchmarks" or not any(r.tower in profile.towers for r in table.rows):
-        return {
-            "profile": profile.name,
-            "state": f"{command('repro', 'run', name, '--profile', options.profile, '--dry-run')} says",
-        }
-    cells = plan_status(make_plan(table, profile, options.runs, data_root=options.data_root))
-    rows: dict[str, list[str]] = {}
-    for cell in cells:
-        own = rows.setdefault(f"{cell.cell.run.row.title}, {cell.cell.run.tower.title}, seed {cell.cell.run.seed}", [])
-        own += [cell.cell.benchmark.id] * (cell.status == DONE)
-    done = sum(c.status == DONE for c in cells)
-    finished = {row: ", ".join(own) or "nothing" for row, own in rows.items()}
-    return {"profile": profile.name, "state": f"{done} of {len(cells)} cells", **finished}
+    if not any(r.tower in profile.towers for r in table.rows):
+        return {"profile": profile.name, "state": "no row in this profile"}
+    plan = make_plan(table, profile, options.runs, data_root=options.data_root)
+    return {"profile": profile.name, **kind_of(table).progress(plan)}
 
 
 def _print(value: Any, indent: int = 0) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from repro import ranks
-from repro.api.requests import UNTRAINED, EvalRequest
 from repro.cli import common, launching, speed_options
 from repro.cli.train import add_run_options, run_request
+from repro.requests import UNTRAINED, EvalRequest
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:

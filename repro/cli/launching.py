@@ -13,7 +13,6 @@ from repro import ranks
 from repro.engine.determinism import WORKSPACE, WORKSPACE_VALUE
 from repro.engine.settings import Placement
 from repro.errors import UsageError, command
-from repro.experiments.tables import Table
 from repro.launch.job import MARK, Job, Launch, Outcome
 
 
@@ -119,17 +118,6 @@ def chosen(options: argparse.Namespace) -> Launch | None:
         cpu_only=options.device == "cpu",
         slurm=dict(_pair(text) for text in options.slurm),
     )
-
-
-def refuse_options(options: argparse.Namespace, table: Table) -> None:
-    """UsageError where a table that is made in one process is to be launched."""
-    if table.kind != "benchmarks" and (options.launcher or options.only):
-        raise UsageError(
-            f"{table.name} is made in one process",
-            expected="neither --launcher nor --only",
-            found=command("--launcher", options.launcher) if options.launcher else command("--only", options.only),
-            mend="leave it out",
-        )
 
 
 def _refuse_others(options: argparse.Namespace, name: str | None) -> None:

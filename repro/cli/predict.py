@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.api.class_lists import class_names
-from repro.api.requests import UNTRAINED, PredictRequest
 from repro.cli import common
 from repro.cli.train import add_variant_options, run_request
+from repro.requests import UNTRAINED, PredictRequest
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from repro.cli import common, run, run_controls, run_cost, run_maps, run_regions
+from repro.api.tables import open_table
+from repro.cli import common, run
+from repro.cli.run import table_request, write_files
+from repro.console import log
 from repro.errors import UsageError
 from repro.experiments.profiles import load_profile
-from repro.experiments.status import plan_status
-from repro.experiments.tables import Table, load_table, table_names
-
-if TYPE_CHECKING:
-    from repro.reports.html import Section
+from repro.experiments.table_kind import TableResult
+from repro.experiments.tables import load_table, table_names
+from repro.reports.tex_numbers import write_numbers
 
 ALL = "all"
 
@@ -38,11 +37,10 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 def report(options: argparse.Namespace) -> int:
     """Write the reports of one table or of all; UsageError for an unknown table or row."""
     if options.table != ALL:
-        tables = [load_table(options.table)]
-        run_cost.refuse_options(options, tables[0])
+        names = [load_table(options.table).name]
     else:
         profile = load_profile(options.profile)
-        tables = [t for t in map(load_table, table_names()) if any(r.tower in profile.towers for r in t.rows)]
+        names = [t for t in table_names() if any(r.tower in profile.towers for r in load_table(t).rows)]
         if options.json or options.benchmarks or options.baseline or options.row:
             raise UsageError(
                 "--json, --benchmarks, --baseline and --row are for a single table",
@@ -50,86 +48,33 @@ def report(options: argparse.Namespace) -> int:
                 found=ALL,
                 mend="repro list",
             )
-    folder = common.results_folder(options.profile, options.results)
-    sections = [_report(table, folder, options) for table in tables]
+    requests = [table_request(options, table=name, computes=False) for name in names]
+    results = [_report(open_table(request), options) for request in requests]
     if options.html:
         from repro.reports.html import write_page
 
-        path = folder / ("report.html" if options.table == ALL else f"{options.table}.html")
-        title = "Results" if options.table == ALL else tables[0].title
-        write_page(path, f"{title}, profile {load_profile(options.profile).name}", [s for s in sections if s])
-        common.log(f"wrote {path}")
+        path = requests[0].folder / ("report.html" if options.table == ALL else f"{options.table}.html")
+        title = "Results" if options.table == ALL else results[0].plan.table.title
+        profile_name = results[0].plan.profile.name
+        write_page(path, f"{title}, profile {profile_name}", [r.kind.section(r) for r in results])
+        log(f"wrote {path}")
     return 0
 
 
-def _report(table: Table, folder: Path, options: argparse.Namespace) -> Section | None:
-    """Write one table's files; its section of the page where there is to be one."""
-    from repro.reports.tex_numbers import cost_numbers, map_numbers, region_numbers, table_numbers, write_numbers
-
-    if table.kind == "cost":
-        plan, states = run_cost.report(options, table)
-        if "latex" in options.formats:
-            common.log(f"wrote {write_numbers(folder, table.name, cost_numbers(plan, states))}")
-        if not options.html:
-            return None
-        from repro.reports.html import cost_section
-
-        return cost_section(plan, states)
-    if table.kind == "regions":
-        plan, regions = run_regions.report(options, table)
-        if "latex" in options.formats:
-            common.log(f"wrote {write_numbers(folder, table.name, region_numbers(plan, regions))}")
-        if not options.html:
-            return None
-        from repro.reports.html import region_section
-
-        return region_section(plan, regions)
-    if table.kind == "controls":
-        plan, controls = run_controls.report(options, table)
-        if not options.html:
-            return None
-        from repro.reports.html import control_section
-
-        return control_section(plan, controls)
-    if table.kind == "maps":
-        plan, maps = run_maps.report(options, table)
-        if "latex" in options.formats:
-            common.log(f"wrote {write_numbers(folder, table.name, map_numbers(plan, maps))}")
-        if not options.html:
-            return None
-        from repro.reports.html import map_section
-
-        return map_section(plan, maps)
-    from repro.reports.evidence import Evidence
-
-    plan = run.table_plan(table, options)
-    cells = plan_status(plan)
-    run.write_table(plan, cells, options)
-    run.print_result(plan, cells, options)
-    evidence = Evidence(plan, cells)
-    for name in (options.baseline, options.row):
-        if name:
-            evidence.baseline(name)  # an unknown row is said before anything more is written
-    if "latex" in options.formats:
-        common.log(f"wrote {write_numbers(folder, table.name, table_numbers(evidence, options.baseline))}")
-    if options.figures:
-        _log_all(_plots(evidence, folder / "figures", options))
-    if not options.html:
-        return None
-    from repro.reports.html import table_section
-
-    return table_section(evidence, options.baseline)
-
-
-def _plots(evidence: Any, folder: Path, options: argparse.Namespace) -> list[Path]:
-    from repro.reports.plots import write_plots
-
-    if not evidence.finished():
-        common.log(f"no plots of {evidence.plan.table.name}: none of its cells is done")
-        return []
-    return write_plots(evidence, folder, baseline=options.baseline, row=options.row)
-
-
-def _log_all(paths: Sequence[Path]) -> None:
+def _report(result: TableResult[Any], options: argparse.Namespace) -> TableResult[Any]:
+    """Write the files of one table and print it."""
+    kind, folder = result.kind, result.request.folder
+    write_files(result)
+    for state in result.failed:
+        log(f"failed: {kind.label(state)}: {state.error}")
+    if options.json:
+        common.print_json(result.to_json())
+    else:
+        print(result.text)
+    kind.check(result)  # an unknown row is said before anything more is written
+    numbers = list(kind.numbers(result)) if "latex" in options.formats else []
+    paths = [write_numbers(folder, result.plan.table.name, iter(numbers))] if numbers else []
+    paths += kind.figures(result, folder / "figures", log) if options.figures else []
     for path in paths:
-        common.log(f"wrote {path}")
+        log(f"wrote {path}")
+    return result

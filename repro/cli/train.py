@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from repro import ranks
-from repro.api.requests import RunRequest, TrainRequest
 from repro.api.running import train_run, trainable_run
 from repro.cli import backbone, common, launching
 from repro.errors import UsageError
+from repro.requests import RunRequest, TrainRequest
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:

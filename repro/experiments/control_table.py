@@ -16,6 +16,7 @@ from repro.alignments import FACTS
 from repro.controls.criteria import Verdict, judge_overfit, judge_start, judge_teacher, judge_trained
 from repro.errors import ReproError
 from repro.experiments.aligned import KIND as ALIGNED
+from repro.experiments.assets import Missing
 from repro.experiments.code import Subject
 from repro.experiments.execute import build_method, execute
 from repro.experiments.judging import TOWER, evaluation_subject
@@ -93,6 +94,7 @@ class ControlStatus:
     status: str
     verdict: Verdict | None = None
     error: str | None = None
+    needs: list[Missing] = dataclasses.field(default_factory=list)
 
     def to_json(self, table: str) -> dict[str, Any]:
         """One flat object; the keys are an interface and documented in docs/json.md."""
@@ -124,13 +126,17 @@ def controls_of(run: Run, benchmarks: Sequence[Benchmark] = (), seen: Sequence[s
 def control_status(plan: Plan) -> list[ControlStatus]:
     """The state of every control now, without computing anything."""
     reference = _zero_shot(plan)
-    blocked = {c.cell.run.address for c in plan_status(plan) if c.status == BLOCKED}
+    blocked: dict[str, list[Missing]] = {}
+    for cell in plan_status(plan):
+        if cell.status == BLOCKED:
+            blocked.setdefault(cell.cell.run.address, []).extend(cell.needs)
     found = []
     for run in plan.runs:
         for control in controls_of(run, plan.benchmarks, plan.table.seen):
             verdict = _verdict(control, reference)
             state = DONE if verdict is not None else BLOCKED if run.address in blocked else MISSING
-            found.append(ControlStatus(control, state, verdict))
+            needs = blocked[run.address] if state == BLOCKED else []
+            found.append(ControlStatus(control, state, verdict, needs=needs))
     return found
 
 

@@ -17,6 +17,7 @@ from repro.experiments.profiles import load_profile
 from repro.experiments.status import flag_of
 from repro.experiments.store import COMPLETE, RunStore
 from repro.experiments.stored import matching_run
+from repro.experiments.table_kind import kind_of
 from repro.experiments.tables import load_table
 from repro.files import read_json
 from repro.mends import same_folders
@@ -114,9 +115,11 @@ def find_side(text: str, where: Where) -> Side:
 
 def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> list[Evaluation]:
     table = load_table(table_name)
-    if table.kind != "benchmarks":
-        kept = {"cost": "costs", "maps": "scores of maps"}.get(table.kind, "accuracies of regions")
-        raise UsageError(f"{table_name} holds {kept}, not evaluations", mend="name a row of another table (repro list)")
+    kind = kind_of(table)
+    if not kind.evaluates:
+        raise UsageError(
+            f"{table_name} holds {kind.keeps}, not evaluations", mend="name a row of another table (repro list)"
+        )
     profile = load_profile(where.profile)
     plan = make_plan(table, profile, where.runs, data_root=where.data_root, seeds=where.seeds)
     ids = dict.fromkeys(run.row.id for run in plan.runs)

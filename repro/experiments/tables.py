@@ -77,7 +77,7 @@ class Table:
     benchmarks: tuple[str, ...]
     metric: str
     rows: tuple[Row, ...]
-    kind: Literal["benchmarks", "cost", "regions", "maps", "controls"] = "benchmarks"
+    kind: str = "benchmarks"
     layout: Literal["rows", "columns"] = "rows"
     remarks: tuple[str, ...] = ()
     panoptic: tuple[str, ...] = ()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-import pandas as pd
 
 from repro.errors import command
 from repro.experiments.control_table import TITLES, ControlStatus, failed_controls
 from repro.experiments.plan import Plan, Run
 from repro.experiments.status import BLOCKED, DONE, FAILED
-from repro.reports.sheet import Column, Sheet, save
+from repro.reports.sheet import Column, Sheet
 
 HOLDS, FAILS = "holds", "does not hold"
 
@@ -67,13 +64,3 @@ def control_footnotes(runs: Iterable[Run]) -> list[str]:
         f"({command('repro', 'run', 'controls', '--profile', run.profile.name)})."
         for run, title, verdict in failed_controls(runs)
     ]
-
-
-def write_control_report(
-    plan: Plan, states: Sequence[ControlStatus], folder: Path, formats: Sequence[str]
-) -> list[Path]:
-    """Write <table>.csv, .tex and .md into ``folder``; returns their paths."""
-    sheet, name = control_sheet(plan, states), plan.table.name
-    frame = pd.DataFrame([state.to_json(name) for state in states])
-    texts = {"csv": lambda: frame.to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
-    return save(folder, name, texts, formats)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import pandas as pd
 
 from repro.experiments.cost_table import PUBLISHED, CostStatus
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, FAILED
 from repro.reports.published import find_published
-from repro.reports.sheet import Column, Sheet, number, save
+from repro.reports.sheet import Column, Sheet, number
+from repro.reports.tex_numbers import MISSING, Number, macro_name
 
 DIGITS = {"params_million": 1, "gflops": 1, "seconds": 3}
 LEFT_OUT = ("missing", "gflops_by_part", "seconds_by_stage", "clocks")
 HEADINGS = {"params_million": "Parameters (M)", "gflops": "GFLOPs", "seconds": "Time (s)"}
 
 
-def cost_frame(plan: Plan, states: Sequence[CostStatus]) -> pd.DataFrame:
-    """One row a method and tower, the keys of the JSON output as columns (docs/json.md), parts and stages left out.
+def cost_rows(plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
+    """Return a row for each method and tower: the keys of the JSON output (docs/json.md) without parts and stages.
 
     With ``difference_<column>``, measured minus published, where the profile's numbers are comparable.
     """
@@ -30,7 +28,7 @@ def cost_frame(plan: Plan, states: Sequence[CostStatus]) -> pd.DataFrame:
         if plan.profile.comparable:
             row |= {f"difference_{k}": v for k, v in _differences(state).items()}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
 def _differences(state: CostStatus) -> dict[str, float | None]:
@@ -119,8 +117,14 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
     return lines
 
 
-def write_cost_report(plan: Plan, states: Sequence[CostStatus], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write <table>.csv, .tex and .md into ``folder``; returns their paths."""
-    sheet = cost_sheet(plan, states)
-    texts = {"csv": lambda: cost_frame(plan, states).to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
-    return save(folder, plan.table.name, texts, formats)
+def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
+    """Yield parameters (M), GFLOPs and seconds, measured and published, with the decimals the table prints."""
+    for state in states:
+        row, published = state.cell.run.row.id, state.published()
+        for key, value in state.measured().items():
+            name = macro_name(plan.table.name, row, key)
+            text = MISSING if value is None else f"{value:,.{DIGITS[key]}f}"
+            yield name, text, "timed" if key == "seconds" else "counted"
+            printed = published[key]
+            if printed is not None:
+                yield f"{name}Published", f"{printed:,.{2 if key == 'seconds' else DIGITS[key]}f}", "published"

@@ -16,20 +16,12 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 import repro
-from repro.experiments.control_table import ControlStatus
-from repro.experiments.cost_table import CostStatus
-from repro.experiments.map_table import MapStatus
 from repro.experiments.plan import Plan
-from repro.experiments.region_table import RegionStatus
 from repro.experiments.status import DONE
 from repro.files import write_text
-from repro.reports.controls import control_sheet
-from repro.reports.cost import cost_sheet
 from repro.reports.evidence import Entry, Evidence, RowRuns
 from repro.reports.frame import notes
-from repro.reports.maps import map_sheet
 from repro.reports.published import Published, also_published, find_published
-from repro.reports.regions import region_sheet
 from repro.reports.sheet import Sheet
 from repro.stats.interval import finite
 
@@ -259,56 +251,8 @@ def _curves(evidence: Evidence) -> list[dict[str, Any]]:
     return curves
 
 
-# -- tables of other kinds ----------------------------------------------------------------------------------------
-def cost_section(plan: Plan, states: Sequence[CostStatus]) -> Section:
-    """The section of a cost table."""
-    return _sheet_section(plan, cost_sheet(plan, states), [_cost_record(plan, s) for s in states])
-
-
-def _cost_record(plan: Plan, state: CostStatus) -> dict[str, Any]:
-    own = {k: v for k, v in state.to_json(plan.table.name).items() if k not in ("table", "row", "missing")}
-    return {"row": f"{state.cell.run.row.title}, {state.cell.run.tower.title}", "cost": own, "timing": state.timing}
-
-
-def region_section(plan: Plan, states: Sequence[RegionStatus]) -> Section:
-    """The section of a region table."""
-    records = []
-    for row in dict.fromkeys(s.cell.run.row.id for s in states):
-        own = [s for s in states if s.cell.run.row.id == row]
-        sets = {
-            s.cell.source.title: {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"} for s in own
-        }
-        record = {"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets}
-        printed = any(v is not None for s in own for v in s.published().values())
-        records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
-    return _sheet_section(plan, region_sheet(plan, states), records)
-
-
-def map_section(plan: Plan, states: Sequence[MapStatus]) -> Section:
-    """The section of a map table."""
-    records = []
-    for row, benchmark in dict.fromkeys((s.cell.cell.run.row.id, s.cell.cell.benchmark.id) for s in states):
-        own = [s for s in states if (s.cell.cell.run.row.id, s.cell.cell.benchmark.id) == (row, benchmark)]
-        seeds = {
-            f"seed {s.cell.cell.run.seed}": {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
-            for s in own
-        }
-        records.append({"row": f"{own[0].cell.cell.run.row.title}, {benchmark}", "cost": seeds})
-    return _sheet_section(plan, map_sheet(plan, states), records)
-
-
-def control_section(plan: Plan, states: Sequence[ControlStatus]) -> Section:
-    """The section of a control table."""
-    records = []
-    for run in dict.fromkeys(s.control.run.address for s in states):
-        own = [s for s in states if s.control.run.address == run]
-        values = {s.control.kind: {k: v for k, v in s.to_json(plan.table.name).items() if v is not None} for s in own}
-        records.append({"row": own[0].control.run.row.title, "cost": values})
-    return _sheet_section(plan, control_sheet(plan, states), records)
-
-
-def _sheet_section(plan: Plan, sheet: Sheet, records: Sequence[Mapping[str, Any]]) -> Section:
-    """A sheet as it is printed, with a record a row behind its cells."""
+def sheet_section(plan: Plan, sheet: Sheet, records: Sequence[Mapping[str, Any]]) -> Section:
+    """Make the section of a table that is printed as ``sheet``, with a record behind the cells of each row."""
     groups = [(name, len(list(members))) for name, members in groupby(sheet.columns, key=lambda c: c.group)]
     rows = [
         {"id": str(i), "values": [(r.get(c.key) or "", c.right) for c in sheet.columns]}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
 from repro.experiments.map_table import FIGURES, KINDS, MapStatus
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
 from repro.experiments.status import BLOCKED, DONE, FAILED
 from repro.reports.controls import control_footnotes
-from repro.reports.sheet import Column, Sheet, number, save
+from repro.reports.sheet import Column, Sheet, number
+from repro.reports.tex_numbers import Number, macro_name, percent
 
 HEADINGS = {
     "saliency_ap": "saliency",
@@ -30,11 +29,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "IoU": ("foreground_iou", "saliency_best_iou", "correlation_best_iou"),
     "things against stuff, AP": ("foreground_ap", "foreground_chance_ap"),
 }
-
-
-def map_frame(plan: Plan, states: Sequence[MapStatus]) -> pd.DataFrame:
-    """One row a run and benchmark, the keys of the JSON output as columns (docs/json.md)."""
-    return pd.DataFrame({k: v for k, v in state.to_json(plan.table.name).items() if k != "missing"} for state in states)
 
 
 def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
@@ -110,8 +104,11 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
     return lines
 
 
-def write_map_report(plan: Plan, states: Sequence[MapStatus], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write <table>.csv, .tex and .md into ``folder``; returns their paths."""
-    sheet = map_sheet(plan, states)
-    texts = {"csv": lambda: map_frame(plan, states).to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
-    return save(folder, plan.table.name, texts, formats)
+def map_numbers(plan: Plan, states: Sequence[MapStatus]) -> Iterator[Number]:
+    """Yield the figures of a map table in percent by row, seed and benchmark, with the ends of their intervals."""
+    for state in states:
+        run = state.cell.cell.run
+        for key, value in state.values().items():
+            name = macro_name(plan.table.name, run.row.id, f"s{run.seed}", state.cell.cell.benchmark.id, key)
+            for suffix, figure in zip(("", "Low", "High"), value or (None, None, None), strict=True):
+                yield f"{name}{suffix}", percent(figure), run.id

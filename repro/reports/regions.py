@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-import pandas as pd
+from collections.abc import Iterator, Sequence
 
 from repro.benchmarks.panoptic import get_panoptic
 from repro.experiments.places import adopted_note
@@ -13,12 +10,8 @@ from repro.experiments.plan import Plan
 from repro.experiments.region_table import GROUPS, TOP, RegionStatus, gains
 from repro.experiments.status import BLOCKED, DONE, FAILED
 from repro.reports.published import find_published
-from repro.reports.sheet import Column, Sheet, number, save
-
-
-def region_frame(plan: Plan, states: Sequence[RegionStatus]) -> pd.DataFrame:
-    """One row a tower and set, the keys of the JSON output as columns (docs/json.md)."""
-    return pd.DataFrame({k: v for k, v in state.to_json(plan.table.name).items() if k != "missing"} for state in states)
+from repro.reports.sheet import Column, Sheet, number
+from repro.reports.tex_numbers import Number, macro_name, percent
 
 
 def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
@@ -103,8 +96,13 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
     return lines
 
 
-def write_region_report(plan: Plan, states: Sequence[RegionStatus], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write <table>.csv, .tex and .md into ``folder``; returns their paths."""
-    sheet = region_sheet(plan, states)
-    texts = {"csv": lambda: region_frame(plan, states).to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
-    return save(folder, plan.table.name, texts, formats)
+def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:
+    """Yield the numbers of a region table: accuracies in percent by row, set, group and top-k; measured, published."""
+    for state in states:
+        published = state.published()
+        for key, value in state.measured().items():
+            name = macro_name(plan.table.name, state.cell.run.row.id, state.cell.source.id, key)
+            yield name, percent(value), state.cell.run.id
+            printed = published[key]
+            if printed is not None:
+                yield f"{name}Published", f"{printed:.1f}", "published"

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from repro.experiments.cost_table import CostStatus
-from repro.experiments.map_table import MapStatus
-from repro.experiments.plan import Plan
-from repro.experiments.region_table import RegionStatus
 from repro.files import write_text
-from repro.reports.cost import DIGITS
 from repro.reports.evidence import Evidence
 from repro.reports.published import find_published
 
@@ -29,7 +24,7 @@ Number = tuple[str, str, str]
 
 def macro_name(*words: str) -> str:
     """The words as one name of letters: ``("table1", "disa-base", "A-150")`` is ``TableOneDisaBaseAOneFiveZero``."""
-    parts = re.findall(r"[A-Za-z]+|\d", " ".join(words))
+    parts = re.findall(r"[A-Za-z]+|\d", re.sub(r"=-(?=\d)", " minus ", " ".join(words)))
     return "".join(_DIGITS[int(p)] if p.isdigit() else p[0].upper() + p[1:] for p in parts)
 
 
@@ -47,61 +42,27 @@ def table_numbers(evidence: Evidence, against: str | None = None) -> Iterator[Nu
         for b in plan.benchmarks:
             name, entry = macro_name(plan.table.name, row.id, b.id), evidence.entry(row.id, b.id)
             source = ", ".join(c.cell.run.id for c in entry.cells.values()) if entry else "not computed"
-            yield name, _percent(entry.result[0].value if entry else None), source
+            yield name, percent(entry.result[0].value if entry else None), source
             if len(row.runs) > 1:
-                yield f"{name}Sd", _percent(entry.result[1].sd if entry else None), source
-            yield f"{name}Low", _percent(entry.result[0].low if entry else None), source
-            yield f"{name}High", _percent(entry.result[0].high if entry else None), source
+                yield f"{name}Sd", percent(entry.result[1].sd if entry else None), source
+            yield f"{name}Low", percent(entry.result[0].low if entry else None), source
+            yield f"{name}High", percent(entry.result[0].high if entry else None), source
             published = find_published(row.runs[0].row.published, b.id)
             if published:
                 yield f"{name}Published", f"{published.value:.1f}", published.source
             if baseline and baseline != row.id:
                 found, pair = family.get(b.id), f"minus {baseline}"
                 d = found[0].difference if found else None
-                yield f"{name}Gain", _percent(d.value if d else None, signed=True), pair
-                yield f"{name}GainLow", _percent(d.low if d else None, signed=True), pair
-                yield f"{name}GainHigh", _percent(d.high if d else None, signed=True), pair
+                yield f"{name}Gain", percent(d.value if d else None, signed=True), pair
+                yield f"{name}GainLow", percent(d.low if d else None, signed=True), pair
+                yield f"{name}GainHigh", percent(d.high if d else None, signed=True), pair
                 yield f"{name}GainP", _p(found[1] if found else None), f"{pair}, Holm over benchmarks"
     yield macro_name(plan.table.name, "profile"), plan.profile.name.replace("_", r"\_"), plan.profile.title
     yield macro_name(plan.table.name, "cells done"), str(sum(c.status == "done" for c in evidence.cells)), "cells"
 
 
-def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
-    """The numbers of a cost table with the decimals it prints: parameters (M), GFLOPs, seconds; measured, published."""
-    for state in states:
-        row, published = state.cell.run.row.id, state.published()
-        for key, value in state.measured().items():
-            name = macro_name(plan.table.name, row, key)
-            text = MISSING if value is None else f"{value:,.{DIGITS[key]}f}"
-            yield name, text, "timed" if key == "seconds" else "counted"
-            printed = published[key]
-            if printed is not None:
-                yield f"{name}Published", f"{printed:,.{2 if key == 'seconds' else DIGITS[key]}f}", "published"
-
-
-def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:
-    """The numbers of a region table: accuracies in percent by row, set, group and top-k; measured, published."""
-    for state in states:
-        published = state.published()
-        for key, value in state.measured().items():
-            name = macro_name(plan.table.name, state.cell.run.row.id, state.cell.source.id, key)
-            yield name, _percent(value), state.cell.run.id
-            printed = published[key]
-            if printed is not None:
-                yield f"{name}Published", f"{printed:.1f}", "published"
-
-
-def map_numbers(plan: Plan, states: Sequence[MapStatus]) -> Iterator[Number]:
-    """The figures of a map table in percent by row, seed and benchmark, with the ends of their intervals."""
-    for state in states:
-        run = state.cell.cell.run
-        for key, value in state.values().items():
-            name = macro_name(plan.table.name, run.row.id, f"s{run.seed}", state.cell.cell.benchmark.id, key)
-            for suffix, number in zip(("", "Low", "High"), value or (None, None, None), strict=True):
-                yield f"{name}{suffix}", _percent(number), run.id
-
-
-def _percent(fraction: float | None, *, signed: bool = False) -> str:
+def percent(fraction: float | None, *, signed: bool = False) -> str:
+    """Print a fraction as percent with one decimal, for LaTeX."""
     if fraction is None or fraction != fraction:
         return MISSING
     text = f"{100 * fraction:+.1f}" if signed else f"{100 * fraction:.1f}"

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 import repro
-from repro.api.requests import CompareRequest, RunRequest
 from repro.cli.main import main
 from repro.cli.train import parse_options
 from repro.errors import UsageError, WeightsError
+from repro.requests import CompareRequest, RunRequest
 
 CLASSES = ["cat", "grass", "sky"]
 
@@ -137,3 +137,17 @@ def test_an_option_in_a_command_is_read_as_the_value_it_was(value: object) -> No
 def test_the_package_is_imported_without_torch() -> None:
     code = "import sys, repro; assert 'torch' not in sys.modules and 'numpy' not in sys.modules; repro.load"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_table_is_that_of_the_command(store: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = {"profile": "smoke", "runs": store, "methods": ["clip"], "benchmarks": ["PAS-20", "PC-59"]}
+    found = repro.run_table("table1", device="cpu", **words)
+    capsys.readouterr()
+    call = ["run", "table1", "--profile", "smoke", "--runs", str(store), "--methods", "clip"]
+    call += ["--benchmarks", "PAS-20,PC-59", "--device", "cpu", "--results", str(tmp_path / "a")]
+    assert main([*call, "--json"]) == found.exit_code == 0
+    assert json.loads(capsys.readouterr().out) == found.to_json()
+    assert main(call) == 0
+    assert capsys.readouterr().out == found.text + "\n"
+    for path in found.write(tmp_path / "b"):
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()

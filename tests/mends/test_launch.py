@@ -19,10 +19,12 @@ from talk import Talk, options, ours, way
 SMOKE = ["--profile", "smoke"]
 RUN = ["run", "table1", *SMOKE, "--dry-run"]
 LEFT_OUT = [  # place, a call, the words that the mend says to leave out
-    way("repro.cli.launching:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
+    way("repro.cli.run:run#2", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
     way("repro.cli.launching:_refuse_others", RUN, ["--gpus", "1"]),
-    way("repro.cli.run_cost:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]),
-    way("repro.cli.run:_calibrate", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
+    way(
+        "repro.experiments.table_kind:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]
+    ),
+    way("repro.cli.run:run#1", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
     way("repro.experiments.assets:Assets.__init__", RUN, ["--data-root", "."]),
 ]
 

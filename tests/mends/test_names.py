@@ -36,7 +36,7 @@ SHOWN = [
     way("repro.cli.describe:_facts", ["describe", "claps", *STORE], "clip-smoke"),
     way("repro.cli.main:main", ["evil"], "eval"),
     way("repro.cli.bench:_points", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
-    way("repro.api.requests:RunRequest.run", ["train", "clip", "--profile", "smoke", "--tower", "powerfull"],
+    way("repro.requests:RunRequest.run", ["train", "clip", "--profile", "smoke", "--tower", "powerfull"],
         "powerful"),
     way("repro.experiments.backbone:swap", ["backbone", "--profile", "smoke", "--tower", "basis",
                                             "--dense-residual", "cls"], "base"),

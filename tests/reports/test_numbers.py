@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from finished_table import finished_table
 
+from repro.experiments.tables import load_table, table_names
 from repro.reports.columns import Columns
 from repro.reports.evidence import Evidence
 from repro.reports.tex_numbers import MISSING, macro_name, table_numbers, write_numbers
@@ -98,3 +99,10 @@ def test_tables_and_numbers_compile(tmp_path: Path, layout: str, intervals: bool
     log = (tmp_path / "paper.log").read_text()
     wide = [float(w) for w in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) in paragraph at lines", log)]
     assert intervals is False or not [w for w in wide if w > 20], "the table is wider than the page"
+
+
+@pytest.mark.parametrize("table", table_names())
+def test_rows_of_a_table_have_names_of_their_own(table: str) -> None:
+    """``layer=1`` and ``layer=-1`` were one macro, and the report of their table ended in a traceback."""
+    names = [macro_name(table, row.id) for row in load_table(table).rows]
+    assert len(set(names)) == len(names)

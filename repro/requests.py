@@ -20,7 +20,7 @@ from repro.experiments.store import RunStore
 from repro.experiments.tables import Row
 from repro.mends import same_folders
 from repro.methods import get_method
-from repro.paths import DEFAULT_RUNS
+from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
 from repro.stats import RESAMPLES
 
 if TYPE_CHECKING:
@@ -197,6 +197,63 @@ class CompareRequest:
     metrics: Sequence[str] = ("miou_gt", "miou_union")
     classes: bool = False
     resamples: int = RESAMPLES
+
+
+@dataclasses.dataclass(frozen=True)
+class TableRequest(ProfileRequest):
+    """A table of a profile, narrowed to ``methods``, ``benchmarks`` and ``seeds`` (None: all), and how it is shown.
+
+    A report ``computes`` nothing: measures that are not there are left out. ``training`` replaces fields of the
+    training settings, for trials. ``results`` is the folder of its files (None: ./results/<profile>), ``formats``
+    which. ``timing`` and ``repeat`` are for tables of costs, ``calibrate`` for the estimate of a plan, ``baseline`` and
+    ``row`` for differences and plots of a report.
+    """
+
+    table: str = ""
+    data_root: Path | None = None
+    methods: Sequence[str] | None = None
+    benchmarks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    measures: Sequence[str] = ()
+    intervals: bool = False
+    keep_implausible: bool = False
+    only: str | None = None
+    device: str = "auto"
+    placement: Placement = dataclasses.field(default_factory=Placement)
+    computes: bool = True
+    timing: bool = True
+    repeat: int | None = None
+    calibrate: bool = False
+    results: Path | None = None
+    formats: Sequence[str] = ("csv", "latex", "md")
+    baseline: str | None = None
+    row: str | None = None
+
+    def load(self) -> Profile:
+        """Read the profile, which keeps numbers no better than chance where the request says so."""
+        profile = super().load()
+        return dataclasses.replace(profile, flag_implausible=False) if self.keep_implausible else profile
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The measures that need a pass over the images, where something is computed; UsageError for unknown ones."""
+        if not self.measures:
+            return ()
+        from repro.metrics.measured import check_measures, counted_measures
+
+        return counted_measures(check_measures(self.measures)) if self.computes else ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the table go."""
+        return self.results or DEFAULT_RESULTS / Path(self.profile).stem
+
+    def given(self, option: str) -> bool:
+        """Whether the option of the commands called so was named."""
+        if option == "no_timing":
+            return not self.timing
+        return bool(self.training.get(option) if option in ("iterations", "amp") else getattr(self, option))
 
 
 def _literal(value: Any) -> str:

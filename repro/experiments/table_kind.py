@@ -1,0 +1,284 @@
+"""What a kind of tables does: from a request to a plan, states, numbers, a sheet. One interface, one command for all.
+
+A table names its kind (``kind = "cost"`` in ``configs/tables``). The kind is the ``KIND`` of the module of that name in
+:mod:`repro.tables`, or an entry point of the group ``repro.table_kinds`` that another package announces.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from repro.console import Log, duration
+from repro.errors import UsageError, command
+from repro.experiments.assets import Missing
+from repro.experiments.backbone import swap_table
+from repro.experiments.plan import Plan, make_plan
+from repro.experiments.profiles import Profile
+from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
+from repro.experiments.tables import Table
+from repro.requests import TableRequest
+
+if TYPE_CHECKING:
+    from repro.launch.job import Launch
+    from repro.reports.html import Section
+    from repro.reports.sheet import Sheet
+    from repro.reports.tex_numbers import Number
+
+ENTRY_POINT_GROUP = "repro.table_kinds"
+
+
+class State(Protocol):
+    """One thing a table is made of: a cell, a row, a control."""
+
+    status: str
+    error: str | None
+
+    def to_json(self, table: str) -> dict[str, Any]:
+        """Return one flat object (docs/json.md)."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class TableKind(ABC, Generic[S]):
+    """A kind of tables. Subclasses say what their states are, how they are computed and how they are shown."""
+
+    unit = "cells"
+    """What states are called."""
+    keeps = "evaluations"
+    """What its states hold, in words."""
+    evaluates = False
+    """Whether states are evaluations of runs on benchmarks, which comparisons, gates and adoption read."""
+    no_use: tuple[str, ...] = ()
+    """Options of the commands that mean nothing here; naming one is an error."""
+    steps = True
+    """Whether data, towers and trainings come before."""
+
+    # -- what is to be made ---------------------------------------------------------------------------------------
+    def plan(self, table: Table, request: TableRequest) -> Plan:
+        """Plan ``table`` under the profile of the request, narrowed to its methods, benchmarks and seeds."""
+        profile = request.load()
+        return make_plan(
+            swapped_table(table, profile, request),
+            profile,
+            request.runs,
+            data_root=request.data_root,
+            methods=request.methods,
+            benchmarks=request.benchmarks,
+            seeds=request.seeds,
+            overrides=dict(request.training),
+            measures=request.counted if self.evaluates else (),
+        )
+
+    @abstractmethod
+    def states(self, plan: Plan, request: TableRequest) -> list[S]:
+        """Say where every state stands now; computes nothing."""
+
+    @abstractmethod
+    def compute(self, plan: Plan, states: list[S], request: TableRequest, device: str, log: Log) -> list[S]:
+        """Compute what is missing and return the states after; one that fails says why, the others go on."""
+
+    def where(self, request: TableRequest, device: str) -> str:
+        """Say where it is computed, for a line of the log."""
+        return f"device {device}"
+
+    def launch(self, plan: Plan, words: tuple[str, ...], how: Launch, log: Log) -> list[S]:
+        """Compute it by ``how``, whose jobs get the ``words`` of the command; only where it :attr:`evaluates`."""
+        raise NotImplementedError
+
+    # -- how it is shown ------------------------------------------------------------------------------------------
+    @abstractmethod
+    def label(self, state: S) -> str:
+        """Name a state: ``CAT-Seg on A-150``."""
+
+    @abstractmethod
+    def sheet(self, plan: Plan, states: Sequence[S]) -> Sheet:
+        """Make the table as it is printed."""
+
+    @abstractmethod
+    def records(self, plan: Plan, states: Sequence[S]) -> list[Mapping[str, Any]]:
+        """Return what stands behind each row of the sheet on an HTML page: ``row``, its name, and its values."""
+
+    def write(self, result: TableResult[S], folder: Path) -> list[Path]:
+        """Write the formats of the request into ``folder`` and return the paths."""
+        import pandas as pd
+
+        from repro.reports.sheet import save
+
+        sheet = self.sheet(result.plan, result.states)
+        frame = pd.DataFrame(self.rows(result.plan, result.states))
+        texts = {"csv": lambda: frame.to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
+        return save(folder, result.plan.table.name, texts, result.request.formats)
+
+    def rows(self, plan: Plan, states: Sequence[S]) -> list[dict[str, Any]]:
+        """Return the rows of the CSV file."""
+        rows = (state.to_json(plan.table.name) for state in states)
+        return [{k: v for k, v in row.items() if k != "missing"} for row in rows]
+
+    def text(self, result: TableResult[S]) -> str:
+        """Return the table as Markdown."""
+        return self.sheet(result.plan, result.states).markdown()
+
+    def numbers(self, result: TableResult[S]) -> Iterator[Number]:
+        """Yield the numbers for ``numbers.tex``: name of the macro, text, where it comes from."""
+        return iter(())
+
+    def section(self, result: TableResult[S]) -> Section:
+        """Make the section of an HTML page."""
+        from repro.reports.html import sheet_section
+
+        plan, states = result.plan, result.states
+        return sheet_section(plan, self.sheet(plan, states), self.records(plan, states))
+
+    def figures(self, result: TableResult[S], folder: Path, log: Log) -> list[Path]:
+        """Draw the plots of a report; none by default."""
+        return []
+
+    def check(self, result: TableResult[S]) -> None:
+        """Raise UsageError for names in the request that only the finished states tell to be wrong."""
+
+    def calibrate(self, plan: Plan, device: str, log: Log) -> None:
+        """Measure what an estimate of the plan rests on."""
+
+    def progress(self, plan: Plan) -> dict[str, Any]:
+        """Say what is done, for ``repro describe``."""
+        words = command("repro", "run", plan.table.name, "--profile", plan.profile.name, "--dry-run")
+        return {"state": f"{words} says"}
+
+    def preview(self, result: TableResult[S]) -> Iterator[str]:
+        """Yield the lines of ``--dry-run``."""
+        plan, states = result.plan, result.states
+        yield from heading(plan)
+        if self.steps:
+            yield from step_lines(plan)
+        yield f"\n{self.unit.capitalize()}"
+        yield from (f"  {state.status:<8} {self.label(state)}" for state in states)
+        yield from missing_lines(states, "\n    ")
+        for state in states:
+            if state.status == STALE:
+                yield f"stale: {self.label(state)}: {state.error}"
+        yield f"\n{self.tally(states)}"
+
+    def tally(self, states: Sequence[S]) -> str:
+        """Count the states of each status."""
+        counts = {s: sum(state.status == s for state in states) for s in (DONE, MISSING, STALE, BLOCKED, FAILED)}
+        return ", ".join(f"{n} {s}" for s, n in counts.items() if n) + f" of {len(states)} {self.unit}"
+
+    def warnings(self, states: Sequence[S]) -> Iterator[str]:
+        """Yield lines that are said before anything is computed."""
+        return iter(())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableResult(Generic[S]):
+    """A table as it stands: its plan and states, and what shows them."""
+
+    kind: TableKind[S]
+    plan: Plan
+    states: list[S]
+    request: TableRequest
+
+    @property
+    def open(self) -> bool:
+        """Whether something is left that can be computed."""
+        return any(s.status in (MISSING, STALE) for s in self.states)
+
+    @property
+    def failed(self) -> list[S]:
+        """The states that failed."""
+        return [s for s in self.states if s.status == FAILED]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a state failed, 3 where one waits for data or weights, else 0."""
+        return 1 if self.failed else 3 if any(s.status == BLOCKED for s in self.states) else 0
+
+    @cached_property
+    def text(self) -> str:
+        """The table as Markdown."""
+        return self.kind.text(self)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the states as flat objects (docs/json.md)."""
+        return [state.to_json(self.plan.table.name) for state in self.states]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the formats of the request into ``folder`` and return the paths."""
+        return self.kind.write(self, folder)
+
+
+@cache
+def table_kind(name: str) -> TableKind[Any]:
+    """Find the kind called ``name``; UsageError where there is none."""
+    module = f"repro.tables.{name}"
+    if name.isidentifier() and find_spec(module) is not None:
+        own: TableKind[Any] = importlib.import_module(module).KIND
+        return own
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        found: TableKind[Any] = point.load()
+        return found
+    raise UsageError(
+        f"unknown kind of table {name!r}",
+        expected="benchmarks, cost, maps, regions, controls, or one that an installed package announces",
+        found=name,
+        mend="correct the table, or install the package that the kind comes with",
+    )
+
+
+def kind_of(table: Table) -> TableKind[Any]:
+    """Find the kind of ``table``."""
+    return table_kind(table.kind)
+
+
+def swapped_table(table: Table, profile: Profile, request: TableRequest) -> Table:
+    """Return ``table``, or its rows on the swapped tower; UsageError for a tower without a swap."""
+    if request.swapped:
+        return swap_table(table, profile, request.tower, profile.towers[request.tower].title)
+    if request.tower != "base":
+        raise UsageError(
+            "--tower says which tower --backbone replaces", expected="--backbone SOURCE:WHAT", found="none"
+        )
+    return table
+
+
+def refuse_options(table: Table, request: TableRequest) -> None:
+    """Raise UsageError where the request names what this kind of table has no use for."""
+    given = [name for name in kind_of(table).no_use if request.given(name)]
+    if given:
+        raise UsageError(
+            f"{table.name} is a table of {table.kind} and has no use for --{given[0].replace('_', '-')}",
+            expected="options of that kind of table",
+            found=", ".join(f"--{n.replace('_', '-')}" for n in given),
+            mend=f"leave it out; {command('repro', 'describe', table.name)}",
+        )
+    if request.repeat is not None and request.repeat < 1:
+        raise UsageError("a timing needs at least one run", expected="--repeat 1 or more", found=request.repeat)
+
+
+# -- lines that kinds share ---------------------------------------------------------------------------------------
+def heading(plan: Plan) -> Iterator[str]:
+    """Yield title, caption and profile."""
+    yield f"{plan.table.title}: {plan.table.caption}"
+    yield f"Profile {plan.profile.name}: {plan.profile.title}"
+
+
+def step_lines(plan: Plan) -> Iterator[str]:
+    """Yield the pieces of work that come before, each with its expected time where it is not done."""
+    yield "\nSteps"
+    for step in plan_steps(plan):
+        state, left = ("done", "") if step.done else ("missing", duration(step.seconds))
+        yield f"  {state:<8} {step.what:<60} {left}".rstrip()
+
+
+def missing_lines(states: Sequence[Any], between: str = "\n           ") -> Iterator[str]:
+    """Yield once what states wait for, and the way out."""
+    needs: list[Missing] = [m for s in states if s.status == BLOCKED for m in s.needs]
+    yield from (f"missing: {what}{between}{mend}" for what, mend in dict.fromkeys((m.what, m.mend) for m in needs))

@@ -1,0 +1,85 @@
+"""Tables of costs: parameters, multiply-adds, seconds and memory of one inference; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from repro.console import Log, stdout_to_stderr
+from repro.experiments.cost_table import CostStatus, TimingPlace, cost_status, measure
+from repro.experiments.plan import Plan, make_plan
+from repro.experiments.table_kind import TableKind, TableResult, heading
+from repro.experiments.tables import Table
+from repro.hardware import choose_device
+from repro.requests import TableRequest
+
+if TYPE_CHECKING:
+    from repro.reports.sheet import Sheet
+    from repro.reports.tex_numbers import Number
+
+
+class CostKind(TableKind[CostStatus]):
+    """A row is a method on a tower."""
+
+    unit, keeps = "rows", "costs"
+    no_use = ("benchmarks", "seeds", "data_root", "iterations", "backbone", "dense_residual", "only", "calibrate")
+
+    def plan(self, table: Table, request: TableRequest) -> Plan:
+        return make_plan(table, request.load(), request.runs, methods=request.methods)
+
+    def _place(self, request: TableRequest) -> TimingPlace | None:
+        with stdout_to_stderr():
+            return TimingPlace.here(choose_device(request.device), request.repeat) if request.timing else None
+
+    def states(self, plan: Plan, request: TableRequest) -> list[CostStatus]:
+        return cost_status(plan, self._place(request))
+
+    def compute(
+        self, plan: Plan, states: list[CostStatus], request: TableRequest, device: str, log: Log
+    ) -> list[CostStatus]:
+        if (place := self._place(request)) is not None:
+            measure(plan, states, place, log)
+        return states
+
+    def where(self, request: TableRequest, device: str) -> str:
+        place = self._place(request)
+        return f"timing on {place.label}" if place else f"device {device}"
+
+    def label(self, state: CostStatus) -> str:
+        return f"{state.cell.run.row.title} on {state.cell.run.tower.title}"
+
+    def preview(self, result: TableResult[CostStatus]) -> Iterator[str]:
+        yield from heading(result.plan)
+        yield "\nRows"
+        for state in result.states:
+            run, cost = state.cell.run, state.cost
+            counted = f"{cost.parameters / 1e6:8.1f} M {cost.gflops:10.1f} GFLOPs" if cost else str(state.error)
+            yield f"  {state.status:<8} {run.row.title + ', ' + run.tower.title:<48} {counted}"
+        yield f"\n{self.tally(result.states)}; needs neither data nor weights"
+
+    def sheet(self, plan: Plan, states: Sequence[CostStatus]) -> Sheet:
+        from repro.reports.cost import cost_sheet
+
+        return cost_sheet(plan, states)
+
+    def rows(self, plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
+        from repro.reports.cost import cost_rows
+
+        return cost_rows(plan, states)
+
+    def records(self, plan: Plan, states: Sequence[CostStatus]) -> list[Mapping[str, Any]]:
+        records: list[Mapping[str, Any]] = []
+        for state in states:
+            known = state.to_json(plan.table.name).items()
+            own = {k: v for k, v in known if k not in ("table", "row", "missing")}
+            run = state.cell.run
+            records.append({"row": f"{run.row.title}, {run.tower.title}", "cost": own, "timing": state.timing})
+        return records
+
+    def numbers(self, result: TableResult[CostStatus]) -> Iterator[Number]:
+        from repro.reports.cost import cost_numbers
+
+        return cost_numbers(result.plan, result.states)
+
+
+KIND = CostKind()

@@ -1,0 +1,62 @@
+"""Tables of maps: how well what methods show of themselves finds the pixels of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from repro.console import Log
+from repro.experiments.map_table import MapStatus, map_status, measure_map_table
+from repro.experiments.plan import Plan
+from repro.experiments.table_kind import TableKind, TableResult
+from repro.requests import TableRequest
+
+if TYPE_CHECKING:
+    from repro.reports.sheet import Sheet
+    from repro.reports.tex_numbers import Number
+
+
+class MapKind(TableKind[MapStatus]):
+    """A state is a trained run on a benchmark."""
+
+    keeps = "scores of maps"
+    no_use = ("measures", "intervals", "no_timing", "repeat", "backbone", "dense_residual", "only", "calibrate")
+
+    def states(self, plan: Plan, request: TableRequest) -> list[MapStatus]:
+        return map_status(plan)
+
+    def compute(
+        self, plan: Plan, states: list[MapStatus], request: TableRequest, device: str, log: Log
+    ) -> list[MapStatus]:
+        measure_map_table(plan, states, device, log)
+        return states
+
+    def label(self, state: MapStatus) -> str:
+        cell = state.cell.cell
+        return f"{cell.run.row.title}, seed {cell.run.seed}, on {cell.benchmark.id}"
+
+    def sheet(self, plan: Plan, states: Sequence[MapStatus]) -> Sheet:
+        from repro.reports.maps import map_sheet
+
+        return map_sheet(plan, states)
+
+    def records(self, plan: Plan, states: Sequence[MapStatus]) -> list[Mapping[str, Any]]:
+        groups: dict[tuple[str, str], list[MapStatus]] = {}
+        for state in states:
+            groups.setdefault((state.cell.cell.run.row.id, state.cell.cell.benchmark.id), []).append(state)
+        records: list[Mapping[str, Any]] = []
+        for (_, benchmark), own in groups.items():
+            seeds = {
+                f"seed {s.cell.cell.run.seed}": {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
+                for s in own
+            }
+            records.append({"row": f"{own[0].cell.cell.run.row.title}, {benchmark}", "cost": seeds})
+        return records
+
+    def numbers(self, result: TableResult[MapStatus]) -> Iterator[Number]:
+        from repro.reports.maps import map_numbers
+
+        return map_numbers(result.plan, result.states)
+
+
+KIND = MapKind()

@@ -1,0 +1,66 @@
+"""Tables of regions: how well a CLIP tower names boxes and masks of panoptic sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from repro.console import Log
+from repro.experiments.plan import Plan, make_plan
+from repro.experiments.region_table import RegionStatus, measure_regions, region_status
+from repro.experiments.table_kind import TableKind, TableResult, swapped_table
+from repro.experiments.tables import Table
+from repro.requests import TableRequest
+
+if TYPE_CHECKING:
+    from repro.reports.sheet import Sheet
+    from repro.reports.tex_numbers import Number
+
+
+class RegionKind(TableKind[RegionStatus]):
+    """A state is a tower on a panoptic set."""
+
+    keeps = "accuracies of regions"
+    no_use = ("methods", "seeds", "iterations", "measures", "no_timing", "repeat", "only", "calibrate")
+
+    def plan(self, table: Table, request: TableRequest) -> Plan:
+        profile = request.load()
+        return make_plan(swapped_table(table, profile, request), profile, request.runs, data_root=request.data_root)
+
+    def states(self, plan: Plan, request: TableRequest) -> list[RegionStatus]:
+        return region_status(plan, request.benchmarks)
+
+    def compute(
+        self, plan: Plan, states: list[RegionStatus], request: TableRequest, device: str, log: Log
+    ) -> list[RegionStatus]:
+        measure_regions(states, device, log)
+        return states
+
+    def label(self, state: RegionStatus) -> str:
+        return f"{state.cell.run.row.title} on {state.cell.source.title}"
+
+    def sheet(self, plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
+        from repro.reports.regions import region_sheet
+
+        return region_sheet(plan, states)
+
+    def records(self, plan: Plan, states: Sequence[RegionStatus]) -> list[Mapping[str, Any]]:
+        records: list[Mapping[str, Any]] = []
+        for row in dict.fromkeys(s.cell.run.row.id for s in states):
+            own = [s for s in states if s.cell.run.row.id == row]
+            sets = {
+                s.cell.source.title: {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
+                for s in own
+            }
+            record = {"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets}
+            printed = any(v is not None for s in own for v in s.published().values())
+            records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
+        return records
+
+    def numbers(self, result: TableResult[RegionStatus]) -> Iterator[Number]:
+        from repro.reports.regions import region_numbers
+
+        return region_numbers(result.plan, result.states)
+
+
+KIND = RegionKind()
