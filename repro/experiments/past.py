@@ -18,7 +18,7 @@ from repro.files import read_json, write_json
 
 if TYPE_CHECKING:
     from repro.experiments.plan import Run
-    from repro.experiments.profiles import TowerPlan
+    from repro.towers.kind import Making
 
 ADOPTED = "adopted.json"
 """Beside a thing of another name that was taken over: ``as``, the name it would have now."""
@@ -44,29 +44,11 @@ def data_of_past(folder: Path, data: Mapping[str, Any]) -> Iterator[Path]:
             yield ready.parent
 
 
-def tower_of_past(folder: Path, plan: TowerPlan) -> Iterator[Path]:
-    """Towers below ``folder`` that were trained by the recipe of ``plan`` and know nothing of their code."""
-    for name in ("scores.json", "alignment.json"):
-        for path in sorted(folder.glob(f"*/{name}")):
-            if not (path.parent / CODE).is_file() and _same_recipe(path, plan):
-                yield path.parent
-
-
-def _same_recipe(path: Path, plan: TowerPlan) -> bool:
-    if (plan.kind == "tiny") != (path.name == "scores.json"):
-        return False
-    if plan.kind == "tiny":
-        from repro.clip.tiny import TinyClipRecipe
-
-        return bool(_json(path).get("recipe") == TinyClipRecipe(**plan.recipe).address())
-    from repro.alignments import get_alignment
-
-    values = {k: v for k, v in plan.recipe.items() if k not in ("alignment", "base", "powerful", "seed")}
-    try:
-        options = get_alignment(plan.recipe["alignment"]).make_options(values)
-    except ReproError:
-        return False
-    return bool(_json(path).get("options") == _plain(dataclasses.asdict(options)))
+def tower_of_past(folder: Path, making: Making) -> Iterator[Path]:
+    """Towers below ``folder`` that were made by the same recipe and know nothing of their code."""
+    for path in sorted(folder.glob(f"*/{making.done}")):
+        if not (path.parent / CODE).is_file() and making.like(_json(path)):
+            yield path.parent
 
 
 @dataclasses.dataclass(frozen=True)
