@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.benchmarks.spec import TRAIN_SETS
 from repro.errors import ReproError
 from repro.experiments.code import FILE as CODE
 from repro.files import read_json, write_json
@@ -80,10 +81,9 @@ class PastRun:
 def _past_data_key(run: Run) -> str:
     """What version 0.1.0 would call the training data: it looked at names and sizes only."""
     from repro.benchmarks.fingerprint import names_and_sizes
-    from repro.experiments.plan import TRAIN_SET, train_set
 
-    root = run.assets.data_root
-    return "absent" if root is None or run.assets.missing_data(train_set()) else names_and_sizes(TRAIN_SET, root)
+    data, root = TRAIN_SETS["coco-stuff"], run.assets.data_root  # the only training set of that version
+    return "absent" if root is None or run.assets.missing_data(data) else names_and_sizes(data.id, root)
 
 
 def past_runs(root: Path) -> Iterator[PastRun]:
