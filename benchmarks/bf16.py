@@ -21,10 +21,10 @@ from repro.clip.tower import build_tower
 from repro.engine.evaluate import evaluate
 from repro.engine.speedups import Speedups, speed_up
 from repro.engine.train import load_weights
-from repro.experiments.assets import TINY_WEIGHTS
 from repro.experiments.profiles import load_profile
 from repro.methods import get_method
 from repro.runtime import keep_memory
+from repro.towers.kind import WEIGHTS
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     config = Config.fromfile(args.run / "config.py")
-    spec = TowerSpec(**{**config.tower["spec"], "model": str(args.tower), "weights": TINY_WEIGHTS})
+    spec = TowerSpec(**{**config.tower["spec"], "model": str(args.tower), "weights": WEIGHTS})
     entry = get_method(config.method)
     method = entry.create(build_tower(spec), entry.make_options(config.options))
     load_weights(method, args.run / "weights.pth", entry.name)

@@ -1,11 +1,20 @@
-"""Words of mends: our own command for files that are in the way, and the folders a call was given."""
+"""Words of mends: our own command for files that are in the way, the folders a call was given, and what is missing."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from repro.errors import command
 from repro.paths import DEFAULT_RUNS
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Something a cell waits for, and the command or page that provides it."""
+
+    what: str
+    mend: str
 
 
 def make_again(path: Path, what: str = "damaged") -> str:

@@ -231,7 +231,7 @@ def _notes(run: Run, weights: str) -> list[str]:
     notes = []
     if weights == "untrained":
         notes.append("the weights are not trained: this picture means nothing")
-    elif run.tower.kind == "random":
+    elif run.assets.kind_of(run.row.tower).random:
         notes.append("the CLIP tower is random: this picture means nothing")
     return notes
 

@@ -16,6 +16,7 @@ from repro.errors import ReproError, WeightsError, command
 from repro.files import read_json
 from repro.layers.method import Method
 from repro.methods import MethodEntry, get_method
+from repro.towers.registry import get_kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +81,7 @@ def _facts_of_run(path: Path) -> dict[str, Any] | None:
     facts = read_json(provenance)["facts"]
     tower = facts["tower"]
     spec = {**tower["spec"], "weights": None}
-    # Towers that were trained or named as a folder: their configuration lies in the store's cache.
-    names = {"tiny": f"tiny-{tower.get('recipe')}", "aligned": f"*-{tower.get('alignment')}", "backbone": spec["model"]}
-    if tower["kind"] in names:
-        found = sorted((path.parent.parent / "cache" / "clip").glob(names[tower["kind"]]))
+    if folders := get_kind(tower["kind"]).folders(tower):
+        found = sorted((path.parent.parent / "cache" / "clip").glob(folders))
         spec["model"] = str(found[0]) if found else spec["model"]
     return {"tower": spec, "options": facts["options"]}

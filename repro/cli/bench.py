@@ -11,7 +11,6 @@ from repro.errors import ResourceError, UsageError, command, unknown_name
 from repro.experiments import bench
 from repro.experiments.assets import Assets
 from repro.experiments.profiles import Profile, load_profile
-from repro.experiments.untrained import untrained_spec
 from repro.methods import get_method, registry
 
 TOWERS = ("base", "large")
@@ -105,7 +104,7 @@ def _points(options: argparse.Namespace, profile: Profile, speedups: Any) -> lis
         for name in options.methods or registry():
             entry = get_method(name)
             values = profile.methods.get(name, {}).get(tower, {})
-            spec = untrained_spec(assets, tower)
+            spec = assets.untrained_tower(tower)
             subjects.append(bench.Subject(entry, profile.towers[tower].title, spec, entry.make_options(values)))
     if options.curves:
         return bench.curves(subjects, profile.protocol, classes=options.classes[0], speedups=[speedups])

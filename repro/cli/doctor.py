@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.cli import common
+from repro.experiments.assets import Assets
 from repro.experiments.profiles import load_profile, profile_names
 from repro.experiments.provenance import git_state, package_versions
 from repro.hardware import cpu_count, cpu_name, memory_gib
@@ -55,7 +56,7 @@ def examine(runs: Path) -> dict[str, Any]:
         "torch": torch_facts,
         "disk_free_gib": round(shutil.disk_usage(free).free / 2**30, 1),
         "optional": packages,
-        "weights": _weights(),
+        "weights": _weights(runs),
         "methods": list(registry()),
         "can": {
             "evaluate": torch_facts["imports"],
@@ -92,18 +93,15 @@ def _torch() -> dict[str, Any]:
     }
 
 
-def _weights() -> dict[str, str]:
-    from repro.clip.weights import weights_digest
-    from repro.errors import WeightsError
-
+def _weights(runs: Path) -> dict[str, str]:
+    """Return for each published tower of the profiles whether its weights are here, by title."""
     found = {}
-    for name in profile_names():
-        for tower in load_profile(name).towers.values():
-            if tower.kind == "open_clip":
-                try:
-                    found[tower.title] = f"present (sha256 {weights_digest(tower.spec)[:12]})"
-                except WeightsError as error:
-                    found[tower.title] = f"absent; {error.mend}"
+    for assets in (Assets(load_profile(name), runs, None) for name in profile_names()):
+        for key, tower in assets.profile.towers.items():
+            if assets.kind_of(key).published:
+                missing = assets.missing_tower(key)
+                here = assets.tower_key(key)["weights"][:12]
+                found[tower.title] = f"absent; {missing[0].mend}" if missing else f"present (sha256 {here})"
     return found
 
 

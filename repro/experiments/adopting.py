@@ -10,10 +10,9 @@ from typing import Any
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import get_benchmark
 from repro.errors import ReproError
-from repro.experiments import aligned
 from repro.experiments.assets import Assets
-from repro.experiments.code import FILE, Subject, Verdict
-from repro.experiments.judging import evaluation_subject, miniature_subject, tiny_subject, training_subject
+from repro.experiments.code import FILE, Verdict
+from repro.experiments.judging import evaluation_subject, miniature_subject, training_subject
 from repro.experiments.past import data_of_past, rename
 from repro.experiments.plan import Run, evaluation_key, make_plan
 from repro.experiments.profiles import load_profile
@@ -22,6 +21,8 @@ from repro.experiments.stored import stored_run
 from repro.experiments.table_kind import kind_of
 from repro.experiments.tables import load_table, table_names
 from repro.files import read_json, read_record, write_json
+from repro.towers.registry import get_kind
+from repro.traces.subject import Subject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +52,11 @@ def _made_from(run: Run, run_id: str) -> Iterator[Piece]:
     if run.profile.synthetic and (data := names.get("data")) is not None:
         base = assets.store.cache / "data" / f"{run.profile.name}-{assets.data_key('')}"
         yield _piece(assets, "drawn data", base.with_name(data), base, miniature_subject(run.profile.data), {})
-    tower = names.get("tower")
-    if tower is None or assets.tower_place(run.row.tower) is None:
+    tower, making = names.get("tower"), assets.making(run.row.tower)
+    if tower is None or making is None:
         return
-    plan, towers = run.tower, assets.store.cache / "clip"
-    if plan.kind == aligned.KIND:
-        recipe = aligned.read_recipe(run.profile, run.row.tower)
-        base = towers / f"{recipe.entry.name}-{aligned.address(assets, run.row.tower)}"
-        subject, inputs = aligned.subject(assets, run.row.tower), aligned.inputs(assets, run.row.tower)
-    else:
-        base, subject, inputs = towers / f"tiny-{assets.recipe_key(plan)}", tiny_subject(plan), {}
-    yield _piece(assets, f"tower ({plan.title})", base.with_name(tower), base, subject, inputs)
+    base = assets.cache / "clip" / making.name
+    yield _piece(assets, f"tower ({run.tower.title})", base.with_name(tower), base, making.subject, dict(making.inputs))
 
 
 def _names(folder: Path, assets: Assets) -> dict[str, str]:
@@ -78,10 +73,8 @@ def _names(folder: Path, assets: Assets) -> dict[str, str]:
     elif assets.data_place is not None:  # a run that is not trained does not say on what it was evaluated
         past = next(iter(data_of_past(assets.store.cache / "data", assets.profile.data)), None)
         found |= {"data": past.name} if past is not None else {}
-    if "recipe" in tower:
-        found["tower"] = f"tiny-{tower['recipe']}"
-    elif "alignment" in tower:
-        made = next(assets.store.cache.glob(f"clip/*-{tower['alignment']}"), None)
+    if pattern := get_kind(tower["kind"]).folders(tower) if tower else "":
+        made = next(assets.store.cache.glob(f"clip/{pattern}"), None)
         found |= {"tower": made.name} if made is not None else {}
     return {k: v for k, v in found.items() if (assets.store.cache / ("data" if k == "data" else "clip") / v).is_dir()}
 

@@ -10,32 +10,21 @@ from typing import Any
 from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
-from repro.errors import UsageError, WeightsError, command
-from repro.experiments import aligned, backbone
+from repro.errors import UsageError, command
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Code
-from repro.experiments.judging import miniature_subject, tiny_subject
+from repro.experiments.judging import miniature_subject
 from repro.experiments.past import data_of_past, renamed, tower_of_past
 from repro.experiments.places import Place, settle
-from repro.experiments.profiles import Profile, TowerPlan
+from repro.experiments.profiles import Profile
 from repro.experiments.store import RunStore
 from repro.files import write_json
 from repro.hashing import digest
-from repro.mends import same_folders
+from repro.mends import Missing, same_folders
+from repro.towers.kind import Making, Tower, TowerKind
+from repro.towers.registry import get_kind
 
-# Names of repro.clip.tiny, repeated because that module imports torch.
-TINY_WEIGHTS, TINY_SCORES = "open_clip_pytorch_model.bin", "scores.json"
 READY = "ready.json"
-CHECKPOINT = "checkpoint"
-"""Kind and key of a tower that comes with the weights of an imported checkpoint (repro.experiments.imported)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Missing:
-    """Something a cell waits for, and the command or page that provides it."""
-
-    what: str
-    mend: str
 
 
 def all_sets() -> dict[str, Benchmark]:
@@ -62,6 +51,11 @@ class Assets:
     def under(self, profile: Profile) -> Assets:
         """The same folders under another profile."""
         return Assets(profile, self.store.root, None if profile.synthetic else self._data_root)
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what runs share."""
+        return self.store.cache
 
     @property
     def named_folders(self) -> tuple[object, ...]:
@@ -189,44 +183,35 @@ class Assets:
         return root
 
     # -- towers -------------------------------------------------------------------------------------------------
+    def kind_of(self, tower: str) -> TowerKind:
+        """Return the kind of ``tower``. Raises UsageError where it is not installed."""
+        return get_kind(self.profile.towers[tower].kind)
+
     def tower_key(self, tower: str) -> dict[str, Any]:
-        """What identifies a tower's weights: the recipe it is trained by, else the model and the weights file."""
+        """Return what identifies a tower's weights: spec, kind, and what decides them by its kind."""
         plan = self.profile.towers[tower]
         facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
-        if plan.kind == "tiny":
-            return {**facts, "recipe": self.recipe_key(plan)}
-        if plan.kind == aligned.KIND:
-            return {**facts, "alignment": aligned.address(self, tower)}
-        if plan.kind == backbone.KIND:
-            return {**facts, **backbone.identity(plan)}
-        if plan.kind == CHECKPOINT:
-            return {**facts, "weights": plan.recipe["source"]}
-        if plan.kind == "open_clip":
-            from repro.clip.weights import weights_digest
+        return {**facts, **self.kind_of(tower).identity(Tower(tower, self))}
 
-            try:
-                return {**facts, "weights": weights_digest(plan.spec)}
-            except WeightsError:
-                return {**facts, "weights": "absent"}
-        return facts
+    def making(self, tower: str) -> Making | None:
+        """Return how a tower is made here; None for one that comes from outside."""
+        return self.kind_of(tower).making(Tower(tower, self))
 
     def tower_place(self, tower: str) -> Place | None:
-        """Where a tower that the profile trains itself lies or will lie; None for one that comes from outside."""
-        plan = self.profile.towers[tower]
-        if plan.kind not in ("tiny", aligned.KIND):
+        """Return where a tower that is made here lies or will lie; None for one that comes from outside."""
+        making = self.making(tower)
+        if making is None:
             return None
-        if plan.kind == aligned.KIND:
-            return aligned.place(self, tower)
-        base = self.store.cache / "clip" / f"tiny-{self.recipe_key(plan)}"
-        if base.name not in self._places:
-            subject = tiny_subject(plan)
-            self._places[base.name] = settle(
+        base = self.cache / "clip" / making.name
+        return self.remember(
+            base.name,
+            lambda: settle(
                 base,
-                lambda path: any((path / name).is_file() for name in (CODE, TINY_SCORES)),
-                lambda path: self.code.judge(path / CODE, subject, {}),
-                [*renamed(base), *tower_of_past(base.parent, plan)],
-            )
-        return self._places[base.name]
+                lambda path: any((path / name).is_file() for name in (CODE, making.done)),
+                lambda path: self.code.judge(path / CODE, making.subject, making.inputs),
+                [*renamed(base), *tower_of_past(base.parent, making)],
+            ),
+        )
 
     def remember(self, key: str, find: Callable[[], Place]) -> Place:
         """The place called ``key``, looked for once: what is made in this process goes where it was said to go."""
@@ -235,92 +220,54 @@ class Assets:
         return self._places[key]
 
     def tower_folder(self, tower: str) -> Path:
-        """Where a tower that the profile trains itself is kept; how it is read out (the spec) does not matter."""
+        """Return where a tower that is made here is kept; how it is read out (the spec) does not matter."""
         place = self.tower_place(tower)
-        if place is None:
-            return Path(backbone.built_spec(self.profile.towers[tower], self.store.cache).model)
-        return place.path
-
-    @staticmethod
-    def recipe_key(plan: TowerPlan) -> str:
-        """The address of what is asked of a tower that is trained by a recipe."""
-        return digest(dict(plan.recipe))
+        return Path(self.tower_spec(tower).model) if place is None else place.path
 
     def tower_spec(self, tower: str) -> TowerSpec:
-        """The tower to build; for a self-trained one its folder and weights are filled in."""
-        plan = self.profile.towers[tower]
-        if plan.kind == aligned.KIND:
-            return aligned.spec(self, tower)
-        if plan.kind == backbone.KIND:
-            return backbone.built_spec(plan, self.store.cache)
-        if plan.kind != "tiny":
-            return plan.spec
-        return dataclasses.replace(plan.spec, model=str(self.tower_folder(tower)), weights=TINY_WEIGHTS)
+        """Return the tower to build once it is ready."""
+        return self.kind_of(tower).spec(Tower(tower, self))
 
-    def architecture(self, tower: str) -> TowerSpec:
-        """The tower without weights: for counts, before anything is trained or fetched."""
-        plan = self.profile.towers[tower]
-        if plan.kind == aligned.KIND:
-            base = self.architecture(aligned.read_recipe(self.profile, tower).base)
-            return dataclasses.replace(plan.spec, model=base.model, weights=None)
-        spec = backbone.architecture(plan) if plan.kind == backbone.KIND else plan.spec
-        return dataclasses.replace(spec, weights=None)
+    def untrained_tower(self, tower: str) -> TowerSpec:
+        """Return the tower with random weights: for counts, times and traces, before anything is made or fetched."""
+        return self.kind_of(tower).untrained(Tower(tower, self))
 
     def tower_ready(self, tower: str) -> bool:
-        """Whether the tower needs no training (any more)."""
-        kind = self.profile.towers[tower].kind
-        if kind == aligned.KIND:
-            return aligned.ready(self, tower)
-        if kind == backbone.KIND:
-            return backbone.ready(self.profile.towers[tower], self.store.cache)
-        return kind != "tiny" or (self.tower_folder(tower) / TINY_SCORES).is_file()
+        """Return whether the tower needs no making (any more)."""
+        return self.kind_of(tower).ready(Tower(tower, self))
+
+    def tower_parts(self, tower: str) -> tuple[str, ...]:
+        """Return the keys of the towers it is made from, first the one whose architecture it has."""
+        return self.kind_of(tower).parts(Tower(tower, self))
 
     def tower_chain(self, tower: str) -> list[str]:
-        """The tower and before it those it is trained from."""
-        if self.profile.towers[tower].kind != aligned.KIND:
-            return [tower]
-        recipe = aligned.read_recipe(self.profile, tower)
-        return [recipe.base, recipe.powerful, tower]
+        """Return the tower and before it those it is made from."""
+        return [*(key for part in self.tower_parts(tower) for key in self.tower_chain(part)), tower]
 
     def missing_tower(self, tower: str) -> list[Missing]:
-        """What must still be downloaded before ``tower`` can be built."""
-        plan = self.profile.towers[tower]
-        if plan.kind == aligned.KIND:
-            if aligned.ready(self, tower):
-                return []
-            parts = self.tower_chain(tower)[:-1]
-            return [m for part in parts for m in self.missing_tower(part)] + self.missing_data(
-                all_sets()[aligned.IMAGES]
-            )
-        if plan.kind != "open_clip":
-            return []
-        from repro.clip.weights import weights_digest
-
-        try:
-            weights_digest(plan.spec)
-        except WeightsError as error:
-            return [Missing(f"{plan.title} weights: {error.message}", error.mend or "repro doctor")]
-        return []
+        """List what must still be fetched before ``tower`` can be built."""
+        return self.kind_of(tower).missing(Tower(tower, self))
 
     def ensure_tower(self, tower: str) -> TowerSpec:
-        """A tower spec that can be built now, trained first where the profile trains its own."""
-        plan = self.profile.towers[tower]
-        if plan.kind == aligned.KIND:
-            if not self.tower_ready(tower):
-                self.store.check_space(2000)
-                aligned.train(self, tower)
-        elif plan.kind == backbone.KIND:
-            if not self.tower_ready(tower):
-                backbone.ensure(plan, self.store.cache)
-        elif not self.tower_ready(tower):
-            from repro.clip.tiny import TinyClipRecipe, train_tiny_clip
-            from repro.experiments.progress import tower_progress
-
-            folder = self.tower_folder(tower)
-            self.store.check_space(300)
-            entry = str(folder.relative_to(self.store.root))
-            with self.store.lock(entry, wait=True), tower_progress(plan.title) as progress:
-                if not (folder / CODE).is_file():
-                    write_json(folder / CODE, self.code.record(tiny_subject(plan), {}))
-                train_tiny_clip(folder, TinyClipRecipe(**plan.recipe), progress)
+        """Return a tower spec that can be built now, made first where it is made here."""
+        kind, making = self.kind_of(tower), self.making(tower)
+        if not self.tower_ready(tower):
+            if making is None:
+                kind.make(Tower(tower, self), self.tower_folder(tower), (), None)
+            else:
+                self._make_tower(tower, making)
         return self.tower_spec(tower)
+
+    def _make_tower(self, tower: str, making: Making) -> None:
+        from repro.experiments.progress import tower_progress
+
+        self.store.check_space(making.space_mib)
+        parts = [self.ensure_tower(part) for part in self.tower_parts(tower)]
+        if making.data:
+            self.ensure_data()
+        folder = self.tower_folder(tower)
+        entry = str(folder.relative_to(self.store.root))
+        with self.store.lock(entry, wait=True), tower_progress(self.profile.towers[tower].title) as progress:
+            if not (folder / CODE).is_file():
+                write_json(folder / CODE, self.code.record(making.subject, making.inputs))
+            self.kind_of(tower).make(Tower(tower, self), folder, parts, progress)

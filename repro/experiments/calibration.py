@@ -58,7 +58,6 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
     from repro.engine.clock import hardware_label
     from repro.engine.timing import drawn_text
     from repro.experiments.bench import Subject
-    from repro.experiments.untrained import untrained_spec
 
     if plan.profile.synthetic:
         plan.assets.ensure_data(log)
@@ -66,7 +65,7 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
         open_ = [b for b in plan.benchmarks if calibrated(run, b.id) is None]
         if not open_:
             continue
-        spec = untrained_spec(run.assets, run.row.tower)
+        spec = run.assets.untrained_tower(run.row.tower)
         method = Subject(run.entry, run.tower.title, spec, run.options).build()
         for benchmark in open_:
             log(f"calibrating {run.row.title} ({run.tower.title}) on {benchmark.id}")

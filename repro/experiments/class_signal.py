@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from repro.errors import WeightsError
-from repro.experiments.code import Subject
 from repro.experiments.judging import TOWER
 from repro.experiments.plan import train_set
 from repro.files import read_json, write_json
 from repro.hashing import digest
+from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
     from repro.engine.zero_shot import ClassSignal
@@ -62,10 +62,9 @@ def signal_subject(assets: Assets, tower: str) -> Subject:
     """The code that measures the class signal of ``tower``."""
 
     def take() -> Trace:
-        from repro.experiments.untrained import untrained_spec
         from repro.traces.towers import class_signal_trace
 
-        return class_signal_trace(untrained_spec(assets, tower))
+        return class_signal_trace(assets.untrained_tower(tower))
 
     plan = assets.profile.towers[tower]
     asked = json.loads(json.dumps([dataclasses.asdict(plan.spec), dict(plan.recipe)]))

@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import datetime
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.sources import Sources, sources
 from repro.sources.digests import Source
+from repro.traces.subject import Subject
 from repro.traces.trace import Trace, difference
 
 FILE = "code.json"
@@ -31,20 +32,6 @@ MADE_BEFORE = "made by version 0.1.0, which kept no trace of its code"
 PACKAGE = "repro.traces"
 _SHOWN = 3
 State = Literal["same", "agrees", "adopted", "stale", "unknown"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """A piece of work whose code is judged.
-
-    ``what`` says it in words; ``roots`` are where its code begins (``"module:name"``); ``asked`` is what the trace is
-    told, as JSON; ``take`` takes it (None: the source alone decides, as for measured times).
-    """
-
-    what: str
-    roots: tuple[str, ...]
-    asked: Any
-    take: Callable[[], Trace] | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.alignments import FACTS
 from repro.controls.criteria import Verdict, judge_overfit, judge_start, judge_teacher, judge_trained
 from repro.errors import ReproError
-from repro.experiments.aligned import KIND as ALIGNED
-from repro.experiments.assets import Missing
-from repro.experiments.code import Subject
 from repro.experiments.execute import build_method, execute
 from repro.experiments.judging import TOWER, evaluation_subject
 from repro.experiments.plan import Cell, Plan, Run, train_set
@@ -26,6 +22,8 @@ from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, plan_status
 from repro.experiments.store import RunStore
 from repro.files import read_json, write_json
 from repro.hashing import digest
+from repro.mends import Missing
+from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
     from repro.benchmarks.spec import Benchmark
@@ -118,7 +116,7 @@ class ControlStatus:
 def controls_of(run: Run, benchmarks: Sequence[Benchmark] = (), seen: Sequence[str] = ()) -> list[Control]:
     """The controls that make sense for ``run``."""
     kinds = [OVERFIT, START, TRAINED] if run.entry.trainable else []
-    kinds += [TEACHER] if run.tower.kind == ALIGNED else []
+    kinds += [TEACHER] if run.assets.kind_of(run.row.tower).premise else []
     named = {b.id for b in benchmarks}
     return [Control(run, kind, tuple(benchmarks), tuple(s for s in seen if s in named)) for kind in kinds]
 
@@ -164,7 +162,7 @@ def _stored(control: Control) -> Verdict | None:
 def _verdict(control: Control, zero_shot: dict[str, float]) -> Verdict | None:
     run = control.run
     if control.kind == TEACHER:
-        path = run.assets.tower_folder(run.row.tower) / FACTS
+        path = run.assets.tower_folder(run.row.tower) / run.assets.kind_of(run.row.tower).premise
         premise = read_json(path).get("premise") if path.is_file() else None
         return judge_teacher(premise) if premise else None
     if control.kind == TRAINED:
@@ -188,9 +186,9 @@ def _judge_trained(control: Control, zero_shot: dict[str, float]) -> Verdict | N
 
 
 def _zero_shot(plan: Plan) -> dict[str, float]:
-    """mIoU of the first row that needs no training and whose tower was not aligned, by benchmark."""
+    """mIoU of the first row that needs no training and whose tower is made from no other, by benchmark."""
     for run in plan.runs:
-        if not run.entry.trainable and run.tower.kind != ALIGNED:
+        if not run.entry.trainable and not run.assets.tower_parts(run.row.tower):
             results = {b.id: RunStore.result(Cell(run, b).place.path) for b in plan.benchmarks}
             return {b: r["miou_gt"] for b, r in results.items() if r is not None}
     return {}

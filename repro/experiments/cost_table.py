@@ -19,7 +19,6 @@ from repro.errors import ReproError
 from repro.experiments.judging import timed
 from repro.experiments.plan import Plan, Run
 from repro.experiments.status import DONE, FAILED, MISSING
-from repro.experiments.untrained import untrained_spec
 from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.reports.published import find_published
@@ -67,7 +66,7 @@ class CostCell:
     @cached_property
     def spec(self) -> TowerSpec:
         """The row's tower with random weights; a self-trained one need not be trained for it."""
-        return untrained_spec(self.run.assets, self.run.row.tower)
+        return self.run.assets.untrained_tower(self.run.row.tower)
 
     @cached_property
     def classes(self) -> list[str]:

@@ -264,7 +264,6 @@ def _select_cache(store: RunStore, runs: list[StoredRun], rules: Rules, newest: 
 
 def _addresses_now(store: RunStore) -> set[str]:
     """Names of the cache entries that the profiles of this installation use."""
-    from repro.experiments import aligned
     from repro.experiments.assets import Assets
     from repro.experiments.profiles import load_profile, profile_names
 
@@ -275,7 +274,8 @@ def _addresses_now(store: RunStore) -> set[str]:
         assets = Assets(profile, store.root, None)
         if assets.data_root is not None:
             names.add(assets.data_root.name)
-        names |= {assets.tower_folder(k).name for k, p in profile.towers.items() if p.kind in ("tiny", aligned.KIND)}
+        places = map(assets.tower_place, profile.towers)
+        names |= {place.path.name for place in places if place is not None}
     return names
 
 

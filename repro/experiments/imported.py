@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import WeightsError
-from repro.experiments.assets import CHECKPOINT, Assets
+from repro.experiments.assets import Assets
 from repro.experiments.plan import Run
-from repro.experiments.profiles import TowerPlan
 from repro.experiments.tables import Row
+from repro.towers.checkpoint import KEY, carried_tower
 
 
 def imported_run(path: Path, method: str, values: Mapping[str, Any], assets: Assets) -> Run | None:
@@ -36,9 +36,7 @@ def imported_run(path: Path, method: str, values: Mapping[str, Any], assets: Ass
             found=f"weights of {entry.name}",
             mend=f"name the method {entry.name}",
         )
-    title = f"CLIP {described.tower.model} (in the checkpoint)"
-    source = described.header.get("source", {})
-    tower = TowerPlan(CHECKPOINT, title, described.tower, {"source": source.get("sha256", "unknown")})
-    profile = dataclasses.replace(assets.profile, towers={CHECKPOINT: tower}, methods={})
-    row = Row(f"{entry.name}-{CHECKPOINT}", entry.title, entry.name, CHECKPOINT, {**described.options, **values})
+    tower = carried_tower(described.tower, described.header.get("source", {}).get("sha256", "unknown"))
+    profile = dataclasses.replace(assets.profile, towers={KEY: tower}, methods={})
+    row = Row(f"{entry.name}-{KEY}", entry.title, entry.name, KEY, {**described.options, **values})
     return Run(row, profile, tower, dataclasses.replace(entry, trainable=False), 0, assets.under(profile))

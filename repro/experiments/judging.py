@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.experiments.code import FILE, MADE_BEFORE, Subject, Verdict
+from repro.experiments.code import FILE, MADE_BEFORE, Verdict
 from repro.experiments.past import past_evaluations, past_runs, renamed
 from repro.experiments.places import Place, settle
 from repro.experiments.store import CELL
+from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
     from repro.experiments.plan import Run
-    from repro.experiments.profiles import TowerPlan
     from repro.traces.trace import Trace
 
 TOWER = "repro.clip.tower:build_tower"
@@ -30,7 +30,7 @@ def training_subject(run: Run) -> Subject:
         from repro.traces.methods import training_trace
 
         assert run.train is not None
-        return training_trace(run.entry, run.options, _architecture(run), run.train)
+        return training_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.train)
 
     asked = {**_asked(run), "train": run.facts["train"]}
     roots = ("repro.engine.train:train", "repro.engine.build:new_method", run.entry.build, TOWER, PAIRS)
@@ -43,7 +43,7 @@ def evaluation_subject(run: Run) -> Subject:
     def take() -> Trace:
         from repro.traces.methods import evaluation_trace
 
-        return evaluation_trace(run.entry, run.options, _architecture(run), run.profile.protocol)
+        return evaluation_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.profile.protocol)
 
     asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
     roots = ("repro.engine.evaluate_many:evaluate_together", run.entry.build, TOWER, PAIRS)
@@ -56,7 +56,7 @@ def maps_subject(run: Run) -> Subject:
     def take() -> Trace:
         from repro.traces.methods import maps_trace
 
-        return maps_trace(run.entry, run.options, _architecture(run), run.profile.protocol)
+        return maps_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.profile.protocol)
 
     asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
     return Subject("measuring maps", ("repro.maps.measure:measure_maps", run.entry.build, TOWER, PAIRS), asked, take)
@@ -68,7 +68,7 @@ def prediction_subject(run: Run) -> Subject:
     def take() -> Trace:
         from repro.traces.methods import prediction_trace
 
-        return prediction_trace(run.entry, run.options, _architecture(run), run.profile.protocol)
+        return prediction_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.profile.protocol)
 
     asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
     roots = ("repro.engine.predict:Predictor", "repro.engine.predict:read_photo", run.entry.build, TOWER)
@@ -86,18 +86,6 @@ def miniature_subject(data: Mapping[str, Any]) -> Subject:
     return Subject("drawing the miniature", ("repro.data.mini.draw:draw_miniature",), dict(data), take)
 
 
-def tiny_subject(plan: TowerPlan) -> Subject:
-    """The code that trains the tiny CLIP of ``plan``."""
-
-    def take() -> Trace:
-        from repro.clip.tiny import TinyClipRecipe
-        from repro.traces.towers import tiny_trace
-
-        return tiny_trace(TinyClipRecipe(**plan.recipe))
-
-    return Subject(f"training {plan.title}", ("repro.clip.tiny:train_tiny_clip",), dict(plan.recipe), take)
-
-
 def timed(run: Run, *roots: str) -> Subject:
     """The code from ``roots`` whose time with the method of ``run`` is measured; nothing but its source is judged."""
     return Subject("the time", (*roots, run.entry.build, TOWER), None, None)
@@ -107,12 +95,6 @@ def _asked(run: Run) -> dict[str, Any]:
     plan = run.tower
     spec = {**dataclasses.asdict(plan.spec), "recipe": json.loads(json.dumps(dict(plan.recipe), default=str))}
     return {"method": run.entry.name, "options": run.facts["options"], "tower": spec}
-
-
-def _architecture(run: Run) -> Any:
-    from repro.experiments.untrained import untrained_spec
-
-    return untrained_spec(run.assets, run.row.tower)
 
 
 def run_place(run: Run) -> Place:

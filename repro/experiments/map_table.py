@@ -25,8 +25,8 @@ from repro.hashing import digest
 from repro.stats import RESAMPLES
 
 if TYPE_CHECKING:
-    from repro.experiments.assets import Missing
     from repro.maps.measure import MapScores
+    from repro.mends import Missing
 
 FIGURES = (
     *("saliency_ap", "saliency_best_iou", "foreground_iou", "correlation_ap", "correlation_best_iou", "chance_ap"),

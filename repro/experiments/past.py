@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.benchmarks.spec import TRAIN_SETS
 from repro.errors import ReproError
 from repro.experiments.code import FILE as CODE
 from repro.files import read_json, write_json
 
 if TYPE_CHECKING:
     from repro.experiments.plan import Run
-    from repro.experiments.profiles import TowerPlan
+    from repro.towers.kind import Making
 
 ADOPTED = "adopted.json"
 """Beside a thing of another name that was taken over: ``as``, the name it would have now."""
@@ -44,29 +45,11 @@ def data_of_past(folder: Path, data: Mapping[str, Any]) -> Iterator[Path]:
             yield ready.parent
 
 
-def tower_of_past(folder: Path, plan: TowerPlan) -> Iterator[Path]:
-    """Towers below ``folder`` that were trained by the recipe of ``plan`` and know nothing of their code."""
-    for name in ("scores.json", "alignment.json"):
-        for path in sorted(folder.glob(f"*/{name}")):
-            if not (path.parent / CODE).is_file() and _same_recipe(path, plan):
-                yield path.parent
-
-
-def _same_recipe(path: Path, plan: TowerPlan) -> bool:
-    if (plan.kind == "tiny") != (path.name == "scores.json"):
-        return False
-    if plan.kind == "tiny":
-        from repro.clip.tiny import TinyClipRecipe
-
-        return bool(_json(path).get("recipe") == TinyClipRecipe(**plan.recipe).address())
-    from repro.alignments import get_alignment
-
-    values = {k: v for k, v in plan.recipe.items() if k not in ("alignment", "base", "powerful", "seed")}
-    try:
-        options = get_alignment(plan.recipe["alignment"]).make_options(values)
-    except ReproError:
-        return False
-    return bool(_json(path).get("options") == _plain(dataclasses.asdict(options)))
+def tower_of_past(folder: Path, making: Making) -> Iterator[Path]:
+    """Towers below ``folder`` that were made by the same recipe and know nothing of their code."""
+    for path in sorted(folder.glob(f"*/{making.done}")):
+        if not (path.parent / CODE).is_file() and making.like(_json(path)):
+            yield path.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +81,9 @@ class PastRun:
 def _past_data_key(run: Run) -> str:
     """What version 0.1.0 would call the training data: it looked at names and sizes only."""
     from repro.benchmarks.fingerprint import names_and_sizes
-    from repro.experiments.plan import TRAIN_SET, train_set
 
-    root = run.assets.data_root
-    return "absent" if root is None or run.assets.missing_data(train_set()) else names_and_sizes(TRAIN_SET, root)
+    data, root = TRAIN_SETS["coco-stuff"], run.assets.data_root  # the only training set of that version
+    return "absent" if root is None or run.assets.missing_data(data) else names_and_sizes(data.id, root)
 
 
 def past_runs(root: Path) -> Iterator[PastRun]:

@@ -16,15 +16,15 @@ from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import TRAIN_SETS, Benchmark, get_benchmark
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, command, unknown_name
-from repro.experiments.aligned import sized_like, with_variants
 from repro.experiments.assets import Assets
 from repro.experiments.judging import evaluation_place, run_place
 from repro.experiments.places import Place
-from repro.experiments.profiles import Profile, TowerPlan
+from repro.experiments.profiles import Profile, with_variants
 from repro.experiments.store import FINAL_WEIGHTS
 from repro.experiments.tables import Row, Table
 from repro.hashing import digest
 from repro.methods import MethodEntry, get_method
+from repro.towers.kind import TowerPlan
 
 TRAIN_SET = "coco-stuff"
 
@@ -44,7 +44,8 @@ class Run:
     def options(self) -> Any:
         """The method's options: its defaults, then the profile's, then the row's."""
         sizes = self.profile.methods.get(self.entry.name, {})
-        tuned = sizes.get(self.row.tower, sizes.get(sized_like(self.profile, self.row.tower), {}))
+        like, *_ = self.assets.tower_chain(self.row.tower)  # a made tower has the sizes of the one it begins as
+        tuned = sizes.get(self.row.tower, sizes.get(like, {}))
         return self.entry.make_options({**tuned, **self.row.options})
 
     @cached_property

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
 from repro.engine.settings import TrainSettings
 from repro.errors import UsageError, unknown_name
 from repro.experiments.config_files import check_config, check_fields
+from repro.hashing import digest
 from repro.paths import CONFIGS
+from repro.towers.kind import TowerPlan
+from repro.towers.registry import get_kind, tower_kinds
 
-TOWER_KINDS = ("open_clip", "tiny", "aligned", "random")
-
-
-@dataclasses.dataclass(frozen=True)
-class TowerPlan:
-    """One CLIP tower of a profile.
-
-    ``kind`` is ``open_clip`` (``spec`` names model and weights), ``tiny`` (trained on the profile's own scenes by
-    ``recipe``), ``aligned`` (made from two other towers by ``recipe``, see repro.experiments.aligned; ``spec`` says how
-    it is read out), ``backbone`` (a file or folder named on the command line, see repro.experiments.backbone) or
-    ``random`` (``spec.seed``; for plumbing checks only).
-    """
-
-    kind: str
-    title: str
-    spec: TowerSpec
-    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+if TYPE_CHECKING:
+    from repro.experiments.tables import Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,15 +111,40 @@ def _check(profile: Profile) -> None:
     """TypeError for values that no run could use, before anything is made from them."""
     check_fields(profile.train, ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"))
     check_fields(profile.protocol, ("short_side", "max_long_side", "canvas", "window"))
+    kinds = [name for name, kind in tower_kinds().items() if kind.in_profiles]
     for key, tower in profile.towers.items():
-        if tower.kind not in TOWER_KINDS:
-            raise TypeError(f"tower {key} of kind {tower.kind!r}; there are {', '.join(TOWER_KINDS)}")
+        if tower.kind not in kinds:
+            raise TypeError(f"tower {key} of kind {tower.kind!r}; there are {', '.join(kinds)}")
     if profile.synthetic and not isinstance(profile.data.get("seed"), int):
         raise TypeError(f"data.seed = {profile.data.get('seed')!r}")
 
 
 def _tower_plan(raw: Mapping[str, Any]) -> TowerPlan:
     return TowerPlan(raw["kind"], raw["title"], TowerSpec(**raw["spec"]), raw.get("recipe", {}))
+
+
+def with_variants(profile: Profile, rows: Iterable[Row]) -> tuple[Profile, list[Row]]:
+    """Return the profile with a tower of its own for each row that changes its tower's recipe, and those rows.
+
+    UsageError for a row that wants to change a tower whose kind takes no changes.
+    """
+    towers: dict[str, TowerPlan] = dict(profile.towers)
+    changed = []
+    for row in rows:
+        if row.alignment:
+            plan = profile.towers[row.tower]
+            if not get_kind(plan.kind).takes_changes:
+                kinds = [name for name, kind in tower_kinds().items() if kind.takes_changes]
+                raise UsageError(
+                    f"row {row.id} changes the alignment of tower {row.tower}, which has none",
+                    expected=f"a tower of kind {' or '.join(kinds)}",
+                    found=plan.kind,
+                )
+            key = f"{row.tower}-{digest(dict(row.alignment), 6)}"
+            towers[key] = dataclasses.replace(plan, recipe={**plan.recipe, **row.alignment})
+            row = dataclasses.replace(row, tower=key)
+        changed.append(row)
+    return dataclasses.replace(profile, towers=towers), changed
 
 
 def read_config(path: Path) -> dict[str, Any]:

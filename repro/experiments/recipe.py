@@ -36,7 +36,7 @@ def _schedule(run: Run, t: TrainSettings) -> list[str]:
 def _cost(run: Run, t: TrainSettings) -> list[str]:
     from repro.engine.estimate import estimate_training
 
-    e = estimate_training(run.entry, run.assets.architecture(run.row.tower), run.options, t, num_classes=171)
+    e = estimate_training(run.entry, run.assets.untrained_tower(run.row.tower), run.options, t, num_classes=171)
     hours = 3 * e.forward_gmacs * 1e9 * t.iterations / (GPU_RATE_TMACS * 1e12) / 3600
     return [
         f"{e.parameters / 1e6:.1f} M parameters, {e.trained_parameters / 1e6:.1f} M trained; "

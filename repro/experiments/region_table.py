@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.benchmarks.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
 from repro.errors import DataError, ReproError, UsageError, command, unknown_name
-from repro.experiments.aligned import KIND, read_recipe
-from repro.experiments.assets import Assets, Missing
+from repro.experiments.assets import Assets
 from repro.experiments.code import FILE as CODE
-from repro.experiments.code import Subject
 from repro.experiments.judging import TOWER, judged_folder
 from repro.experiments.places import Place, adopted_of
 from repro.experiments.plan import Plan, Run
@@ -27,7 +25,9 @@ from repro.experiments.provenance import provenance
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE
 from repro.files import write_json
 from repro.hashing import digest
+from repro.mends import Missing
 from repro.reports.published import find_published
+from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
     from repro.regions.accuracy import Ranks
@@ -192,10 +192,9 @@ def regions_subject(run: Run, settings: RegionSettings) -> Subject:
     """The code that names the regions of the tower of ``run``."""
 
     def take() -> Trace:
-        from repro.experiments.untrained import untrained_spec
         from repro.traces.towers import regions_trace
 
-        return regions_trace(untrained_spec(run.assets, run.row.tower), settings.image_size, settings.templates)
+        return regions_trace(run.assets.untrained_tower(run.row.tower), settings.image_size, settings.templates)
 
     roots = ("repro.regions.accuracy:classify_segments", "repro.regions.prompts:category_embeddings", TOWER,
              "repro.benchmarks.panoptic:read_panoptic")  # fmt: skip
@@ -282,10 +281,9 @@ def gains(plan: Plan, states: Sequence[RegionStatus], top: str = "top1") -> list
     done = {(s.cell.run.row.tower, s.cell.source.id): s for s in states if s.ranks is not None}
     found = []
     for (tower, name), state in done.items():
-        if plan.profile.towers[tower].kind != KIND or state.ranks is None:
-            continue
-        base = done.get((read_recipe(plan.profile, tower).base, name))
-        if base is None or base.ranks is None:
+        parts = plan.assets.tower_parts(tower)
+        base = done.get((parts[0], name)) if parts else None
+        if state.ranks is None or base is None or base.ranks is None:
             continue
         times = draw_images(state.ranks.images, RESAMPLES)
         for group in GROUPS:

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 from repro.benchmarks.spec import Benchmark
-from repro.experiments import aligned
-from repro.experiments.assets import READY, Missing
+from repro.experiments.assets import READY
 from repro.experiments.calibration import calibrated_seconds
 from repro.experiments.places import adopted_of
 from repro.experiments.plan import Cell, Plan, Run, train_set
 from repro.experiments.plausible import implausible
 from repro.experiments.store import RunStore
+from repro.mends import Missing
 
 DONE, MISSING, STALE, BLOCKED, FAILED = "done", "missing", "stale", "blocked", "failed"
 
@@ -135,13 +135,13 @@ def plan_steps(plan: Plan) -> list[Step]:
             Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s"))
         )
     used = dict.fromkeys(key for run in plan.runs for key in assets.tower_chain(run.row.tower))
-    times = {"tiny": "tower_s", aligned.KIND: "align_s"}
     seen = set()  # towers that differ in how they are read out are trained once
     for key in used:
-        tower = plan.profile.towers[key]
-        if tower.kind in times and (folder := assets.tower_folder(key)) not in seen:
+        making = assets.making(key)
+        if making is not None and (folder := assets.tower_folder(key)) not in seen:
             seen.add(folder)
-            steps.append(Step(f"train {tower.title}", assets.tower_ready(key), cost.get(times[tower.kind])))
+            title = plan.profile.towers[key].title
+            steps.append(Step(f"train {title}", assets.tower_ready(key), cost.get(making.cost)))
     for run in plan.runs:
         if run.train:
             title = f"train {run.row.title} ({run.tower.title}), seed {run.seed}"

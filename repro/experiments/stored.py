@@ -10,16 +10,16 @@ from typing import Any
 from repro.clip.spec import TowerSpec
 from repro.engine.settings import TrainSettings
 from repro.errors import ReproError, UsageError, command, unknown_name
-from repro.experiments.aligned import with_variants
 from repro.experiments.assets import Assets
 from repro.experiments.past import PastRun, past_runs
 from repro.experiments.plan import Run
-from repro.experiments.profiles import Profile, TowerPlan, load_profile, profile_names
+from repro.experiments.profiles import Profile, load_profile, profile_names, with_variants
 from repro.experiments.store import RunStore
 from repro.experiments.tables import Row, load_table, table_names
 from repro.files import read_json
 from repro.mends import same_folders
 from repro.methods import get_method, registry
+from repro.towers.kind import TowerPlan
 
 
 def run_names(store: RunStore) -> list[str]:

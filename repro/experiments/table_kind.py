@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from repro.console import Log, duration
 from repro.errors import UsageError, command
-from repro.experiments.assets import Missing
 from repro.experiments.backbone import swap_table
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import Profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
 from repro.experiments.tables import Table
+from repro.mends import Missing
 from repro.requests import TableRequest
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from repro.alignments import FACTS, WEIGHTS
 from repro.cli.main import main
 from repro.clip.tower import build_tower
 from repro.errors import UsageError
-from repro.experiments.aligned import read_recipe, with_variants
 from repro.experiments.plan import make_plan
-from repro.experiments.profiles import load_profile
+from repro.experiments.profiles import load_profile, with_variants
 from repro.experiments.status import plan_steps
 from repro.experiments.tables import Row, load_table
 from repro.reports.published import find_published
+from repro.towers.aligned import read_recipe
 
 
 def repro(folder: Path, *words: str) -> int:
@@ -72,7 +72,7 @@ def test_aligned_tower_is_a_tower_any_method_can_be_built_on(made: Path) -> None
 def test_each_row_of_an_ablation_has_an_aligned_tower_of_its_own(tmp_path: Path) -> None:
     for name in ("densevlm-table3", "densevlm-table4", "densevlm-table5"):
         plan = make_plan(load_table(name), load_profile("smoke"), tmp_path)
-        towers = [r.row.tower for r in plan.runs if r.tower.kind == "aligned"]
+        towers = [r.row.tower for r in plan.runs if plan.assets.tower_parts(r.row.tower)]
         folders = {plan.assets.tower_folder(tower) for tower in towers}
         assert len(folders) == len(towers) >= 2
 
@@ -141,4 +141,4 @@ def test_methods_on_densevlm_share_one_alignment_and_the_sizes_of_its_base(profi
     published = find_published(runs["catseg-densevlm"].row.published, "A-150")
     assert published is not None
     assert published.value == 34.1
-    assert plan.assets.architecture(towers[0]).model == plan.assets.architecture("base").model
+    assert plan.assets.untrained_tower(towers[0]).model == plan.assets.untrained_tower("base").model

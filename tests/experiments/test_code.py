@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from repro.experiments.code import MADE_BEFORE, Code, Subject
+from repro.experiments.code import MADE_BEFORE, Code
 from repro.experiments.places import Place, settle
 from repro.sources import Sources
+from repro.traces.subject import Subject
 from repro.traces.trace import Trace, difference, exact, summary
 
 

@@ -119,7 +119,7 @@ def test_a_file_that_fits_two_models_is_imported_as_either(talk: Talk) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.experiments.backbone:_recognise#1")
+@pytest.mark.follows("repro.towers.backbone:_recognise#1")
 @pytest.mark.usefixtures("tiny_clips")
 def test_a_backbone_that_fits_two_models_is_named_with_either(talk: Talk) -> None:
     from repro.clip.tower import build_tower
@@ -130,7 +130,7 @@ def test_a_backbone_that_fits_two_models_is_named_with_either(talk: Talk) -> Non
     talk.succeeds(*words, *options(mend.split(" or ")[0]))
 
 
-@pytest.mark.follows("repro.experiments.backbone:_recognise#2")
+@pytest.mark.follows("repro.towers.backbone:_recognise#2")
 def test_a_trained_method_as_a_backbone_is_sent_to_the_import(talk: Talk, file: Path) -> None:
     talk.refused("eval", "clip", "--profile", "smoke", "--backbone", f"openclip:{file}")
     talk.succeeds(*ours(talk.mend))
@@ -214,11 +214,11 @@ def test_an_import_is_given_to_the_method_named(talk: Talk, file: Path) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.experiments.backbone:ensure")
+@pytest.mark.follows("repro.towers.backbone:Backbone.make")
 def test_a_backbone_that_changed_is_read_by_the_same_command(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, tiny_clips: Any
 ) -> None:
-    import repro.experiments.backbone as backbone
+    import repro.towers.backbone as backbone
     from repro.clip.tower import build_tower
 
     state = build_tower(TowerSpec("tiny", None, resolution=48)).open_clip_state()

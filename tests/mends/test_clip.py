@@ -61,7 +61,7 @@ def test_the_model_named_goes_with_the_weights(talk: Talk) -> None:
     goes_on(talk, lambda: find_weights(TowerSpec(model, "openai")))
 
 
-@pytest.mark.follows("repro.clip.weights:find_weights#2", "repro.experiments.assets:Assets.missing_tower")
+@pytest.mark.follows("repro.clip.weights:find_weights#2", "repro.towers.open_clip:OpenClip.missing")
 def test_a_file_that_is_put_into_the_cache_is_found(talk: Talk, tmp_path: Path) -> None:
     """The command downloads; the place of OpenAI's own file is said beside it, and is filled by hand here."""
     spec = TowerSpec()
@@ -137,7 +137,7 @@ def test_another_model_is_chosen_for_one_that_is_not_supported(talk: Talk) -> No
 BACKBONES = [
     way("repro.backbones:split_backbone#1", "tiny"),
     way("repro.backbones:split_backbone#2", "nowhere:tiny"),
-    way("repro.experiments.backbone:_check_model", "openclip:tinny"),
+    way("repro.towers.backbone:_check_model", "openclip:tinny"),
 ]
 
 
@@ -149,7 +149,7 @@ def test_a_backbone_is_named_as_the_page_says(talk: Talk, named: str) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.backbones:BackboneSource.check_model", "repro.experiments.backbone:_only_tag")
+@pytest.mark.follows("repro.backbones:BackboneSource.check_model", "repro.towers.backbone:_only_tag")
 def test_a_model_is_given_to_the_source_and_with_the_tag_that_the_mends_name(talk: Talk) -> None:
     words = ["eval", "clip", "--profile", "smoke", "--backbone"]
     talk.refused(*words, "eva:ViT-B-16/openai")

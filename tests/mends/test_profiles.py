@@ -118,8 +118,8 @@ def with_recipe(**changes: Any) -> Any:
 
 
 RECIPES = [
-    way("repro.experiments.aligned:read_recipe#1", {"base": None}),
-    way("repro.experiments.aligned:read_recipe#2", {"powerful": "densevlm"}),
+    way("repro.towers.aligned:read_recipe#1", {"base": None}),
+    way("repro.towers.aligned:read_recipe#2", {"powerful": "densevlm"}),
     way("repro.alignments:AlignmentEntry.make_options#1", {"preset": "papr"}),
     way("repro.alignments:AlignmentEntry.make_options#2", {"treshold": 0.5}),
     way("repro.alignments:get_alignment", {"alignment": "densvlm"}),
@@ -129,7 +129,7 @@ RECIPES = [
 
 @pytest.mark.parametrize("changes", RECIPES)
 def test_a_recipe_that_is_corrected_is_read(talk: Talk, changes: dict[str, Any]) -> None:
-    from repro.experiments.aligned import read_recipe
+    from repro.towers.aligned import read_recipe
 
     mend = talk.refused_by(lambda: read_recipe(with_recipe(**changes), "densevlm"))
     assert "the recipe" in mend

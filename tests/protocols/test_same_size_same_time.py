@@ -16,7 +16,6 @@ from repro.benchmarks.layout import prepared_pairs
 from repro.benchmarks.panoptic import PANOPTIC, get_panoptic
 from repro.benchmarks.prepare import prepare
 from repro.benchmarks.spec import BENCHMARKS, get_benchmark
-from repro.experiments.aligned import address
 from repro.experiments.assets import Assets
 from repro.experiments.map_table import MapCell
 from repro.experiments.plan import Plan, make_plan
@@ -83,8 +82,8 @@ def keys(root: Path, runs: Path, name: str) -> dict[str, str]:
     """What everything that rests on a set is called: evaluation, maps, training and aligned tower."""
     made = plan(root, runs, "table1", [name] if name in BENCHMARKS else ["A-150"])
     trained, plain = (next(c for c in made.cells if bool(c.run.train) is wanted) for wanted in (True, False))
-    aligned = next(t for t, p in made.profile.towers.items() if p.kind == "aligned")
-    tower = address(Assets(made.profile, runs, root), aligned)
+    assets = Assets(made.profile, runs, root)
+    tower = json.dumps(assets.tower_key(next(t for t in made.profile.towers if assets.tower_parts(t))))
     found = {"training": trained.run.address, "tower": tower, "evaluation": plain.key}
     return found | {"trained evaluation": trained.key, "maps": json.dumps(MapCell(plain).facts)}
 

@@ -23,7 +23,6 @@ from repro.benchmarks.prepare.formats import write_picture
 from repro.benchmarks.spec import BENCHMARKS, get_benchmark
 from repro.cli.main import main
 from repro.errors import DataError
-from repro.experiments.aligned import address, read_recipe
 from repro.experiments.assets import Assets
 from repro.experiments.execute import asked_of
 from repro.experiments.map_table import MapCell
@@ -179,12 +178,11 @@ def keys(root: Path, runs: Path) -> dict[str, str]:
     trained = next(c for c in made.cells if c.run.train)
     plain = next(c for c in made.cells if not c.run.train)
     maps = MapCell(plain)
-    profile = made.profile
-    towers = [t for t, p in profile.towers.items() if p.kind == "aligned"]
+    assets = Assets(made.profile, runs, root)
+    towers = [t for t in made.profile.towers if assets.tower_parts(t)]
     found = {"training": trained.run.address, "evaluation": plain.key, "maps": json.dumps(maps.facts)}
     assert towers
-    assert read_recipe(profile, towers[0])
-    return found | {"tower": address(Assets(profile, runs, root), towers[0])}
+    return found | {"tower": json.dumps(assets.tower_key(towers[0]))}
 
 
 def test_training_and_evaluation_maps_and_towers_follow_the_content_of_their_data(

@@ -136,8 +136,8 @@ def _state(baseline: dict[str, Any] | None, store: Path) -> dict[str, Any]:
 
 def _subjects(runs: Path, addresses: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Everything whose code is judged, by name; what is asked for is put into ``addresses``."""
-    from repro.experiments import aligned, class_signal, judging
-    from repro.experiments.judging import miniature_subject, tiny_subject
+    from repro.experiments import class_signal, judging
+    from repro.experiments.judging import miniature_subject
     from repro.experiments.plan import Cell, make_plan
     from repro.experiments.profiles import load_profile
     from repro.experiments.region_table import RegionSettings, regions_subject
@@ -160,11 +160,11 @@ def _subjects(runs: Path, addresses: dict[str, Any]) -> Iterator[tuple[str, Any]
                 yield f"maps {name}", (judging.maps_subject(run), run.assets)
                 yield f"prediction {name}", (judging.prediction_subject(run), run.assets)
     assets = plan.assets
-    for key, tower in profile.towers.items():
-        if tower.kind == "tiny":
-            yield f"tower {key}", (tiny_subject(tower), assets)
-    yield "tower densevlm", (aligned.subject(assets, "densevlm"), assets)
-    addresses["tower densevlm"] = aligned.address(assets, "densevlm")
+    for key in profile.towers:
+        making = assets.making(key)
+        if making is not None and (key == "densevlm" or not assets.tower_parts(key)):
+            addresses[f"tower {key}"] = making.name
+            yield f"tower {key}", (making.subject, assets)
     yield "class signal", (class_signal.signal_subject(assets, "base"), assets)
     yield "regions", (regions_subject(plan.runs[0], RegionSettings(128)), assets)
 

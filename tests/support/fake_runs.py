@@ -11,7 +11,6 @@ import numpy as np
 from repro.benchmarks.protocol import protocol_digest
 from repro.benchmarks.spec import Benchmark
 from repro.experiments.code import FILE as CODE
-from repro.experiments.code import Subject
 from repro.experiments.execute import asked_of
 from repro.experiments.judging import evaluation_subject, training_subject
 from repro.experiments.plan import Plan, Run, make_plan
@@ -20,6 +19,7 @@ from repro.experiments.tables import load_table
 from repro.files import write_json
 from repro.metrics.counts import Counts, CountsBuilder
 from repro.metrics.miou import describe_counts
+from repro.traces.subject import Subject
 
 
 def draw_counts(

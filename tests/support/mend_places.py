@@ -118,7 +118,7 @@ def followed(source: str) -> Iterator[str]:
 def reached() -> Iterator[set[tuple[str, int]]]:
     """Collect (file, line) of all that was on the way to a mend that was given meanwhile."""
     from repro.benchmarks.verify_report import Problem
-    from repro.experiments.assets import Missing
+    from repro.mends import Missing
 
     lines: set[tuple[str, int]] = set()
 

@@ -1,0 +1,44 @@
+"""All kinds of towers by name: the modules of this package, and what other packages announce as entry points.
+
+Every module here that holds ``KIND`` is found. Another package announces a :class:`repro.towers.kind.TowerKind`::
+
+    [project.entry-points."repro.towers"]
+    shipped = "my_package.towers:KIND"
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+
+import repro.towers
+from repro.errors import UsageError, unknown_name
+from repro.towers.kind import TowerKind
+
+ENTRY_POINT_GROUP = "repro.towers"
+
+
+@cache
+def tower_kinds() -> dict[str, TowerKind]:
+    """Return all kinds by name. Raises UsageError for an entry point that is something else."""
+    names = [module.name for module in pkgutil.iter_modules(repro.towers.__path__)]
+    modules = [importlib.import_module(f"repro.towers.{name}") for name in names]
+    found = {module.KIND.name: module.KIND for module in modules if hasattr(module, "KIND")}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        kind = point.load()
+        if not isinstance(kind, TowerKind):
+            raise UsageError(
+                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a TowerKind",
+                found=type(kind).__name__,
+            )
+        found[kind.name] = kind
+    return found
+
+
+def get_kind(name: str) -> TowerKind:
+    """Return the kind called ``name``; UsageError with suggestions where there is none."""
+    if name not in tower_kinds():
+        raise unknown_name("kind of tower", name, tower_kinds(), mend="install the package it comes with")
+    return tower_kinds()[name]
