@@ -136,7 +136,10 @@ class DiSa(Method):
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``correlation`` (the cosine) and, where tokens are divided, ``foreground`` and ``saliency``."""
+        """Return ``correlation`` (the cosine) and, where tokens are divided, ``foreground`` and ``saliency``.
+
+        Of a saliency that weights attention (Eq. 2) also that ``attention``, the same layer's.
+        """
         features = self.clip.dense(images, self.guide_blocks)
         division = self._divide(features.map, self.clip.text(classes, self.options.template), classes, None)
         grid = division.cost.shape[-2:]
@@ -145,6 +148,8 @@ class DiSa(Method):
             maps["foreground"] = (division.mask.float() > 0.5).float().unflatten(2, grid)
         if division.saliency is not None:
             maps["saliency"] = division.saliency.unflatten(2, grid)
+        if self.sdm is not None and division.matching is not None and self.options.saliency == "gradcam":
+            maps["attention"] = self.sdm.attention(division.matching, self.options.saliency_layer).unflatten(2, grid)
         return maps
 
     def _run(

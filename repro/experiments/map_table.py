@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FIGURES = (
     *("saliency_ap", "saliency_best_iou", "foreground_iou", "correlation_ap", "correlation_best_iou", "chance_ap"),
-    *("foreground_ap", "foreground_chance_ap"),
+    *("foreground_ap", "foreground_chance_ap", "attention_ap", "attention_best_iou"),
 )
 KINDS = ("thing", "stuff", "seen", "unseen")
 """Parts of the classes that figures are given of apart."""
@@ -95,6 +95,18 @@ class MapStatus:
                 if value == value:
                     found[name] = (value, *percentile_interval(self.scores.mean(name, kind, times)))
         return found
+
+    def gain(self, name: str, over: str) -> tuple[float, float, float] | None:
+        """Return figure ``name`` minus ``over``, fractions, with a 95 % interval over the same images; None without."""
+        from repro.stats.interval import percentile_interval
+        from repro.stats.resample import draw_images
+
+        scores = self.scores
+        if scores is None or not (scores.has(name) and scores.has(over)):
+            return None
+        times = draw_images(scores.images, RESAMPLES)
+        drawn = scores.mean(name, times=times) - scores.mean(over, times=times)
+        return (float(scores.mean(name)[0] - scores.mean(over)[0]), *percentile_interval(drawn))
 
     def to_json(self, table: str) -> dict[str, Any]:
         """One flat object; the keys are an interface and documented in docs/json.md."""

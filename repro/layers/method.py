@@ -104,7 +104,8 @@ class Method(nn.Module, ABC):
         """Maps that explain the prediction, for figures and measurements; a method returns those it has.
 
         All are detached (B, N, h, w) at the method's own resolution: ``saliency`` (>= 0, any scale), ``foreground``
-        (0 or 1: what counts as foreground of each class) and ``correlation`` (image-text similarity where the method
-        last holds one map a class: what the decoder sees, or the cosine itself). Default: none.
+        (0 or 1: what counts as foreground of each class), ``attention`` (that which a saliency weights, by itself) and
+        ``correlation`` (image-text similarity where the method last holds one map a class: what the decoder sees, or
+        the cosine itself). Default: none.
         """
         return {}

@@ -22,7 +22,7 @@ from repro.files import write_atomic
 from repro.layers.method import Method
 from repro.maps.scores import detect, overlap, pixels_by_token
 
-CONTINUOUS = ("saliency", "correlation")
+CONTINUOUS = ("saliency", "attention", "correlation")
 MASK = "foreground"
 CHANCE = "chance_ap"
 """What a map that ranks pixels at random has on average: the share of the class in the image."""

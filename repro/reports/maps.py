@@ -16,6 +16,7 @@ from repro.reports.tex_numbers import Number, macro_name, percent
 
 HEADINGS = {
     "saliency_ap": "saliency",
+    "attention_ap": "its attention",
     "correlation_ap": "cosine",
     "chance_ap": "chance",
     "foreground_iou": "foreground",
@@ -25,7 +26,7 @@ HEADINGS = {
     "foreground_chance_ap": "chance",
 }
 GROUPS: dict[str, tuple[str, ...]] = {
-    "AP": ("saliency_ap", "correlation_ap", "chance_ap"),
+    "AP": ("saliency_ap", "attention_ap", "correlation_ap", "chance_ap"),
     "IoU": ("foreground_iou", "saliency_best_iou", "correlation_best_iou"),
     "things against stuff, AP": ("foreground_ap", "foreground_chance_ap"),
 }
@@ -66,6 +67,15 @@ def _mean(values: Sequence[float | None]) -> str:
     return number(float(np.mean(known)), 1) + spread
 
 
+def _over_attention(state: MapStatus) -> str:
+    """Say what the gradient adds to the attention it weights, of the same weights on the same images."""
+    found = state.gain("saliency_ap", "attention_ap")
+    if found is None:
+        return ""
+    value, low, high = (100 * v for v in found)
+    return f", {value:+.1f} over the attention alone ({low:+.1f} to {high:+.1f})"
+
+
 def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
     """What must stand under the table: profile, rules, intervals, gaps."""
     lines = [
@@ -82,7 +92,7 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
             run, (value, low, high) = state.cell.cell.run, (100 * v for v in found)
             lines.append(
                 f"{run.row.title}, seed {run.seed}, {state.cell.cell.benchmark.id}: saliency AP {value:.1f} "
-                f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f})."
+                f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f}){_over_attention(state)}."
             )
     lines += plan.table.remarks
     lines += control_footnotes(plan.runs)

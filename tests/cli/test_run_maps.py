@@ -87,3 +87,13 @@ def test_report_has_a_page_and_numbers(made: Path) -> None:
     printed = f"{100 * frame['correlation_ap'][0]:.1f}"
     assert printed in (folder / "reviewers_saliency.html").read_text()
     assert f"{{{printed}}}" in (folder / "numbers.tex").read_text()
+
+
+def test_the_attention_that_a_saliency_weights_is_measured_beside_it(made: Path) -> None:
+    frame = pd.read_csv(made / "results" / "reviewers_saliency.csv").set_index("row")
+    assert frame.loc["disa", ["attention_ap", "attention_best_iou"]].between(0, 1).all()
+    # Where the attention is the saliency there is nothing to tell apart.
+    assert frame.loc[["clip", "disa-attention"], "attention_ap"].isna().all()
+    text = (made / "results" / "reviewers_saliency.md").read_text()
+    gain = 100 * (frame.loc["disa", "saliency_ap"] - frame.loc["disa", "attention_ap"])
+    assert f"{gain:+.1f} over the attention alone" in text

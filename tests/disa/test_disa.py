@@ -91,7 +91,7 @@ class TestDiSa(MethodTester):
     def test_diagnostics_are_maps_of_the_tower_s_grid(self, method: DiSa) -> None:
         maps = method.diagnostics(self.images(), NAMES)
         assert {n: tuple(m.shape) for n, m in maps.items()} == dict.fromkeys(
-            ("correlation", "foreground", "saliency"), (2, len(NAMES), 6, 6)
+            ("correlation", "foreground", "saliency", "attention"), (2, len(NAMES), 6, 6)
         )
         assert (maps["foreground"].sum(dim=(2, 3)) == SMALL["k"]).all()
         assert maps["saliency"].min() >= 0
