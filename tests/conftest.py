@@ -12,6 +12,8 @@ from mend_places import not_reached, reached
 
 from repro.runtime import prepare
 
+pytest.register_assert_rewrite("repro.testing")
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker: workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare()

@@ -87,7 +87,7 @@ class TrainModel(nn.Module):
             with self._synchronised(number == len(parts)):
                 with optim_wrapper.optim_context(self):
                     values = self._losses(part, truth, classes)
-                shares = {} if alone else {k: _share(self.method, k, truth, whole) for k in values}
+                shares = {} if alone else {k: loss_share(self.method, k, truth, whole) for k in values}
                 terms = [v if alone else v * shares[k] for k, v in values.items() if k.startswith("loss")]
                 total = torch.stack(terms).sum()
                 _add(sums, values, shares, total)
@@ -137,8 +137,8 @@ def _compiled(method: Method, settings: TrainSettings, device: torch.device) -> 
     return compute
 
 
-def _share(method: Method, name: str, labels: Tensor, whole: Tensor) -> float:
-    """The share of ``labels`` in the mean over the ``whole`` batch that the value ``name`` is."""
+def loss_share(method: Method, name: str, labels: Tensor, whole: Tensor) -> float:
+    """Return the share of ``labels`` in the mean over the ``whole`` batch that the value ``name`` is."""
     if method.loss_over(name) == "images":
         return len(labels) / len(whole)
     return int((labels != IGNORED).sum()) / max(1, int((whole != IGNORED).sum()))

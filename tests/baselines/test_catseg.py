@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from method_tester import NAMES, MethodTester
 from torch import nn
 
 import repro.layers.tokens
@@ -17,6 +16,7 @@ from repro.clip.tower import build_tower
 from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
 from repro.layers.blocks import equal_parts
+from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {
     "hidden": 16,

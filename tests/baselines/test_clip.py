@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from method_tester import NAMES, MethodTester
 
 from baselines.clip import METHOD
 from repro.layers.method import Method
+from repro.testing.methods import NAMES, MethodTester
 
 
 class TestClip(MethodTester):

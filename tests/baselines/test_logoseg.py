@@ -4,7 +4,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from method_tester import NAMES, MethodTester
 from torch import nn
 
 import repro.layers.tokens
@@ -14,6 +13,7 @@ from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import UsageError
 from repro.layers.blocks import block_at
+from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {
     "hidden": 16,

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from method_tester import NAMES, MethodTester
 
 import repro.layers.tokens
 from baselines.synseg import METHOD
@@ -21,6 +20,7 @@ from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
 from repro.experiments.profiles import load_profile
 from repro.layers.mccl import image_labels
+from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {"width": 16, "heads": 2, "mlp_width": 32, "film_hidden": 16}
 SMALL |= {f"{term}_weight": 1.0 for term in ("align", "cont", "back", "sep")}

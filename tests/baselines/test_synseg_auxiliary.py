@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from method_tester import NAMES, MethodTester
 
 from baselines.synseg.options import SynSegOptions
 from repro.clip.tower import build_tower
@@ -14,6 +13,7 @@ from repro.experiments.profiles import load_profile
 from repro.layers.mccl import MCCL, auxiliary_mccl, mccl
 from repro.layers.method import Method
 from repro.methods import get_method
+from repro.testing.methods import NAMES, MethodTester
 
 METHODS = ("catseg", "disa")
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from method_tester import NAMES, MethodTester
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import repro.layers.tokens
@@ -17,6 +16,7 @@ from repro.clip.tower import build_tower
 from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
 from repro.experiments.tables import load_table
+from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {
     "hidden": 16,

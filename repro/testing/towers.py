@@ -1,4 +1,4 @@
-"""Checks that everything of one kind must pass, for the tests of this and of other packages (they need pytest)."""
+"""Checks that a tower of any kind must pass."""
 
 from __future__ import annotations
 
