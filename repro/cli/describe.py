@@ -73,7 +73,7 @@ def describe(options: argparse.Namespace) -> int:
 
 def _facts(name: str, store: RunStore, options: argparse.Namespace) -> dict[str, Any]:
     folded = {b.casefold(): b for b in all_sets()}
-    if name in table_names():
+    if name in table_names() or name.endswith(".py"):
         return {**dataclasses.asdict(load_table(name)), "done": _done(name, options)}
     if name in registry():
         entry = registry()[name]

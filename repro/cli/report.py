@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 def report(options: argparse.Namespace) -> int:
     """Write the reports of one table or of all; UsageError for an unknown table or row."""
     if options.table != ALL:
-        names = [load_table(options.table).name]
+        names = [options.table]
     else:
         profile = load_profile(options.profile)
         names = [t for t in table_names() if any(r.tower in profile.towers for r in load_table(t).rows)]
@@ -53,7 +53,7 @@ def report(options: argparse.Namespace) -> int:
     if options.html:
         from repro.reports.html import write_page
 
-        path = requests[0].folder / ("report.html" if options.table == ALL else f"{options.table}.html")
+        path = requests[0].folder / f"{'report' if options.table == ALL else results[0].plan.table.name}.html"
         title = "Results" if options.table == ALL else results[0].plan.table.title
         profile_name = results[0].plan.profile.name
         write_page(path, f"{title}, profile {profile_name}", [r.kind.section(r) for r in results])

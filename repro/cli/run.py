@@ -20,7 +20,7 @@ from repro.requests import TableRequest
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
     """Options of ``run`` and ``report``."""
     parser.add_argument(
-        "table", help="table1, table2, .. (repro list names all)" + (", or all" * (command == "report"))
+        "table", help="table1, table2, .. (repro list names all), or a .py file" + (", or all" * (command == "report"))
     )
     common.add_plan_options(parser)
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")

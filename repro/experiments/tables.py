@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repro.errors import UsageError, unknown_name
+from repro.experiments.config_files import check_config
 from repro.experiments.profiles import read_config
 from repro.methods import registry
 from repro.paths import CONFIGS
@@ -91,13 +92,16 @@ def table_names() -> list[str]:
 
 @cache
 def load_table(name: str) -> Table:
-    """The table called ``name``; UsageError with suggestions for an unknown one.
+    """Read the table called ``name``, or the one in the file ``name`` when it ends with ``.py``.
 
+    Raises UsageError with suggestions for an unknown one, and for a file that is not complete or would run code.
     A row whose method is not installed is left out: a table shows what can be run, never a placeholder.
     """
-    path = CONFIGS / "tables" / f"{name}.py"
+    path = Path(name) if name.endswith(".py") else CONFIGS / "tables" / f"{name}.py"
     if not path.is_file():
         raise unknown_name("table", name, table_names())
+    if name.endswith(".py"):
+        check_config(path)
     raw = {key: value for key, value in read_config(path).items() if not key.startswith("_")}
     try:
         rows = tuple(Row(**row) for row in raw.pop("rows") if row["method"] in registry())
