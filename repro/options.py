@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
 import types
@@ -87,3 +88,17 @@ def _words(hint: Any) -> list[str]:
     if get_origin(hint) is Literal:
         return [each for each in get_args(hint) if isinstance(each, str)]
     return [word for each in get_args(hint) for word in _words(each)] if get_origin(hint) is not tuple else []
+
+
+def parse_options(pairs: list[str]) -> dict[str, Any]:
+    """Read ``key=value`` pairs: Python literals where they parse as such, else strings; UsageError without a key."""
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise UsageError("an option must be KEY=VALUE", found=pair, mend="-o name=value")
+        try:
+            parsed[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            parsed[key] = text
+    return parsed

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repro.cli.train import parse_options
 from repro.errors import ReproError
+from repro.options import parse_options
 from repro.runtime import prepare
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

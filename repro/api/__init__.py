@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from repro.api.comparison import Comparison
     from repro.api.model import Model, Prediction
-    from repro.experiments.table_kind import TableResult
+    from repro.tables.kind import TableResult
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from repro.console import Log, log, stdout_to_stderr
 from repro.experiments import grid
-from repro.experiments.table_kind import TableResult, kind_of, refuse_options
 from repro.experiments.tables import load_table
 from repro.hardware import choose_device
 from repro.requests import TableRequest
+from repro.tables.kind import TableResult, kind_of, refuse_options
 
 
 def open_table(request: TableRequest) -> TableResult[Any]:

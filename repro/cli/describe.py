@@ -15,11 +15,11 @@ from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile, profile_names
 from repro.experiments.store import RunStore
 from repro.experiments.stored import matching_run, run_names
-from repro.experiments.table_kind import kind_of
 from repro.experiments.tables import load_table, table_names
 from repro.mends import same_folders
 from repro.methods import registry
 from repro.reports.run_description import describe_run, summaries
+from repro.tables.kind import kind_of
 
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:

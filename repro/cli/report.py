@@ -11,9 +11,9 @@ from repro.cli.run import table_request, write_files
 from repro.console import log
 from repro.errors import UsageError
 from repro.experiments.profiles import load_profile
-from repro.experiments.table_kind import TableResult
 from repro.experiments.tables import load_table, table_names
 from repro.reports.tex_numbers import write_numbers
+from repro.tables.kind import TableResult
 
 ALL = "all"
 

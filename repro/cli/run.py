@@ -13,8 +13,8 @@ from repro.api.tables import compute_table, open_table
 from repro.cli import backbone, common, launching
 from repro.console import duration, log
 from repro.errors import UsageError, command
-from repro.experiments.table_kind import TableResult, missing_lines
 from repro.requests import TableRequest
+from repro.tables.kind import TableResult, missing_lines
 
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:

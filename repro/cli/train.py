@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from repro import ranks
 from repro.api.running import train_run, trainable_run
 from repro.cli import backbone, common, launching
-from repro.errors import UsageError
+from repro.options import parse_options
 from repro.requests import RunRequest, TrainRequest
 
 
@@ -48,20 +47,6 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
 def run_request(options: argparse.Namespace, training: Mapping[str, Any] | None = None) -> RunRequest:
     """Make the request of the run that the options name, with fields of its schedule replaced."""
     return common.request(RunRequest, options, options=parse_options(options.option), training=training or {})
-
-
-def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """``key=value`` pairs; values are Python literals where they parse as such, else strings."""
-    parsed: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, text = pair.partition("=")
-        if not separator:
-            raise UsageError("an option must be KEY=VALUE", found=pair, mend="-o name=value")
-        try:
-            parsed[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            parsed[key] = text
-    return parsed
 
 
 def train(options: argparse.Namespace) -> int:

@@ -18,8 +18,7 @@ from repro.experiments.plan import Run, evaluation_key, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.store import CELL, COMPLETE
 from repro.experiments.stored import stored_run
-from repro.experiments.table_kind import kind_of
-from repro.experiments.tables import load_table, table_names
+from repro.experiments.tables import facts_of, load_table, table_names
 from repro.files import read_json, read_record, write_json
 from repro.towers.registry import get_kind
 from repro.traces.subject import Subject
@@ -158,7 +157,7 @@ def uses(run: Run, run_id: str) -> tuple[list[str], list[str]]:
     others: list[str] = []
     for name in table_names():
         table = load_table(name)
-        if not kind_of(table).evaluates:
+        if not facts_of(table).evaluates:
             continue
         try:
             profile = load_profile(run.profile.name)

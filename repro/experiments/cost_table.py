@@ -18,10 +18,10 @@ from repro.clip.spec import TowerSpec
 from repro.errors import ReproError
 from repro.experiments.judging import timed
 from repro.experiments.plan import Plan, Run
+from repro.experiments.published import find_published
 from repro.experiments.status import DONE, FAILED, MISSING
 from repro.files import read_json, write_json
 from repro.hashing import digest
-from repro.reports.published import find_published
 
 if TYPE_CHECKING:
     from repro.engine.estimate import InferenceCost

@@ -17,8 +17,7 @@ from repro.experiments.profiles import load_profile
 from repro.experiments.status import flag_of
 from repro.experiments.store import COMPLETE, RunStore
 from repro.experiments.stored import matching_run
-from repro.experiments.table_kind import kind_of
-from repro.experiments.tables import load_table
+from repro.experiments.tables import facts_of, load_table
 from repro.files import read_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
@@ -115,7 +114,7 @@ def find_side(text: str, where: Where) -> Side:
 
 def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> list[Evaluation]:
     table = load_table(table_name)
-    kind = kind_of(table)
+    kind = facts_of(table)
     if not kind.evaluates:
         raise UsageError(
             f"{table_name} holds {kind.keeps}, not evaluations", mend="name a row of another table (repro list)"

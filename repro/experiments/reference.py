@@ -13,8 +13,7 @@ from repro.experiments.plan import Cell, Plan, make_plan
 from repro.experiments.profiles import load_profile
 from repro.experiments.provenance import provenance
 from repro.experiments.status import DONE, CellStatus, plan_status
-from repro.experiments.table_kind import kind_of
-from repro.experiments.tables import load_table
+from repro.experiments.tables import facts_of, load_table
 from repro.files import read_json, write_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
@@ -113,7 +112,7 @@ def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
     found = {}
     for name in selection.tables:
         table = load_table(name)
-        kind = kind_of(table)
+        kind = facts_of(table)
         if not kind.evaluates:
             raise UsageError(f"{name} holds {kind.keeps}, which have no reference", mend="repro list")
         plan = make_plan(

@@ -22,11 +22,11 @@ from repro.experiments.places import Place, adopted_of
 from repro.experiments.plan import Plan, Run
 from repro.experiments.progress import reading_progress
 from repro.experiments.provenance import provenance
+from repro.experiments.published import find_published
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE
 from repro.files import write_json
 from repro.hashing import digest
 from repro.mends import Missing
-from repro.reports.published import find_published
 from repro.traces.subject import Subject
 
 if TYPE_CHECKING:

@@ -7,16 +7,22 @@ seconds and memory of one inference, nothing trained) and ``regions`` (how well 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from repro.errors import UsageError, unknown_name
 from repro.experiments.config_files import check_config
 from repro.experiments.profiles import read_config
 from repro.methods import registry
 from repro.paths import CONFIGS
+
+KIND_GROUP = "repro.table_kinds"
+"""Entry points by which another package announces a kind of tables."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,3 +135,35 @@ def _check_ids(path: Path, rows: tuple[Row, ...]) -> None:
             found=", ".join(twice),
             mend="correct the file",
         )
+
+
+class KindFacts(Protocol):
+    """What is known of a kind of tables below the tables themselves (:class:`repro.tables.kind.TableKind`)."""
+
+    keeps: str
+    evaluates: bool
+
+
+@cache
+def find_kind(name: str) -> Any:
+    """Find the kind of tables called ``name``: ``KIND`` of the module in :mod:`repro.tables`, or an entry point.
+
+    Raises UsageError where there is none.
+    """
+    module = f"repro.tables.{name}"
+    if name.isidentifier() and find_spec(module) is not None:
+        return importlib.import_module(module).KIND
+    for point in entry_points(group=KIND_GROUP, name=name):
+        return point.load()
+    raise UsageError(
+        f"unknown kind of table {name!r}",
+        expected="benchmarks, cost, maps, regions, controls, or one that an installed package announces",
+        found=name,
+        mend="correct the table, or install the package that the kind comes with",
+    )
+
+
+def facts_of(table: Table) -> KindFacts:
+    """Return what a kind's states hold, for what reads them without making tables."""
+    found: KindFacts = find_kind(table.kind)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import sys
@@ -22,9 +23,8 @@ def main() -> int:
     """Run the command in this process and return its exit code."""
     die_with(int(sys.argv[1]))
     sys.argv = ["repro", *sys.argv[2:]]
-    from repro.cli.main import main as command
-
-    return command()
+    code: int = importlib.import_module("repro.cli.main").main()  # by name: the command lies above everything
+    return code
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import importlib
 import io
 import os
 import re
@@ -43,8 +44,7 @@ class Task:
         place = submitit.JobEnvironment()
         if place.num_tasks > 1:
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        from repro.cli.main import main
-
+        main = importlib.import_module("repro.cli.main").main  # by name: the command lies above everything
         sys.argv = ["repro", *self.words]
         printed, written = io.StringIO(), _Tee(sys.stderr)
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(written):

@@ -7,8 +7,8 @@ from typing import Any
 
 from repro.experiments.cost_table import PUBLISHED, CostStatus
 from repro.experiments.plan import Plan
+from repro.experiments.published import find_published
 from repro.experiments.status import DONE, FAILED
-from repro.reports.published import find_published
 from repro.reports.sheet import Column, Sheet, number
 from repro.reports.tex_numbers import MISSING, Number, macro_name
 

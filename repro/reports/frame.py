@@ -10,11 +10,11 @@ import pandas as pd
 
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
+from repro.experiments.published import find_published
 from repro.experiments.status import DONE, CellStatus
 from repro.experiments.tables import Row
 from repro.reports.columns import NONE, Columns, cell_columns, row_interval
 from repro.reports.controls import control_footnotes
-from repro.reports.published import find_published
 
 MEASURED, PUBLISHED = "measured", "published"
 FRACTIONS = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")

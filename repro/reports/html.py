@@ -17,11 +17,11 @@ from markupsafe import Markup
 
 import repro
 from repro.experiments.plan import Plan
+from repro.experiments.published import Published, also_published, find_published
 from repro.experiments.status import DONE
 from repro.files import write_text
 from repro.reports.evidence import Entry, Evidence, RowRuns
 from repro.reports.frame import notes
-from repro.reports.published import Published, also_published, find_published
 from repro.reports.sheet import Sheet
 from repro.stats.interval import finite
 

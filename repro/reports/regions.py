@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from repro.benchmarks.panoptic import get_panoptic
 from repro.experiments.places import adopted_note
 from repro.experiments.plan import Plan
+from repro.experiments.published import find_published
 from repro.experiments.region_table import GROUPS, TOP, RegionStatus, gains
 from repro.experiments.status import BLOCKED, DONE, FAILED
-from repro.reports.published import find_published
 from repro.reports.sheet import Column, Sheet, number
 from repro.reports.tex_numbers import Number, macro_name, percent
 

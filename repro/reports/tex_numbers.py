@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from repro.experiments.published import find_published
 from repro.files import write_text
 from repro.reports.evidence import Evidence
-from repro.reports.published import find_published
 
 FILE = "numbers.tex"
 MISSING = r"\textbf{??}"

@@ -11,9 +11,9 @@ from repro.console import Log, duration, stdout_to_stderr
 from repro.experiments import grid
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, CellStatus, plan_status, remaining_seconds
-from repro.experiments.table_kind import TableKind, TableResult, heading, step_lines
 from repro.hardware import choose_device
 from repro.requests import TableRequest
+from repro.tables.kind import TableKind, TableResult, heading, step_lines
 
 if TYPE_CHECKING:
     from repro.launch.job import Launch

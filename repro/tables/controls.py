@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from repro.console import Log
 from repro.experiments.control_table import TITLES, ControlStatus, control_status, measure_controls
 from repro.experiments.plan import Plan
-from repro.experiments.table_kind import TableKind
 from repro.requests import TableRequest
+from repro.tables.kind import TableKind
 
 if TYPE_CHECKING:
     from repro.reports.sheet import Sheet

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from repro.console import Log, stdout_to_stderr
 from repro.experiments.cost_table import CostStatus, TimingPlace, cost_status, measure
 from repro.experiments.plan import Plan, make_plan
-from repro.experiments.table_kind import TableKind, TableResult, heading
 from repro.experiments.tables import Table
 from repro.hardware import choose_device
 from repro.requests import TableRequest
+from repro.tables.kind import TableKind, TableResult, heading
 
 if TYPE_CHECKING:
     from repro.reports.sheet import Sheet

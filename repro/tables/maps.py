@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from repro.console import Log
 from repro.experiments.map_table import MapStatus, map_status, measure_map_table
 from repro.experiments.plan import Plan
-from repro.experiments.table_kind import TableKind, TableResult
 from repro.requests import TableRequest
+from repro.tables.kind import TableKind, TableResult
 
 if TYPE_CHECKING:
     from repro.reports.sheet import Sheet

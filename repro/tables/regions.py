@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from repro.console import Log
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.region_table import RegionStatus, measure_regions, region_status
-from repro.experiments.table_kind import TableKind, TableResult, swapped_table
 from repro.experiments.tables import Table
 from repro.requests import TableRequest
+from repro.tables.kind import TableKind, TableResult, swapped_table
 
 if TYPE_CHECKING:
     from repro.reports.sheet import Sheet

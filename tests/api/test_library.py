@@ -14,8 +14,8 @@ from PIL import Image
 
 import repro
 from repro.cli.main import main
-from repro.cli.train import parse_options
 from repro.errors import UsageError, WeightsError
+from repro.options import parse_options
 from repro.requests import CompareRequest, RunRequest
 
 CLASSES = ["cat", "grass", "sky"]

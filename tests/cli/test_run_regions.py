@@ -14,9 +14,9 @@ from repro.clip.tower import build_tower
 from repro.errors import UsageError
 from repro.experiments.plan import make_plan
 from repro.experiments.profiles import load_profile, with_variants
+from repro.experiments.published import find_published
 from repro.experiments.status import plan_steps
 from repro.experiments.tables import Row, load_table
-from repro.reports.published import find_published
 from repro.towers.aligned import read_recipe
 
 

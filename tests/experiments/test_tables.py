@@ -10,8 +10,8 @@ import pytest
 from repro.errors import UsageError
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import load_profile
+from repro.experiments.published import find_published
 from repro.experiments.tables import Row, _check_ids, load_table, table_names
-from repro.reports.published import find_published
 
 PROFILES = ("smoke", "mini", "paper")
 

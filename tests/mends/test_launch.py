@@ -21,9 +21,7 @@ RUN = ["run", "table1", *SMOKE, "--dry-run"]
 LEFT_OUT = [  # place, a call, the words that the mend says to leave out
     way("repro.cli.run:run#2", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
     way("repro.cli.launching:_refuse_others", RUN, ["--gpus", "1"]),
-    way(
-        "repro.experiments.table_kind:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]
-    ),
+    way("repro.tables.kind:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]),
     way("repro.cli.run:run#1", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
     way("repro.experiments.assets:Assets.__init__", RUN, ["--data-root", "."]),
 ]
@@ -53,7 +51,7 @@ def test_machines_meet_at_the_host_that_is_named(talk: Talk, monkeypatch: pytest
     assert started[0].rendezvous == "localhost:29511"
 
 
-@pytest.mark.follows("repro.cli.train:parse_options")
+@pytest.mark.follows("repro.options:parse_options")
 def test_an_option_is_given_as_a_name_and_a_value(talk: Talk) -> None:
     mend = talk.refused("train", "catseg", *SMOKE, "-o", "hidden")
     form = mend.split()[1].replace("name", "hidden").replace("value", "32")

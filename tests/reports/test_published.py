@@ -7,8 +7,8 @@ import csv
 import facts
 import pytest
 
+from repro.experiments.published import find_published
 from repro.paths import PUBLISHED
-from repro.reports.published import find_published
 
 DISA = {"paper": "DiSa (ICLR 2026 submission)", "table": "Table 1"}
 

@@ -15,13 +15,13 @@ from repro.api import tables as api_tables
 from repro.cli import describe, report
 from repro.cli.main import main
 from repro.errors import UsageError
-from repro.experiments import table_kind
+from repro.experiments import tables
 from repro.experiments.plan import Plan
 from repro.experiments.status import DONE, FAILED, MISSING
-from repro.experiments.table_kind import TableKind, kind_of
 from repro.experiments.tables import Table, load_table, table_names
 from repro.reports.sheet import Column, Sheet
 from repro.requests import TableRequest
+from repro.tables.kind import TableKind, kind_of
 
 
 @dataclasses.dataclass
@@ -81,14 +81,14 @@ KIND = OptionKind()
 def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A table of the kind, which another package announces."""
     point = SimpleNamespace(load=lambda: KIND)
-    monkeypatch.setattr(table_kind, "entry_points", lambda group, name: [point] if name == "options" else [])
+    monkeypatch.setattr(tables, "entry_points", lambda group, name: [point] if name == "options" else [])
     made = dataclasses.replace(load_table("table1"), name="options", title="Options", caption="Options", kind="options")
     for module in (api_tables, report, describe):
         monkeypatch.setattr(module, "load_table", lambda name: made if name == "options" else load_table(name))
     monkeypatch.setattr(describe, "table_names", lambda: [*table_names(), "options"])
-    table_kind.table_kind.cache_clear()
+    tables.find_kind.cache_clear()
     yield "options"
-    table_kind.table_kind.cache_clear()
+    tables.find_kind.cache_clear()
 
 
 def test_a_kind_from_elsewhere_is_run_shown_and_reported(
@@ -120,7 +120,7 @@ def test_a_kind_refuses_what_it_has_no_use_for(table: str, capsys: pytest.Captur
     assert "made in one process" in capsys.readouterr().err
 
 
-@pytest.mark.follows("repro.experiments.table_kind:table_kind")
+@pytest.mark.follows("repro.experiments.tables:find_kind")
 def test_a_kind_of_an_absent_package_is_installed_or_the_table_corrected() -> None:
     unknown: Table = dataclasses.replace(load_table("table1"), kind="poems")
     with pytest.raises(UsageError, match="unknown kind of table 'poems'") as caught:

@@ -7,12 +7,9 @@ A table names its kind (``kind = "cost"`` in ``configs/tables``). The kind is th
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, cached_property
-from importlib.metadata import entry_points
-from importlib.util import find_spec
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -22,7 +19,7 @@ from repro.experiments.backbone import swap_table
 from repro.experiments.plan import Plan, make_plan
 from repro.experiments.profiles import Profile
 from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
-from repro.experiments.tables import Table
+from repro.experiments.tables import Table, find_kind
 from repro.mends import Missing
 from repro.requests import TableRequest
 
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
     from repro.reports.html import Section
     from repro.reports.sheet import Sheet
     from repro.reports.tex_numbers import Number
-
-ENTRY_POINT_GROUP = "repro.table_kinds"
 
 
 class State(Protocol):
@@ -215,27 +210,10 @@ class TableResult(Generic[S]):
         return self.kind.write(self, folder)
 
 
-@cache
-def table_kind(name: str) -> TableKind[Any]:
-    """Find the kind called ``name``; UsageError where there is none."""
-    module = f"repro.tables.{name}"
-    if name.isidentifier() and find_spec(module) is not None:
-        own: TableKind[Any] = importlib.import_module(module).KIND
-        return own
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        found: TableKind[Any] = point.load()
-        return found
-    raise UsageError(
-        f"unknown kind of table {name!r}",
-        expected="benchmarks, cost, maps, regions, controls, or one that an installed package announces",
-        found=name,
-        mend="correct the table, or install the package that the kind comes with",
-    )
-
-
 def kind_of(table: Table) -> TableKind[Any]:
-    """Find the kind of ``table``."""
-    return table_kind(table.kind)
+    """Find the kind of ``table``; UsageError where there is none."""
+    found: TableKind[Any] = find_kind(table.kind)
+    return found
 
 
 def swapped_table(table: Table, profile: Profile, request: TableRequest) -> Table:

@@ -1,0 +1,146 @@
+"""The layers of the house: arrows point down. What still points up is listed with its reason, and the list may only
+get shorter."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import repro
+
+ROOT = Path(repro.__file__).parents[1]
+LAYERS = (
+    ("repro.cli",),
+    ("repro.api", "repro.testing"),
+    ("repro.tables",),
+    ("repro.reports",),
+    ("repro.requests",),
+    ("repro.experiments",),
+    ("repro.controls",),
+    ("repro.towers",),
+    ("repro.checkpoints",),
+    ("repro.traces",),
+    ("repro.maps", "repro.regions", "repro.stats"),
+    ("repro.engine",),
+    ("repro.data", "repro.metrics"),
+    ("repro.clip",),
+    ("repro.benchmarks", "repro.layers", "repro.launch", "repro.sources"),
+    (
+        *("repro.alignments", "repro.backbones", "repro.console", "repro.errors", "repro.files", "repro.hardware"),
+        *("repro.hashing", "repro.locks", "repro.mends", "repro.methods", "repro.options", "repro.paths"),
+        *("repro.pickles", "repro.preemption", "repro.ranks", "repro.runtime"),
+    ),
+)
+"""From the top of the house to its floor; packages of one line do not import one another, but for the floor."""
+UP = {
+    ("repro.clip.tiny", "repro.engine.loop"): "the training of the tiny CLIP lies beside the models of CLIP",
+    ("repro.clip.tiny_data", "repro.data"): "the same",
+    ("repro.clip.tiny_scores", "repro.data"): "the same",
+    ("repro.data.pipeline", "repro.engine.settings"): "the data of a training lie apart from the training",
+    ("repro.data.train_set", "repro.engine.settings"): "the same",
+    ("repro.checkpoints.described", "repro.towers.registry"): "weights of 0.1.0 name the kind of their tower",
+    ("repro.metrics.measured", "repro.traces"): "a measure is known by the code that takes it",
+}
+METHODS = ("repro.clip", "repro.layers", "repro.methods", "repro.options", "repro.errors", "repro.hashing")
+"""All of the harness that a method may know."""
+BESIDES = {
+    "disa.kinds": "class-level splitting (Table 3, III) reads things and stuff off the vocabularies",
+    "baselines.catseg.checkpoint": "names of the released checkpoints are a format of repro.checkpoints",
+}
+NO_METHODS = "baselines.densevlm"
+"""Trains towers, from images; it is no method."""
+
+
+def modules(*packages: str) -> dict[str, str]:
+    """Sources by module."""
+    found = {}
+    for package in packages:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if "_configs" not in parts:
+                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text(encoding="utf-8")
+    return found
+
+
+HOUSE, METHOD_MODULES = modules("repro"), modules("disa", "baselines")
+
+
+def imports(source: str) -> Iterator[str]:
+    """What ``source`` imports anywhere but for annotations alone."""
+
+    def visit(node: ast.AST) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ImportFrom) and child.module:
+                for alias in child.names:
+                    full = f"{child.module}.{alias.name}"
+                    yield full if full in HOUSE else child.module
+            elif isinstance(child, ast.Import):
+                yield from (alias.name for alias in child.names)
+            if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+                yield from visit(child)
+
+    yield from visit(ast.parse(source))
+
+
+def within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def layer(module: str) -> tuple[int, str] | None:
+    """How far down ``module`` lies, and its package; None for the package ``repro`` itself."""
+    places = [(n, p) for n, row in enumerate(LAYERS) for p in row if within(module, p)]
+    return places[0] if places else None
+
+
+def upward(house: dict[str, str]) -> set[tuple[str, str]]:
+    """Imports that point up, or across a line of the floor's house."""
+    found = set()
+    for module, source in house.items():
+        for target in imports(source):
+            own, other = layer(module), layer(target)
+            if own is None or other is None or own[1] == other[1]:
+                continue
+            if other[0] < own[0] or (other[0] == own[0] < len(LAYERS) - 1):
+                found.add((module, target))
+    return found
+
+
+def excused(arrow: tuple[str, str]) -> bool:
+    return any(arrow[0] == a and within(arrow[1], b) for a, b in UP)
+
+
+def test_every_module_has_its_layer() -> None:
+    assert [m for m in HOUSE if layer(m) is None] in (["repro", "repro.__main__"], ["repro.__main__", "repro"])
+
+
+def test_arrows_point_down() -> None:
+    assert sorted(a for a in upward(HOUSE) if not excused(a)) == []
+
+
+def test_what_is_excused_still_points_up() -> None:
+    found = upward(HOUSE)
+    assert [pair for pair in UP if not any(a == pair[0] and within(b, pair[1]) for a, b in found)] == []
+
+
+def test_the_harness_imports_no_method() -> None:
+    named = {m: [t for t in imports(s) if t.split(".")[0] in ("disa", "baselines")] for m, s in HOUSE.items()}
+    assert {m: t for m, t in named.items() if t} == {}
+
+
+@pytest.mark.parametrize("module", sorted(m for m in METHOD_MODULES if not within(m, NO_METHODS)))
+def test_a_method_knows_clip_layers_and_the_interface_only(module: str) -> None:
+    known = {t for t in imports(METHOD_MODULES[module]) if within(t, "repro")}
+    others = {t for t in known if not any(within(t, allowed) for allowed in METHODS)}
+    assert bool(others) == (module in BESIDES), others
+
+
+def test_an_arrow_up_or_across_is_noticed() -> None:
+    assert upward({"repro.layers.x": "def f():\n    from repro.engine import train"})
+    assert upward({"repro.maps.x": "import repro.regions.frame"})
+    assert not upward({"repro.engine.x": "from repro.layers import tokens"})
+    assert not upward({"repro.files": "from repro.errors import DataError"})
+    annotation = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from repro.cli import main"
+    assert not upward({"repro.layers.x": annotation})
