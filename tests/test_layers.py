@@ -27,6 +27,7 @@ LAYERS = (
     ("repro.engine",),
     ("repro.data", "repro.metrics"),
     ("repro.clip",),
+    ("repro.datasets",),
     ("repro.benchmarks", "repro.layers", "repro.launch", "repro.sources"),
     (
         *("repro.alignments", "repro.backbones", "repro.console", "repro.errors", "repro.files", "repro.hardware"),
@@ -39,6 +40,7 @@ UP = {
     ("repro.clip.tiny", "repro.engine.loop"): "the training of the tiny CLIP lies beside the models of CLIP",
     ("repro.clip.tiny_data", "repro.data"): "the same",
     ("repro.clip.tiny_scores", "repro.data"): "the same",
+    ("repro.benchmarks.spec", "repro.datasets"): "names of before the data sets had modules of their own",
     ("repro.data.pipeline", "repro.engine.settings"): "the data of a training lie apart from the training",
     ("repro.data.train_set", "repro.engine.settings"): "the same",
     ("repro.checkpoints.described", "repro.towers.registry"): "weights of 0.1.0 name the kind of their tower",

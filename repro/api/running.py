@@ -98,7 +98,7 @@ def _open_sets(
     cache, split = run.assets.store.cache, request.split
     found = []
     for benchmark in chosen:
-        root = external or run.assets.ensure_data(log)
+        root = external or run.assets.ensure_set(benchmark, log)
         try:
             pairs, prepared = open_data(benchmark, root, cache, split)
         except DataError as error:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.listing import IMAGE_SUFFIX as IMAGE_SUFFIX
 from repro.benchmarks.listing import Spelling, first_file, sources_by_key, walk_ade
 from repro.benchmarks.marker import read_marker, rules_digest
@@ -86,7 +85,7 @@ def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = No
             f"{benchmark.id}: labels without an image",
             expected=f"an image in {folder / part.images} for each of {len(labels)} labels",
             found=f"{len(without)} without: {some(without)}",
-            mend=mend if benchmark.resized_images else DOWNLOADS[benchmark.id].instructions,
+            mend=mend if benchmark.resized_images else benchmark.instructions,
         )
     return [Pair(key, images[key], labels[key]) for key in sorted(labels)]
 
@@ -147,15 +146,14 @@ def listed_keys(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] 
 
 def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterable[str]) -> set[str]:
     """Those of ``keys`` whose source mask has no labelled pixel, which PAS-20 drops. Reads the masks."""
-    if benchmark.rule not in ("voc20", "voc20b"):
+    if not benchmark.unlabelled_values:
         return set()
     from repro.benchmarks.images import read_label
 
-    void = {0, 255} if benchmark.rule == "voc20" else {255}
     found = set()
     for key in keys:
         mask = first_file(data_root / benchmark.folder, part.source_labels, f"{key}.png")
-        if mask.is_file() and set(read_label(mask).ravel().tolist()) <= void:
+        if mask.is_file() and set(read_label(mask).ravel().tolist()) <= set(benchmark.unlabelled_values):
             found.add(key)
     return found
 
@@ -199,7 +197,7 @@ def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None
             f"{benchmark.id} has no image of split {part.name}",
             expected=f"{part.num_images} images below {folder / part.source_images}",
             found="none",
-            mend=DOWNLOADS[benchmark.id].instructions,
+            mend=benchmark.instructions,
         )
     return sorted(_present(benchmark, pairs), key=lambda p: p.key)
 
@@ -229,7 +227,7 @@ def _present(benchmark: Benchmark, pairs: list[SourcePair]) -> list[SourcePair]:
                 f"{benchmark.id}: {len(paths)} of {len(pairs)} {what}s are absent",
                 expected=f"one for each of {len(pairs)} listed images",
                 found=f"no {some(sorted(paths))}",
-                mend=DOWNLOADS[benchmark.id].instructions,
+                mend=benchmark.instructions,
             )
     return found
 
@@ -243,7 +241,7 @@ def _masks(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
             f"{benchmark.id}: {folder} holds converted masks only",
             expected="the masks as distributed, KEY.png",
             found=f"{len(every)} files KEY{_CONVERTED}.png, such as {min(every)}.png",
-            mend=DOWNLOADS[benchmark.id].instructions,
+            mend=benchmark.instructions,
         )
     return masks
 
@@ -251,7 +249,7 @@ def _masks(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
 def _context59_sources(benchmark: Benchmark, folder: Path, part: Split) -> list[SourcePair]:
     """Images of the phase ``part.name`` in trainval_merged.json, each with its annotations in file order."""
     path = _need(benchmark, folder / part.source_labels[0])
-    mend = DOWNLOADS[benchmark.id].instructions
+    mend = benchmark.instructions
     expected = "JSON with images (image_id, phase, file_name, height, width) and annos_segmentation"
     document = read_document(path, "the annotation file of PASCAL-Context", expected, mend)
     try:
@@ -277,7 +275,7 @@ def _context59_sources(benchmark: Benchmark, folder: Path, part: Split) -> list[
 
 def _read_ids(benchmark: Benchmark, path: Path) -> list[str]:
     """The ids a list names, each once."""
-    return list(dict.fromkeys(read_names(path, DOWNLOADS[benchmark.id].instructions)))
+    return list(dict.fromkeys(read_names(path, benchmark.instructions)))
 
 
 def files_by_key(folder: Path, suffix: str) -> dict[str, Path]:
@@ -300,6 +298,6 @@ def _need(benchmark: Benchmark, path: Path) -> Path:
             f"{benchmark.id}: {path} is absent",
             expected="the set as its owners distribute it",
             found="nothing",
-            mend=DOWNLOADS[benchmark.id].instructions,
+            mend=benchmark.instructions,
         )
     return path

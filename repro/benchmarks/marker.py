@@ -17,17 +17,6 @@ from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.errors import DataError, UsageError, command
 from repro.files import write_json
 
-FIRST_RULES = {
-    "ade847": "35a76c8a027d",
-    "pc459": "ef28ab859907",
-    "ade150": "788802194c52",
-    "pc59": "bd2dbc059f33",
-    "voc20": "bb9d7cb55049",
-    "voc20b": "bb4b982a15f2",
-    "coco-stuff": "f656db15736a",
-}
-"""What version 0.1.0, which counted its rules by hand (1), made of the samples of :func:`rules_digest`."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Marker:
@@ -84,7 +73,7 @@ def read_marker(labels: Path) -> Marker | None:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict) and values.get("rules") == 1:  # version 0.1.0
-            values["rules"] = FIRST_RULES.get(get_benchmark(values["benchmark"]).rule, "")
+            values["rules"] = get_benchmark(values["benchmark"]).first_rules
         lists = {"dropped": tuple(values["dropped"]), "adopted": tuple(values.get("adopted", ()))}
         marker = Marker(**{**values, **lists})
         kinds = (("complete", bool), ("keys", int), ("rules", str), ("origin", str), ("histogram", dict))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.fingerprint import fingerprint
 from repro.benchmarks.layout import SourcePair, prepare_command, some, source_pairs
 from repro.benchmarks.marker import Marker, read_marker
@@ -150,10 +149,10 @@ def _preparation_problems(
 ) -> list[Problem]:
     folder, prepares = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
     if not folder.is_dir():
-        return [Problem("preparation", f"{folder} is absent", DOWNLOADS[benchmark.id].instructions)]
+        return [Problem("preparation", f"{folder} is absent", benchmark.instructions)]
     if not found.labels:
         there = "nothing is prepared" if found.listed else "neither labels nor the sources to make them from are there"
-        mend = prepares if found.listed else f"{DOWNLOADS[benchmark.id].instructions}; then {prepares}"
+        mend = prepares if found.listed else f"{benchmark.instructions}; then {prepares}"
         return [Problem("preparation", f"{there}: no *{benchmark.label_suffix} in {folder / part.labels}", mend)]
     if marker is None:
         return []
@@ -202,7 +201,7 @@ def _file_problems(
         "missing",
         [folder / part.images / f"{k}.jpg" for k in found.imageless],
         f"labels without an image in {folder / part.images}",
-        again if benchmark.resized_images else DOWNLOADS[benchmark.id].instructions,
+        again if benchmark.resized_images else benchmark.instructions,
     )
     away = f"move them out of {command(folder / part.labels)}"
     known = set() if origin is None else origin.entries.keys()

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS
+from repro.benchmarks.spec import TRAIN_SETS
 from repro.cli import common
 from repro.errors import command, unknown_name
 from repro.experiments.assets import all_sets
@@ -40,7 +40,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     return {
         "tables": {n: load_table(n).caption for n in table_names()},
         "methods": {n: f"{e.title}: {e.paper}" for n, e in registry().items()},
-        "benchmarks": {n: f"{b.title}, {b.num_classes} classes" for n, b in BENCHMARKS.items()},
+        "benchmarks": {n: f"{b.title}, {b.num_classes} classes" for n, b in all_sets().items() if n not in TRAIN_SETS},
         "training sets": {n: f"{b.title}, {b.num_classes} classes" for n, b in TRAIN_SETS.items()},
         "profiles": {n: load_profile(n).title for n in profile_names()},
     }

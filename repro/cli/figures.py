@@ -103,7 +103,7 @@ def _draw(runs: list[tuple[str, Run]], benchmark: Benchmark, device: str, option
             common.log(f"left out: {error.message}")
             untrained.append(error)
             continue
-        pairs = prepared_pairs(benchmark, run.assets.ensure_data(common.log))
+        pairs = prepared_pairs(benchmark, run.assets.ensure_set(benchmark, common.log))
         for pair in choose_pairs(pairs, options.images, options.count):
             data = image_data(run, method, benchmark, pair, wanted, options.rows)
             title = f"{run.row.title} ({run.tower.title})"

@@ -133,7 +133,7 @@ def _predicted(
     for one in shown:
         run = stored_run(one.first.run, options.runs, options.data_root)
         method = load_trained(run, one.first.run, device)
-        pairs = choose_pairs(prepared_pairs(benchmark, run.assets.ensure_data(common.log)), keys, len(keys))
+        pairs = choose_pairs(prepared_pairs(benchmark, run.assets.ensure_set(benchmark, common.log)), keys, len(keys))
         pictures = pictures or {p.key: (stored_image(p.image), read_label(p.label)) for p in pairs}
         common.log(f"predicting {len(pairs)} images with {one.first.run}")
         predictions.append({p.key: predict_classes(run, method, benchmark, pictures[p.key][0]) for p in pairs})

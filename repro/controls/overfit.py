@@ -91,15 +91,15 @@ def overfit(
 
 
 def showable(labels: Tensor, classes: int, size: tuple[int, int]) -> Tensor:
-    """Find the pixels (B, H, W) that a map of ``size`` can show: there its best content has the right class.
+    """Find the pixels (B, H, W) that a map of ``size`` shows for certain: labelled ones in cells of a single class.
 
-    The content is the share of each class in each cell of the map, resized as scores are: what lies in a corner of its
-    cell, or is thinner than one, is lost however well a method has learned it.
+    In a cell of several classes what is thinner than it, or lies in its corner, is lost however well a method has
+    learned it, and how much of it depends on how sure the neighbours are.
     """
     shares = F.one_hot(labels.clamp(max=classes), classes + 1)[..., :classes].permute(0, 3, 1, 2).double()
-    cells = F.adaptive_avg_pool2d(shares, size)
-    best = F.interpolate(cells, size=labels.shape[-2:], mode="bilinear", align_corners=False).argmax(dim=1)
-    return (best == labels) & (labels != IGNORED)
+    held = (F.adaptive_avg_pool2d(shares, size) > 0).sum(dim=1, keepdim=True).double()
+    single = F.interpolate(held, size=labels.shape[-2:], mode="nearest-exact").squeeze(1) == 1
+    return single & (labels != IGNORED)
 
 
 @torch.no_grad()

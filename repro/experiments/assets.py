@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from repro.benchmarks.downloads import DOWNLOADS
 from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
+from repro.datasets.registry import data_sets
 from repro.errors import UsageError, command
 from repro.experiments.code import FILE as CODE
 from repro.experiments.code import Code
@@ -28,8 +28,8 @@ READY = "ready.json"
 
 
 def all_sets() -> dict[str, Benchmark]:
-    """The six benchmarks and the training set by id."""
-    return {**BENCHMARKS, **TRAIN_SETS}
+    """Return all data sets by id: the six of the papers first, then what is trained on, then the others."""
+    return {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
 
 
 class Assets:
@@ -118,16 +118,15 @@ class Assets:
         """What must still be downloaded or prepared before ``benchmark`` can be used (empty for generated data)."""
         if self.profile.synthetic:
             return []
-        page = DOWNLOADS[benchmark.id]
         if self._data_root is None:
             return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
         from repro.experiments.external import unfit
 
         error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root, self.store.cache)
         if error is not None:
-            source = self._data_root / page.folder
+            source = self._data_root / benchmark.folder
             if not source.is_dir():
-                return [Missing(f"{benchmark.id}: {source} is absent", page.instructions)]
+                return [Missing(f"{benchmark.id}: {source} is absent", benchmark.instructions)]
             mend = error.mend or command("repro", "data", "prepare", benchmark.id, "--data-root", self._data_root)
             return [Missing(f"{benchmark.id}: {error.message}", mend)]
         self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
@@ -164,6 +163,19 @@ class Assets:
             data = self.profile.data
             draw_miniature(root, data["seed"], data.get("sizes", {}), progress, progress=count_progress)
             write_json(root / READY, {"key": self.data_key(""), "data": dict(data)})
+        return root
+
+    def ensure_set(self, benchmark: Benchmark, log: Callable[[str], None] | None = None) -> Path:
+        """Return the data root, in which ``benchmark`` is prepared where the profile draws its own data.
+
+        The miniature is prepared for the papers' sets when it is drawn, and for any other set when that is asked for.
+        """
+        root = self.ensure_data(log)
+        if self.profile.synthetic and benchmark.id not in {**BENCHMARKS, **TRAIN_SETS}:
+            from repro.benchmarks.prepare import prepare
+
+            with self.store.lock(str(root.relative_to(self.store.root)), wait=True):
+                prepare(benchmark.id, root)
         return root
 
     def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:

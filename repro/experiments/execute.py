@@ -203,9 +203,9 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
     from repro.engine import processes
     from repro.engine.evaluate_many import evaluate_together
 
-    root = plan.assets.ensure_data()
-    keep_text(method, plan.assets.store.cache / "text")
     run, benchmark = cell.run, cell.benchmark
+    root = plan.assets.ensure_set(benchmark)
+    keep_text(method, plan.assets.store.cache / "text")
     processes.on_first(lambda: plan.assets.compare(benchmark))
     facts = {
         "benchmark": benchmark.id,

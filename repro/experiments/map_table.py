@@ -190,6 +190,6 @@ def _measure(plan: Plan, cell: MapCell, method: Any, log: Callable[[str], None])
     keep_text(method, plan.assets.store.cache / "text")
     log(f"maps of {run.row.title} ({run.tower.title}, seed {run.seed}) on {benchmark.id}")
     plan.assets.compare(benchmark)
-    pairs = prepared_pairs(benchmark, plan.assets.ensure_data())
+    pairs = prepared_pairs(benchmark, plan.assets.ensure_set(benchmark))
     with count_progress(f"{run.row.title} on {benchmark.id}", "image") as update:
         return measure_maps(method, benchmark, pairs, run.profile.protocol, update)

@@ -21,7 +21,7 @@ from repro.experiments.profiles import read_config
 from repro.methods import registry
 from repro.paths import CONFIGS
 
-KIND_GROUP = "repro.table_kinds"
+KIND_GROUP = "repro.tables"
 """Entry points by which another package announces a kind of tables."""
 
 

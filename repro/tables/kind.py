@@ -1,7 +1,7 @@
 """What a kind of tables does: from a request to a plan, states, numbers, a sheet. One interface, one command for all.
 
 A table names its kind (``kind = "cost"`` in ``configs/tables``). The kind is the ``KIND`` of the module of that name in
-:mod:`repro.tables`, or an entry point of the group ``repro.table_kinds`` that another package announces.
+:mod:`repro.tables`, or an entry point of the group ``repro.tables`` that another package announces.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def test_images_of_controls_are_read_as_their_labels_are_stored(tmp_path: Path) 
     assert images[0, 0, 0, 0] == 200
 
 
-def test_pixels_that_a_map_can_show_are_those_its_best_content_shows() -> None:
+def test_pixels_that_a_map_can_show_lie_in_cells_of_one_class() -> None:
     labels = torch.zeros(1, 8, 8, dtype=torch.long)
     labels[:, :, 4:] = 1
     labels[0, 3, 0] = 2  # one pixel of a cell of four by four
@@ -165,6 +165,7 @@ def test_pixels_that_a_map_can_show_are_those_its_best_content_shows() -> None:
     assert int(shown.sum()) == 63  # a map of full size shows all that is labelled
     assert not shown[0, 7, 7]
     coarse = showable(labels, 3, (2, 2))
-    assert not coarse[0, 3, 0]
-    assert coarse[0, :3].all()  # the border between the halves lies between cells
-    assert not showable(labels, 3, (1, 1))[labels != 0].any()  # one cell has one class
+    assert not coarse[0, :4, :4].any()
+    assert coarse[0, 4:, :4].all()
+    assert int(coarse[0, :, 4:].sum()) == 31  # what is not labelled makes no cell mixed
+    assert not showable(labels, 3, (1, 1)).any()

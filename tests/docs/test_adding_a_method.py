@@ -48,7 +48,7 @@ def run(project: Path, *words: str) -> str:
 
 def test_the_page_has_every_file_of_the_package() -> None:
     expected = {"my_package/options.py", "my_package/model.py", "my_package/__init__.py", "pyproject.toml"}
-    assert set(blocks()) == {*expected, "tests/test_mine.py", "mine.py"}
+    assert set(blocks()) == {*expected, "tests/test_mine.py", "my_package/table.py"}
 
 
 @pytest.mark.slow
@@ -56,11 +56,11 @@ def test_the_installed_method_is_listed_described_and_made_into_a_table(project:
     store = ("--profile", "smoke", "--runs", "runs")
     assert "My Method: Venue 2026" in run(project, "repro", "list", "--runs", "runs")
     assert "scale: 10.0" in run(project, "repro", "describe", "mine", "--runs", "runs")
-    table = run(project, "repro", "run", "mine.py", *store, "--results", "tables", "--device", "cpu")
+    table = run(project, "repro", "run", "my_package/table.py", *store, "--results", "tables", "--device", "cpu")
     for title in ("CLIP", "My Method", "My Method, scale 1"):
         assert re.search(rf"^\| {title} \| .* \| \d+\.\d \| \d+\.\d \|$", table, re.MULTILINE), table
     assert (project / "tables" / "mine.csv").is_file()
-    page = run(project, "repro", "report", "mine.py", *store, "--results", "tables", "--html")
+    page = run(project, "repro", "report", "my_package/table.py", *store, "--results", "tables", "--html")
     assert "My Method, scale 1" in page
     assert (project / "tables" / "mine.html").is_file()
 

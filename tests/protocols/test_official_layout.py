@@ -29,6 +29,7 @@ from repro.benchmarks.layout import prepared_pairs
 from repro.benchmarks.prepare import convert, formats, prepare
 from repro.benchmarks.spec import get_benchmark
 from repro.benchmarks.verify import verify
+from repro.datasets.registry import data_sets
 from repro.errors import DataError, ResourceError
 
 Array = NDArray[Any]
@@ -175,7 +176,7 @@ def test_edge_cases_equal_the_loop_and_leave_the_mask_alone(mask: Array, rule: s
     if rule == "coco-stuff":
         source = np.where(source == 11, 12, source).astype(np.uint8)  # 11 was never annotated
     copy = source.copy()
-    made = formats.RULES_8BIT[rule](source)
+    made = next(s for s in data_sets().values() if s.rule == rule).convert_mask(source)
     np.testing.assert_array_equal(made, by_class(source, mapping, 255, np.uint8), strict=True)
     np.testing.assert_array_equal(source, copy)
 

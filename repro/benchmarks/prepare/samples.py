@@ -15,7 +15,6 @@ from repro.benchmarks.layout import SourcePair
 from repro.benchmarks.prepare import convert
 from repro.benchmarks.prepare.formats import Task, perform, write_bytes, write_picture
 from repro.benchmarks.prepare.rle import encode_mask
-from repro.benchmarks.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
     from repro.benchmarks.spec import Benchmark
@@ -32,7 +31,7 @@ def converted_samples(benchmark: Benchmark) -> Iterator[NDArray[Any]]:
     with tempfile.TemporaryDirectory(prefix="repro-rules-") as name:
         folder = Path(name)
         for number, (height, width) in enumerate(SIZES):
-            source = _sample(benchmark.rule, folder, number, height, width)
+            source = _sample(benchmark, folder, number, height, width)
             label = folder / f"{number}-label{benchmark.label_suffix}"
             image = folder / f"{number}-image.jpg" if benchmark.resized_images else None
             outcome = perform(Task(benchmark.id, source, label, image, keep=False, mend=""))
@@ -49,37 +48,28 @@ def _read(path: Path) -> NDArray[Any]:
         return np.asarray(picture)
 
 
-def _sample(rule: str, folder: Path, number: int, height: int, width: int) -> SourcePair:
+def _sample(benchmark: Benchmark, folder: Path, number: int, height: int, width: int) -> SourcePair:
     rng = np.random.default_rng((19, number))
     image = folder / f"{number}.png"
     write_picture(image, rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
     blocks = rng.integers(0, 2**15, (height // 2 + 1, width // 2 + 1)).repeat(2, 0).repeat(2, 1)[:height, :width]
     path, note = folder / f"{number}-source.png", None
-    if rule == "pc59":
+    if benchmark.rule == "pc59":
         note = {"height": height, "width": width, "annotations": _annotations(blocks)}
-    elif rule == "pc459":
+    elif benchmark.rule == "pc459":
         from scipy.io import savemat
 
         stream: Any = io.BytesIO()
         savemat(stream, {"LabelMap": blocks % 460})
         path = folder / f"{number}.mat"
         write_bytes(path, stream.getvalue())
-    elif rule == "ade847":
+    elif benchmark.rule == "ade847":
         planes = (blocks // 256 % 14 * 10 + blocks % 10, blocks % 256, blocks % 7)
         write_picture(path, np.stack(planes, axis=-1).astype(np.uint8))
     else:
-        write_picture(path, _values(rule, blocks).astype(np.uint8))
+        values = np.array(benchmark.mask_values(), np.uint8)
+        write_picture(path, values[blocks % len(values)])
     return SourcePair(str(number), image, path, note)
-
-
-def _values(rule: str, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Every value that a mask of one channel may hold."""
-    if rule.startswith("voc"):
-        return np.where(blocks % 22 == 21, 255, blocks % 22)
-    if rule == "coco-stuff":
-        legal = np.array([*load_vocabulary("coco_stuff171").column("stuffthingmaps_value"), 255])
-        return legal[blocks % len(legal)]
-    return blocks % 151
 
 
 def _annotations(blocks: NDArray[np.int64]) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""The data sets: one module per set in :mod:`repro.datasets.sets`."""

@@ -1,0 +1,1 @@
+"""One module per data set; each holds ``DATA_SET``."""

@@ -1,0 +1,31 @@
+"""COCO-Stuff 164k as a benchmark: the 5,000 images of val2017, which the training set of the same name leaves out."""
+
+from __future__ import annotations
+
+from repro.datasets.sets.coco_stuff import CocoStuff, coco_split
+
+
+class CocoStuffVal(CocoStuff):
+    """COCO-Stuff val2017, 171 classes. Its labels are those of split ``val`` of coco-stuff, in the same folder."""
+
+    instructions = (
+        "unpack http://images.cocodataset.org/zips/val2017.zip into images/ and "
+        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip into "
+        "annotations/ there"
+    )
+
+
+DATA_SET = CocoStuffVal(
+    id="COCO-Stuff-val",  # ids are case-blind: "COCO-Stuff" is the training set
+    title="COCO-Stuff 164k val2017, 171 classes",
+    vocabulary="coco_stuff171",
+    prompt_vocabulary="coco_stuff171",
+    ignore_label=255,
+    background_index=None,
+    num_images=5000,
+    source="COCO-Stuff 164k, val2017",
+    rule="coco-stuff",
+    folder="coco-stuff",
+    label_suffix=".png",
+    splits=(coco_split("val", "val2017", 5000),),
+)
