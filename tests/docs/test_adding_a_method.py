@@ -48,7 +48,7 @@ def run(project: Path, *words: str) -> str:
 
 def test_the_page_has_every_file_of_the_package() -> None:
     expected = {"my_package/options.py", "my_package/model.py", "my_package/__init__.py", "pyproject.toml"}
-    assert set(blocks()) == {*expected, "tests/test_mine.py", "my_package/table.py"}
+    assert set(blocks()) == {*expected, "my_package/test_mine.py", "my_package/table.py"}
 
 
 @pytest.mark.slow
@@ -67,5 +67,5 @@ def test_the_installed_method_is_listed_described_and_made_into_a_table(project:
 
 @pytest.mark.slow
 def test_the_method_of_the_page_passes_its_tester(project: Path) -> None:
-    out = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests", "-m", "not slow")
+    out = run(project, "pytest", "-q", "-p", "no:cacheprovider", "my_package", "-m", "not slow")
     assert re.search(r"\d\d passed", out), out
