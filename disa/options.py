@@ -40,9 +40,9 @@ class DisaOptions:
     saliency_target: SaliencyTarget = "margin"
     """What is differentiated ("the regressed matching score", Sec. 3.3): the matched logit minus the other, which is
     all that the cross-entropy of Eq. 1 trains; the matched logit alone (``score``); L_itm as Eq. 2 is printed."""
-    saliency_layer: int | Literal["mean"] = 0
+    saliency_layer: int | Literal["mean"] = "mean"
     """Cross-attention layer whose attention is weighted (counted from the end where negative), or the mean over all.
-    The paper does not say which; a query that has read the image once asks less where its word is."""
+    The paper does not say which; only of the mean is it certain on all sets that the gradient adds to the attention."""
     text_scale: Literal["sqrt", "unit"] = "sqrt"
     """Length of the text tokens that enter the cross-attention: the root of their width, the scale of a residual stream
     behind whose norms the branches are of order one, or 1, at which all classes' queries become the same vector."""

@@ -25,9 +25,9 @@ rows = [
     *(
         dict(id=f"disa-{_id}", title=f"DiSa, {_title}", method="disa", tower="base", options=_options)
         for _id, _title, _options in (
+            ("layer=0", "saliency: first layer", dict(saliency_layer=0)),
             ("layer=1", "saliency: second layer", dict(saliency_layer=1)),
             ("layer=-1", "saliency: last layer", dict(saliency_layer=-1)),
-            ("layer=mean", "saliency: mean of the layers", dict(saliency_layer="mean")),
             ("text=unit", "text of unit length", dict(text_scale="unit")),
         )
     ),

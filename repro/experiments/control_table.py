@@ -38,7 +38,7 @@ TITLES = {
 }
 IMAGES = 8
 """Training images that are learned by heart, and read at the start."""
-STEPS = 3000
+STEPS = 1000
 """Steps of that training, where the profile does not say."""
 _ROOTS = {OVERFIT: "repro.controls.overfit:overfit", START: "repro.controls.start:start"}
 

@@ -33,7 +33,7 @@ def test_every_run_has_the_figures_of_the_maps_it_offers(made: Path) -> None:
     frame = pd.read_csv(made / "results" / "reviewers_saliency.csv").set_index("row")
     assert set(frame.index) == {
         *("clip", "disa", "disa-attention"),
-        *("disa-layer=1", "disa-layer=-1", "disa-layer=mean", "disa-text=unit"),
+        *("disa-layer=0", "disa-layer=1", "disa-layer=-1", "disa-text=unit"),
     }
     assert (frame["status"] == "done").all()
     assert frame.loc["clip", ["saliency_ap", "foreground_iou"]].isna().all()

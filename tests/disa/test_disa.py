@@ -130,6 +130,7 @@ CHANGES: list[dict[str, Any]] = [
     {"selection": "straight_through"},
     {"selection": "soft"},
     {"saliency_layer": -1},
+    {"saliency_layer": 0},
     {"saliency_layer": "mean", "saliency": "attention"},
     {"k": 0},
     {"k": 36},
