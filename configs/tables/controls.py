@@ -4,7 +4,6 @@ name = "controls"
 kind = "controls"
 title = "Controls"
 caption = "Signs by which a method that works is told from one that only runs"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 seen = ["PC-59", "PAS-20"]
 metric = "miou_gt"
 

@@ -6,7 +6,6 @@ The tick marks of the first three rows are damaged in the source at hand; the te
 name = "logoseg-table2"
 title = "LoGoSeg, Table 2"
 caption = "Components of LoGoSeg added in turn, trained on COCO-Stuff, mIoU (%)"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 2")

@@ -3,7 +3,6 @@
 name = "logoseg-table5"
 title = "LoGoSeg, Table 5"
 caption = "CAT-Seg and LoGoSeg, trained on COCO-Stuff, mIoU (%)"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 5")

@@ -4,7 +4,6 @@ join, losses (and CAT-Seg's), prompts, what trains of CLIP."""
 name = "reviewers"
 title = "Reviewers' questions"
 caption = "DiSa and CAT-Seg with one choice changed at a time, mIoU (%)"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 remarks = [
     "Nothing of this table is published. What the saliency step costs: repro run reviewers_cost.",

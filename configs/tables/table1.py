@@ -3,7 +3,6 @@
 name = "table1"
 title = "Table 1"
 caption = "Open-vocabulary segmentation, trained on COCO-Stuff, mIoU (%) on six benchmarks"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 remarks = [
     "SynSeg-style MCCL sees the same crops as the others but of their masks the set of classes only, and finds the "

@@ -3,7 +3,6 @@
 name = "table3"
 title = "Table 3"
 caption = "Ablation of DiSa's disentangling (SDM) and refinement (HRM), mIoU (%)"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 layout = "columns"
 

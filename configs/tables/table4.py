@@ -3,7 +3,6 @@
 name = "table4"
 title = "Table 4"
 caption = "Number k of salient tokens of a class that are taken for its foreground, mIoU (%)"
-benchmarks = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 metric = "miou_gt"
 layout = "columns"
 remarks = ["The paper prints its last row as (IV)."]

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from repro.benchmarks.spec import BENCHMARKS
 from repro.errors import UsageError, unknown_name
 from repro.experiments.config_files import check_config
 from repro.experiments.profiles import read_config
@@ -70,12 +71,12 @@ class Row:
 class Table:
     """A grid of rows by columns.
 
-    ``benchmarks`` are the columns of a ``benchmarks`` table with ``metric`` in each; a ``cost`` table takes its
-    vocabulary from the only one it names; a ``regions`` table has ``panoptic`` sets instead and its ``metric`` is
-    ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps methods offer; a ``controls`` table says
-    whether methods work at all, ``seen`` are its benchmarks whose classes are in the training set. ``layout`` says
-    where published values stand: in ``rows`` of their own, or in ``columns`` beside the measured ones, with
-    differences. ``remarks`` are printed under the table.
+    ``benchmarks`` (the papers' six where a file names none) are the columns of a ``benchmarks`` table with ``metric`` in
+    each; a ``cost`` table takes its vocabulary from the only one it names; a ``regions`` table has ``panoptic`` sets
+    instead and its ``metric`` is ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps methods offer;
+    a ``controls`` table says whether methods work at all, ``seen`` are its benchmarks whose classes are in the training
+    set. ``layout`` says where published values stand: in ``rows`` of their own, or in ``columns`` beside the measured
+    ones, with differences. ``remarks`` are printed under the table.
     """
 
     name: str
@@ -115,7 +116,7 @@ def load_table(name: str) -> Table:
         lists: dict[str, Any] = {
             key: tuple(raw.pop(key)) for key in ("benchmarks", "remarks", "panoptic", "seen") if key in raw
         }
-        return Table(**raw, **lists, rows=rows)
+        return Table(**raw, **{"benchmarks": tuple(BENCHMARKS), **lists}, rows=rows)
     except (KeyError, TypeError) as error:
         raise UsageError(
             f"table {path} is not complete or has an unknown key",
