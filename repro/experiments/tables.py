@@ -71,12 +71,12 @@ class Row:
 class Table:
     """A grid of rows by columns.
 
-    ``benchmarks`` (the papers' six where a file names none) are the columns of a ``benchmarks`` table with ``metric`` in
-    each; a ``cost`` table takes its vocabulary from the only one it names; a ``regions`` table has ``panoptic`` sets
-    instead and its ``metric`` is ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps methods offer;
-    a ``controls`` table says whether methods work at all, ``seen`` are its benchmarks whose classes are in the training
-    set. ``layout`` says where published values stand: in ``rows`` of their own, or in ``columns`` beside the measured
-    ones, with differences. ``remarks`` are printed under the table.
+    ``benchmarks`` (the papers' six where a file names none) are the columns of a ``benchmarks`` table with ``metric``
+    in each; a ``cost`` table takes its vocabulary from the only one it names; a ``regions`` table has ``panoptic``
+    sets instead and its ``metric`` is ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps
+    methods offer; a ``controls`` table says whether methods work at all, ``seen`` are its benchmarks whose classes
+    are in the training set. ``layout`` says where published values stand: in ``rows`` of their own, or in ``columns``
+    beside the measured ones, with differences. ``remarks`` are printed under the table.
     """
 
     name: str
