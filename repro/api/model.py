@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.api.prediction import class_list, make_predictor
+from repro.api.prediction import ZERO_SHOT, class_list, make_predictor
 from repro.api.running import load_named
 from repro.benchmarks.spec import get_benchmark
 from repro.console import Log, log, stdout_to_stderr
@@ -94,7 +94,8 @@ def load(request: RunRequest, weights: Path | str | None = None, *, device: str 
     place = choose_device(device)
     with stdout_to_stderr():
         method, called = load_named(run, UNTRAINED if weights is None else weights, place, log)
-    return Model(run, method, "zero-shot" if run.train is None and weights is None else called, place, log)
+    zero_shot = run.train is None and weights in (None, UNTRAINED)
+    return Model(run, method, ZERO_SHOT if zero_shot else called, place, log)
 
 
 def _checked(image: Any) -> NDArray[np.uint8]:

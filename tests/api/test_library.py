@@ -87,6 +87,7 @@ def test_a_trial_is_a_run_of_its_own_and_its_weights_are_loaded(store: Path, pho
     assert model.run.assets.store.weights(model.run.id) == weights
     untrained = repro.load("catseg", "none", **words)
     assert untrained.weights == "untrained"
+    assert repro.load("clip", "none", profile="smoke", runs=store, device="cpu").weights == "zero-shot"
     first, second = (dict(m.method.state_dict()) for m in (model, untrained))
     assert any(not first[name].equal(second[name]) for name in first)
 
