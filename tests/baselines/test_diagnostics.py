@@ -19,7 +19,7 @@ def test_maps_are_one_a_class_and_in_range(name: str):
     options = entry.make_options(SMOKE.methods.get(name, {}).get("base", {}))
     method = entry.create(build_tower(SMOKE.towers["base"].spec), options).eval()
     maps = method.diagnostics(255 * torch.rand(2, 3, 40, 56), NAMES)
-    assert maps.keys() <= {"saliency", "foreground", "correlation"}
+    assert maps.keys() <= {"saliency", "attention", "foreground", "correlation"}
     for key, value in maps.items():
         assert value.shape[:2] == (2, len(NAMES)), key
         assert value.ndim == 4

@@ -97,7 +97,7 @@ def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tm
 def test_list_names_every_id_other_tools_rely_on(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     assert main(["list", "--json", "--runs", str(tmp_path)]) == 0
     known = json.loads(capsys.readouterr().out)
-    assert list(known["benchmarks"]) == ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
+    assert list(known["benchmarks"])[:6] == ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
     assert {"clip", "catseg"} <= set(known["methods"])
     assert list(known["training sets"]) == ["coco-stuff"]
     assert set(known["profiles"]) >= {"smoke", "mini", "paper"}
