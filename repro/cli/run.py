@@ -99,7 +99,6 @@ def run(options: argparse.Namespace) -> int:
         return launching.start(options, how, options.runs, plan.runs[0].id)
     try:
         if result.open and how is not None:
-            launching.placement(options)
             words = (
                 launching.torchrun_words(options, how) if how.launcher == "torchrun" else launching.own_words(options)
             )

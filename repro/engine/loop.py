@@ -7,12 +7,14 @@ Methods, alignments and the tiny CLIP are trained by it.
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from mmengine import dist
 
@@ -153,10 +155,6 @@ def _asked_to_end() -> str:
 
 def seed_generators(seed: int) -> None:
     """Seed every global generator: methods and libraries may draw from any."""
-    import random
-
-    import numpy as np
-
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,12 +141,14 @@ class BenchmarkKind(TableKind[CellStatus]):
         return write_plots(evidence, folder, baseline=result.request.baseline, row=result.request.row)
 
 
-@cache
 def _evidence(result: TableResult[CellStatus]) -> Evidence:
     """Resample once for numbers, page and plots."""
     from repro.reports.evidence import Evidence
 
-    return Evidence(result.plan, result.states)
+    if "evidence" not in result.kept:
+        result.kept["evidence"] = Evidence(result.plan, result.states)
+    found: Evidence = result.kept["evidence"]
+    return found
 
 
 def _columns(request: TableRequest) -> Columns:

@@ -180,6 +180,8 @@ class TableResult(Generic[S]):
     plan: Plan
     states: list[S]
     request: TableRequest
+    kept: dict[str, Any] = dataclasses.field(init=False, default_factory=dict)
+    """What a kind computes once for numbers, page and plots; it goes with the result."""
 
     @property
     def open(self) -> bool:

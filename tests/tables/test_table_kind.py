@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from repro.api import tables as api_tables
+from repro.api.tables import open_table
 from repro.cli import describe, report
 from repro.cli.main import main
 from repro.errors import UsageError
@@ -132,3 +133,9 @@ def test_a_kind_of_an_absent_package_is_installed_or_the_table_corrected() -> No
 @pytest.mark.parametrize("name", table_names())
 def test_every_table_has_a_kind(name: str) -> None:
     assert isinstance(kind_of(load_table(name)), TableKind)
+
+
+def test_what_was_computed_of_other_states_does_not_go_with_them(tmp_path: Path) -> None:
+    result = open_table(TableRequest(table="table1", profile="smoke", runs=tmp_path, methods=["clip"]))
+    result.kept["evidence"] = "of these states"
+    assert dataclasses.replace(result, states=[]).kept == {}

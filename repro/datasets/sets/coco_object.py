@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repro.datasets.sets.coco_stuff import CocoStuff, coco_split
+from repro.datasets.sets.coco_stuff import CocoStuff, coco_split, fetching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +23,7 @@ NUM_THINGS = 80
 class CocoObject(CocoStuff):
     """COCO val2017, 80 things and background."""
 
-    instructions = (
-        "unpack http://images.cocodataset.org/zips/val2017.zip into images/ and "
-        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip into "
-        "annotations/ there"
-    )
+    instructions = fetching("val2017")
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return thing -> 0..79 and all else -> 80. (H, W) -> (H, W); refuses what the rule of COCO-Stuff refuses."""

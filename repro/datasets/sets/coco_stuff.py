@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class CocoStuff(DataSet):
-    """COCO-Stuff 164k, 171 classes."""
-
-    instructions = (
-        "unpack http://images.cocodataset.org/zips/train2017.zip into images/ and "
+def fetching(images: str) -> str:
+    """Say what is fetched for the images called ``images``; the masks of all lie in one archive."""
+    return (
+        f"unpack http://images.cocodataset.org/zips/{images}.zip into images/ and "
         "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip into "
         "annotations/ there"
     )
+
+
+class CocoStuff(DataSet):
+    """COCO-Stuff 164k, 171 classes."""
+
+    instructions = fetching("train2017")
     first_rules = "f656db15736a"
 
     def mask_values(self) -> tuple[int, ...]:

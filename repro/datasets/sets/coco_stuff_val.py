@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from repro.datasets.sets.coco_stuff import CocoStuff, coco_split
+from repro.datasets.sets.coco_stuff import CocoStuff, coco_split, fetching
 
 
 class CocoStuffVal(CocoStuff):
     """COCO-Stuff val2017, 171 classes. Its labels are those of split ``val`` of coco-stuff, in the same folder."""
 
-    instructions = (
-        "unpack http://images.cocodataset.org/zips/val2017.zip into images/ and "
-        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip into "
-        "annotations/ there"
-    )
+    instructions = fetching("val2017")
 
 
 DATA_SET = CocoStuffVal(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from repro.datasets.data_set import DataSet, Split
 
@@ -19,7 +19,7 @@ class Voc20(DataSet):
         "masks, SegmentationClassAug)"
     )
     first_rules = "bb9d7cb55049"
-    unlabelled_values = (0, 255)
+    unlabelled_values: ClassVar[tuple[int, ...]] = (0, 255)
 
     def mask_values(self) -> tuple[int, ...]:
         return (*range(21), 255)
@@ -30,7 +30,8 @@ class Voc20(DataSet):
         return convert.voc20(mask)
 
 
-def _voc(name: str, count: int, labels: str) -> Split:
+def voc_split(name: str, count: int, labels: str) -> Split:
+    """Return the split that the list ``name`` of VOC names, its prepared labels below ``labels``."""
     return Split(
         name,
         count,
@@ -54,5 +55,5 @@ DATA_SET = Voc20(
     rule="voc20",
     folder="VOCdevkit/VOC2012",
     label_suffix=".png",
-    splits=(_voc("val", 1449, "annotations_detectron2"), _voc("train", 1464, "annotations_detectron2")),
+    splits=(voc_split("val", 1449, "annotations_detectron2"), voc_split("train", 1464, "annotations_detectron2")),
 )
