@@ -13,11 +13,11 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from repro.errors import UsageError, unknown_name
+from repro.announced import announced
+from repro.errors import unknown_name
 from repro.options import option_values
 
 ENTRY_POINT_GROUP = "repro.alignments"
@@ -89,13 +89,7 @@ def _load(path: str) -> Callable[..., Any]:
 def alignments() -> dict[str, AlignmentEntry]:
     """All installed alignments by id."""
     found: dict[str, AlignmentEntry] = {}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        entry = point.load()
-        if not isinstance(entry, AlignmentEntry):
-            raise UsageError(
-                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not an AlignmentEntry",
-                found=type(entry).__name__,
-            )
+    for entry in announced(ENTRY_POINT_GROUP, AlignmentEntry).values():
         found[entry.name] = entry
     return found
 

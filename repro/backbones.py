@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Literal
 
+from repro.announced import announced
 from repro.errors import UsageError, command, unknown_name
 
 ENTRY_POINT_GROUP = "repro.backbones"
@@ -54,13 +54,7 @@ BUILT_IN = (BackboneSource("openclip", "OpenCLIP"), BackboneSource("eva", "EVA-C
 def backbone_sources() -> dict[str, BackboneSource]:
     """All sources by name."""
     found = {source.name: source for source in BUILT_IN}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        source = point.load()
-        if not isinstance(source, BackboneSource):
-            raise UsageError(
-                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a BackboneSource",
-                found=type(source).__name__,
-            )
+    for source in announced(ENTRY_POINT_GROUP, BackboneSource).values():
         found[source.name] = source
     return found
 

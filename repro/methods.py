@@ -15,10 +15,10 @@ import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from repro.errors import UsageError, command, unknown_name
+from repro.announced import announced
+from repro.errors import command, unknown_name
 from repro.options import option_values
 
 if TYPE_CHECKING:
@@ -79,13 +79,7 @@ def _load(path: str) -> Any:
 def registry() -> dict[str, MethodEntry]:
     """All installed methods by id, in the order of their ids."""
     found: dict[str, MethodEntry] = {}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        entry = point.load()
-        if not isinstance(entry, MethodEntry):
-            raise UsageError(
-                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a MethodEntry",
-                found=type(entry).__name__,
-            )
+    for entry in announced(ENTRY_POINT_GROUP, MethodEntry).values():
         found[entry.name] = entry
     return found
 

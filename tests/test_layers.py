@@ -30,7 +30,15 @@ LAYERS = (
     ("repro.datasets",),
     ("repro.benchmarks", "repro.layers", "repro.launch", "repro.sources"),
     (
-        *("repro.alignments", "repro.backbones", "repro.console", "repro.errors", "repro.files", "repro.hardware"),
+        *(
+            "repro.alignments",
+            "repro.announced",
+            "repro.backbones",
+            "repro.console",
+            "repro.errors",
+            "repro.files",
+            "repro.hardware",
+        ),
         *("repro.hashing", "repro.locks", "repro.mends", "repro.methods", "repro.options", "repro.paths"),
         *("repro.pickles", "repro.preemption", "repro.ranks", "repro.runtime"),
     ),

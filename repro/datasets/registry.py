@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
 
 import repro.datasets.sets
+from repro.announced import announced
 from repro.datasets.data_set import DataSet
 from repro.errors import UsageError
 
@@ -26,14 +26,8 @@ def data_sets() -> dict[str, DataSet]:
     names = [module.name for module in pkgutil.iter_modules(repro.datasets.sets.__path__)]
     modules = [importlib.import_module(f"repro.datasets.sets.{name}") for name in names]
     found = {module.DATA_SET.id: module.DATA_SET for module in modules if hasattr(module, "DATA_SET")}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        data_set = point.load()
-        if not isinstance(data_set, DataSet):
-            raise UsageError(
-                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a DataSet",
-                found=type(data_set).__name__,
-            )
+    for place, data_set in announced(ENTRY_POINT_GROUP, DataSet).items():
         if data_set.id in found:
-            raise UsageError(f"entry point {point.value} of group {ENTRY_POINT_GROUP} takes the id {data_set.id}")
+            raise UsageError(f"entry point {place} of group {ENTRY_POINT_GROUP} takes the id {data_set.id}")
         found[data_set.id] = data_set
     return found

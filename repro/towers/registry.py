@@ -11,10 +11,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
 
 import repro.towers
-from repro.errors import UsageError, unknown_name
+from repro.announced import announced
+from repro.errors import unknown_name
 from repro.towers.kind import TowerKind
 
 ENTRY_POINT_GROUP = "repro.towers"
@@ -26,13 +26,7 @@ def tower_kinds() -> dict[str, TowerKind]:
     names = [module.name for module in pkgutil.iter_modules(repro.towers.__path__)]
     modules = [importlib.import_module(f"repro.towers.{name}") for name in names]
     found = {module.KIND.name: module.KIND for module in modules if hasattr(module, "KIND")}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        kind = point.load()
-        if not isinstance(kind, TowerKind):
-            raise UsageError(
-                f"entry point {point.value} of group {ENTRY_POINT_GROUP} is not a TowerKind",
-                found=type(kind).__name__,
-            )
+    for kind in announced(ENTRY_POINT_GROUP, TowerKind).values():  # type: ignore[type-abstract]
         found[kind.name] = kind
     return found
 

@@ -114,7 +114,7 @@ class _Point:
 
 def test_another_package_brings_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def known_with(found: object) -> dict[str, DataSet]:
-        monkeypatch.setattr(registry, "entry_points", lambda group: [_Point(found)])
+        monkeypatch.setattr("repro.announced.entry_points", lambda group: [_Point(found)])
         return registry.data_sets.__wrapped__()
 
     mine = dataclasses.replace(get_benchmark("PAS-20"), id="mine")
