@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from disa.options import DisaOptions
-from repro.benchmarks.vocabulary import load_vocabulary, vocabulary_names
+from repro.datasets.vocabulary import load_vocabulary, vocabulary_names
 
 TAXONOMY_FIRST = "coco_stuff171"
 """The vocabulary that decides where vocabularies differ on a name (docs/taxonomy.md): the one that is trained on."""

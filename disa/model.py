@@ -21,7 +21,7 @@ from repro.layers.blocks import equal_parts
 from repro.layers.cost_volume import cosine_cost
 from repro.layers.groups import optimizer_groups
 from repro.layers.mccl import auxiliary_mccl
-from repro.layers.method import Method
+from repro.methods.interface import Method
 
 ATTENTION = ("attn.q_proj_weight", "attn.k_proj_weight", "attn.v_proj_weight", "attn.out_proj.weight")
 TRAINED_CLIP = {"qk": ATTENTION[:2], "qv": (ATTENTION[0], ATTENTION[2]), "attention": ATTENTION, "none": ()}

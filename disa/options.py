@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from repro.errors import UsageError
-from repro.options import check_options
+from repro.methods.options import check_options
 
 SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"]
 Split = Literal["sdm", "none", "token_level", "class_level"]

@@ -8,23 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from repro.benchmarks.spec import BENCHMARKS
-from repro.engine.settings import Placement
+from repro.configuration.backbone import swap
+from repro.configuration.profiles import Profile, load_profile
+from repro.configuration.tables import Row
+from repro.datasets.benchmarks import BENCHMARKS
 from repro.errors import UsageError, command, unknown_name
-from repro.experiments.assets import Assets
-from repro.experiments.backbone import swap
-from repro.experiments.imported import imported_run
-from repro.experiments.plan import Run
-from repro.experiments.profiles import Profile, load_profile
-from repro.experiments.store import RunStore
-from repro.experiments.tables import Row
 from repro.mends import same_folders
 from repro.methods import get_method
 from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
+from repro.runs.assets import Assets
+from repro.runs.plan import Run
+from repro.runs.store import RunStore
+from repro.runs.weights.imported import imported_run
 from repro.stats import RESAMPLES
+from repro.training.settings import Placement
 
 if TYPE_CHECKING:
-    from repro.engine.speedups import Speedups
+    from repro.methods.speedups import Speedups
 
 UNTRAINED = "none"
 """In place of a weights file: the method as it is before its training."""
@@ -75,7 +75,7 @@ class RunRequest(ProfileRequest):
     """One run: a method with its options on a tower of a profile, from one seed, in a store.
 
     ``options`` are those of the method that differ from the profile's; ``training`` replaces fields of
-    :class:`repro.engine.settings.TrainSettings` (``iterations``, ``amp``).
+    :class:`repro.training.settings.TrainSettings` (``iterations``, ``amp``).
     """
 
     method: str = ""

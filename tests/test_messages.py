@@ -18,7 +18,7 @@ from repro.errors import ReproError
 
 ROOT = Path(repro.__file__).parents[1]
 PACKAGES = ("repro", "baselines", "disa")
-NO_MESSAGES = ("repro/engine/machine.py",)
+NO_MESSAGES = ("repro/cost/machine.py",)
 """Arguments of nvidia-smi, given to it as a list."""
 SAFE = {"command", "make_again", "plain_copy", "download_command"}
 """Functions that quote all that they put into a command."""
@@ -153,7 +153,7 @@ def counts_load(path: Path) -> None:
 
 
 def weights_cut(path: Path) -> None:
-    from repro.engine.weights import read_weights
+    from repro.methods.weights import read_weights
 
     torch.save({"w": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:500])
@@ -161,14 +161,14 @@ def weights_cut(path: Path) -> None:
 
 
 def weights_foreign(path: Path) -> None:
-    from repro.engine.weights import read_weights
+    from repro.methods.weights import read_weights
 
     torch.save({"w": torch.zeros(3)}, path)
     read_weights(path)
 
 
 def weights_with_objects(path: Path) -> None:
-    from repro.engine.weights import read_weights
+    from repro.methods.weights import read_weights
 
     torch.save({"w": SimpleNamespace(a=1)}, path)
     read_weights(path)
@@ -204,7 +204,7 @@ def tower_with_objects(path: Path) -> None:
 
 
 def training_of_another(path: Path) -> None:
-    from repro.engine.checkpoint import FILE, load_checkpoint
+    from repro.training.checkpoint import FILE, load_checkpoint
 
     path.mkdir()
     torch.save({"format": 0}, path / FILE)
@@ -212,7 +212,7 @@ def training_of_another(path: Path) -> None:
 
 
 def tiny_of_another_recipe(path: Path) -> None:
-    from repro.clip.tiny import SCORES, TEST_RECIPE, train_tiny_clip
+    from repro.mini.clip.training import SCORES, TEST_RECIPE, train_tiny_clip
 
     path.mkdir()
     (path / SCORES).write_text('{"recipe": "x"}')
@@ -220,14 +220,14 @@ def tiny_of_another_recipe(path: Path) -> None:
 
 
 def no_reference(path: Path) -> None:
-    from repro.experiments.reference import Reference
+    from repro.runs.gates.reference import Reference
 
     Reference.load(path)
 
 
 def no_run(path: Path) -> None:
-    from repro.experiments.store import RunStore
-    from repro.experiments.stored import find_run
+    from repro.runs.addresses.stored import find_run
+    from repro.runs.store import RunStore
 
     find_run(RunStore(path), "x")
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from repro import preemption
-from repro.cli import doctor
 from repro.cli import main as cli
+from repro.cli.commands import doctor
 from repro.errors import Preempted
 
 

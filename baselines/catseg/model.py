@@ -18,7 +18,7 @@ from repro.layers.cost_volume import cosine_cost
 from repro.layers.groups import optimizer_groups
 from repro.layers.losses import per_class_bce, softmax_ce
 from repro.layers.mccl import auxiliary_mccl
-from repro.layers.method import Method
+from repro.methods.interface import Method
 
 TRAINED_CLIP = ("q_proj_weight", "v_proj_weight")
 

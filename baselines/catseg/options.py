@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from repro.options import check_options
+from repro.methods.options import check_options
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from baselines.clip.options import ClipOptions
 from repro.clip.tower import ClipTower
 from repro.layers.cost_volume import cosine_cost
-from repro.layers.method import Method
+from repro.methods.interface import Method
 
 
 class DenseClip(Method):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from baselines.densevlm.options import AS_RELEASED, DenseVLMOptions
-from repro.alignments import AlignmentEntry
+from repro.methods.alignments import AlignmentEntry
 
 ALIGNMENT = AlignmentEntry(
     name="densevlm",

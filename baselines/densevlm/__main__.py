@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.options import parse_options
+from repro.methods.options import parse_options
 from repro.runtime import prepare
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

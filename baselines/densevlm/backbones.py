@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repro.backbones import BackboneSource
+from repro.methods.backbones import BackboneSource
 
 DENSEVLM = BackboneSource("densevlm", "DenseVLM", dense_residual="token")
 CLIPSELF = BackboneSource("clipself", "CLIPSelf", dense_residual="token")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from baselines.densevlm.options import DenseVLMOptions
-from repro.benchmarks.panoptic import panoptic_vocabulary, read_categories
-from repro.benchmarks.vocabulary import Vocabulary, load_vocabulary
+from repro.datasets.panoptic import panoptic_vocabulary, read_categories
+from repro.datasets.vocabulary import Vocabulary, load_vocabulary
 from repro.errors import unknown_name
 
 FOLDER = Path(__file__).with_name("categories")

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from baselines.densevlm.grid import grid_boxes, grid_pairs
-from repro.benchmarks.images import read_image, read_label, stored_image
+from repro.datasets.images import read_image, read_label, stored_image
 from repro.errors import ReproError
-from repro.regions.frame import frame_boxes, frame_image
+from repro.metrics.regions.frame import frame_boxes, frame_image
 
 
 @dataclasses.dataclass(frozen=True)

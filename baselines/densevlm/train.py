@@ -27,22 +27,22 @@ from baselines.densevlm.data import Batch, RegionSet, collate
 from baselines.densevlm.loss import Alignment, decoupled_alignment, region_logits
 from baselines.densevlm.options import WITHOUT_EFFECT, DenseVLMOptions
 from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
-from repro.alignments import CONFIG, FACTS, WEIGHTS, Labels
 from repro.clip.models import describe_model
 from repro.clip.spec import TowerSpec
-from repro.clip.tiny_optim import rate
 from repro.clip.tower import ClipTower, build_tower
-from repro.data.sampler import StreamSampler
-from repro.data.train_set import start_worker
-from repro.engine.loop import Checkpoints, Progress, Task, Told, run
-from repro.engine.optim import AutocastOptimWrapper
-from repro.engine.weights import save_torch
 from repro.errors import DataError, ReproError, RunError, UsageError
 from repro.files import read_json, write_json
 from repro.mends import make_again
+from repro.methods.alignments import CONFIG, FACTS, WEIGHTS, Labels
+from repro.methods.weights import save_torch
+from repro.metrics.regions.prompts import VILD63, category_embeddings
+from repro.metrics.regions.roi_align import roi_align
+from repro.mini.clip.optim import rate
 from repro.preemption import deferred
-from repro.regions.prompts import VILD63, category_embeddings
-from repro.regions.roi_align import roi_align
+from repro.training.loop import Checkpoints, Progress, Task, Told, run
+from repro.training.optim import AutocastOptimWrapper
+from repro.training.sampler import StreamSampler
+from repro.training.train_set import start_worker
 
 CHECKPOINT = "training.pt"
 _CURVE_POINTS = 50

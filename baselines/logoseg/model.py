@@ -18,8 +18,8 @@ from repro.clip.tower import ClipTower
 from repro.layers.blocks import block_at, equal_parts
 from repro.layers.cost_volume import cosine_cost
 from repro.layers.groups import optimizer_groups
-from repro.layers.method import Method
 from repro.layers.ss2d import SS2D
+from repro.methods.interface import Method
 
 TRAINED_CLIP = {
     "image": ("",),

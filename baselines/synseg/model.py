@@ -16,7 +16,7 @@ from repro.clip.tower import ClipTower
 from repro.layers import tokens
 from repro.layers.groups import optimizer_groups
 from repro.layers.mccl import MCCL, Pairs, at_places, drawn, image_labels, mccl, pairs_of, synergy
-from repro.layers.method import Method
+from repro.methods.interface import Method
 
 BACKGROUND = "background"
 """The class whose activation is the threshold everywhere."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from repro.benchmarks.seen import class_exposure, class_groups
-from repro.benchmarks.spec import get_benchmark
+from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.seen import class_exposure, class_groups
 from repro.errors import UsageError
-from repro.experiments.evaluations import Evaluation, Side, Where, find_side, matching
 from repro.requests import CompareRequest
+from repro.runs.evaluations import Evaluation, Side, Where, find_side, matching
 from repro.stats.interval import Estimate, finite, holm
 from repro.stats.metrics import Metric, get_metric
 from repro.stats.paired import Difference, Sampled, class_differences, difference, estimate, pair_seeds, sample_metrics

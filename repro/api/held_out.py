@@ -7,26 +7,26 @@ import dataclasses
 from repro.api.running import single_plan
 from repro.console import Log, log, stdout_to_stderr
 from repro.errors import UsageError
-from repro.experiments.plan import train_set
 from repro.hardware import choose_device
 from repro.hashing import digest
 from repro.requests import RunRequest
+from repro.runs.plan import train_set
 
 
 def held_out(request: RunRequest, scenes: int = 100, *, device: str = "auto", log: Log = log) -> dict[str, float]:
     """Train the run without the last ``scenes`` images of the training set and return figures on them, fractions.
 
     ``miou_gt``, ``pacc``: all classes of the set, one view of each whole image. ``<map>_ap``: average precision of the
-    maps a method offers (:func:`repro.maps.measure.measure_maps`), with ``chance_ap`` that of a random ranking. The
+    maps a method offers (:func:`repro.evaluation.maps.measure_maps`), with ``chance_ap`` that of a random ranking. The
     weights lie in the store's cache under the address of the run and the number of scenes; a finished training is read.
     Raises UsageError for a method that is not trained and where no image would be left to train on.
     """
-    from repro.benchmarks.layout import prepared_pairs
-    from repro.engine.evaluate import evaluate
-    from repro.engine.train import train
+    from repro.datasets.layout import prepared_pairs
     from repro.errors import RunError
-    from repro.experiments.execute import build_method
-    from repro.maps.measure import measure_maps
+    from repro.evaluation.evaluate import evaluate
+    from repro.evaluation.maps import measure_maps
+    from repro.runs.execute import build_method
+    from repro.training.train import train
 
     run, sets = request.run(), train_set()
     if run.train is None:

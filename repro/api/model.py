@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from repro.api.prediction import ZERO_SHOT, class_list, make_predictor
 from repro.api.running import load_named
-from repro.benchmarks.spec import get_benchmark
 from repro.console import Log, log, stdout_to_stderr
+from repro.datasets.benchmarks import get_benchmark
 from repro.errors import UsageError, WeightsError
-from repro.experiments.plan import Run
 from repro.hardware import choose_device
 from repro.requests import UNTRAINED, RunRequest
+from repro.runs.plan import Run
 
 if TYPE_CHECKING:
-    from repro.engine.predict import ClassList, Predictor
-    from repro.layers.method import Method
+    from repro.evaluation.predict import ClassList, Predictor
+    from repro.methods.interface import Method
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Prediction:
 class Model:
     """A method with its weights on a device. Made by :func:`load`.
 
-    ``method`` is the torch module (:class:`repro.layers.method.Method`), ``run`` what it was asked for, ``weights``
+    ``method`` is the torch module (:class:`repro.methods.interface.Method`), ``run`` what it was asked for, ``weights``
     what it was loaded with: a digest, ``untrained`` or ``zero-shot``.
     """
 
@@ -61,7 +61,7 @@ class Model:
         ``own_names`` False lets names be that the method reads alike. What belongs to the classes is kept for the next
         image. Raises UsageError for names that cannot be told apart, DataError for an image that cannot be read.
         """
-        from repro.engine.predict import read_photo
+        from repro.evaluation.predict import read_photo
 
         benchmark = get_benchmark(classes) if isinstance(classes, str) else None
         listed = class_list(None if isinstance(classes, str) else classes, benchmark)

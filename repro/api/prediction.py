@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from repro.api.outputs import Target, find_targets, image_digest, make_folder, name_too_long
 from repro.api.running import load_named
-from repro.benchmarks.protocol import protocol_digest
-from repro.benchmarks.spec import Benchmark, get_benchmark
 from repro.console import Log, duration, log, stdout_to_stderr
+from repro.datasets.benchmarks import Benchmark, get_benchmark
+from repro.datasets.protocol import protocol_digest
 from repro.errors import ReproError, WeightsError, command
-from repro.experiments.judging import prediction_subject
-from repro.experiments.plan import Run
 from repro.files import write_atomic, write_json
 from repro.hardware import choose_device
 from repro.hashing import digest, file_digest
 from repro.requests import UNTRAINED, PredictRequest, RunRequest
+from repro.runs.addresses.judging import prediction_subject
+from repro.runs.plan import Run
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from repro.engine.predict import ClassList, Predictor
-    from repro.layers.method import Method
+    from repro.evaluation.predict import ClassList, Predictor
+    from repro.methods.interface import Method
 
 FORMAT = 1
 ZERO_SHOT = "zero-shot"
@@ -54,7 +54,7 @@ def predict_files(request: PredictRequest, *, log: Log = log) -> dict[str, Any]:
 
 def class_list(names: Sequence[str] | None, benchmark: Benchmark | None) -> ClassList:
     """Make the classes of a prediction from the user's names, or from those of ``benchmark``."""
-    from repro.engine.predict import ClassList
+    from repro.evaluation.predict import ClassList
 
     return ClassList.of_names(names or ()) if benchmark is None else ClassList.of_benchmark(benchmark)
 
@@ -97,7 +97,7 @@ def make_predictor(
     """
     from repro.clip.same_text import cut_note, read_classes, refuse_same, same_note
     from repro.clip.text_cache import keep_text
-    from repro.engine.predict import Predictor
+    from repro.evaluation.predict import Predictor
 
     asked = method.prompts(classes.prompts, classes.background_index)
     reading = read_classes(method, asked)
@@ -175,7 +175,7 @@ class _Job:
         return records
 
     def _prepare(self) -> tuple[Predictor, NDArray[np.uint8]]:
-        from repro.reports.colours import class_colours
+        from repro.reports.figures.colours import class_colours
 
         method, _ = load_named(self.run, self.request.weights or UNTRAINED, self.device, self.log)
         predictor = make_predictor(
@@ -186,8 +186,8 @@ class _Job:
 
     def _one(self, predictor: Predictor, colours: NDArray[np.uint8], target: Target, key: str) -> dict[str, Any]:
         """Predict and write one image, the sidecar last; returns it."""
-        from repro.engine.predict import class_pixels, read_photo, write_label
-        from repro.reports.overlay import draw_overlay
+        from repro.evaluation.predict import class_pixels, read_photo, write_label
+        from repro.reports.figures.overlay import draw_overlay
 
         begin, save = time.monotonic(), self.request.save_probs
         target.check_names(save)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.benchmarks.protocol import protocol_digest
-from repro.benchmarks.spec import Benchmark, get_benchmark
+from repro.configuration.tables import Table
 from repro.console import Log, log, stdout_to_stderr
+from repro.datasets.benchmarks import Benchmark, get_benchmark
+from repro.datasets.protocol import protocol_digest
 from repro.errors import DataError, UsageError, WeightsError, command
-from repro.experiments.plan import Plan, Run, evaluation_key
-from repro.experiments.tables import Table
 from repro.hardware import choose_device
 from repro.hashing import file_digest
 from repro.requests import UNTRAINED, EvalRequest, TrainRequest
+from repro.runs.plan import Plan, Run, evaluation_key
 
 if TYPE_CHECKING:
-    from repro.benchmarks.layout import Pair
-    from repro.engine.speedups import Speedups
-    from repro.layers.method import Method
+    from repro.datasets.layout import Pair
+    from repro.methods.interface import Method
+    from repro.methods.speedups import Speedups
 
 
 def single_plan(run: Run) -> Plan:
@@ -36,7 +36,7 @@ def train_run(request: TrainRequest, *, log: Log = log) -> Run:
     """
     run = trainable_run(request)
     if not run.assets.store.weights(run.id).is_file():
-        from repro.experiments.execute import ensure_trained, joined
+        from repro.runs.execute import ensure_trained, joined
 
         plan = single_plan(run)
         with stdout_to_stderr(), joined(plan, choose_device(request.device), log) as device:
@@ -62,9 +62,9 @@ def evaluate_run(request: EvalRequest, *, log: Log = log) -> list[dict[str, Any]
     Finished evaluations are read, not repeated. Raises DataError where a named benchmark has no data, WeightsError for
     weights that are absent or do not fit.
     """
-    from repro.engine import processes
-    from repro.engine.speedups import Speedups, speed_up
-    from repro.experiments.execute import joined
+    from repro.launch import processes
+    from repro.methods.speedups import Speedups, speed_up
+    from repro.runs.execute import joined
 
     run = request.run.run(request.weights, data="real")
     external = request.run.data_root if run.profile.synthetic else None
@@ -93,7 +93,7 @@ class _Opened:
 def _open_sets(
     request: EvalRequest, run: Run, chosen: Sequence[Benchmark], external: Path | None, log: Log
 ) -> list[_Opened]:
-    from repro.experiments.external import named_content, not_compared, open_data
+    from repro.runs.external import named_content, not_compared, open_data
 
     cache, split = run.assets.store.cache, request.split
     found = []
@@ -120,7 +120,7 @@ def _open_sets(
 
 
 def _method(request: EvalRequest, run: Run, device: str, log: Log) -> tuple[Method, str]:
-    from repro.experiments.execute import ensure_trained
+    from repro.runs.execute import ensure_trained
 
     if request.weights is not None:
         return load_named(run, request.weights, device, log)
@@ -138,8 +138,8 @@ def load_named(run: Run, weights: Path | str, device: str, log: Log = log) -> tu
 
     Raises WeightsError for a file that is absent, no weights, of another method or of other options.
     """
-    from repro.engine.train import load_weights
-    from repro.experiments.execute import build_method
+    from repro.runs.execute import build_method
+    from repro.training.train import load_weights
 
     method = build_method(single_plan(run), run, log)
     if weights == UNTRAINED:
@@ -164,10 +164,10 @@ class _Evaluation:
     def __call__(self, opened: _Opened, split: str | None, *, drawn: bool) -> dict[str, Any]:
         from repro.clip.same_text import read_classes, same_note
         from repro.clip.text_cache import keep_text
-        from repro.engine import processes
-        from repro.engine.evaluate_many import evaluate_together
-        from repro.engine.speedups import float32_products
-        from repro.experiments.execute import describe_run
+        from repro.evaluation.many import evaluate_together
+        from repro.launch import processes
+        from repro.methods.speedups import float32_products
+        from repro.runs.execute import describe_run
 
         run, benchmark, method = self.run, opened.benchmark, self.method
         keep_text(method, run.assets.store.cache / "text")
@@ -207,8 +207,8 @@ class _Evaluation:
 
     def _claim(self, opened: _Opened) -> Path:
         """Mark the folder of the evaluation as that of its address."""
-        from repro.experiments.execute import claim_evaluation
-        from repro.experiments.judging import evaluation_place
+        from repro.runs.addresses.judging import evaluation_place
+        from repro.runs.execute import claim_evaluation
 
         run, benchmark, speedups = self.run, opened.benchmark, self.speedups.facts()
         protocol = protocol_digest(benchmark, run.profile.protocol)

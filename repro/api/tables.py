@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from repro.configuration.tables import load_table
 from repro.console import Log, log, stdout_to_stderr
-from repro.experiments import grid
-from repro.experiments.tables import load_table
 from repro.hardware import choose_device
 from repro.requests import TableRequest
+from repro.runs import grid
 from repro.tables.kind import TableResult, kind_of, refuse_options
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from repro.checkpoints.formats import Format, Layout
 from repro.checkpoints.official import Shape
 from repro.checkpoints.reading import ForeignFile
-from repro.clip.eva_names import to_eva
+from repro.clip.weights.eva_names import to_eva
 from repro.runtime import import_torchvision
 
 _TEXT = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")

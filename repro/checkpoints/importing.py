@@ -19,10 +19,10 @@ import repro
 from repro.checkpoints.clip import model_config
 from repro.checkpoints.recognise import Recognised
 from repro.clip.weights import check_finite
-from repro.engine.weights import FORMAT, save_torch
 from repro.errors import ResourceError, UsageError
 from repro.files import read_json, write_atomic, write_json
 from repro.hashing import file_digest
+from repro.methods.weights import FORMAT, save_torch
 
 RECORD = "import.json"
 METHOD_WEIGHTS = "weights.pth"

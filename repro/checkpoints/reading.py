@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from repro.checkpoints.official import Shape
-from repro.clip.state_names import from_huggingface, has_huggingface_names, without_common_prefix
-from repro.clip.torchscript import is_torchscript, read_torchscript
+from repro.clip.weights.state_names import from_huggingface, has_huggingface_names, without_common_prefix
+from repro.clip.weights.torchscript import is_torchscript, read_torchscript
 from repro.errors import WeightsError, command
 from repro.pickles import plain_copy, refused_class, what_is_refused
 

@@ -92,7 +92,7 @@ def positive(text: str) -> int:
 
 def report_formats(text: str) -> list[str]:
     """The formats of a table, as names; ArgumentTypeError for an unknown one."""
-    from repro.reports.sheet import FORMATS
+    from repro.reports.tables.sheet import FORMATS
 
     chosen = names(text)
     if unknown := [name for name in chosen if name not in FORMATS]:

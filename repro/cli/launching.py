@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from repro import ranks
-from repro.engine.determinism import WORKSPACE, WORKSPACE_VALUE
-from repro.engine.settings import Placement
 from repro.errors import UsageError, command
 from repro.launch.job import MARK, Job, Launch, Outcome
+from repro.training.determinism import WORKSPACE, WORKSPACE_VALUE
+from repro.training.settings import Placement
 
 
 def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:

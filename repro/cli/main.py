@@ -15,23 +15,23 @@ from repro.errors import Preempted, ReproError, unknown_name
 from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("repro.cli.run", "make a table: train and evaluate what is missing, then write CSV, LaTeX and Markdown"),
-    "report": ("repro.cli.report", "write a table, its page, plots and numbers from what is already done"),
-    "train": ("repro.cli.train", "train one method by a profile's recipe"),
-    "eval": ("repro.cli.evaluate", "evaluate one method on benchmarks"),
-    "predict": ("repro.cli.predict", "label maps and overlays of your own images, for your own classes"),
-    "import-checkpoint": ("repro.cli.checkpoint", "bring in a checkpoint of other code, recognised by content"),
-    "export-checkpoint": ("repro.cli.checkpoint", "write weights under the names of the method's authors"),
-    "backbone": ("repro.cli.backbone", "measure whether a CLIP's dense features know classes, before training on it"),
-    "figures": ("repro.cli.figures", "pictures of what trained runs find salient, predict and correlate"),
-    "bench": ("repro.cli.bench", "time and memory of inference over methods, classes, image sizes and batches"),
-    "data": ("repro.cli.data", "synth, prepare and verify data sets; labels from captions"),
-    "compare": ("repro.cli.compare", "paired differences of two runs, with intervals and p-values"),
-    "check": ("repro.cli.check", "the regression gate: compare a table with its reference values"),
-    "runs": ("repro.cli.runs", "list runs and their disk use; remove checkpoints by rule, never results"),
-    "list": ("repro.cli.describe", "name every table, method, benchmark and profile"),
-    "describe": ("repro.cli.describe", "explain one table, method, benchmark, profile or run"),
-    "doctor": ("repro.cli.doctor", "report environment, hardware, versions and what can run"),
+    "run": ("run", "make a table: train and evaluate what is missing, then write CSV, LaTeX and Markdown"),
+    "report": ("report", "write a table, its page, plots and numbers from what is already done"),
+    "train": ("train", "train one method by a profile's recipe"),
+    "eval": ("evaluate", "evaluate one method on benchmarks"),
+    "predict": ("predict", "label maps and overlays of your own images, for your own classes"),
+    "import-checkpoint": ("checkpoint", "bring in a checkpoint of other code, recognised by content"),
+    "export-checkpoint": ("checkpoint", "write weights under the names of the method's authors"),
+    "backbone": ("backbone", "measure whether a CLIP's dense features know classes, before training on it"),
+    "figures": ("figures", "pictures of what trained runs find salient, predict and correlate"),
+    "bench": ("bench", "time and memory of inference over methods, classes, image sizes and batches"),
+    "data": ("data", "synth, prepare and verify data sets; labels from captions"),
+    "compare": ("compare", "paired differences of two runs, with intervals and p-values"),
+    "check": ("check", "the regression gate: compare a table with its reference values"),
+    "runs": ("runs", "list runs and their disk use; remove checkpoints by rule, never results"),
+    "list": ("describe", "name every table, method, benchmark and profile"),
+    "describe": ("describe", "explain one table, method, benchmark, profile or run"),
+    "doctor": ("doctor", "report environment, hardware, versions and what can run"),
 }
 EPILOG = """\
 examples:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, summary) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == chosen:
-            importlib.import_module(module).configure(sub, name)
+            importlib.import_module(f"repro.cli.commands.{module}").configure(sub, name)
     try:
         if chosen is not None and chosen not in COMMANDS:
             raise unknown_name("command", chosen, COMMANDS, mend="repro --help")

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from repro.engine.speedups import Speedups
+    from repro.methods.speedups import Speedups
 
 
 def add(parser: argparse.ArgumentParser, *, shared: bool = False) -> None:
@@ -23,6 +23,6 @@ def add(parser: argparse.ArgumentParser, *, shared: bool = False) -> None:
 
 def chosen(options: argparse.Namespace) -> Speedups:
     """What the options of :func:`add` say."""
-    from repro.engine.speedups import Speedups
+    from repro.methods.speedups import Speedups
 
     return Speedups(options.amp or "off", options.compile, options.channels_last, options.cuda_graphs, options.tf32)

@@ -14,14 +14,14 @@ from repro.clip.attention import split_attention_
 from repro.clip.backbone import Backbone, unsupported
 from repro.clip.convnext import convnext_backbone
 from repro.clip.eva import eva_backbone, register_tiny
-from repro.clip.eva_names import from_eva, has_eva_names
 from repro.clip.names import BUILT_IN
 from repro.clip.spec import TowerSpec
-from repro.clip.state_names import from_huggingface, has_huggingface_names
 from repro.clip.text import text_tower
-from repro.clip.torchscript import is_torchscript
 from repro.clip.vit import vit_backbone
 from repro.clip.weights import find_weights, load_state, model_folder, quick_gelu_error, read_config
+from repro.clip.weights.eva_names import from_eva, has_eva_names
+from repro.clip.weights.state_names import from_huggingface, has_huggingface_names
+from repro.clip.weights.torchscript import is_torchscript
 from repro.errors import UsageError, WeightsError
 from repro.runtime import import_torchvision
 
@@ -89,7 +89,7 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, name: 
     """Load ``state`` into the open_clip ``model`` called ``name``; WeightsError where not every tensor fits.
 
     Understands open_clip's names, those of models before the text tower had a module of its own, EVA-CLIP's
-    (:mod:`repro.clip.eva_names`) and Hugging Face's (:mod:`repro.clip.state_names`).
+    (:mod:`repro.clip.weights.eva_names`) and Hugging Face's (:mod:`repro.clip.weights.state_names`).
     """
     from open_clip.model import convert_to_custom_text_state_dict
 

@@ -15,7 +15,7 @@ from repro.clip.tower import ClipTower
 from repro.errors import UsageError
 
 if TYPE_CHECKING:
-    from repro.layers.method import Method
+    from repro.methods.interface import Method
 
 _SHOWN = 5
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.benchmarks.images import read_label, stored_image
-from repro.benchmarks.layout import Pair
-from repro.engine.zero_shot import middle_square
+from repro.datasets.images import read_label, stored_image
+from repro.datasets.layout import Pair
+from repro.evaluation.zero_shot import middle_square
 from repro.layers.losses import IGNORED
 
 

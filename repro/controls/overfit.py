@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.engine.optim import build_optimizer
-from repro.engine.settings import TrainSettings
 from repro.layers.cost_volume import cosine_cost
 from repro.layers.losses import IGNORED
-from repro.layers.method import Method
-from repro.maps.scores import detect, pixels_by_token
+from repro.methods.interface import Method
+from repro.metrics.maps import detect, pixels_by_token
+from repro.training.optim import build_optimizer
+from repro.training.settings import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.layers.method import Method
+from repro.methods.interface import Method
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from repro.benchmarks.vocabulary import load_vocabulary
+from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import UsageError, command
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DataSet:
     unlabelled_values: ClassVar[tuple[int, ...]] = ()
     """Source values that label nothing; an image that holds only these gets no label file. Empty: every image has."""
     first_rules: ClassVar[str] = ""
-    """What version 0.1.0 made of the samples of :func:`repro.benchmarks.marker.rules_digest`; "" for later sets."""
+    """What 0.1.0 made of the samples of :func:`repro.datasets.prepare.marker.rules_digest`; "" for later sets."""
 
     def mask_values(self) -> tuple[int, ...]:
         """Return every value that a source mask of one channel may hold; empty where sources are something else."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from repro.benchmarks.spec import Benchmark
+from repro.datasets.benchmarks import Benchmark
 from repro.metrics.counts import Counts, Int64
 from repro.metrics.measure import Int32, Maps, Measure
 

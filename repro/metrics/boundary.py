@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.benchmarks.spec import Benchmark
+from repro.datasets.benchmarks import Benchmark
 from repro.metrics.counts import Counts
 from repro.metrics.measure import Int32, Maps, Measure
 from repro.metrics.miou import metrics_from_totals

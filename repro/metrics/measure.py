@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.benchmarks.spec import Benchmark
+from repro.datasets.benchmarks import Benchmark
 from repro.metrics.counts import Counts, CountsBuilder
 
 Int32 = NDArray[np.int32]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.benchmarks.spec import Benchmark
+from repro.datasets.benchmarks import Benchmark
 from repro.errors import RunError, command, unknown_name
 from repro.files import read_json, write_json
 from repro.hashing import digest
@@ -18,6 +18,7 @@ from repro.metrics.boundary import BoundaryMeasure
 from repro.metrics.counts import Counts
 from repro.metrics.measure import Measure
 from repro.metrics.size import SizeMeasure
+from repro.metrics.trace import measure_digest
 
 MEASURES: dict[str, type[Measure]] = {m.name: m for m in (BoundaryMeasure, BiasMeasure, SizeMeasure)}
 """By name; ``--measures`` switches them on."""
@@ -47,8 +48,6 @@ def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
 
     Where a folder of another name stands for it (:data:`AS`), that one.
     """
-    from repro.traces.measures import measure_digest
-
     kind = MEASURES[name]
     folder = evaluation / "measures" / f"{name}-{digest([measure_digest(kind), kind.facts(benchmark)], 8)}"
     if not folder.is_dir():

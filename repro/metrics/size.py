@@ -12,7 +12,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from repro.benchmarks.spec import Benchmark
+from repro.datasets.benchmarks import Benchmark
 from repro.metrics.counts import Counts
 from repro.metrics.measure import Int32, Maps, Measure
 from repro.metrics.miou import metrics_from_counts

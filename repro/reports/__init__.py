@@ -1,1 +1,1 @@
-"""Tables as files: data frames, published numbers, CSV, LaTeX and Markdown."""
+"""What is written for people: tables and figures."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from repro.experiments.bench import DONE, FORMAT
+from repro.cost.bench import DONE, FORMAT
 from repro.files import write_json, write_text
-from repro.reports.sheet import Column, Sheet, number
+from repro.reports.tables.sheet import Column, Sheet, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
         return None
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-    from repro.reports.plot_style import COLOURS, MARKERS, new_figure
+    from repro.reports.figures.plot_style import COLOURS, MARKERS, new_figure
 
     # On a CPU that others use too the seconds of the wall are theirs as well.
     time = {"cpu_seconds": "CPU seconds"} if all(r.get("cpu_seconds") for r in done) else {"seconds": "seconds"}
@@ -178,7 +178,7 @@ def write_scaling(records: Sequence[Record], folder: Path, name: str = "bench_sc
     """The figure of :func:`scaling_figure` as PDF and SVG; no path where there is nothing to show."""
     from matplotlib import rc_context
 
-    from repro.reports.plot_style import STYLE, save
+    from repro.reports.figures.plot_style import STYLE, save
 
     with rc_context(STYLE):
         figure = scaling_figure(records)

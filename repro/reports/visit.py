@@ -1,11 +1,11 @@
-"""What a visit to a GPU found (``benchmarks/gpu/run.py``), as one Markdown page."""
+"""What a visit to a GPU found (``repro bench --visit``), as one Markdown page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repro.experiments.bench import DONE
+from repro.cost.bench import DONE
 from repro.reports.bench import bench_sheet, machine_line
 
 Record = Mapping[str, Any]

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.console import Log, duration, stdout_to_stderr
-from repro.experiments import grid
-from repro.experiments.plan import Plan
-from repro.experiments.status import DONE, CellStatus, plan_status, remaining_seconds
 from repro.hardware import choose_device
 from repro.requests import TableRequest
+from repro.runs import grid
+from repro.runs.plan import Plan
+from repro.runs.status import DONE, CellStatus, plan_status, remaining_seconds
 from repro.tables.kind import TableKind, TableResult, heading, step_lines
 
 if TYPE_CHECKING:
     from repro.launch.job import Launch
-    from repro.reports.columns import Columns
-    from repro.reports.evidence import Evidence
-    from repro.reports.html import Section
-    from repro.reports.sheet import Sheet
-    from repro.reports.tex_numbers import Number
+    from repro.reports.tables.columns import Columns
+    from repro.reports.tables.evidence import Evidence
+    from repro.reports.tables.html import Section
+    from repro.reports.tables.sheet import Sheet
+    from repro.reports.tables.tex_numbers import Number
 
 
 class BenchmarkKind(TableKind[CellStatus]):
@@ -35,7 +35,7 @@ class BenchmarkKind(TableKind[CellStatus]):
     def compute(
         self, plan: Plan, states: list[CellStatus], request: TableRequest, device: str, log: Log
     ) -> list[CellStatus]:
-        from repro.experiments.execute import execute, joined
+        from repro.runs.execute import execute, joined
 
         with joined(plan, device, log) as own:
             return execute(plan, device=own, log=log, placement=request.placement)
@@ -59,7 +59,7 @@ class BenchmarkKind(TableKind[CellStatus]):
             yield "What is stale is computed again into folders of its own; to use it as it is: repro runs adopt RUN"
 
     def preview(self, result: TableResult[CellStatus]) -> Iterator[str]:
-        from repro.experiments.recipe import recipe_lines
+        from repro.runs.recipe import recipe_lines
 
         plan, states = result.plan, result.states
         yield from heading(plan)
@@ -83,7 +83,7 @@ class BenchmarkKind(TableKind[CellStatus]):
 
     def calibrate(self, plan: Plan, device: str, log: Log) -> None:
         """Time some images of each benchmark, for the estimate of a plan."""
-        from repro.experiments.calibration import calibrate
+        from repro.runs.calibration import calibrate
 
         with stdout_to_stderr():
             calibrate(plan, choose_device(device), log)
@@ -107,12 +107,12 @@ class BenchmarkKind(TableKind[CellStatus]):
         raise NotImplementedError("the page has charts of its own: see section")
 
     def write(self, result: TableResult[CellStatus], folder: Path) -> list[Path]:
-        from repro.reports.writers import write_report
+        from repro.reports.tables.writers import write_report
 
         return write_report(result.plan, result.states, folder, result.request.formats, _columns(result.request))
 
     def text(self, result: TableResult[CellStatus]) -> str:
-        from repro.reports.writers import table_text
+        from repro.reports.tables.writers import table_text
 
         return table_text(result.plan, result.states, "md", _columns(result.request))
 
@@ -122,17 +122,17 @@ class BenchmarkKind(TableKind[CellStatus]):
                 _evidence(result).baseline(name)
 
     def numbers(self, result: TableResult[CellStatus]) -> Iterator[Number]:
-        from repro.reports.tex_numbers import table_numbers
+        from repro.reports.tables.tex_numbers import table_numbers
 
         return table_numbers(_evidence(result), result.request.baseline)
 
     def section(self, result: TableResult[CellStatus]) -> Section:
-        from repro.reports.html import table_section
+        from repro.reports.tables.html import table_section
 
         return table_section(_evidence(result), result.request.baseline)
 
     def figures(self, result: TableResult[CellStatus], folder: Path, log: Log) -> list[Path]:
-        from repro.reports.plots import write_plots
+        from repro.reports.figures.plots import write_plots
 
         evidence = _evidence(result)
         if not evidence.finished():
@@ -143,7 +143,7 @@ class BenchmarkKind(TableKind[CellStatus]):
 
 def _evidence(result: TableResult[CellStatus]) -> Evidence:
     """Resample once for numbers, page and plots."""
-    from repro.reports.evidence import Evidence
+    from repro.reports.tables.evidence import Evidence
 
     if "evidence" not in result.kept:
         result.kept["evidence"] = Evidence(result.plan, result.states)
@@ -152,14 +152,14 @@ def _evidence(result: TableResult[CellStatus]) -> Evidence:
 
 
 def _columns(request: TableRequest) -> Columns:
-    from repro.reports.columns import Columns
+    from repro.reports.tables.columns import Columns
 
     return Columns(request.intervals, tuple(request.measures))
 
 
 def _calibrated(plan: Plan) -> Iterator[str]:
     """Yield what the evaluations alone take, row by row, where they were calibrated on a machine."""
-    from repro.experiments.calibration import calibrated, calibrated_seconds
+    from repro.runs.calibration import calibrated, calibrated_seconds
 
     for run in plan.runs:
         found = [calibrated(run, b.id) for b in plan.benchmarks]

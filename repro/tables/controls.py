@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from repro.console import Log
-from repro.experiments.control_table import TITLES, ControlStatus, control_status, measure_controls
-from repro.experiments.plan import Plan
+from repro.measuring.controls import TITLES, ControlStatus, control_status, measure_controls
 from repro.requests import TableRequest
+from repro.runs.plan import Plan
 from repro.tables.kind import TableKind
 
 if TYPE_CHECKING:
-    from repro.reports.sheet import Sheet
+    from repro.reports.tables.sheet import Sheet
 
 
 class ControlKind(TableKind[ControlStatus]):
@@ -38,7 +38,7 @@ class ControlKind(TableKind[ControlStatus]):
         return f"{counted}, {failing} do not hold" if failing else counted
 
     def sheet(self, plan: Plan, states: Sequence[ControlStatus]) -> Sheet:
-        from repro.reports.controls import control_sheet
+        from repro.reports.tables.controls import control_sheet
 
         return control_sheet(plan, states)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repro.configuration.tables import Table
 from repro.console import Log, stdout_to_stderr
-from repro.experiments.cost_table import CostStatus, TimingPlace, cost_status, measure
-from repro.experiments.plan import Plan, make_plan
-from repro.experiments.tables import Table
 from repro.hardware import choose_device
+from repro.measuring.cost import CostStatus, TimingPlace, cost_status, measure
 from repro.requests import TableRequest
+from repro.runs.plan import Plan, make_plan
 from repro.tables.kind import TableKind, TableResult, heading
 
 if TYPE_CHECKING:
-    from repro.reports.sheet import Sheet
-    from repro.reports.tex_numbers import Number
+    from repro.reports.tables.sheet import Sheet
+    from repro.reports.tables.tex_numbers import Number
 
 
 class CostKind(TableKind[CostStatus]):
@@ -58,12 +58,12 @@ class CostKind(TableKind[CostStatus]):
         yield f"\n{self.tally(result.states)}; needs neither data nor weights"
 
     def sheet(self, plan: Plan, states: Sequence[CostStatus]) -> Sheet:
-        from repro.reports.cost import cost_sheet
+        from repro.reports.tables.cost import cost_sheet
 
         return cost_sheet(plan, states)
 
     def rows(self, plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
-        from repro.reports.cost import cost_rows
+        from repro.reports.tables.cost import cost_rows
 
         return cost_rows(plan, states)
 
@@ -77,7 +77,7 @@ class CostKind(TableKind[CostStatus]):
         return records
 
     def numbers(self, result: TableResult[CostStatus]) -> Iterator[Number]:
-        from repro.reports.cost import cost_numbers
+        from repro.reports.tables.cost import cost_numbers
 
         return cost_numbers(result.plan, result.states)
 

@@ -13,21 +13,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from repro.configuration.backbone import swap_table
+from repro.configuration.profiles import Profile
+from repro.configuration.tables import Table, find_kind
 from repro.console import Log, duration
 from repro.errors import UsageError, command
-from repro.experiments.backbone import swap_table
-from repro.experiments.plan import Plan, make_plan
-from repro.experiments.profiles import Profile
-from repro.experiments.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
-from repro.experiments.tables import Table, find_kind
 from repro.mends import Missing
 from repro.requests import TableRequest
+from repro.runs.plan import Plan, make_plan
+from repro.runs.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
 
 if TYPE_CHECKING:
     from repro.launch.job import Launch
-    from repro.reports.html import Section
-    from repro.reports.sheet import Sheet
-    from repro.reports.tex_numbers import Number
+    from repro.reports.tables.html import Section
+    from repro.reports.tables.sheet import Sheet
+    from repro.reports.tables.tex_numbers import Number
 
 
 class State(Protocol):
@@ -106,7 +106,7 @@ class TableKind(ABC, Generic[S]):
         """Write the formats of the request into ``folder`` and return the paths."""
         import pandas as pd
 
-        from repro.reports.sheet import save
+        from repro.reports.tables.sheet import save
 
         sheet = self.sheet(result.plan, result.states)
         frame = pd.DataFrame(self.rows(result.plan, result.states))
@@ -128,7 +128,7 @@ class TableKind(ABC, Generic[S]):
 
     def section(self, result: TableResult[S]) -> Section:
         """Make the section of an HTML page."""
-        from repro.reports.html import sheet_section
+        from repro.reports.tables.html import sheet_section
 
         plan, states = result.plan, result.states
         return sheet_section(plan, self.sheet(plan, states), self.records(plan, states))

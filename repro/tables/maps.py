@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from repro.console import Log
-from repro.experiments.map_table import MapStatus, map_status, measure_map_table
-from repro.experiments.plan import Plan
+from repro.measuring.maps import MapStatus, map_status, measure_map_table
 from repro.requests import TableRequest
+from repro.runs.plan import Plan
 from repro.tables.kind import TableKind, TableResult
 
 if TYPE_CHECKING:
-    from repro.reports.sheet import Sheet
-    from repro.reports.tex_numbers import Number
+    from repro.reports.tables.sheet import Sheet
+    from repro.reports.tables.tex_numbers import Number
 
 
 class MapKind(TableKind[MapStatus]):
@@ -36,7 +36,7 @@ class MapKind(TableKind[MapStatus]):
         return f"{cell.run.row.title}, seed {cell.run.seed}, on {cell.benchmark.id}"
 
     def sheet(self, plan: Plan, states: Sequence[MapStatus]) -> Sheet:
-        from repro.reports.maps import map_sheet
+        from repro.reports.tables.maps import map_sheet
 
         return map_sheet(plan, states)
 
@@ -54,7 +54,7 @@ class MapKind(TableKind[MapStatus]):
         return records
 
     def numbers(self, result: TableResult[MapStatus]) -> Iterator[Number]:
-        from repro.reports.maps import map_numbers
+        from repro.reports.tables.maps import map_numbers
 
         return map_numbers(result.plan, result.states)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repro.configuration.tables import Table
 from repro.console import Log
-from repro.experiments.plan import Plan, make_plan
-from repro.experiments.region_table import RegionStatus, measure_regions, region_status
-from repro.experiments.tables import Table
+from repro.measuring.regions import RegionStatus, measure_regions, region_status
 from repro.requests import TableRequest
+from repro.runs.plan import Plan, make_plan
 from repro.tables.kind import TableKind, TableResult, swapped_table
 
 if TYPE_CHECKING:
-    from repro.reports.sheet import Sheet
-    from repro.reports.tex_numbers import Number
+    from repro.reports.tables.sheet import Sheet
+    from repro.reports.tables.tex_numbers import Number
 
 
 class RegionKind(TableKind[RegionStatus]):
@@ -40,7 +40,7 @@ class RegionKind(TableKind[RegionStatus]):
         return f"{state.cell.run.row.title} on {state.cell.source.title}"
 
     def sheet(self, plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
-        from repro.reports.regions import region_sheet
+        from repro.reports.tables.regions import region_sheet
 
         return region_sheet(plan, states)
 
@@ -58,7 +58,7 @@ class RegionKind(TableKind[RegionStatus]):
         return records
 
     def numbers(self, result: TableResult[RegionStatus]) -> Iterator[Number]:
-        from repro.reports.regions import region_numbers
+        from repro.reports.tables.regions import region_numbers
 
         return region_numbers(result.plan, result.states)
 

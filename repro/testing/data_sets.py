@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from repro.benchmarks.images import read_label
-from repro.benchmarks.layout import prepared_pairs
-from repro.benchmarks.prepare import prepare
-from repro.benchmarks.spec import get_benchmark
-from repro.benchmarks.verify import verify
+from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.images import read_label
+from repro.datasets.layout import prepared_pairs
+from repro.datasets.prepare.prepare import prepare
+from repro.datasets.verify.verify import verify
 
 
 class DataSetTester:
@@ -32,8 +32,8 @@ class DataSetTester:
     @classmethod
     def draw(cls, root: Path) -> None:
         """Write sources as the owners lay them out below ``root`` (default: those of the miniature)."""
-        from repro.data.mini.panoptic import synth_panoptic
-        from repro.data.mini.synth import MiniSizes, synth
+        from repro.mini.panoptic import synth_panoptic
+        from repro.mini.synth import MiniSizes, synth
 
         sizes = MiniSizes(train=cls.images, ade=cls.images, context=cls.images, voc=cls.images)
         synth(root, seed=0, sizes=sizes)

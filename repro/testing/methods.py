@@ -13,10 +13,10 @@ from torch import Tensor
 
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
-from repro.engine.activations import checkpoint_activations
-from repro.engine.step import loss_share
-from repro.layers.method import Method
 from repro.methods import MethodEntry
+from repro.methods.interface import Method
+from repro.training.activations import checkpoint_activations
+from repro.training.step import loss_share
 
 NAMES = ("sky", "tall grass", "dog", "airplane", "traffic light", "sea", "person")
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from repro.clip.tower import build_tower
-from repro.experiments.assets import Assets
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.runs.assets import Assets
 from repro.towers.kind import TowerPlan
 
 NAMES = ("sky", "tall grass", "dog", "airplane", "traffic light")

@@ -1,4 +1,6 @@
-"""Towers of kind ``aligned``: a tower of the profile, trained by an alignment (:mod:`repro.alignments`) with another.
+"""Towers of kind ``aligned``: a tower of the profile, trained by an alignment with another.
+
+Alignments are announced by packages (:mod:`repro.methods.alignments`).
 
 A profile writes the recipe as ``dict(alignment="densevlm", base="base", powerful="large", seed=0, ..)``: the id of the
 alignment, the keys of the tower that is trained and of the frozen one, and options that differ from the paper's
@@ -13,15 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.alignments import FACTS, AlignmentEntry, Labels, get_alignment
 from repro.clip.spec import TowerSpec
 from repro.errors import ReproError, UsageError
 from repro.hashing import digest
+from repro.methods.alignments import FACTS, AlignmentEntry, Labels, get_alignment
 from repro.towers.kind import Making, Progress, Tower, TowerKind, TowerPlan, TowerProfile
 from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
-    from repro.traces.trace import Trace
+    from repro.sources.trace import Trace
 
 IMAGES = "coco-stuff"
 """The set whose images are aligned on."""
@@ -81,8 +83,8 @@ class Aligned(TowerKind):
         """Align ``parts``, the tower that is trained and the frozen one, on a GPU if there is any."""
         import torch
 
-        from repro.benchmarks.layout import prepared_pairs
-        from repro.benchmarks.spec import get_benchmark
+        from repro.datasets.benchmarks import get_benchmark
+        from repro.datasets.layout import prepared_pairs
 
         recipe, data = read_recipe(tower.store.profile, tower.key), get_benchmark(IMAGES)
         pairs = prepared_pairs(data, tower.store.ensure_data(), split="train")

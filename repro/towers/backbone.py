@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.backbones import FORMS, BackboneSource, split_backbone
 from repro.clip.names import BUILT_IN, HUB_FILES
 from repro.clip.spec import TowerSpec
 from repro.clip.weights import CONFIG_FILE, model_folder
 from repro.errors import UsageError, WeightsError, command, unknown_name
 from repro.files import read_json
 from repro.hashing import digest, file_digest
+from repro.methods.backbones import FORMS, BackboneSource, split_backbone
 from repro.towers.kind import Progress, Tower, TowerKind, TowerPlan
 from repro.towers.open_clip import KIND as OPEN_CLIP
 

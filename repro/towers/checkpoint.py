@@ -1,4 +1,4 @@
-"""Towers of kind ``checkpoint``: they come with the weights of an imported checkpoint (repro.experiments.imported)."""
+"""Towers of kind ``checkpoint``: they come with the weights of an imported checkpoint (repro.runs.weights.imported)."""
 
 from __future__ import annotations
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from repro.benchmarks.spec import get_benchmark
 from repro.clip.names import HUB_FILES
 from repro.clip.spec import TowerSpec
+from repro.datasets.benchmarks import get_benchmark
 
 if TYPE_CHECKING:
-    from repro.benchmarks.spec import Benchmark
+    from repro.datasets.benchmarks import Benchmark
     from repro.mends import Missing
     from repro.traces.subject import Subject
 

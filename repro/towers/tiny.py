@@ -1,4 +1,4 @@
-"""Towers of kind ``tiny``: a tiny CLIP, trained on drawn scenes by ``recipe`` (:mod:`repro.clip.tiny`)."""
+"""Towers of kind ``tiny``: a tiny CLIP, trained on drawn scenes by ``recipe`` (:mod:`repro.mini.clip.training`)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from repro.towers.kind import Making, Progress, Tower, TowerKind
 from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
-    from repro.clip.tiny import TinyClipRecipe
-    from repro.traces.trace import Trace
+    from repro.mini.clip.training import TinyClipRecipe
+    from repro.sources.trace import Trace
 
 SCORES = "scores.json"
-"""Written last by repro.clip.tiny, which imports torch."""
+"""Written last by repro.mini.clip.training, which imports torch."""
+
+
+TRAINING = ("repro.mini.clip.training:train_tiny_clip",)
 
 
 class Tiny(TowerKind):
@@ -43,7 +46,7 @@ class Tiny(TowerKind):
         return Making(
             name=self.folders(self.identity(tower)),
             done=SCORES,
-            subject=Subject(f"training {tower.plan.title}", ("repro.clip.tiny:train_tiny_clip",), dict(recipe), take),
+            subject=Subject(f"training {tower.plan.title}", TRAINING, dict(recipe), take),
             cost="tower_s",
             space_mib=300,
             like=lambda record: record.get("recipe") == _read(recipe).address(),
@@ -51,7 +54,7 @@ class Tiny(TowerKind):
 
     def make(self, tower: Tower, folder: Path, parts: Sequence[TowerSpec], progress: Progress | None) -> None:
         """Train it in ``folder``."""
-        from repro.clip.tiny import train_tiny_clip
+        from repro.mini.clip.training import train_tiny_clip
 
         train_tiny_clip(folder, _read(tower.plan.recipe), progress)
 
@@ -72,6 +75,6 @@ KIND = Tiny()
 
 
 def _read(recipe: Mapping[str, Any]) -> TinyClipRecipe:
-    from repro.clip.tiny import TinyClipRecipe
+    from repro.mini.clip.training import TinyClipRecipe
 
     return TinyClipRecipe(**recipe)

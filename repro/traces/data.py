@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from repro.sources.trace import Trace, exact, summary
 from repro.traces.fixture import undisturbed
-from repro.traces.trace import Trace, exact, summary
 
 FEW = {"train": 2, "ade": 1, "context": 1, "voc": 2}
 
 
 def miniature_trace(seed: int, sizes: Mapping[str, Any]) -> Trace:
     """Every concept drawn once, its value in every set, and all files of a miniature of six pictures."""
-    from repro.data.mini.draw import CONTACT_SHEET, draw_miniature
+    from repro.mini.draw import CONTACT_SHEET, draw_miniature
 
     with undisturbed() as folder:
         trace = {"concepts": _concepts(seed), "values": _values()}
@@ -30,8 +30,8 @@ def miniature_trace(seed: int, sizes: Mapping[str, Any]) -> Trace:
 
 
 def _concepts(seed: int) -> list[float]:
-    from repro.data.mini.catalogue import CONCEPTS
-    from repro.data.mini.scenes import crop_scene
+    from repro.mini.catalogue import CONCEPTS
+    from repro.mini.scenes import crop_scene
 
     found: list[float] = []
     for index in range(len(CONCEPTS)):
@@ -42,10 +42,10 @@ def _concepts(seed: int) -> list[float]:
 
 def _values() -> list[float]:
     """What a picture that shows every concept once is written as, in every set."""
-    from repro.data.mini import panoptic, writers
-    from repro.data.mini.captions import caption
-    from repro.data.mini.catalogue import CONCEPTS
-    from repro.data.mini.scenes import Scene
+    from repro.mini import panoptic, writers
+    from repro.mini.captions import caption
+    from repro.mini.catalogue import CONCEPTS
+    from repro.mini.scenes import Scene
 
     concepts = np.arange(len(CONCEPTS), dtype=np.int16)[None].repeat(3, 0).repeat(3, 1)
     scene = Scene(np.zeros((*concepts.shape, 3), np.uint8), concepts, np.arange(concepts.size, dtype=np.int16)

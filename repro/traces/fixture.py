@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repro.benchmarks.spec import BACKGROUND, Benchmark
 from repro.clip.spec import TowerSpec
 from repro.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from repro.benchmarks.layout import Pair
     from repro.clip.tower import ClipTower
+    from repro.datasets.layout import Pair
 
 CLASSES = (
     *("person", "dog", "traffic light", "sky-other", "grass", "wall-brick, wall"),
@@ -35,31 +34,6 @@ SIZES = ((60, 83), (97, 60), (40, 160))
 """Heights and widths of the images: lying, upright, and so long that it is padded."""
 WIDTH, HEAD, TEXT_WIDTH = 64, 32, 32
 _FAMILIES = {"eva": ("tiny-eva", 8), "convnext": ("tiny-convnext", 32)}
-
-
-@dataclasses.dataclass(frozen=True)
-class SmallBenchmark(Benchmark):
-    """A benchmark of few classes; the last two prompts of one with a fold are its background."""
-
-    words: tuple[str, ...] = CLASSES[:4]
-
-    def class_names(self) -> tuple[str, ...]:
-        return self.words if self.background_index is None else (*self.words[: self.background_index], BACKGROUND)
-
-    def class_kinds(self) -> tuple[str, ...]:
-        return tuple(("thing", "stuff")[i % 2] for i in range(len(self.class_names())))
-
-    def prompt_names(self) -> tuple[str, ...]:
-        return tuple(word.split(", ")[0] for word in self.words)
-
-
-def small_benchmark(folded: bool) -> SmallBenchmark:
-    """Four classes, or two and a background of two prompts."""
-    return SmallBenchmark(
-        id="trace-fold" if folded else "trace", title="", vocabulary="", prompt_vocabulary="", ignore_label=255,
-        background_index=2 if folded else None, num_images=len(SIZES), source="", rule="", folder="",
-        label_suffix=".png", splits=(),
-    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -83,7 +57,7 @@ def write_pairs(folder: Path, classes: int, sizes: Sequence[tuple[int, int]] = S
     """Images (lossless) and labels 0 .. ``classes`` - 1 with an ignored corner, below ``folder``."""
     from PIL import Image
 
-    from repro.benchmarks.layout import Pair
+    from repro.datasets.layout import Pair
 
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
-from repro.engine.settings import TrainSettings
-from repro.layers.method import Method
+from repro.datasets.protocol import Protocol
+from repro.datasets.small import small_benchmark
 from repro.methods import MethodEntry
-from repro.traces.fixture import CLASSES, SHOWN, built_tower, fill, shrinking, small_benchmark, undisturbed, write_pairs
-from repro.traces.trace import Trace, exact, summary
+from repro.methods.interface import Method
+from repro.sources.trace import Trace, exact, summary
+from repro.traces.fixture import CLASSES, SHOWN, built_tower, fill, shrinking, undisturbed, write_pairs
+from repro.training.settings import TrainSettings
 
 ITERATIONS, BATCH = 3, 2
 DRAWN = 100
@@ -60,9 +61,9 @@ def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, se
     """
     import torch
 
-    from repro.benchmarks.images import read_label, stored_image
-    from repro.data.pipeline import augment, build_pipeline, seeded
-    from repro.engine.train import train
+    from repro.datasets.images import read_label, stored_image
+    from repro.training.pipeline import augment, build_pipeline, seeded
+    from repro.training.train import train
 
     shrink = shrinking(architecture)
     small = small_settings(settings, shrink)
@@ -101,8 +102,8 @@ def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, se
 
 def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
     """Logits, averaged scores, counts and metrics of two tiny benchmarks, one with a folded background."""
-    from repro.engine.evaluate_many import evaluate_together
-    from repro.engine.infer import SlidingWindow
+    from repro.evaluation.infer import SlidingWindow
+    from repro.evaluation.many import evaluate_together
 
     trace: dict[str, list[float]] = {}
     shrink = shrinking(architecture)
@@ -125,7 +126,7 @@ def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
                                           for v in exact(counts[key])]  # fmt: skip
             trace[f"metrics of {name}"] = list(map(_number, result.metrics.values()))
             if not folded:
-                from repro.benchmarks.images import stored_image
+                from repro.datasets.images import stored_image
 
                 trace["scores"] = summary(window.scores(method, stored_image(pairs[0].image), prompts).numpy())
     return trace
@@ -133,7 +134,7 @@ def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
 
 def prediction_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
     """Label maps and scores of photographs, one of them of a single row."""
-    from repro.engine.predict import ClassList, Predictor, read_photo
+    from repro.evaluation.predict import ClassList, Predictor, read_photo
 
     shrink = shrinking(architecture)
     protocol = small_protocol(protocol, shrink)
@@ -154,8 +155,8 @@ def prediction_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
 
 def maps_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
     """The maps a method offers and the figures taken of them; empty for a method that offers none."""
-    from repro.benchmarks.images import stored_image
-    from repro.maps.measure import measure_maps, whole_view
+    from repro.datasets.images import stored_image
+    from repro.evaluation.maps import measure_maps, whole_view
 
     shrink = shrinking(architecture)
     protocol = small_protocol(protocol, shrink)
@@ -176,7 +177,7 @@ def maps_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protoc
 
 
 def _method(entry: MethodEntry, options: Any, architecture: TowerSpec, folder: Path, shrink: int) -> Method:
-    from repro.engine.build import new_method
+    from repro.methods.build import new_method
 
     return new_method(entry, built_tower(architecture, folder, shrink), options, seed=11).double()
 
@@ -199,7 +200,7 @@ def _many_classes(method: Method, protocol: Protocol) -> dict[str, list[float]]:
     """Logits of more classes than any method treats alike, and their maps made a few classes at a time."""
     import torch
 
-    from repro.engine.infer import SlidingWindow
+    from repro.evaluation.infer import SlidingWindow
 
     rng = np.random.default_rng(23)
     image = torch.from_numpy(rng.integers(0, 256, (1, 3, protocol.window, protocol.window)).astype(np.float64))

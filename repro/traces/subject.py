@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.traces.trace import Trace
+    from repro.sources.trace import Trace
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repro.alignments import WEIGHTS, AlignmentEntry
 from repro.clip.spec import TowerSpec
+from repro.methods.alignments import WEIGHTS, AlignmentEntry
+from repro.sources.trace import Trace, summary
 from repro.traces.fixture import CLASSES, SIZES, built_tower, small_tower, undisturbed, write_pairs
-from repro.traces.trace import Trace, summary
 
 if TYPE_CHECKING:
-    from repro.clip.tiny import TinyClipRecipe
+    from repro.mini.clip.training import TinyClipRecipe
 
 STEPS, BATCH = 2, 6
 
@@ -26,9 +26,9 @@ def tiny_trace(recipe: TinyClipRecipe) -> Trace:
     """
     import torch
 
-    from repro.clip.tiny import SCORES, train_tiny_clip
-    from repro.clip.tiny import WEIGHTS as TINY_WEIGHTS
     from repro.files import read_json
+    from repro.mini.clip.training import SCORES, train_tiny_clip
+    from repro.mini.clip.training import WEIGHTS as TINY_WEIGHTS
 
     phases = tuple(dataclasses.replace(p, steps=STEPS, batch=BATCH) for p in recipe.phases)
     small = dataclasses.replace(
@@ -50,8 +50,8 @@ def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerf
     """
     import torch
 
-    from repro.alignments import FACTS
     from repro.files import read_json
+    from repro.methods.alignments import FACTS
 
     short = dataclasses.replace(options, **entry.trial)
     with undisturbed() as folder:
@@ -72,10 +72,10 @@ def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str
     import torch.nn.functional as F
     from PIL import Image
 
-    from repro.benchmarks.panoptic import PanopticImage, PanopticSet, Segment, ids_to_colours
-    from repro.regions.accuracy import classify_segments, rank_of
-    from repro.regions.frame import frame_image
-    from repro.regions.prompts import VILD63, category_embeddings
+    from repro.datasets.panoptic import PanopticImage, PanopticSet, Segment, ids_to_colours
+    from repro.metrics.regions.accuracy import classify_segments, rank_of
+    from repro.metrics.regions.frame import frame_image
+    from repro.metrics.regions.prompts import VILD63, category_embeddings
 
     with undisturbed() as folder:
         tower = built_tower(architecture, folder / "tower")
@@ -94,7 +94,7 @@ def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str
             items.append(PanopticImage(pair.key, pair.image, mask, tuple(segments)))
         data = PanopticSet(names, tuple(i < 3 for i in range(len(names))), tuple(items))
         text = category_embeddings(tower, names, None, templates or VILD63)
-        from repro.benchmarks.images import stored_image
+        from repro.datasets.images import stored_image
 
         pixels = frame_image(stored_image(items[0].image), image_size)[None].float()
         with torch.no_grad():
@@ -112,7 +112,7 @@ def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str
 
 def class_signal_trace(architecture: TowerSpec) -> Trace:
     """The class signal of a small tower on three drawn images."""
-    from repro.engine.zero_shot import class_signal
+    from repro.evaluation.zero_shot import class_signal
 
     with undisturbed() as folder:
         tower = built_tower(architecture, folder / "tower")

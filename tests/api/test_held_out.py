@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from repro.api.held_out import held_out
-from repro.engine import train as module
 from repro.errors import UsageError
 from repro.metrics.counts import Counts
 from repro.requests import RunRequest
+from repro.training import train as module
 
 
 def request(folder: Path, method: str = "disa", **options: object) -> RunRequest:
@@ -35,7 +35,7 @@ def test_a_method_is_trained_without_the_scenes_it_is_read_on(tmp_path: Path, mo
     assert len(own) == 3
     assert not own & seen[0]
     # What is finished is read: the same figures, and no step is taken.
-    monkeypatch.setattr("repro.engine.train.run", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("repro.training.train.run", lambda *a, **k: pytest.fail("trained again"))
     assert held_out(request(tmp_path), 3, device="cpu") == found
 
 

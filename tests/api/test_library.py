@@ -15,7 +15,7 @@ from PIL import Image
 import repro
 from repro.cli.main import main
 from repro.errors import UsageError, WeightsError
-from repro.options import parse_options
+from repro.methods.options import parse_options
 from repro.requests import CompareRequest, RunRequest
 
 CLASSES = ["cat", "grass", "sky"]
@@ -69,7 +69,7 @@ def test_rows_are_those_of_the_command_and_are_made_once(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = repro.evaluate("catseg", "PAS-20", profile="smoke", runs=store, device="cpu")
-    monkeypatch.setattr("repro.engine.infer.SlidingWindow.logits", lambda *a, **k: pytest.fail("evaluated again"))
+    monkeypatch.setattr("repro.evaluation.infer.SlidingWindow.logits", lambda *a, **k: pytest.fail("evaluated again"))
     capsys.readouterr()
     asked = ["--benchmarks", "PAS-20", "--profile", "smoke", "--runs", str(store), "--device", "cpu", "--json"]
     assert main(["eval", "catseg", *asked]) == 0

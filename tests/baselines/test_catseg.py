@@ -13,9 +13,9 @@ from baselines.catseg.checkpoint import from_official, official_name, to_officia
 from baselines.catseg.model import CatSeg
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
-from repro.engine.weights import load_weights, save_weights
 from repro.errors import UsageError, WeightsError
 from repro.layers.blocks import equal_parts
+from repro.methods.weights import load_weights, save_weights
 from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {

@@ -20,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import repro.layers.tokens
 from baselines.catseg.checkpoint import from_official, official_name, to_official
 from baselines.catseg.model import CatSeg
-from repro.benchmarks.vocabulary import load_vocabulary
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.datasets.vocabulary import load_vocabulary
 
 pytestmark = pytest.mark.xdist_group("memory")  # 10 GB: one at a time
 

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from baselines.catseg.checkpoint import official_name, to_official
 from baselines.catseg.model import CatSeg
 from baselines.catseg.options import CatSegOptions
-from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
-from repro.engine.infer import SlidingWindow
-from repro.engine.optim import AutocastOptimWrapper, build_optimizer
-from repro.engine.settings import TrainSettings
+from repro.datasets.protocol import Protocol
+from repro.evaluation.infer import SlidingWindow
 from repro.runtime import import_torchvision
+from repro.training.optim import AutocastOptimWrapper, build_optimizer
+from repro.training.settings import TrainSettings
 
 SLOTS = 8
 OPTIONS = CatSegOptions(

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from baselines.clip import METHOD
-from repro.layers.method import Method
+from repro.methods.interface import Method
 from repro.testing.methods import NAMES, MethodTester
 
 

@@ -20,10 +20,10 @@ from baselines.densevlm.data import RegionSet
 from baselines.densevlm.grid import grid_boxes, grid_pairs
 from baselines.densevlm.options import DenseVLMOptions
 from baselines.densevlm.train import CHECKPOINT, align, param_groups, train_last_blocks
-from repro.alignments import CONFIG, FACTS, WEIGHTS, get_alignment
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import DataError, ReproError, RunError, UsageError
+from repro.methods.alignments import CONFIG, FACTS, WEIGHTS, get_alignment
 
 TINY = TowerSpec("tiny", None, resolution=48, dense_residual="token")
 TEACHER = TowerSpec("tiny", None, resolution=48, dense_residual="token", seed=1)

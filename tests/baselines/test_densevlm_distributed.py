@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from baselines.densevlm.__main__ import main
-from repro.alignments import CONFIG, FACTS, WEIGHTS
 from repro.clip.names import TINY
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.methods.alignments import CONFIG, FACTS, WEIGHTS
 
 OPTIONS = ["image_size=32", "categories=coco133", "templates=('{}',)", "threshold=0.0", "iterations=3", "lr=1e-3"]
 OPTIONS += ["warmup_iterations=1", "workers=0", "mixing=1.0", "blocks=1"]

@@ -17,12 +17,12 @@ from baselines.densevlm.data import RegionSet, region_shares
 from baselines.densevlm.options import DenseVLMOptions
 from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
 from baselines.densevlm.train import RegionFeatures, _Training, align
-from repro.alignments import FACTS, WEIGHTS, Labels
-from repro.benchmarks.vocabulary import load_vocabulary
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import RunError, UsageError
-from repro.regions.prompts import category_embeddings
+from repro.methods.alignments import FACTS, WEIGHTS, Labels
+from repro.metrics.regions.prompts import category_embeddings
 
 BASE = TowerSpec("tiny", None, resolution=48, dense_residual="token")
 OTHER = dataclasses.replace(BASE, seed=1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from repro.clip.tower import build_tower
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
 from repro.methods import registry
 
 NAMES = ["sky", "dog", "grass"]

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 import repro.layers.tokens
 from baselines.synseg import METHOD
 from baselines.synseg.model import SynSeg, default_blocks
-from repro.benchmarks.protocol import Protocol
-from repro.benchmarks.spec import get_benchmark
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
-from repro.engine.infer import SlidingWindow
-from repro.engine.weights import load_weights, save_weights
+from repro.configuration.profiles import load_profile
+from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.protocol import Protocol
 from repro.errors import UsageError, WeightsError
-from repro.experiments.profiles import load_profile
+from repro.evaluation.infer import SlidingWindow
 from repro.layers.mccl import image_labels
+from repro.methods.weights import load_weights, save_weights
 from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {"width": 16, "heads": 2, "mlp_width": 32, "film_hidden": 16}

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 
 from baselines.synseg.options import SynSegOptions
 from repro.clip.tower import build_tower
+from repro.configuration.profiles import load_profile
 from repro.errors import UsageError
-from repro.experiments.profiles import load_profile
 from repro.layers.mccl import MCCL, auxiliary_mccl, mccl
-from repro.layers.method import Method
 from repro.methods import get_method
+from repro.methods.interface import Method
 from repro.testing.methods import NAMES, MethodTester
 
 METHODS = ("catseg", "disa")

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from baselines.catseg.checkpoint import OFFICIAL, official_masks, official_name
 from baselines.catseg.options import CatSegOptions
-from repro.checkpoints.described import describe_weights
-from repro.checkpoints.exporting import export_checkpoint
 from repro.checkpoints.importing import Imported, import_checkpoint, our_state
 from repro.checkpoints.reading import read_foreign
 from repro.checkpoints.recognise import MisfitError, recognise
-from repro.engine.weights import read_weights, save_weights
+from repro.methods.weights import read_weights, save_weights
+from repro.runs.weights.described import describe_weights
+from repro.runs.weights.exporting import export_checkpoint
 
 PREFIX = "sem_seg_head.predictor."
 

@@ -16,9 +16,9 @@ from repro.checkpoints.clip import model_shapes
 from repro.checkpoints.importing import import_checkpoint
 from repro.checkpoints.reading import TORCHSCRIPT, read_foreign
 from repro.checkpoints.recognise import MisfitError, recognise
-from repro.clip.eva_names import to_eva
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.clip.weights.eva_names import to_eva
 from repro.errors import WeightsError
 
 

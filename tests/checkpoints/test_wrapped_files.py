@@ -25,8 +25,8 @@ from repro.checkpoints.reading import read_foreign
 from repro.checkpoints.recognise import recognise
 from repro.cli.main import main
 from repro.clip.names import TINY
-from repro.clip.state_names import from_huggingface, has_huggingface_names
 from repro.clip.weights import load_state
+from repro.clip.weights.state_names import from_huggingface, has_huggingface_names
 from repro.errors import WeightsError
 from repro.runtime import import_torchvision
 

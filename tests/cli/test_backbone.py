@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from repro.checkpoints.described import describe_weights
 from repro.cli.main import main
 from repro.clip.names import TINY_EVA
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.files import read_json, write_json
+from repro.runs.weights.described import describe_weights
 
 
 @pytest.fixture(scope="module")

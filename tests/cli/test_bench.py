@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from repro.benchmarks.protocol import Protocol
 from repro.cli.main import main
-from repro.engine.speedups import Speedups
+from repro.cost import bench
+from repro.datasets.protocol import Protocol
 from repro.errors import UsageError
-from repro.experiments import bench
+from repro.methods.speedups import Speedups
 from repro.reports.bench import bench_sheet, scaling_figure
 
 QUICK = ("--profile", "smoke", "--device", "cpu", "--repeat", "2", "--warmup", "0")
@@ -113,7 +113,7 @@ def test_a_method_without_memory_gives_a_failed_record(monkeypatch: pytest.Monke
     def refuse(*_: Any, **__: Any) -> Any:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("repro.engine.timing.time_inference", refuse)
+    monkeypatch.setattr("repro.cost.timing.time_inference", refuse)
     monkeypatch.setattr(bench.Subject, "build", lambda self: None)
     point = bench.Point(subject(), Protocol(), 3, 1, Speedups())
     (found,) = bench.measure([point], "cpu", bench.Runs(1, 0), lambda _: None)

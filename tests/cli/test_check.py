@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_runs import draw_counts, plan_of, store_counts
 
-from repro.benchmarks.spec import get_benchmark
 from repro.cli.main import main
+from repro.datasets.benchmarks import get_benchmark
 
 IMAGES = 40
 ROWS = {"clip-base": 0.4, "catseg-base": 0.6}

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from fake_runs import draw_counts, plan_of, store_counts
 
-from repro.benchmarks.spec import get_benchmark
 from repro.cli.main import main
-from repro.experiments import evaluations
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.datasets.benchmarks import get_benchmark
 from repro.metrics.miou import metrics_from_counts
+from repro.runs import evaluations
 
 Compare = Callable[..., Any]
 IMAGES = 30

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from repro.cli.main import main
-from repro.experiments.damaged import is_damaged
+from repro.runs.addresses.damaged import is_damaged
 
 WORDS = ["eval", "catseg", "--profile", "smoke", "--benchmarks", "PAS-20", "--device", "cpu", "--json"]
 

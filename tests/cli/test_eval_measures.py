@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from repro.benchmarks.seen import class_exposure
-from repro.benchmarks.spec import get_benchmark
 from repro.cli.main import main
+from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.seen import class_exposure
 from repro.metrics.measured import counted_measures
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repro.benchmarks.images import read_label
 from repro.cli.main import main
-from repro.experiments.assets import Assets
-from repro.experiments.plan import Run
-from repro.experiments.profiles import load_profile
-from repro.experiments.tables import Row
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import Row
+from repro.datasets.images import read_label
 from repro.methods import get_method, registry
+from repro.runs.assets import Assets
+from repro.runs.plan import Run
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -47,7 +47,7 @@ def smoke_run(method: str, tmp_path: Path) -> Run:
 
 def save_smoke_weights(method: str, path: Path, tmp_path: Path) -> None:
     from repro.clip.tower import build_tower
-    from repro.engine.weights import save_weights
+    from repro.methods.weights import save_weights
 
     run = smoke_run(method, tmp_path)
     save_weights(run.entry.create(build_tower(run.tower.spec), run.options), path, method)
@@ -89,7 +89,7 @@ def test_every_method_predicts(method: str, photo: Path, tmp_path: Path, capsys:
 def test_a_checkpoint_is_named_by_its_digest_and_gives_what_the_same_weights_give(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from repro.engine.predict import ClassList, Predictor
+    from repro.evaluation.predict import ClassList, Predictor
     from repro.hashing import file_digest
 
     weights = tmp_path / "weights.pth"
@@ -101,12 +101,12 @@ def test_a_checkpoint_is_named_by_its_digest_and_gives_what_the_same_weights_giv
     assert document["benchmark_vocab"] == "PAS-20b"
 
     from repro.clip.tower import build_tower
-    from repro.engine.weights import load_weights
+    from repro.methods.weights import load_weights
 
     run = smoke_run("catseg", tmp_path)
     method = run.entry.create(build_tower(run.tower.spec), run.options).eval()
     load_weights(method, weights, "catseg")
-    from repro.benchmarks.spec import get_benchmark
+    from repro.datasets.benchmarks import get_benchmark
 
     expected = Predictor(method, ClassList.of_benchmark(get_benchmark("PAS-20b")), run.profile.protocol)(NOISE)
     np.testing.assert_array_equal(read_label(tmp_path / "out" / "photo_label.png"), expected)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from repro.cli.main import main
-from repro.experiments.control_table import OVERFIT, START, TEACHER, TITLES, TRAINED
+from repro.measuring.controls import OVERFIT, START, TEACHER, TITLES, TRAINED
 
 WORDS = ["--profile", "smoke", "--methods", "disa,clip", "--benchmarks", "PAS-20"]
 

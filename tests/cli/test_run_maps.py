@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro.benchmarks.protocol import Protocol
 from repro.cli.main import main
+from repro.datasets.protocol import Protocol
 from repro.errors import UsageError
-from repro.experiments.evaluations import Where, find_side
-from repro.maps.measure import whole_view
+from repro.evaluation.maps import whole_view
+from repro.runs.evaluations import Where, find_side
 
 ROWS = ("run", "reviewers_saliency", "--methods", "clip,disa", "--benchmarks", "PAS-20", "--iterations", "1")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from repro.alignments import FACTS, WEIGHTS
 from repro.cli.main import main
 from repro.clip.tower import build_tower
+from repro.configuration.profiles import load_profile, with_variants
+from repro.configuration.published import find_published
+from repro.configuration.tables import Row, load_table
 from repro.errors import UsageError
-from repro.experiments.plan import make_plan
-from repro.experiments.profiles import load_profile, with_variants
-from repro.experiments.published import find_published
-from repro.experiments.status import plan_steps
-from repro.experiments.tables import Row, load_table
+from repro.methods.alignments import FACTS, WEIGHTS
+from repro.runs.plan import make_plan
+from repro.runs.status import plan_steps
 from repro.towers.aligned import read_recipe
 
 
@@ -93,7 +93,7 @@ def test_address_follows_the_recipe_and_both_towers(tmp_path: Path) -> None:
         for i, change in enumerate([{}, {"threshold": 0.5}, {"powerful": "powerful-small"}, {"preset": "as_released"}])
     ]
     changed, own = with_variants(profile, rows)
-    from repro.experiments.assets import Assets
+    from repro.runs.assets import Assets
 
     assets = Assets(changed, tmp_path, None)
     assert len({assets.tower_folder(row.tower) for row in own}) == 4

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from repro.cli.main import main
-from repro.experiments.tables import load_table
+from repro.configuration.tables import load_table
 from repro.methods import registry
 
 BENCHMARKS = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
@@ -98,7 +98,7 @@ def test_metrics_follow_from_the_stored_counts(made: Path):
 
 
 def test_a_second_run_computes_nothing(made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    import repro.experiments.execute as execute
+    import repro.runs.execute as execute
 
     monkeypatch.setattr(execute, "execute", lambda *_a, **_k: pytest.fail("finished cells were computed again"))
     before = snapshot(made / "runs")
@@ -131,7 +131,7 @@ def test_only_a_lost_cell_is_computed_again_and_ends_with_the_same_counts(made: 
 def test_an_interrupted_table_keeps_its_cells_and_continues(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    import repro.experiments.execute as execute
+    import repro.runs.execute as execute
 
     shutil.copytree(made, tmp_path / "copy")
     for folder in (tmp_path / "copy" / "runs").glob("*/eval"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from repro.cli.main import main
-from repro.engine.timing import CPU_RUNS
-from repro.experiments import cost_table
+from repro.cost.timing import CPU_RUNS
+from repro.measuring import cost as cost_table
 
 
 def words(folder: Path, *more: str, command: str = "run", table: str = "table2") -> list[str]:
@@ -87,9 +87,9 @@ def test_another_number_of_runs_is_another_timing(made: Path, capsys: pytest.Cap
 def test_a_timing_of_another_place_is_not_taken_for_this_one(made: Path, change: dict[str, Any]):
     import dataclasses
 
-    from repro.experiments.plan import make_plan
-    from repro.experiments.profiles import load_profile
-    from repro.experiments.tables import load_table
+    from repro.configuration.profiles import load_profile
+    from repro.configuration.tables import load_table
+    from repro.runs.plan import make_plan
 
     plan = make_plan(load_table("table2"), load_profile("smoke"), made / "runs", methods=["catseg"])
     (cell,) = cost_table.cost_cells(plan)

@@ -13,14 +13,14 @@ import pytest
 from fake_runs import write_made
 
 from repro.cli.main import main
-from repro.experiments import housekeeping
-from repro.experiments.execute import asked_of
-from repro.experiments.judging import training_subject
-from repro.experiments.plan import make_plan
-from repro.experiments.profiles import load_profile
-from repro.experiments.tables import load_table
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import load_table
 from repro.files import read_json, write_json
 from repro.locks import folder_lock
+from repro.runs import housekeeping
+from repro.runs.addresses.judging import training_subject
+from repro.runs.execute import asked_of
+from repro.runs.plan import make_plan
 
 DAY = 86400
 PLAN = make_plan(load_table("table1"), load_profile("mini"), Path("nowhere"), seeds=[0, 1, 2])

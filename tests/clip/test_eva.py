@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.clip.eva_names import to_eva
 from repro.clip.names import TINY_EVA
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import ClipTower, build_tower
+from repro.clip.weights.eva_names import to_eva
 from repro.errors import UsageError, WeightsError
 
 SPEC = TowerSpec(model="tiny-eva", weights=None, resolution=48)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from repro.clip.eva_names import from_eva, has_eva_names, to_eva
 from repro.clip.models import describe_model
 from repro.clip.spec import TowerSpec
+from repro.clip.weights.eva_names import from_eva, has_eva_names, to_eva
 
 # depth, width, hidden width of SwiGLU, patch, native grid, output, text width
 SIZES = {

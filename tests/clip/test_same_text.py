@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS
 from repro.clip.same_text import cut_note, read_classes, refuse_same, same_note
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS
 from repro.errors import UsageError
-from repro.layers.method import Method
 from repro.methods import get_method
+from repro.methods.interface import Method
 
 SAME = ("don't", "don\N{RIGHT SINGLE QUOTATION MARK}t", "cat", "\uff43\uff41\uff54", "a & b", "a &amp; b", "dog")
 """Three pairs of which a tokenizer reads the same, and one name more."""

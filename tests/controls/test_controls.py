@@ -11,17 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from repro.benchmarks.layout import Pair
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import ClipTower, build_tower
+from repro.configuration.profiles import load_profile
 from repro.controls.criteria import judge_overfit, judge_start
 from repro.controls.images import only_present, squares
 from repro.controls.overfit import chance_ap, map_ap, overfit, showable
 from repro.controls.start import mean_cosine, start
-from repro.engine.settings import TrainSettings
-from repro.experiments.profiles import load_profile
-from repro.layers.method import Method
+from repro.datasets.layout import Pair
 from repro.methods import get_method
+from repro.methods.interface import Method
+from repro.training.settings import TrainSettings
 
 CLASSES = ("sky", "grass", "dog")
 TOWER = TowerSpec("tiny", None, resolution=48, dense_residual="token")

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repro.benchmarks.layout import prepared_pairs
-from repro.benchmarks.prepare import prepare
-from repro.benchmarks.prepare.convert import OutsideVocabularyError
-from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS, get_benchmark
-from repro.benchmarks.verify import verify
-from repro.benchmarks.vocabulary import load_vocabulary
-from repro.data.mini.panoptic import synth_panoptic
-from repro.data.mini.synth import MiniSizes, synth
+from repro.configuration.profiles import load_profile
 from repro.datasets import registry
+from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, get_benchmark
 from repro.datasets.data_set import DataSet
+from repro.datasets.layout import prepared_pairs
+from repro.datasets.prepare.convert import OutsideVocabularyError
+from repro.datasets.prepare.prepare import prepare
+from repro.datasets.verify.verify import verify
+from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import UsageError
-from repro.experiments.assets import Assets
-from repro.experiments.profiles import load_profile
+from repro.mini.panoptic import synth_panoptic
+from repro.mini.synth import MiniSizes, synth
+from repro.runs.assets import Assets
 
 VAL_SETS = ("COCO-Stuff-val", "COCO-Object")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from repro.engine.estimate import InferenceCost, count_inference
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.cost.estimate import InferenceCost, count_inference
 from repro.methods import get_method
 
 CLASSES = [f"class {i}" for i in range(150)]

@@ -13,9 +13,9 @@ from disa.model import DiSa
 from disa.options import DisaOptions
 from disa.selection import most_salient
 from repro.clip.tower import build_tower
-from repro.engine.weights import load_weights, save_weights
+from repro.configuration.tables import load_table
 from repro.errors import UsageError, WeightsError
-from repro.experiments.tables import load_table
+from repro.methods.weights import load_weights, save_weights
 from repro.testing.methods import NAMES, MethodTester
 
 SMALL = {

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from disa.variants import class_split, known_kinds
-from repro.benchmarks.spec import BENCHMARKS
-from repro.benchmarks.vocabulary import load_vocabulary
+from repro.datasets.benchmarks import BENCHMARKS
+from repro.datasets.vocabulary import load_vocabulary
 
 
 def test_things_and_stuff_are_coco_s_own() -> None:

@@ -10,7 +10,7 @@ Read [this](docs/protocol.md#the-sets), [that](docs/absent.md#the-sets), [here](
 [outside](https://example.org/docs/absent.md).
 See `docs/protocol.md`, `specs/benchmarks.md`, tests/golden/{README,none}.md, `configs/tables/*.py`,
 `configs/tables/*.yml`, `test_paths.py` and `test_absent.py`, runs/x/config.py, PROFILE.py, and/or.
-`repro.hashing`, `repro.layers.method.Method.loss` and `repro.layers.method.Method.absent`.
+`repro.hashing`, `repro.methods.interface.Method.loss` and `repro.methods.interface.Method.absent`.
 
     from repro.errors import ReproError, AbsentError
 """
@@ -43,7 +43,7 @@ def test_what_a_document_cites_in_vain_is_found_with_its_line() -> None:
         "README.md:3: path tests/golden/{README,none}.md",
         "README.md:4: path configs/tables/*.yml",
         "README.md:4: path test_absent.py",
-        "README.md:5: dotted repro.layers.method.Method.absent",
+        "README.md:5: dotted repro.methods.interface.Method.absent",
         "README.md:7: dotted repro.errors.AbsentError",
     ]
 

@@ -14,8 +14,8 @@ import pytest
 from caption_files import jpeg, stand_in, write_coco, write_shard
 from talk import Talk, goes_on, ours, page, way
 
-from repro.data.captions import convert, load_vocabulary
-from repro.data.captions.image_set import LabelSet
+from repro.captions import convert, load_vocabulary
+from repro.captions.image_set import LabelSet
 
 
 @pytest.fixture(autouse=True)
@@ -81,16 +81,16 @@ def latin(talk: Talk) -> None:
 
 
 HANDS = [  # place, what is wrong, the call, what the mend says to call instead
-    way("repro.data.captions.sources:find_files#2", two_kinds, call(source="."), call("--format", "tsv", source=".")),
-    way("repro.data.captions.sources:_cut_tsv", binary, call(source="b.tsv"), call()),
-    way("repro.data.captions.sources:_read_coco", instances, call(source="instances.json"),
+    way("repro.captions.sources:find_files#2", two_kinds, call(source="."), call("--format", "tsv", source=".")),
+    way("repro.captions.sources:_cut_tsv", binary, call(source="b.tsv"), call()),
+    way("repro.captions.sources:_read_coco", instances, call(source="instances.json"),
         call(source="captions.json")),
-    way("repro.data.captions.archive:check", compressed_shard, call(source="packed"), call(source="x.tar")),
-    way("repro.data.captions.convert:_claim#1", finished, call(), call(out="another")),
-    way("repro.data.captions.convert:_claim#2", filled, call(), call(out="another")),
-    way("repro.data.captions.convert:_finish#1", changed, call(), call(out="another")),
-    way("repro.data.captions.convert:_finish#2", no_caption, call(source="none.json"), call(out="another")),
-    way("repro.data.captions.phrases:Exclusions.read", latin, call("--exclude", "terms.txt"), call()),
+    way("repro.captions.archive:check", compressed_shard, call(source="packed"), call(source="x.tar")),
+    way("repro.captions.convert:_claim#1", finished, call(), call(out="another")),
+    way("repro.captions.convert:_claim#2", filled, call(), call(out="another")),
+    way("repro.captions.convert:_finish#1", changed, call(), call(out="another")),
+    way("repro.captions.convert:_finish#2", no_caption, call(source="none.json"), call(out="another")),
+    way("repro.captions.phrases:Exclusions.read", latin, call("--exclude", "terms.txt"), call()),
 ]  # fmt: skip
 
 
@@ -108,9 +108,9 @@ def test_the_call_with_the_change_the_mend_asks_for_succeeds(
     talk.succeeds(*instead)
 
 
-@pytest.mark.follows("repro.data.captions.convert:_readable")
+@pytest.mark.follows("repro.captions.convert:_readable")
 def test_a_source_without_permission_is_shown_by_the_command(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    converter = sys.modules["repro.data.captions.convert"]
+    converter = sys.modules["repro.captions.convert"]
     path = tsv()
 
     def refuse(*_: object) -> object:
@@ -124,11 +124,11 @@ def test_a_source_without_permission_is_shown_by_the_command(talk: Talk, monkeyp
     talk.succeeds(*call())
 
 
-@pytest.mark.follows("repro.data.captions.convert:convert")
+@pytest.mark.follows("repro.captions.convert:convert")
 def test_with_fewer_jobs_a_process_that_was_ended_is_done_without(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures.process import BrokenProcessPool
 
-    converter = sys.modules["repro.data.captions.convert"]
+    converter = sys.modules["repro.captions.convert"]
     real = converter.parallel
 
     def ended(function: object, tasks: object, jobs: int, **more: object) -> object:
@@ -142,7 +142,7 @@ def test_with_fewer_jobs_a_process_that_was_ended_is_done_without(talk: Talk, mo
     talk.succeeds(*call("--jobs", "1"))
 
 
-@pytest.mark.follows("repro.data.captions.labels:load_vocabulary")
+@pytest.mark.follows("repro.captions.labels:load_vocabulary")
 def test_labels_that_are_not_finished_are_made_by_the_command(talk: Talk, tmp_path: Path) -> None:
     mend = talk.refused_by(lambda: load_vocabulary(tmp_path / "my labels"))
     talk.succeeds(*ours(mend, SOURCE=tsv()))
@@ -157,14 +157,14 @@ def labelled(images: list[tuple[int, str]]) -> LabelSet:
     return LabelSet(Path("labels"), Path("images"), side=32)
 
 
-@pytest.mark.follows("repro.data.captions.image_set:LabelSet.__init__")
+@pytest.mark.follows("repro.captions.image_set:LabelSet.__init__")
 def test_with_a_lower_min_count_there_are_images(talk: Talk) -> None:
     labelled([(1, "a.jpg")])
     assert talk.refused_by(lambda: LabelSet(Path("labels"), Path("images"), min_count=9)) == "lower min_count"
     assert len(LabelSet(Path("labels"), Path("images"), min_count=1)) == 1
 
 
-@pytest.mark.follows("repro.data.captions.image_set:LabelSet.record")
+@pytest.mark.follows("repro.captions.image_set:LabelSet.record")
 def test_labels_that_changed_are_made_again(talk: Talk) -> None:
     data = labelled([(1, "a.jpg")])
     shard = next(Path("labels/shards").glob("*.jsonl"))
@@ -174,7 +174,7 @@ def test_labels_that_changed_are_made_again(talk: Talk) -> None:
     assert LabelSet(Path("anew"), Path("images")).record(0).labels == ("dog",)
 
 
-@pytest.mark.follows("repro.data.captions.image_set:LabelSet.load#1", "repro.data.captions.image_set:LabelSet.load#2")
+@pytest.mark.follows("repro.captions.image_set:LabelSet.load#1", "repro.captions.image_set:LabelSet.load#2")
 def test_images_in_archives_are_fetched_again(talk: Talk) -> None:
     data = labelled([(1, "a.jpg")])
     shard = next(Path("labels/shards").glob("*.jsonl"))

@@ -71,7 +71,7 @@ FETCHED = [
     way("repro.checkpoints.reading:read_foreign#2", no_tensors),
     way("repro.checkpoints.recognise:_unknown", unknown),
     way("repro.checkpoints.recognise:_misfit", incomplete),
-    way("repro.clip.torchscript:read_torchscript#2", broken_archive),
+    way("repro.clip.weights.torchscript:read_torchscript#2", broken_archive),
 ]
 
 
@@ -171,7 +171,7 @@ def test_a_folder_on_another_disk_is_taken(talk: Talk, file: Path, monkeypatch: 
 
 
 @pytest.mark.follows(
-    "repro.checkpoints.exporting:export_checkpoint#2", "repro.checkpoints.described:describe_weights#2"
+    "repro.runs.weights.exporting:export_checkpoint#2", "repro.runs.weights.described:describe_weights#2"
 )
 def test_another_file_of_the_export_is_taken(talk: Talk, file: Path) -> None:
     talk.succeeds("import-checkpoint", file, "--out", "mine")
@@ -185,7 +185,7 @@ def test_another_file_of_the_export_is_taken(talk: Talk, file: Path) -> None:
     talk.succeeds("export-checkpoint", "again", "--out", "new.pth")
 
 
-@pytest.mark.follows("repro.checkpoints.described:describe_weights#1")
+@pytest.mark.follows("repro.runs.weights.described:describe_weights#1")
 def test_weights_without_a_description_are_kept_in_their_run(talk: Talk, store: Path) -> None:
     run = next(p for p in store.iterdir() if p.name.startswith("catseg"))
     shutil.copyfile(run / "weights.pth", "loose weights.pth")
@@ -195,7 +195,7 @@ def test_weights_without_a_description_are_kept_in_their_run(talk: Talk, store: 
     talk.succeeds(*ours(mend), *own)
 
 
-@pytest.mark.follows("repro.checkpoints.exporting:export_checkpoint#1")
+@pytest.mark.follows("repro.runs.weights.exporting:export_checkpoint#1")
 def test_weights_of_a_method_without_a_release_are_read_by_torch(talk: Talk) -> None:
     tower = dataclasses.asdict(TowerSpec("tiny", None, resolution=48))
     header = {"method": "clip", "format": 1, "tower": tower, "options": {}}
@@ -205,7 +205,7 @@ def test_weights_of_a_method_without_a_release_are_read_by_torch(talk: Talk) -> 
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.experiments.imported:imported_run")
+@pytest.mark.follows("repro.runs.weights.imported:imported_run")
 def test_an_import_is_given_to_the_method_named(talk: Talk, file: Path) -> None:
     talk.succeeds("import-checkpoint", file, "--out", "mine")
     words = ["--checkpoint", "mine/weights.pth", "--profile", "smoke", "--benchmarks", "PAS-20", "--device", "cpu"]
@@ -248,7 +248,7 @@ class _Sparse(nn.Module):
         return x
 
 
-@pytest.mark.follows("repro.clip.torchscript:read_torchscript#1")
+@pytest.mark.follows("repro.clip.weights.torchscript:read_torchscript#1")
 def test_an_archive_of_more_than_tensors_is_copied_by_the_command_and_imported(talk: Talk) -> None:
     torch.jit.script(_Sparse()).save("my archive.pt")
     mend = talk.refused("import-checkpoint", "my archive.pt")

@@ -18,8 +18,8 @@ from talk import Talk, goes_on, options, page, way
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.clip.weights import find_weights, load_state
-from repro.experiments.assets import Assets
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.runs.assets import Assets
 
 __all__ = ["tiny_clips"]
 TINY = TowerSpec("tiny", None, resolution=48)
@@ -135,8 +135,8 @@ def test_another_model_is_chosen_for_one_that_is_not_supported(talk: Talk) -> No
 
 
 BACKBONES = [
-    way("repro.backbones:split_backbone#1", "tiny"),
-    way("repro.backbones:split_backbone#2", "nowhere:tiny"),
+    way("repro.methods.backbones:split_backbone#1", "tiny"),
+    way("repro.methods.backbones:split_backbone#2", "nowhere:tiny"),
     way("repro.towers.backbone:_check_model", "openclip:tinny"),
 ]
 
@@ -149,7 +149,7 @@ def test_a_backbone_is_named_as_the_page_says(talk: Talk, named: str) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.backbones:BackboneSource.check_model", "repro.towers.backbone:_only_tag")
+@pytest.mark.follows("repro.methods.backbones:BackboneSource.check_model", "repro.towers.backbone:_only_tag")
 def test_a_model_is_given_to_the_source_and_with_the_tag_that_the_mends_name(talk: Talk) -> None:
     words = ["eval", "clip", "--profile", "smoke", "--backbone"]
     talk.refused(*words, "eva:ViT-B-16/openai")
@@ -161,7 +161,7 @@ def test_a_model_is_given_to_the_source_and_with_the_tag_that_the_mends_name(tal
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.experiments.class_signal:refuse_without_signal")
+@pytest.mark.follows("repro.runs.gates.class_signal:refuse_without_signal")
 def test_without_the_check_a_tower_without_signal_is_trained_on(talk: Talk) -> None:
     call = ["train", "catseg", "--profile", "smoke", "--device", "cpu", "--iterations", "1"]
     mend = talk.refused(*call, "--zero-shot-bar", "900")
@@ -171,11 +171,11 @@ def test_without_the_check_a_tower_without_signal_is_trained_on(talk: Talk) -> N
     talk.succeeds(*call, *off)
 
 
-@pytest.mark.follows("repro.clip.tiny:_same_recipe")
+@pytest.mark.follows("repro.mini.clip.training:_same_recipe")
 def test_a_tower_of_another_recipe_is_moved_away(talk: Talk, tmp_path: Path) -> None:
     import shutil
 
-    from repro.clip.tiny import PARTIAL, SCORES, TEST_RECIPE, train_tiny_clip
+    from repro.mini.clip.training import PARTIAL, SCORES, TEST_RECIPE, train_tiny_clip
 
     class Begun(Exception):  # noqa: N818
         pass

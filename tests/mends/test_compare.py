@@ -14,8 +14,8 @@ import pytest
 from fake_runs import draw_counts, plan_of, store_counts
 from talk import Talk, options, ours, way
 
-from repro.benchmarks.spec import get_benchmark
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.datasets.benchmarks import get_benchmark
 
 IMAGES = 12
 FEW = ["--resamples", "100"]
@@ -44,7 +44,7 @@ def compare(runs: Path, a: object, b: object, *more: object) -> list[object]:
     return ["compare", a, b, "--runs", runs, *SMOKE, *FEW, *more]
 
 
-@pytest.mark.follows("repro.experiments.evaluations:find_side#2")
+@pytest.mark.follows("repro.runs.evaluations:find_side#2")
 def test_a_row_without_evaluations_is_made_by_the_command(talk: Talk, runs: Path) -> None:
     first = compare(runs, "table1:logoseg-base", "table1:clip-base")
     mend = talk.refused(*first)
@@ -60,11 +60,11 @@ def test_a_row_without_evaluations_is_made_by_the_command(talk: Talk, runs: Path
     talk.succeeds(*evaluation, "--benchmarks", "PAS-20", "--device", "cpu")
 
 
-@pytest.mark.follows("repro.experiments.evaluations:find_side#1")
+@pytest.mark.follows("repro.runs.evaluations:find_side#1")
 def test_a_flagged_row_is_compared_by_the_name_of_its_run(
     talk: Talk, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from repro.experiments import evaluations
+    from repro.runs import evaluations
 
     strict = dataclasses.replace(load_profile("smoke"), flag_implausible=True)
     monkeypatch.setattr(evaluations, "load_profile", lambda _: strict)
@@ -77,14 +77,14 @@ def test_a_flagged_row_is_compared_by_the_name_of_its_run(
     talk.succeeds(*compare(runs, name, run_of(runs, "clip")))
 
 
-@pytest.mark.follows("repro.experiments.evaluations:_of_row#1")
+@pytest.mark.follows("repro.runs.evaluations:_of_row#1")
 def test_a_row_of_another_table_is_listed(talk: Talk, runs: Path) -> None:
     mend = talk.refused(*compare(runs, "table2:disa", "table1:clip-base"))
     assert "table1" in talk.succeeds(*ours(mend.replace(")", "")))
     talk.succeeds(*compare(runs, "table1:disa-base", "table1:clip-base", "--seeds", "0"))
 
 
-@pytest.mark.follows("repro.experiments.evaluations:_of_runs")
+@pytest.mark.follows("repro.runs.evaluations:_of_runs")
 def test_runs_of_one_row_are_named_together(talk: Talk, runs: Path) -> None:
     mixed = f"{run_of(runs, 'disa')},{run_of(runs, 'catseg', 1)}"
     mend = talk.refused(*compare(runs, mixed, run_of(runs, "clip")))
@@ -94,9 +94,9 @@ def test_runs_of_one_row_are_named_together(talk: Talk, runs: Path) -> None:
 
 
 AMBIGUOUS = [
-    way("repro.experiments.stored:matching_run", ["compare", "disa", "clip", *FEW]),
-    way("repro.experiments.stored:matching_run", ["runs", "why", "disa"]),
-    way("repro.experiments.stored:matching_run", ["describe", "catseg-"]),
+    way("repro.runs.addresses.stored:matching_run", ["compare", "disa", "clip", *FEW]),
+    way("repro.runs.addresses.stored:matching_run", ["runs", "why", "disa"]),
+    way("repro.runs.addresses.stored:matching_run", ["describe", "catseg-"]),
 ]
 
 
@@ -109,8 +109,8 @@ def test_the_command_lists_the_runs_that_an_ambiguous_name_begins(talk: Talk, ru
 
 
 UNKNOWN = [
-    way("repro.experiments.stored:find_run", ["runs", "why", "clap"]),
-    way("repro.experiments.stored:stored_run#1", ["figures", "--run", "clap", "--out", "o"]),
+    way("repro.runs.addresses.stored:find_run", ["runs", "why", "clap"]),
+    way("repro.runs.addresses.stored:stored_run#1", ["figures", "--run", "clap", "--out", "o"]),
 ]
 
 
@@ -120,7 +120,7 @@ def test_the_command_lists_the_runs_there_are(talk: Talk, runs: Path, words: lis
     assert run_of(runs, "clip") in talk.succeeds(*ours(mend))
 
 
-@pytest.mark.follows("repro.experiments.evaluations:matching")
+@pytest.mark.follows("repro.runs.evaluations:matching")
 def test_evaluations_under_one_protocol_can_be_compared(talk: Talk, runs: Path) -> None:
     folder = runs / run_of(runs, "disa") / "eval/PAS-20"
     shutil.rmtree(folder)
@@ -156,7 +156,7 @@ def check(runs: Path, *more: object, file: str = "my reference.json") -> list[ob
     return ["check", "--runs", runs, "--against", file, *more]
 
 
-@pytest.mark.follows("repro.experiments.reference:Reference.load#1", "repro.experiments.reference:Reference.load#2")
+@pytest.mark.follows("repro.runs.gates.reference:Reference.load#1", "repro.runs.gates.reference:Reference.load#2")
 def test_a_reference_is_written_by_the_command(talk: Talk, runs: Path) -> None:
     talk.refused(*check(runs))
     words = ours(talk.mend, TABLE="table1")
@@ -170,7 +170,7 @@ def test_a_reference_is_written_by_the_command(talk: Talk, runs: Path) -> None:
     talk.succeeds(*check(runs))
 
 
-@pytest.mark.follows("repro.cli.check:check#1", "repro.cli.check:_update")
+@pytest.mark.follows("repro.cli.commands.check:check#1", "repro.cli.commands.check:_update")
 def test_a_reference_of_another_profile_is_used_as_the_mends_say(talk: Talk, runs: Path) -> None:
     talk.succeeds(*check(runs, "table1", *SMOKE, "--update"))
     talk.refused(*check(runs, "--profile", "mini"))
@@ -180,7 +180,7 @@ def test_a_reference_of_another_profile_is_used_as_the_mends_say(talk: Talk, run
     talk.goes_on("check", "--runs", runs, "table1", "--profile", "mini", "--update", *options(talk.mend))
 
 
-@pytest.mark.follows("repro.cli.check:check#2", "repro.experiments.reference:updated")
+@pytest.mark.follows("repro.cli.commands.check:check#2", "repro.runs.gates.reference:updated")
 def test_cells_that_are_not_there_are_made_by_the_command(talk: Talk, runs: Path) -> None:
     talk.refused(*check(Path("other runs"), "table1", *SMOKE, "--update", file="new.json"))
     talk.succeeds(*ours(talk.mend), "--dry-run")
@@ -193,7 +193,7 @@ def test_cells_that_are_not_there_are_made_by_the_command(talk: Talk, runs: Path
     talk.succeeds(*check(Path("other runs")))
 
 
-@pytest.mark.follows("repro.experiments.reference:measured_cells")
+@pytest.mark.follows("repro.runs.gates.reference:measured_cells")
 def test_a_table_with_a_reference_is_listed(talk: Talk, runs: Path) -> None:
     talk.refused(*check(runs, "table2", *SMOKE, "--update"))
     assert "table1" in talk.succeeds(*ours(talk.mend))
@@ -201,21 +201,21 @@ def test_a_table_with_a_reference_is_listed(talk: Talk, runs: Path) -> None:
 
 
 # -- reports and figures -----------------------------------------------------------------------------------------------
-@pytest.mark.follows("repro.reports.evidence:Evidence.baseline#1")
+@pytest.mark.follows("repro.reports.tables.evidence:Evidence.baseline#1")
 def test_a_report_without_a_cell_is_made_by_the_command(talk: Talk) -> None:
     talk.refused("report", "table1", *SMOKE, "--runs", "my runs", "--baseline", "clip-base")
     talk.succeeds(*ours(talk.mend), "--dry-run")
     assert "my runs" in talk.mend
 
 
-@pytest.mark.follows("repro.cli.report:report")
+@pytest.mark.follows("repro.cli.commands.report:report")
 def test_a_single_table_takes_the_options_of_one(talk: Talk, runs: Path) -> None:
     talk.refused("report", "all", *SMOKE, "--runs", runs, "--baseline", "clip-base")
     assert "table1" in talk.succeeds(*ours(talk.mend))
     talk.succeeds("report", "table1", *SMOKE, "--runs", runs, "--baseline", "clip-base", "--formats", "csv")
 
 
-@pytest.mark.follows("repro.cli.qualitative:qualitative#2", "repro.cli.qualitative:_shown")
+@pytest.mark.follows("repro.cli.commands.qualitative:qualitative#2", "repro.cli.commands.qualitative:_shown")
 def test_a_qualitative_figure_is_asked_for_as_the_mends_say(talk: Talk, runs: Path) -> None:
     words = ["figures", "qualitative", *SMOKE, "--runs", runs, "--benchmark", "PC-59", "--out", "o"]
     talk.refused(*words, "--run", "table1:clip-base")
@@ -227,7 +227,7 @@ def test_a_qualitative_figure_is_asked_for_as_the_mends_say(talk: Talk, runs: Pa
     talk.goes_on(*call, *SMOKE, "--runs", runs)
 
 
-@pytest.mark.follows("repro.experiments.figure_data:load_trained")
+@pytest.mark.follows("repro.measuring.figures:load_trained")
 def test_a_figure_of_an_untrained_run_asks_for_the_table(talk: Talk) -> None:
     words = ["figures", "--table", "table1", "--methods", "catseg", *SMOKE, "--runs", "my runs", "--out", "o"]
     mend = talk.refused(*words)
@@ -235,10 +235,10 @@ def test_a_figure_of_an_untrained_run_asks_for_the_table(talk: Talk) -> None:
     talk.succeeds(*ours(mend, TABLE="table1"), "--dry-run")
 
 
-@pytest.mark.follows("repro.experiments.figure_data:choose_pairs", "repro.experiments.figure_data:choose_classes")
+@pytest.mark.follows("repro.measuring.figures:choose_pairs", "repro.measuring.figures:choose_classes")
 def test_images_and_classes_of_a_figure_are_named_as_the_set_has_them(talk: Talk, drawn: Path) -> None:
-    from repro.benchmarks.layout import Pair
-    from repro.experiments.figure_data import choose_classes, choose_pairs
+    from repro.datasets.layout import Pair
+    from repro.measuring.figures import choose_classes, choose_pairs
 
     benchmark = get_benchmark("PAS-20")
     pairs = [Pair("2007_1", Path("2007_1.jpg"), Path("2007_1.png"))]
@@ -256,7 +256,7 @@ def changed(runs: Path, name: str, **asked: Any) -> None:
     path.write_text(json.dumps({**record, "asked": {**record["asked"], **asked}}))
 
 
-@pytest.mark.follows("repro.experiments.stored:stored_run#2", "repro.experiments.stored:stored_run#3")
+@pytest.mark.follows("repro.runs.addresses.stored:stored_run#2", "repro.runs.addresses.stored:stored_run#3")
 def test_a_run_of_something_that_is_not_here_is_used_once_it_is(talk: Talk, runs: Path) -> None:
     name = run_of(runs, "clip")
     words = ["runs", "why", name, "--runs", runs]
@@ -279,7 +279,7 @@ def profile_file(name: str) -> Path:
     return CONFIGS.resolve() / "profiles" / f"{name}.py"
 
 
-@pytest.mark.follows("repro.experiments.stored:_asked_of_past")
+@pytest.mark.follows("repro.runs.addresses.stored:_asked_of_past")
 def test_a_run_of_an_older_version_is_described_by_the_command(talk: Talk, runs: Path) -> None:
     name = run_of(runs, "clip")
     path = runs / name / "provenance.json"

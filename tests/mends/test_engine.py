@@ -18,15 +18,15 @@ from talk import Talk, ours, way
 from tiny_set import NAMES, TinyBenchmark, TinyPair, write_pairs
 from torch import Tensor
 
-from repro.benchmarks.layout import prepared_pairs
-from repro.benchmarks.protocol import Protocol
-from repro.benchmarks.spec import get_benchmark
-from repro.data.train_set import TrainSet
-from repro.engine.evaluate import evaluate
-from repro.engine.infer import SlidingWindow
-from repro.engine.settings import Placement, TrainSettings
-from repro.engine.train import train
+from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.layout import prepared_pairs
+from repro.datasets.protocol import Protocol
 from repro.errors import DataError
+from repro.evaluation.evaluate import evaluate
+from repro.evaluation.infer import SlidingWindow
+from repro.training.settings import Placement, TrainSettings
+from repro.training.train import train
+from repro.training.train_set import TrainSet
 
 pytest.importorskip("mmseg")
 PROTOCOL = Protocol(short_side=48, max_long_side=96, canvas=48, window=48)
@@ -53,7 +53,7 @@ def sources(drawn: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(drawn, tmp_path / "my data"))
 
 
-@pytest.mark.follows("repro.engine.evaluate:evaluate")
+@pytest.mark.follows("repro.evaluation.evaluate:evaluate")
 def test_without_images_the_set_is_prepared_by_the_command(talk: Talk, sources: Path) -> None:
     benchmark = get_benchmark("PAS-20")
     mend = talk.refused_by(lambda: evaluate(make_method(), benchmark, [], PROTOCOL, Path("out")))
@@ -61,14 +61,14 @@ def test_without_images_the_set_is_prepared_by_the_command(talk: Talk, sources: 
     assert prepared_pairs(benchmark, sources)
 
 
-@pytest.mark.follows("repro.engine.train:_check#1")
+@pytest.mark.follows("repro.training.train:_check#1")
 def test_without_training_images_the_set_is_prepared_by_the_command(talk: Talk, sources: Path) -> None:
     mend = talk.refused_by(lambda: fit([], Path("out")))
     talk.succeeds(*ours(mend, DIR=sources))
     assert prepared_pairs(get_benchmark("coco-stuff"), sources)
 
 
-@pytest.mark.follows("repro.engine.eval_loop:EvaluationLoop._write")
+@pytest.mark.follows("repro.evaluation.loop:EvaluationLoop._write")
 def test_images_without_a_label_are_looked_at_by_the_command(
     talk: Talk, sources: Path, pairs: list[TinyPair], tmp_path: Path
 ) -> None:
@@ -89,7 +89,7 @@ class Quiet(PixelClassifier):
         return {"loss": 0.0 * self(images, classes).sum()}
 
 
-@pytest.mark.follows("repro.engine.divergence:need_labels")
+@pytest.mark.follows("repro.training.divergence:need_labels")
 def test_a_training_on_void_labels_is_refused_and_the_command_looks_at_them(
     talk: Talk, sources: Path, pairs: list[TinyPair], tmp_path: Path
 ) -> None:
@@ -132,7 +132,7 @@ def wrong_label(folder: Path, value: int, rows: int = 0) -> TinyPair:
 
 @pytest.mark.parametrize(
     ("value", "rows"),
-    [way("repro.data.train_set:TrainSet.load#1", 0, 1), way("repro.data.train_set:TrainSet.load#2", 77, 0)],
+    [way("repro.training.train_set:TrainSet.load#1", 0, 1), way("repro.training.train_set:TrainSet.load#2", 77, 0)],
 )
 def test_training_labels_that_do_not_fit_are_made_again_by_the_command(
     talk: Talk, sources: Path, tmp_path: Path, value: int, rows: int
@@ -147,14 +147,14 @@ def test_training_labels_that_do_not_fit_are_made_again_by_the_command(
 @pytest.mark.parametrize(
     "label",
     [
-        way("repro.benchmarks.images:check_label#1", np.zeros((4, 4), np.uint8)),
-        way("repro.benchmarks.images:check_label#2", np.full((8, 8), 200, np.uint8)),
+        way("repro.datasets.images:check_label#1", np.zeros((4, 4), np.uint8)),
+        way("repro.datasets.images:check_label#2", np.full((8, 8), 200, np.uint8)),
     ],
 )
 def test_labels_that_do_not_fit_a_benchmark_are_made_again_by_the_command(
     talk: Talk, sources: Path, label: np.ndarray
 ) -> None:
-    from repro.benchmarks.images import check_label
+    from repro.datasets.images import check_label
 
     benchmark = get_benchmark("A-150")
     mend = talk.refused_by(lambda: check_label(label, benchmark, Path("x.png"), (8, 8)))
@@ -162,7 +162,7 @@ def test_labels_that_do_not_fit_a_benchmark_are_made_again_by_the_command(
     assert prepared_pairs(benchmark, sources)
 
 
-@pytest.mark.follows("repro.engine.train:_check#2")
+@pytest.mark.follows("repro.training.train:_check#2")
 def test_a_batch_that_can_be_divided_is_trained_on(talk: Talk, pairs: list[TinyPair]) -> None:
     talk.refused_by(lambda: fit(pairs, Path("out"), placement=Placement(accumulate=3)))
     assert "--accumulate" in talk.mend
@@ -181,7 +181,7 @@ class Exploding(PixelClassifier):
         return {**values, "loss_ce": values["loss_ce"] * (float("nan") if self.high else 1)}
 
 
-@pytest.mark.follows("repro.engine.divergence:diverged")
+@pytest.mark.follows("repro.training.divergence:diverged")
 def test_with_a_lower_rate_a_training_that_diverged_ends(talk: Talk, pairs: list[TinyPair]) -> None:
     talk.refused_by(lambda: fit(pairs, Path("first"), Exploding(), lr=10.0))
     assert talk.mend.startswith("lower lr")
@@ -189,16 +189,16 @@ def test_with_a_lower_rate_a_training_that_diverged_ends(talk: Talk, pairs: list
     fit(pairs, Path("second"), Exploding(), lr=1e-3)
 
 
-@pytest.mark.follows("repro.engine.step:_compiled")
+@pytest.mark.follows("repro.training.step:_compiled")
 def test_without_compile_a_step_over_some_classes_is_trained(talk: Talk, pairs: list[TinyPair]) -> None:
     talk.refused_by(lambda: fit(pairs, Path("out"), placement=Placement(compile=True), classes_per_step=2))
     assert "leave --compile out" in talk.mend
     fit(pairs, Path("out"), classes_per_step=2)
 
 
-@pytest.mark.follows("repro.engine.determinism:deterministic")
+@pytest.mark.follows("repro.training.determinism:deterministic")
 def test_without_deterministic_kernels_the_same_is_computed(talk: Talk) -> None:
-    from repro.engine.determinism import deterministic
+    from repro.training.determinism import deterministic
 
     def kernel() -> None:
         if torch.are_deterministic_algorithms_enabled():
@@ -212,7 +212,7 @@ def test_without_deterministic_kernels_the_same_is_computed(talk: Talk) -> None:
     call(False)
 
 
-@pytest.mark.follows("repro.engine.infer:SlidingWindow.labels")
+@pytest.mark.follows("repro.evaluation.infer:SlidingWindow.labels")
 def test_what_returns_nan_is_looked_for_by_doctor_and_in_the_weights(talk: Talk) -> None:
     window, method = SlidingWindow(PROTOCOL), make_method()
     logits = torch.full((1, 3, 12, 12), torch.nan)
@@ -221,9 +221,9 @@ def test_what_returns_nan_is_looked_for_by_doctor_and_in_the_weights(talk: Talk)
     window.labels(method, torch.zeros(1, 3, 12, 12), (48, 48))
 
 
-@pytest.mark.follows("repro.engine.zero_shot:class_signal")
+@pytest.mark.follows("repro.evaluation.zero_shot:class_signal")
 def test_without_the_check_no_labelled_patches_are_needed(talk: Talk, store: Path) -> None:
-    from repro.engine.zero_shot import class_signal
+    from repro.evaluation.zero_shot import class_signal
 
     tower: Any = None
     mend = talk.refused_by(lambda: class_signal(tower, [], ["cat", "dog"]))
@@ -231,9 +231,9 @@ def test_without_the_check_no_labelled_patches_are_needed(talk: Talk, store: Pat
     talk.succeeds("train", "catseg", *SMOKE[:4], "--zero-shot-bar", "0", "--iterations", "1", "--runs", store)
 
 
-@pytest.mark.follows("repro.engine.speedups:Speedups.check#1", "repro.engine.speedups:Speedups.check#2")
+@pytest.mark.follows("repro.methods.speedups:Speedups.check#1", "repro.methods.speedups:Speedups.check#2")
 def test_what_this_machine_cannot_do_is_left_out(talk: Talk, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import repro.engine.speedups as speedups
+    import repro.methods.speedups as speedups
 
     monkeypatch.setattr(speedups, "_can_compile", lambda _: False)
     call = ["eval", "clip", *SMOKE, "--runs", store]
@@ -256,15 +256,15 @@ def palette(path: Path) -> None:
 
 
 LABELS = [
-    way("repro.benchmarks.images:read_label#1", palette),
-    way("repro.benchmarks.images:read_label#2", no_label_map),
-    way("repro.benchmarks.images:unreadable#1", None),
+    way("repro.datasets.images:read_label#1", palette),
+    way("repro.datasets.images:read_label#2", no_label_map),
+    way("repro.datasets.images:unreadable#1", None),
 ]
 
 
 @pytest.mark.parametrize("give", LABELS)
 def test_a_label_that_is_fetched_again_is_read(talk: Talk, give: Give | None) -> None:
-    from repro.benchmarks.images import read_label
+    from repro.datasets.images import read_label
 
     if give:
         give(Path("label.png"))
@@ -273,7 +273,7 @@ def test_a_label_that_is_fetched_again_is_read(talk: Talk, give: Give | None) ->
     read_label(Path("label.png"))
 
 
-@pytest.mark.follows("repro.engine.train:_refuse_other")
+@pytest.mark.follows("repro.training.train:_refuse_other")
 def test_weights_of_another_training_are_moved_away(talk: Talk, pairs: list[TinyPair], tmp_path: Path) -> None:
     fit(pairs, Path("my out"))
     mend = talk.refused_by(lambda: fit(pairs, Path("my out"), lr=1e-3))

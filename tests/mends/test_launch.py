@@ -19,11 +19,11 @@ from talk import Talk, options, ours, way
 SMOKE = ["--profile", "smoke"]
 RUN = ["run", "table1", *SMOKE, "--dry-run"]
 LEFT_OUT = [  # place, a call, the words that the mend says to leave out
-    way("repro.cli.run:run#2", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
+    way("repro.cli.commands.run:run#2", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
     way("repro.cli.launching:_refuse_others", RUN, ["--gpus", "1"]),
     way("repro.tables.kind:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]),
-    way("repro.cli.run:run#1", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
-    way("repro.experiments.assets:Assets.__init__", RUN, ["--data-root", "."]),
+    way("repro.cli.commands.run:run#1", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
+    way("repro.runs.assets:Assets.__init__", RUN, ["--data-root", "."]),
 ]
 
 
@@ -51,7 +51,7 @@ def test_machines_meet_at_the_host_that_is_named(talk: Talk, monkeypatch: pytest
     assert started[0].rendezvous == "localhost:29511"
 
 
-@pytest.mark.follows("repro.options:parse_options")
+@pytest.mark.follows("repro.methods.options:parse_options")
 def test_an_option_is_given_as_a_name_and_a_value(talk: Talk) -> None:
     mend = talk.refused("train", "catseg", *SMOKE, "-o", "hidden")
     form = mend.split()[1].replace("name", "hidden").replace("value", "32")
@@ -66,18 +66,18 @@ def test_what_is_not_trained_is_evaluated_by_the_command(talk: Talk) -> None:
     assert list(Path("my runs").glob("clip-*/eval/PAS-20/metrics.json"))
 
 
-@pytest.mark.follows("repro.cli.data:_synth")
+@pytest.mark.follows("repro.cli.commands.data:_synth")
 def test_a_profile_that_draws_is_named(talk: Talk) -> None:
     mend = talk.refused("data", "synth", "--profile", "paper", "--out", "data")
     assert options(mend) == ["--profile", "mini"]
-    from repro.experiments.profiles import load_profile
+    from repro.configuration.profiles import load_profile
 
     assert load_profile("mini").synthetic
 
 
-@pytest.mark.follows("repro.data.mini.synth:_clear")
+@pytest.mark.follows("repro.mini.synth:_clear")
 def test_another_folder_than_one_with_own_sets_is_drawn_into(talk: Talk) -> None:
-    from repro.data.mini.synth import MiniSizes, synth
+    from repro.mini.synth import MiniSizes, synth
 
     Path("data/ADEChallengeData2016").mkdir(parents=True)
     sizes = MiniSizes(train=1, ade=1, context=1, voc=1)
@@ -95,27 +95,27 @@ def absent(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def panels() -> None:
-    from repro.reports.figures import _panels
+    from repro.reports.figures.maps import _panels
 
     _panels(1, 1, (4, 4))
 
 
 def plots() -> None:
-    from repro.reports.plots import write_plots
+    from repro.reports.figures.plots import write_plots
 
     with contextlib.suppress(AttributeError):  # past the import it asks for evidence
         write_plots(SimpleNamespace(), Path("plots"))  # type: ignore[arg-type]
 
 
 def qualitative() -> None:
-    from repro.cli.qualitative import qualitative as call
+    from repro.cli.commands.qualitative import qualitative as call
 
     call(SimpleNamespace(run=None))  # type: ignore[arg-type]
 
 
 def pipeline() -> None:
-    from repro.data.pipeline import build_pipeline
-    from repro.engine.settings import TrainSettings
+    from repro.training.pipeline import build_pipeline
+    from repro.training.settings import TrainSettings
 
     build_pipeline(TrainSettings())
 
@@ -123,7 +123,7 @@ def pipeline() -> None:
 def flops() -> None:
     import torch
 
-    from repro.engine.flop_counters import fvcore_multiply_adds
+    from repro.cost.flop_counters import fvcore_multiply_adds
 
     fvcore_multiply_adds(torch.nn.Linear(2, 2), torch.zeros(1, 2))
 
@@ -136,11 +136,11 @@ def slurm() -> None:
 
 
 PACKAGES = [
-    way("repro.reports.figures:_panels", panels, "matplotlib"),
-    way("repro.reports.plots:write_plots", plots, "matplotlib"),
-    way("repro.cli.qualitative:qualitative#1", qualitative, "matplotlib"),
-    way("repro.data.pipeline:build_pipeline", pipeline, "mmseg"),
-    way("repro.engine.flop_counters:fvcore_multiply_adds", flops, "fvcore"),
+    way("repro.reports.figures.maps:_panels", panels, "matplotlib"),
+    way("repro.reports.figures.plots:write_plots", plots, "matplotlib"),
+    way("repro.cli.commands.qualitative:qualitative#1", qualitative, "matplotlib"),
+    way("repro.training.pipeline:build_pipeline", pipeline, "mmseg"),
+    way("repro.cost.flop_counters:fvcore_multiply_adds", flops, "fvcore"),
     way("repro.launch.slurm:_executor#1", slurm, "submitit"),
 ]
 DISTRIBUTIONS = {"mmseg": "onedl-mmsegmentation"}
@@ -171,7 +171,7 @@ def test_the_extra_of_the_mend_brings_the_package_and_with_it_the_work_goes_on(
         assert error.message != talk.message  # noqa: PT017
 
 
-@pytest.mark.follows("repro.cli.bench:_write")
+@pytest.mark.follows("repro.cli.commands.bench:_write")
 def test_the_figure_of_timings_is_drawn_once_its_package_is_there(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     import repro.reports.bench as bench
 
@@ -212,10 +212,10 @@ def test_torchvision_is_a_dependency_that_the_mend_brings(talk: Talk, monkeypatc
     import_torchvision()
 
 
-@pytest.mark.follows("repro.data.captions.phrases:parser_versions", "repro.data.captions.phrases:_parser")
+@pytest.mark.follows("repro.captions.phrases:parser_versions", "repro.captions.phrases:_parser")
 def test_the_parser_of_captions_is_brought_by_the_extra(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     spacy = pytest.importorskip("spacy")
-    from repro.data.captions import phrases
+    from repro.captions import phrases
 
     real = __import__("importlib.util").util.find_spec
     with monkeypatch.context() as without:
@@ -271,7 +271,7 @@ def test_with_room_or_another_folder_a_file_is_written(
 def test_what_the_system_refuses_once_it_may_do_later(
     talk: Talk, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
 ) -> None:
-    from repro.cli import describe
+    from repro.cli.commands import describe
 
     with monkeypatch.context() as refused:
         refused.setattr(describe, "catalogue", lambda: (_ for _ in ()).throw(error))

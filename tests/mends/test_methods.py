@@ -144,10 +144,10 @@ def test_an_alignment_is_made_of_images_at_a_rate_and_in_a_folder_of_its_own(
 
 
 # -- maps --------------------------------------------------------------------------------------------------------------
-@pytest.mark.follows("repro.maps.measure:measure_maps")
+@pytest.mark.follows("repro.evaluation.maps:measure_maps")
 def test_a_method_without_maps_is_left_out(talk: Talk, tmp_path: Path) -> None:
-    from repro.benchmarks.protocol import Protocol
-    from repro.maps.measure import measure_maps
+    from repro.datasets.protocol import Protocol
+    from repro.evaluation.maps import measure_maps
 
     protocol = Protocol(short_side=48, max_long_side=96, canvas=48, window=48)
     benchmark: Any = SimpleNamespace(
@@ -161,14 +161,14 @@ def test_a_method_without_maps_is_left_out(talk: Talk, tmp_path: Path) -> None:
     talk.succeeds(*words, "--methods", "disa")
 
 
-@pytest.mark.follows("repro.experiments.figure_data:image_data")
+@pytest.mark.follows("repro.measuring.figures:image_data")
 def test_maps_of_the_shape_that_is_asked_for_are_drawn(talk: Talk, tmp_path: Path) -> None:
-    from repro.experiments.figure_data import image_data
-    from repro.layers.method import Method
+    from repro.measuring.figures import image_data
+    from repro.methods.interface import Method
 
     assert Method.diagnostics.__doc__
     benchmark: Any = TinyBenchmark()
-    from repro.experiments.profiles import load_profile
+    from repro.configuration.profiles import load_profile
 
     run: Any = SimpleNamespace(profile=load_profile("smoke"), entry=SimpleNamespace(name="pixel"))
     (pair,) = write_pairs(tmp_path / "pairs", 1)

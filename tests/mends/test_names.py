@@ -8,8 +8,8 @@ import pytest
 from fake_runs import draw_counts, plan_of, store_counts
 from talk import Talk, ours, way
 
-from repro.benchmarks.spec import get_benchmark
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.datasets.benchmarks import get_benchmark
 
 SMOKE = load_profile("smoke")
 
@@ -30,38 +30,38 @@ def run_of(runs: Path, method: str) -> str:
 
 STORE = ["--runs", "RUNS"]
 SHOWN = [
-    way("repro.benchmarks.spec:get_benchmark", ["eval", "clip", "--benchmarks", "PAS-21", *STORE], "PAS-20"),
-    way("repro.cli.data:_set_ids", ["data", "verify", "coco-stufff", "--data-root", "."], "coco-stuff"),
-    way("repro.cli.describe:_facts", ["describe", "tabel1", *STORE], "table1"),
-    way("repro.cli.describe:_facts", ["describe", "claps", *STORE], "clip-smoke"),
+    way("repro.datasets.benchmarks:get_benchmark", ["eval", "clip", "--benchmarks", "PAS-21", *STORE], "PAS-20"),
+    way("repro.cli.commands.data:_set_ids", ["data", "verify", "coco-stufff", "--data-root", "."], "coco-stuff"),
+    way("repro.cli.commands.describe:_facts", ["describe", "tabel1", *STORE], "table1"),
+    way("repro.cli.commands.describe:_facts", ["describe", "claps", *STORE], "clip-smoke"),
     way("repro.cli.main:main", ["evil"], "eval"),
-    way("repro.cli.bench:_points", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
+    way("repro.cli.commands.bench:_points", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
     way("repro.requests:RunRequest.run", ["train", "clip", "--profile", "smoke", "--tower", "powerfull"],
         "powerful"),
-    way("repro.experiments.backbone:swap", ["backbone", "--profile", "smoke", "--tower", "basis",
+    way("repro.configuration.backbone:swap", ["backbone", "--profile", "smoke", "--tower", "basis",
                                             "--dense-residual", "cls"], "base"),
-    way("repro.experiments.evaluations:_run_folder", ["compare", "clap", "disa", *STORE], "clip-smoke"),
-    way("repro.experiments.evaluations:_of_row#2", ["compare", "table1:clap", "table1:disa-base", *STORE],
+    way("repro.runs.evaluations:_run_folder", ["compare", "clap", "disa", *STORE], "clip-smoke"),
+    way("repro.runs.evaluations:_of_row#2", ["compare", "table1:clap", "table1:disa-base", *STORE],
         "clip-base"),
-    way("repro.experiments.plan:make_plan#1", ["run", "densevlm-table7", "--profile", "smoke", "--benchmarks",
+    way("repro.runs.plan:make_plan#1", ["run", "densevlm-table7", "--profile", "smoke", "--benchmarks",
                                                "PAS-20b", "--dry-run"], "A-150"),
-    way("repro.experiments.plan:make_plan#2", ["run", "table3", "--profile", "smoke", "--methods", "clip",
+    way("repro.runs.plan:make_plan#2", ["run", "table3", "--profile", "smoke", "--methods", "clip",
                                                "--dry-run"], "disa"),
-    way("repro.experiments.profiles:load_profile#1", ["run", "table1", "--profile", "smok"], "smoke"),
-    way("repro.experiments.tables:load_table#1", ["run", "table11"], "table1"),
-    way("repro.experiments.region_table:region_cells", ["run", "densevlm-table1", "--profile", "smoke",
+    way("repro.configuration.profiles:load_profile#1", ["run", "table1", "--profile", "smok"], "smoke"),
+    way("repro.configuration.tables:load_table#1", ["run", "table11"], "table1"),
+    way("repro.measuring.regions:region_cells", ["run", "densevlm-table1", "--profile", "smoke",
                                                         "--benchmarks", "coco", "--dry-run"], "coco-panoptic"),
     way("repro.methods:get_method", ["eval", "catsegg", "--profile", "smoke"], "catseg"),
     way("repro.methods:MethodEntry.make_options", ["train", "disa", "--profile", "smoke", "-o", "kk=1"], "k:"),
     way("repro.stats.metrics:get_metric", ["compare", "table1:clip-base", "table1:disa-base", "--metrics", "miou",
                                            "--profile", "smoke", *STORE], "miou_gt"),
-    way("repro.experiments.housekeeping:_check#1", ["runs", "gc", "--what", "trash", *STORE], "rests"),
-    way("repro.experiments.housekeeping:_check#2", ["runs", "gc", "clap", *STORE], "clip-smoke"),
-    way("repro.data.captions.sources:find_files#1", ["data", "captions", ".", "--format", "csv", "--out", "o"], "tsv"),
-    way("repro.reports.evidence:Evidence.baseline#2", ["report", "table1", "--profile", "smoke", "--baseline",
+    way("repro.runs.housekeeping:_check#1", ["runs", "gc", "--what", "trash", *STORE], "rests"),
+    way("repro.runs.housekeeping:_check#2", ["runs", "gc", "clap", *STORE], "clip-smoke"),
+    way("repro.captions.sources:find_files#1", ["data", "captions", ".", "--format", "csv", "--out", "o"], "tsv"),
+    way("repro.reports.tables.evidence:Evidence.baseline#2", ["report", "table1", "--profile", "smoke", "--baseline",
                                                        "catseg-base", *STORE], "disa-base"),
-    way("repro.options:check_options#1", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
-    way("repro.options:check_options#2", ["train", "disa", "--profile", "smoke", "-o", "saliency_mass=7"],
+    way("repro.methods.options:check_options#1", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
+    way("repro.methods.options:check_options#2", ["train", "disa", "--profile", "smoke", "-o", "saliency_mass=7"],
         "saliency_mass"),
 ]  # fmt: skip
 

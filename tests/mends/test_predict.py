@@ -74,16 +74,17 @@ HANDS: list[object] = [  # place, before the call, the call, what the mend says 
     way("repro.api.outputs:_collect#2", None, words(*CLASSES, image="photos/*.bmp"),
         words(*CLASSES, image="photos/*.png")),
     way("repro.api.outputs:make_folder", out_is_a_file, words(*CLASSES), words(*CLASSES, out="other")),
-    way("repro.engine.predict:ClassList.of_names#1", None, words("--classes", " , "),
+    way("repro.evaluation.predict:ClassList.of_names#1", None, words("--classes", " , "),
         words("--classes", "cat,dog,sky")),
-    way("repro.engine.predict:ClassList.of_names#2", None, words("--classes", "cat,Cat"), words("--classes", "cat")),
+    way("repro.evaluation.predict:ClassList.of_names#2", None, words("--classes", "cat,Cat"),
+        words("--classes", "cat")),
     way("repro.clip.same_text:refuse_same", None, words("--classes", "cat,\uff43\uff41\uff54"),
         words("--classes", "cat,dog")),
-    way("repro.engine.predict:read_photo", text_for_an_image, words(*CLASSES, image="photos/text.png"),
+    way("repro.evaluation.predict:read_photo", text_for_an_image, words(*CLASSES, image="photos/text.png"),
         words(*CLASSES)),
-    way("repro.benchmarks.images:unreadable#2", text_for_an_image, words(*CLASSES, image="photos/text.png"),
+    way("repro.datasets.images:unreadable#2", text_for_an_image, words(*CLASSES, image="photos/text.png"),
         words(*CLASSES)),
-    way("repro.benchmarks.images:_check_range", floats, words(*CLASSES, image="photos/float.tif"),
+    way("repro.datasets.images:_check_range", floats, words(*CLASSES, image="photos/float.tif"),
         words(*CLASSES, image="photos/whole.png")),
     way("repro.api.class_lists:class_names#1", text_names, words("--classes", "names.txt"),
         words("--classes", "@names.txt")),
@@ -132,7 +133,7 @@ def test_an_out_that_would_replace_an_image_is_replaced_by_the_folder_named(talk
     talk.succeeds(*words(*CLASSES, *images[1:], *options(mend)))
 
 
-@pytest.mark.follows("repro.engine.predict:Predictor.write_probabilities")
+@pytest.mark.follows("repro.evaluation.predict:Predictor.write_probabilities")
 def test_without_room_for_probabilities_they_are_left_out(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = collections.namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1))

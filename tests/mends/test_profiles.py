@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from talk import Talk, options, ours, way
 
-from repro.experiments.assets import Assets, all_sets
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
 from repro.paths import CONFIGS
+from repro.runs.assets import Assets, all_sets
 
 SMOKE = load_profile("smoke")
 RUN = ["run", "table1", "--dry-run", "--methods", "clip"]
@@ -31,10 +31,10 @@ def own(text: str) -> Path:
 
 
 PROFILES = [  # place, what is wrong in it, what is right
-    way("repro.experiments.profiles:load_profile#2", "protocol = dict(windows=3)", "protocol = dict(window=48)"),
-    way("repro.experiments.config_files:_unusable", "title = open('x')", "title = 'x'"),
-    way("repro.experiments.region_table:RegionSettings.of", "regions = dict(size=4)", "regions = dict(image_size=48)"),
-    way("repro.data.mini.synth:MiniSizes.__post_init__", "data = dict(sizes=dict(ade=0))",
+    way("repro.configuration.profiles:load_profile#2", "protocol = dict(windows=3)", "protocol = dict(window=48)"),
+    way("repro.configuration.files:_unusable", "title = open('x')", "title = 'x'"),
+    way("repro.measuring.regions:RegionSettings.of", "regions = dict(size=4)", "regions = dict(image_size=48)"),
+    way("repro.mini.synth:MiniSizes.__post_init__", "data = dict(sizes=dict(ade=0))",
         "data = dict(sizes=dict(train=1, ade=1, context=1, voc=1))"),
 ]  # fmt: skip
 
@@ -54,9 +54,9 @@ def test_a_profile_that_is_corrected_as_the_mend_says_is_planned(talk: Talk, wro
     talk.succeeds(*words, "--profile", own(right))
 
 
-@pytest.mark.follows("repro.experiments.profiles:read_config")
+@pytest.mark.follows("repro.configuration.profiles:read_config")
 def test_a_configuration_that_is_corrected_is_read(talk: Talk) -> None:
-    from repro.experiments.profiles import read_config
+    from repro.configuration.profiles import read_config
 
     Path("x.py").write_text("_base_ = ['nothing.py']\n")
     try:
@@ -71,8 +71,8 @@ def test_a_configuration_that_is_corrected_is_read(talk: Talk) -> None:
 TABLE = 'name = "own"\ntitle = "t"\ncaption = "c"\nbenchmarks = ["PAS-20"]\nmetric = "miou_gt"\n'
 ROW = 'dict(id="a", title="a", method="clip", tower="base", options=dict())'
 TABLES = [
-    way("repro.experiments.tables:load_table#2", f"{TABLE}rows = [{ROW}]\ncolour = 1\n"),
-    way("repro.experiments.tables:_check_ids", f"{TABLE}rows = [{ROW}, {ROW}]\n"),
+    way("repro.configuration.tables:load_table#2", f"{TABLE}rows = [{ROW}]\ncolour = 1\n"),
+    way("repro.configuration.tables:_check_ids", f"{TABLE}rows = [{ROW}, {ROW}]\n"),
 ]
 
 
@@ -80,7 +80,7 @@ TABLES = [
 def test_a_table_that_is_corrected_is_planned(
     talk: Talk, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from repro.experiments import tables
+    from repro.configuration import tables
 
     (tmp_path / "tables").mkdir()
     monkeypatch.setattr(tables, "CONFIGS", tmp_path)
@@ -94,7 +94,7 @@ def test_a_table_that_is_corrected_is_planned(
         tables.load_table.cache_clear()
 
 
-@pytest.mark.follows("repro.experiments.grid:only")
+@pytest.mark.follows("repro.runs.grid:only")
 def test_the_command_that_lists_the_runs_names_one_for_only(talk: Talk) -> None:
     words = ["run", "table1", "--profile", "smoke", "--methods", "clip", "--dry-run"]
     assert "give the command again" in talk.refused(*words, "--only", "clip-older")
@@ -103,7 +103,7 @@ def test_the_command_that_lists_the_runs_names_one_for_only(talk: Talk) -> None:
     talk.succeeds(*words, "--only", run)
 
 
-@pytest.mark.follows("repro.experiments.backbone:swap_table")
+@pytest.mark.follows("repro.configuration.backbone:swap_table")
 def test_the_tower_of_a_row_is_named(talk: Talk) -> None:
     words = ["run", "densevlm-table7", "--profile", "smoke", "--dry-run", "--dense-residual", "cls", "--tower"]
     mend = talk.refused(*words, "powerful")
@@ -120,9 +120,9 @@ def with_recipe(**changes: Any) -> Any:
 RECIPES = [
     way("repro.towers.aligned:read_recipe#1", {"base": None}),
     way("repro.towers.aligned:read_recipe#2", {"powerful": "densevlm"}),
-    way("repro.alignments:AlignmentEntry.make_options#1", {"preset": "papr"}),
-    way("repro.alignments:AlignmentEntry.make_options#2", {"treshold": 0.5}),
-    way("repro.alignments:get_alignment", {"alignment": "densvlm"}),
+    way("repro.methods.alignments:AlignmentEntry.make_options#1", {"preset": "papr"}),
+    way("repro.methods.alignments:AlignmentEntry.make_options#2", {"treshold": 0.5}),
+    way("repro.methods.alignments:get_alignment", {"alignment": "densvlm"}),
     way("baselines.densevlm.options:DenseVLMOptions.__post_init__", {"mixing": 3.0}),
 ]
 
@@ -138,9 +138,9 @@ def test_a_recipe_that_is_corrected_is_read(talk: Talk, changes: dict[str, Any])
 
 # -- data --------------------------------------------------------------------------------------------------------------
 @pytest.mark.follows(
-    "repro.experiments.assets:Assets.missing_data#1",
-    "repro.experiments.assets:Assets.missing_data#2",
-    "repro.experiments.assets:Assets.ensure_data",
+    "repro.runs.assets:Assets.missing_data#1",
+    "repro.runs.assets:Assets.missing_data#2",
+    "repro.runs.assets:Assets.ensure_data",
 )
 def test_data_that_are_missing_are_named_fetched_and_prepared(talk: Talk, drawn: Path, tmp_path: Path) -> None:
     paper = load_profile("paper")
@@ -161,11 +161,11 @@ def test_data_that_are_missing_are_named_fetched_and_prepared(talk: Talk, drawn:
     assert assets.ensure_data() == root
 
 
-@pytest.mark.follows("repro.experiments.region_table:RegionCell.missing#1",
-                     "repro.experiments.region_table:RegionCell.missing#2")  # fmt: skip
+@pytest.mark.follows("repro.measuring.regions:RegionCell.missing#1",
+                     "repro.measuring.regions:RegionCell.missing#2")  # fmt: skip
 def test_a_panoptic_set_that_is_missing_is_fetched(talk: Talk, tmp_path: Path) -> None:
-    from repro.benchmarks.panoptic import PANOPTIC
-    from repro.experiments.region_table import RegionCell
+    from repro.datasets.panoptic import PANOPTIC
+    from repro.measuring.regions import RegionCell
 
     source = next(iter(PANOPTIC.values()))
 
@@ -185,9 +185,7 @@ def test_a_panoptic_set_that_is_missing_is_fetched(talk: Talk, tmp_path: Path) -
     assert cell(tmp_path).missing == []
 
 
-@pytest.mark.follows(
-    "repro.api.running:_open_sets", "repro.api.running:_method", "repro.experiments.external:_seen_from"
-)
+@pytest.mark.follows("repro.api.running:_open_sets", "repro.api.running:_method", "repro.runs.external:_seen_from")
 def test_an_evaluation_on_own_data_is_prepared_for_and_trained_by_the_commands(
     talk: Talk, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,10 +235,10 @@ def edited(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
 
 
 PANOPTIC_FILES = [
-    way("repro.benchmarks.panoptic:read_panoptic#1", lambda p: p.write_text("{")),
-    way("repro.benchmarks.panoptic:read_panoptic#2", edited(lambda d: d["images"][0].update(file_name="../a.jpg"))),
-    way("repro.benchmarks.panoptic:read_panoptic#3", edited(lambda d: d["annotations"][0].update(file_name="a/b"))),
-    way("repro.benchmarks.panoptic:read_panoptic#4", edited(lambda d: d.pop("categories"))),
+    way("repro.datasets.panoptic:read_panoptic#1", lambda p: p.write_text("{")),
+    way("repro.datasets.panoptic:read_panoptic#2", edited(lambda d: d["images"][0].update(file_name="../a.jpg"))),
+    way("repro.datasets.panoptic:read_panoptic#3", edited(lambda d: d["annotations"][0].update(file_name="a/b"))),
+    way("repro.datasets.panoptic:read_panoptic#4", edited(lambda d: d.pop("categories"))),
 ]
 
 
@@ -248,7 +246,7 @@ PANOPTIC_FILES = [
 def test_the_panoptic_file_that_the_mend_names_is_read(
     talk: Talk, damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    from repro.benchmarks.panoptic import read_panoptic
+    from repro.datasets.panoptic import read_panoptic
 
     damage(panoptic(tmp_path))
     mend = talk.refused_by(lambda: read_panoptic(tmp_path / "panoptic_val2017.json", tmp_path, tmp_path))
@@ -257,7 +255,7 @@ def test_the_panoptic_file_that_the_mend_names_is_read(
 
 
 def scenes(**values: Any) -> Callable[[], Any]:
-    from repro.data.mini.scenes import render_scene
+    from repro.mini.scenes import render_scene
 
     return lambda: render_scene(np.random.default_rng(0), 32, 32, **values)
 
@@ -269,15 +267,15 @@ def loaded(module: str, name: str, value: str) -> Callable[[], Any]:
 
 
 NAMES = [  # place, a call with a wrong name, the same with a right one
-    way("repro.benchmarks.vocabulary:load_vocabulary", loaded("repro.benchmarks.vocabulary", "load_vocabulary", "voc"),
-        loaded("repro.benchmarks.vocabulary", "load_vocabulary", "pc59")),
-    way("repro.benchmarks.panoptic:get_panoptic", loaded("repro.benchmarks.panoptic", "get_panoptic", "coco"),
-        loaded("repro.benchmarks.panoptic", "get_panoptic", "coco-panoptic")),
+    way("repro.datasets.vocabulary:load_vocabulary", loaded("repro.datasets.vocabulary", "load_vocabulary", "voc"),
+        loaded("repro.datasets.vocabulary", "load_vocabulary", "pc59")),
+    way("repro.datasets.panoptic:get_panoptic", loaded("repro.datasets.panoptic", "get_panoptic", "coco"),
+        loaded("repro.datasets.panoptic", "get_panoptic", "coco-panoptic")),
     way("baselines.densevlm.categories:load_categories",
         loaded("baselines.densevlm.categories", "load_categories", "coco"),
         loaded("baselines.densevlm.categories", "load_categories", "coco133")),
-    way("repro.data.mini.scenes:render_scene#1", scenes(setting="nowhere"), scenes()),
-    way("repro.data.mini.scenes:render_scene#2", scenes(exclude=["unicorns"]), scenes()),
+    way("repro.mini.scenes:render_scene#1", scenes(setting="nowhere"), scenes()),
+    way("repro.mini.scenes:render_scene#2", scenes(exclude=["unicorns"]), scenes()),
 ]  # fmt: skip
 
 

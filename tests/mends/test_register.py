@@ -14,10 +14,10 @@ from mend_places import ROOT, all_places, followed, not_reached, places_of, reac
 from repro.errors import DataError
 
 EXCEPTIONS: dict[str, str] = {
-    "repro.benchmarks.prepare:_Work._task": "only handed to the work on one label, whose errors are followed",
-    "repro.engine.processes:group": "needs fewer GPUs than processes, and at least one",
-    "repro.engine.processes:check_same": "needs several processes that see different folders",
-    "repro.engine.speedups:_Graph.__init__": "needs a GPU: on a CPU there is no graph to capture",
+    "repro.datasets.prepare.prepare:_Work._task": "only handed to the work on one label, whose errors are followed",
+    "repro.launch.processes:group": "needs fewer GPUs than processes, and at least one",
+    "repro.launch.processes:check_same": "needs several processes that see different folders",
+    "repro.methods.speedups:_Graph.__init__": "needs a GPU: on a CPU there is no graph to capture",
     "repro.launch.slurm:_submit": "needs a scheduler that refuses a job; which partitions it has is its own",
     "repro.launch.torchrun:run": "needs machines that do not reach each other; the host to name is the user's",
 }

@@ -47,7 +47,7 @@ def of_another(run: Path) -> None:
 def misfit(run: Path) -> None:
     """A checkpoint of the same training with the tensors of something else."""
     weights = torch.load(run / "weights.pth", weights_only=True)
-    from repro.engine.checkpoint import FORMAT
+    from repro.training.checkpoint import FORMAT
 
     known = {"format": FORMAT, "fingerprint": weights["header"]["fingerprint"], "iteration": 1}
     state = {**known, "state_dict": {"x": torch.zeros(1)}}
@@ -56,11 +56,11 @@ def misfit(run: Path) -> None:
 
 
 DAMAGES = [
-    way("repro.engine.weights:read_torch#2", cut("weights.pth")),
-    way("repro.engine.weights:read_weights#2", rewritten(format=99)),
-    way("repro.engine.weights:read_weights#3", rewritten(switches="{")),
-    way("repro.engine.checkpoint:load_checkpoint", of_another),
-    way("repro.engine.checkpoint:check_fit", misfit),
+    way("repro.methods.weights:read_torch#2", cut("weights.pth")),
+    way("repro.methods.weights:read_weights#2", rewritten(format=99)),
+    way("repro.methods.weights:read_weights#3", rewritten(switches="{")),
+    way("repro.training.checkpoint:load_checkpoint", of_another),
+    way("repro.training.checkpoint:check_fit", misfit),
     way("repro.files:read_json", cut("eval/PAS-20/cell.json")),
     way("repro.files:read_record", other("eval/PAS-20/cell.json", "[]")),
 ]
@@ -83,13 +83,13 @@ def test_what_cannot_be_used_is_removed_by_the_command_and_made_again(
     talk.succeeds(*evaluate(store))
 
 
-@pytest.mark.follows("repro.engine.weights:read_torch#1")
+@pytest.mark.follows("repro.methods.weights:read_torch#1")
 def test_a_weights_file_that_is_absent_is_named_rightly(talk: Talk, store: Path) -> None:
     assert "name a file that is there" in talk.refused(*evaluate(store, "--weights", "none.pth"))
     talk.succeeds(*evaluate(store, "--weights", run_of(store) / "weights.pth"))
 
 
-@pytest.mark.follows("repro.engine.weights:load_weights#1")
+@pytest.mark.follows("repro.methods.weights:load_weights#1")
 def test_weights_of_another_method_are_given_to_their_method(talk: Talk, store: Path) -> None:
     weights = run_of(store) / "weights.pth"
     mend = talk.refused(*evaluate(store, "--weights", weights, method="logoseg"))
@@ -97,7 +97,7 @@ def test_weights_of_another_method_are_given_to_their_method(talk: Talk, store: 
     talk.succeeds(*evaluate(store, "--weights", weights, method=named))
 
 
-@pytest.mark.follows("repro.engine.weights:load_weights#2")
+@pytest.mark.follows("repro.methods.weights:load_weights#2")
 def test_weights_of_other_switches_are_used_with_their_options(talk: Talk, store: Path) -> None:
     weights = run_of(store) / "weights.pth"
     value = torch.load(weights, weights_only=True)
@@ -109,7 +109,7 @@ def test_weights_of_other_switches_are_used_with_their_options(talk: Talk, store
     talk.succeeds(*evaluate(store, "--weights", weights))
 
 
-@pytest.mark.follows("repro.engine.weights:load_weights#3")
+@pytest.mark.follows("repro.methods.weights:load_weights#3")
 def test_weights_of_other_sizes_are_used_with_their_options(talk: Talk, store: Path) -> None:
     weights = run_of(store) / "weights.pth"
     mend = talk.refused(*evaluate(store, "--weights", weights, "-o", "hidden=32"))
@@ -117,7 +117,7 @@ def test_weights_of_other_sizes_are_used_with_their_options(talk: Talk, store: P
     talk.succeeds(*evaluate(store, "--weights", weights))
 
 
-@pytest.mark.follows("repro.engine.weights:read_weights#1")
+@pytest.mark.follows("repro.methods.weights:read_weights#1")
 def test_a_bare_state_dict_is_sent_to_the_import(talk: Talk, store: Path) -> None:
     torch.save({"head.weight": torch.zeros(3, 3)}, "bare file.pth")
     talk.refused(*evaluate(store, "--weights", "bare file.pth"))
@@ -132,11 +132,11 @@ def test_weights_of_ours_are_evaluated_instead_of_imported(talk: Talk, store: Pa
     assert Path("exported.pth").is_file()
 
 
-@pytest.mark.follows("repro.experiments.store:RunStore.check_space")
+@pytest.mark.follows("repro.runs.store:RunStore.check_space")
 def test_with_another_run_store_there_is_space(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from repro.experiments.store import RunStore
+    from repro.runs.store import RunStore
 
     monkeypatch.setattr("os.statvfs", lambda p: SimpleNamespace(f_bavail=int("small" not in str(p)) << 40, f_frsize=1))
     (tmp_path / "small").mkdir()

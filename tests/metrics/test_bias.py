@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from repro.benchmarks.spec import get_benchmark
+from repro.datasets.benchmarks import get_benchmark
 from repro.metrics.bias import BiasMeasure, bias_shares, cross_counts
 from repro.metrics.counts import CountsBuilder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from repro.benchmarks.spec import get_benchmark
+from repro.datasets.benchmarks import get_benchmark
 from repro.metrics.boundary import TRIMAP_WIDTHS, BoundaryMeasure, band_width, boundary_band
 
 VOC = dataclasses.replace(get_benchmark("PAS-20"), id="test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from repro.benchmarks.spec import get_benchmark
+from repro.datasets.benchmarks import get_benchmark
 from repro.metrics.miou import metrics_from_counts
 from repro.metrics.size import SIZES, SizeMeasure, region_sizes
 from repro.stats.metrics import get_metric

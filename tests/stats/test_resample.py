@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_runs import draw_counts
 
-from repro.benchmarks.spec import get_benchmark
+from repro.datasets.benchmarks import get_benchmark
 from repro.stats.resample import draw_images, left_out_totals, observed_totals, resampled_totals
 
 COUNTS = draw_counts(get_benchmark("A-150"), 17, 0.5)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from repro.data.captions import phrases
-from repro.data.captions.phrases import Exclusions
+from repro.captions import phrases
+from repro.captions.phrases import Exclusions
 
 
 def stand_in(monkeypatch: Any) -> None:

@@ -37,11 +37,11 @@ from baselines.catseg.checkpoint import to_official
 from baselines.catseg.model import CatSeg
 from baselines.catseg.options import CatSegOptions
 from disa.model import DiSa
-from repro.benchmarks.protocol import Protocol
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import ClipTower, build_tower
-from repro.engine.infer import SlidingWindow
-from repro.layers.method import Method
+from repro.datasets.protocol import Protocol
+from repro.evaluation.infer import SlidingWindow
+from repro.methods.interface import Method
 
 Size = Literal["B", "tower"]
 HEIGHT, WIDTH = 480, 640

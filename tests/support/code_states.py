@@ -116,10 +116,10 @@ def _child(tree: Path, baseline: dict[str, Any] | None, store: Path, send: Any) 
 
 
 def _state(baseline: dict[str, Any] | None, store: Path) -> dict[str, Any]:
-    from repro.benchmarks.marker import rules_digest
-    from repro.benchmarks.spec import BENCHMARKS, TRAIN_SETS
+    from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS
+    from repro.datasets.prepare.marker import rules_digest
     from repro.metrics.measured import MEASURES
-    from repro.traces.measures import measure_digest
+    from repro.metrics.trace import measure_digest
 
     found: dict[str, Any] = {"addresses": {}, "verdicts": {}, "sources": {}, "traces": {}}
     addresses = found["addresses"]
@@ -136,12 +136,13 @@ def _state(baseline: dict[str, Any] | None, store: Path) -> dict[str, Any]:
 
 def _subjects(runs: Path, addresses: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Everything whose code is judged, by name; what is asked for is put into ``addresses``."""
-    from repro.experiments import class_signal, judging
-    from repro.experiments.judging import miniature_subject
-    from repro.experiments.plan import Cell, make_plan
-    from repro.experiments.profiles import load_profile
-    from repro.experiments.region_table import RegionSettings, regions_subject
-    from repro.experiments.tables import load_table
+    from repro.configuration.profiles import load_profile
+    from repro.configuration.tables import load_table
+    from repro.measuring.regions import RegionSettings, regions_subject
+    from repro.runs.addresses import judging
+    from repro.runs.addresses.judging import miniature_subject
+    from repro.runs.gates import class_signal
+    from repro.runs.plan import Cell, make_plan
 
     profile = load_profile("mini")
     yield "drawing", (miniature_subject(profile.data), {})
@@ -170,8 +171,8 @@ def _subjects(runs: Path, addresses: dict[str, Any]) -> Iterator[tuple[str, Any]
 
 
 def _judge(name: str, judged: Any, baseline: dict[str, Any] | None, found: dict[str, Any]) -> None:
-    from repro.experiments.code import Code
-    from repro.traces.trace import difference
+    from repro.runs.addresses.code import Code
+    from repro.sources.trace import difference
 
     subject, _ = judged
     code = Code(None)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from repro.engine import processes
 from repro.errors import ReproError
+from repro.launch import processes
 
 SUPPORT = Path(__file__).parent
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.layers.method import Method
+from repro.methods.interface import Method
 
 
 class PixelClassifier(Method):

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.benchmarks.protocol import protocol_digest
-from repro.benchmarks.spec import Benchmark
-from repro.experiments.code import FILE as CODE
-from repro.experiments.execute import asked_of
-from repro.experiments.judging import evaluation_subject, training_subject
-from repro.experiments.plan import Plan, Run, make_plan
-from repro.experiments.profiles import load_profile
-from repro.experiments.tables import load_table
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import load_table
+from repro.datasets.benchmarks import Benchmark
+from repro.datasets.protocol import protocol_digest
 from repro.files import write_json
 from repro.metrics.counts import Counts, CountsBuilder
 from repro.metrics.miou import describe_counts
+from repro.runs.addresses.code import FILE as CODE
+from repro.runs.addresses.judging import evaluation_subject, training_subject
+from repro.runs.execute import asked_of
+from repro.runs.plan import Plan, Run, make_plan
 from repro.traces.subject import Subject
 
 

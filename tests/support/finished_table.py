@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fake_runs import draw_counts, plan_of, store_counts
 
-from repro.benchmarks.spec import get_benchmark
-from repro.experiments.status import plan_status
+from repro.datasets.benchmarks import get_benchmark
 from repro.files import read_json, write_json
-from repro.reports.evidence import Evidence
+from repro.reports.tables.evidence import Evidence
+from repro.runs.status import plan_status
 
 IMAGES = 16
 SKILLS = {"clip-base": 0.35, "catseg-base": 0.55, "disa-base": 0.75}

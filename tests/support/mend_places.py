@@ -117,7 +117,7 @@ def followed(source: str) -> Iterator[str]:
 @contextmanager
 def reached() -> Iterator[set[tuple[str, int]]]:
     """Collect (file, line) of all that was on the way to a mend that was given meanwhile."""
-    from repro.benchmarks.verify_report import Problem
+    from repro.datasets.verify.report import Problem
     from repro.mends import Missing
 
     lines: set[tuple[str, int]] = set()

@@ -23,8 +23,8 @@ def evaluate_many(num_classes: int, folder: Path) -> int:
     from PIL import Image
     from tiny_set import TinyBenchmark, TinyPair
 
-    from repro.engine.evaluate import evaluate
-    from repro.experiments.profiles import load_profile
+    from repro.configuration.profiles import load_profile
+    from repro.evaluation.evaluate import evaluate
 
     names = tuple(f"class {i}" for i in range(num_classes))
     rng = np.random.default_rng(0)

@@ -179,14 +179,14 @@ def preload() -> None:
     import importlib
 
     for name in (
-        "repro.cli.run", "repro.experiments.execute", "repro.engine.train", "repro.engine.evaluate",
-        "repro.data.pipeline", "repro.data.mini.synth", "repro.data.mini.panoptic", "repro.data.mini.contact_sheet",
-        "repro.benchmarks.prepare.formats", "repro.clip.tower", "repro.clip.text_cache", "repro.reports.writers",
+        "repro.cli.commands.run", "repro.runs.execute", "repro.training.train", "repro.evaluation.evaluate",
+        "repro.training.pipeline", "repro.mini.synth", "repro.mini.panoptic", "repro.mini.contact_sheet",
+        "repro.datasets.prepare.formats", "repro.clip.tower", "repro.clip.text_cache", "repro.reports.tables.writers",
         "baselines.catseg.model",
     ):  # fmt: skip
         importlib.import_module(name)
-    from repro.data.pipeline import build_pipeline
-    from repro.engine.settings import TrainSettings
+    from repro.training.pipeline import build_pipeline
+    from repro.training.settings import TrainSettings
 
     build_pipeline(TrainSettings())
     importlib.import_module("torch.utils.tensorboard")
@@ -268,7 +268,7 @@ def main() -> int:
     prepare()
     preload()
     write_profile(options.folder)
-    from repro.engine import evaluate
+    from repro.evaluation import evaluate
 
     evaluate.evaluate.__kwdefaults__["save_every"] = 0.0  # counts are saved after each image
     expected, seconds = uninterrupted(options.folder / "whole")

@@ -14,7 +14,7 @@ COLOURS = np.array([[220, 30, 30], [30, 200, 40], [40, 60, 220], [220, 210, 40],
 
 @dataclasses.dataclass(frozen=True)
 class TinyPair:
-    """As repro.benchmarks.layout.Pair."""
+    """As repro.datasets.layout.Pair."""
 
     key: str
     image: Path
@@ -23,7 +23,7 @@ class TinyPair:
 
 @dataclasses.dataclass(frozen=True)
 class TinyBenchmark:
-    """As repro.benchmarks.spec.Benchmark, as far as the engine asks."""
+    """As repro.datasets.benchmarks.Benchmark, as far as the engine asks."""
 
     id: str = "tiny"
     ignore_label: int = 255

@@ -9,9 +9,9 @@ import pytest
 from fake_method import make_method
 from tiny_set import TinyBenchmark, write_pairs
 
-from repro.benchmarks.protocol import Protocol
-from repro.engine.eval_loop import EvaluationLoop
-from repro.engine.evaluate import EvalResult, evaluate
+from repro.datasets.protocol import Protocol
+from repro.evaluation.evaluate import EvalResult, evaluate
+from repro.evaluation.loop import EvaluationLoop
 
 PROTOCOL = Protocol(short_side=48, max_long_side=200, canvas=48, window=32, overlap=0.5)
 

@@ -13,15 +13,15 @@ import pytest
 
 from repro.api import tables as api_tables
 from repro.api.tables import open_table
-from repro.cli import describe, report
+from repro.cli.commands import describe, report
 from repro.cli.main import main
+from repro.configuration import tables
+from repro.configuration.tables import Table, load_table, table_names
 from repro.errors import UsageError
-from repro.experiments import tables
-from repro.experiments.plan import Plan
-from repro.experiments.status import DONE, FAILED, MISSING
-from repro.experiments.tables import Table, load_table, table_names
-from repro.reports.sheet import Column, Sheet
+from repro.reports.tables.sheet import Column, Sheet
 from repro.requests import TableRequest
+from repro.runs.plan import Plan
+from repro.runs.status import DONE, FAILED, MISSING
 from repro.tables.kind import TableKind, kind_of
 
 
@@ -121,7 +121,7 @@ def test_a_kind_refuses_what_it_has_no_use_for(table: str, capsys: pytest.Captur
     assert "made in one process" in capsys.readouterr().err
 
 
-@pytest.mark.follows("repro.experiments.tables:find_kind")
+@pytest.mark.follows("repro.configuration.tables:find_kind")
 def test_a_kind_of_an_absent_package_is_installed_or_the_table_corrected() -> None:
     unknown: Table = dataclasses.replace(load_table("table1"), kind="poems")
     with pytest.raises(UsageError, match="unknown kind of table 'poems'") as caught:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from repro.clip.spec import TowerSpec
-from repro.clip.tiny import TEST_RECIPE
-from repro.experiments.profiles import load_profile
+from repro.configuration.profiles import load_profile
+from repro.mini.clip.training import TEST_RECIPE
 from repro.testing import TowerTester
 from repro.towers.kind import TowerPlan
 

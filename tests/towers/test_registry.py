@@ -16,12 +16,12 @@ import repro
 from repro.cli.main import main
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import load_table
 from repro.errors import UsageError
-from repro.experiments.plan import make_plan
-from repro.experiments.profiles import load_profile
-from repro.experiments.status import DONE, MISSING, plan_status
-from repro.experiments.tables import load_table
 from repro.paths import CONFIGS
+from repro.runs.plan import make_plan
+from repro.runs.status import DONE, MISSING, plan_status
 from repro.towers.registry import get_kind, tower_kinds
 
 PAGE = Path(repro.__file__).parents[1] / "docs" / "adding-a-tower.md"

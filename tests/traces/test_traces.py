@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from repro.experiments.judging import evaluation_subject, maps_subject, prediction_subject, training_subject
-from repro.experiments.plan import Run, make_plan
-from repro.experiments.profiles import load_profile
-from repro.experiments.tables import load_table, table_names
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import load_table, table_names
+from repro.runs.addresses.judging import evaluation_subject, maps_subject, prediction_subject, training_subject
+from repro.runs.plan import Run, make_plan
+from repro.sources.trace import TOLERANCE, Trace, difference
 from repro.traces import fixture
-from repro.traces.trace import TOLERANCE, Trace, difference
 
 
 def run_of(folder: Path, row: str = "disa-base", table: str = "table1") -> Run:

@@ -21,7 +21,7 @@ class Ade150(DataSet):
         return tuple(range(151))
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from repro.benchmarks.prepare import convert
+        from repro.datasets.prepare import convert
 
         return convert.ade150(mask)
 

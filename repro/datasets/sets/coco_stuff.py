@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repro.benchmarks.vocabulary import load_vocabulary
 from repro.datasets.data_set import DataSet, Split
+from repro.datasets.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class CocoStuff(DataSet):
         return (*load_vocabulary("coco_stuff171").column("stuffthingmaps_value"), 255)
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from repro.benchmarks.prepare import convert
+        from repro.datasets.prepare import convert
 
         return convert.coco_stuff(mask)
 

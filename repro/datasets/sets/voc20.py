@@ -25,7 +25,7 @@ class Voc20(DataSet):
         return (*range(21), 255)
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from repro.benchmarks.prepare import convert
+        from repro.datasets.prepare import convert
 
         return convert.voc20(mask)
 

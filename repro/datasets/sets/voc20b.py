@@ -18,7 +18,7 @@ class Voc20b(Voc20):
     unlabelled_values = (255,)
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from repro.benchmarks.prepare import convert
+        from repro.datasets.prepare import convert
 
         return convert.voc20b(mask)
 

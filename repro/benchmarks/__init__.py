@@ -1,1 +1,0 @@
-"""The benchmarks: what each one is, how its data are prepared, listed, read and verified."""

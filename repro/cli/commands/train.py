@@ -1,0 +1,73 @@
+"""``repro train METHOD``: one training by a profile's recipe, shared with the tables that use the same run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repro import ranks
+from repro.api.running import train_run, trainable_run
+from repro.cli import common, launching
+from repro.cli.commands import backbone
+from repro.methods.options import parse_options
+from repro.requests import RunRequest, TrainRequest
+
+
+def configure(parser: argparse.ArgumentParser, _command: str) -> None:
+    """Options of ``train``."""
+    add_run_options(parser)
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
+    parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
+    common.add_device_option(parser)
+    launching.add_amp_option(parser)
+    launching.add_options(parser, ("torchrun", "slurm"))
+    common.add_json_option(parser)
+    parser.set_defaults(execute=train)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What names one run: method, tower, options, seed, profile."""
+    parser.add_argument("method", help="a method of repro list")
+    add_variant_options(parser)
+
+
+def add_variant_options(parser: argparse.ArgumentParser) -> None:
+    """What names one run, but for its method."""
+    common.add_store_options(parser)
+    parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
+    parser.add_argument("--tower", default="base", help="tower of the profile (default: base)")
+    backbone.add_options(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "-o", "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the method, repeatable"
+    )
+
+
+def run_request(options: argparse.Namespace, training: Mapping[str, Any] | None = None) -> RunRequest:
+    """Make the request of the run that the options name, with fields of its schedule replaced."""
+    return common.request(RunRequest, options, options=parse_options(options.option), training=training or {})
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train (or resume, or recognise as finished) and print where the weights are."""
+    request = common.request(
+        TrainRequest,
+        options,
+        run=run_request(options, launching.overrides(options)),
+        placement=launching.placement(options),
+    )
+    how = launching.chosen(options)
+    run = trainable_run(request)
+    weights = run.assets.store.weights(run.id)
+    if how is not None and not weights.is_file():
+        return launching.start(options, how, options.runs, run.id)
+    train_run(request)
+    if not ranks.is_first():
+        return 0
+    if options.json:
+        common.print_json({"run": run.id, "weights": str(weights), "facts": run.facts})
+    else:
+        print(weights)
+    return 0

@@ -1,1 +1,0 @@
-"""Training data: the one augmentation pipeline, the sample stream, and (in ``mini``) the procedural miniature."""

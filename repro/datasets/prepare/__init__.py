@@ -1,0 +1,1 @@
+"""Labels that are evaluated, made from annotations as their owners distribute them."""

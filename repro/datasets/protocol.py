@@ -1,0 +1,56 @@
+"""How a benchmark is evaluated: one hashable description, stored with every number it leads to."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from repro.datasets.benchmarks import Benchmark
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Sliding-window evaluation as CAT-Seg published it (and DiSa and LoGoSeg use it); sizes in pixels.
+
+    The image is resized so that its shorter side is ``short_side`` (longer at most ``max_long_side``), then to
+    ``canvas`` x ``canvas``; ``window`` x ``window`` views are taken at stride int(window * (1 - overlap)) and, with
+    ``whole_image``, the whole resized image brought to one window as well. Scores are averaged over the windows that
+    cover a pixel, then with the whole-image view, resized to the image's own size; the arg-max is taken there.
+    """
+
+    short_side: int = 640
+    max_long_side: int = 2560
+    canvas: int = 640
+    window: int = 384
+    overlap: float = 0.333
+    whole_image: bool = True
+    version: int = 1
+    """Raised whenever the meaning of a protocol changes, so that old numbers are never mixed with new ones."""
+
+    @property
+    def stride(self) -> int:
+        return int(self.window * (1 - self.overlap))
+
+    @property
+    def views(self) -> int:
+        """Return how many views of one image go through a method."""
+        return ((self.canvas - self.window) // self.stride + 1) ** 2 + self.whole_image
+
+    def digest(self, *parts: object) -> str:
+        """Twelve hex digits over the protocol and ``parts`` (a benchmark's vocabulary, ignore label, fold)."""
+        payload = json.dumps([dataclasses.asdict(self), *map(str, parts)], sort_keys=True)
+        return hashlib.sha256(payload.encode()).hexdigest()[:12]
+
+
+def protocol_digest(benchmark: Benchmark, protocol: Protocol) -> str:
+    """The digest of everything that decides what a number means: protocol, vocabularies, ignore label and fold."""
+    return protocol.digest(
+        benchmark.id,
+        benchmark.class_names(),
+        benchmark.prompt_names(),
+        benchmark.ignore_label,
+        benchmark.background_index,
+    )

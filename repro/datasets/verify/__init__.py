@@ -1,0 +1,1 @@
+"""Whether a prepared set is what it should be."""

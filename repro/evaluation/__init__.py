@@ -1,0 +1,1 @@
+"""Sliding windows, evaluation in one process and in many, prediction, maps, and zero-shot classification."""

@@ -1,1 +1,0 @@
-"""From tables to runs: profiles, plans, addresses, the run store, execution."""

@@ -1,0 +1,126 @@
+"""What figures are drawn from: a trained run's prediction and diagnostic maps for chosen images and classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.datasets.benchmarks import Benchmark
+from repro.errors import RunError, WeightsError, command, unknown_name
+from repro.runs.plan import Run
+
+if TYPE_CHECKING:
+    from repro.datasets.layout import Pair
+    from repro.methods.interface import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """One image as one run sees it. ``classes`` are the indices (n) that ``maps`` are of."""
+
+    key: str
+    image: NDArray[np.uint8]
+    """(H, W, 3), RGB."""
+    label: NDArray[Any]
+    """Class indices (H, W) and the benchmark's ignore label."""
+    prediction: NDArray[np.int64]
+    """Class indices (H, W)."""
+    classes: tuple[int, ...]
+    maps: dict[str, NDArray[np.float32]]
+    """``saliency``, ``foreground``, ``correlation`` as the method offers them: (n, h, w) over the whole image."""
+
+
+def load_trained(run: Run, run_id: str, device: str) -> Method:
+    """The method of ``run`` with the weights kept under ``run_id``; WeightsError where it is not trained yet."""
+    from repro.clip.tower import build_tower
+    from repro.methods.weights import load_weights
+
+    weights = run.assets.store.weights(run_id)
+    if not run.assets.tower_ready(run.row.tower) or (run.train and not weights.is_file()):
+        raise WeightsError(
+            f"{run.row.title} on {run.tower.title} is not trained in this store",
+            expected=weights,
+            found="no finished training",
+            mend="name another store with --runs, or make it: "
+            + command("repro", "run", "TABLE", "--profile", run.profile.name, *run.assets.named_folders),
+        )
+    method = run.entry.create(build_tower(run.assets.tower_spec(run.row.tower)), run.options)
+    if run.train:
+        load_weights(method, weights, run.entry.name)
+    return method.to(device).eval()
+
+
+def choose_pairs(pairs: Sequence[Pair], keys: Sequence[str] | None, count: int) -> list[Pair]:
+    """The pairs called ``keys``, or ``count`` of them evenly spread; UsageError for an unknown key."""
+    if not keys:
+        steps = np.linspace(0, len(pairs) - 1, min(count, len(pairs)))
+        return [pairs[i] for i in dict.fromkeys(steps.round().astype(int).tolist())]
+    by_key = {p.key: p for p in pairs}
+    for key in keys:
+        if key not in by_key:
+            raise unknown_name("image", key, list(by_key)[:50], mend="name images as they lie in the set, no ending")
+    return [by_key[key] for key in keys]
+
+
+def class_titles(benchmark: Benchmark) -> list[str]:
+    """The first synonym of each evaluated class."""
+    return [name.split(",")[0].strip() for name in benchmark.class_names()]
+
+
+def choose_classes(
+    label: NDArray[Any], benchmark: Benchmark, names: Sequence[str] | None, count: int
+) -> tuple[int, ...]:
+    """Indices of the classes called ``names``, or of the ``count`` that cover most of ``label``.
+
+    A folded background is none: it is many prompts and has no map of its own.
+    """
+    known = class_titles(benchmark)[: benchmark.background_index]
+    if names:
+        for name in names:
+            if name not in known:
+                raise unknown_name(
+                    f"class of {benchmark.id}", name, known, mend=command("repro", "describe", benchmark.id)
+                )
+        return tuple(known.index(name) for name in names)
+    values, pixels = np.unique(label[label < len(known)], return_counts=True)
+    return tuple(int(v) for v in values[np.argsort(-pixels, kind="stable")][:count])
+
+
+def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Classes (H, W) of ``image`` (H, W, 3) by the profile's sliding windows, the background folded."""
+    from repro.evaluation.infer import SlidingWindow
+
+    prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
+    prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
+    return prediction if benchmark.background_index is None else np.minimum(prediction, benchmark.background_index)
+
+
+def image_data(
+    run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
+) -> ImageData:
+    """Prediction by the profile's sliding windows, and the diagnostic maps of the view that shows the whole image."""
+    from repro.datasets.images import read_label, stored_image
+    from repro.evaluation.maps import whole_view
+
+    image, label = stored_image(pair.image), read_label(pair.label)
+    prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
+    prediction = predict_classes(run, method, benchmark, image)
+    chosen = choose_classes(label, benchmark, classes, count)
+    if not chosen:  # nothing is labelled, or background alone
+        chosen = choose_classes(prediction, benchmark, None, count) or (0,)
+    device = next(method.parameters()).device
+    maps = {}
+    for name, tensor in method.diagnostics(whole_view(run.profile.protocol, image, device), prompts).items():
+        if tensor.ndim != 4 or tensor.shape[:2] != (1, len(prompts)):
+            raise RunError(
+                f"the map {name!r} that {run.entry.name} offers for figures has another shape",
+                expected=f"(1, {len(prompts)}, h, w)",
+                found=tuple(tensor.shape),
+                mend="repro.methods.interface.Method.diagnostics says what is asked for",
+            )
+        maps[name] = tensor[0, list(chosen)].float().cpu().numpy()
+    return ImageData(pair.key, image, label, prediction, chosen, maps)

@@ -1,0 +1,91 @@
+"""The method interface and the registry through which the harness finds methods without knowing any by name.
+
+A method is a torch module; see :class:`repro.methods.interface.Method` for the interface (kept apart so that listing
+methods does not import torch). Packages announce methods as entry points of the group ``repro.methods``::
+
+    [project.entry-points."repro.methods"]
+    catseg = "baselines.catseg:METHOD"
+
+each a :class:`MethodEntry`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from repro.announced import announced
+from repro.errors import command, unknown_name
+from repro.methods.options import option_values
+
+if TYPE_CHECKING:
+    from repro.checkpoints.official import OfficialFormat
+    from repro.clip.tower import ClipTower
+    from repro.methods.interface import Method
+
+ENTRY_POINT_GROUP = "repro.methods"
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodEntry:
+    """What the harness knows of a method before importing torch.
+
+    ``name`` is the id on the command line, ``title`` the name in tables, ``paper`` the source. ``options`` is a frozen
+    dataclass type whose defaults are the paper's values. ``build`` is ``"module:callable"`` called as
+    ``callable(clip: ClipTower, options) -> Method``. ``classes`` is ``"module:callable"``, called without torch as
+    ``callable(options, names)``, for what a method reads of class names beside the words (their kinds): plain data that
+    enters the address of its runs and evaluations. ``trainable`` is False for zero-shot methods, which are
+    evaluated from their CLIP weights alone. ``official`` is ``"module:object"`` of an
+    :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported.
+    """
+
+    name: str
+    title: str
+    paper: str
+    options: type
+    build: str
+    classes: str = ""
+    trainable: bool = True
+    official: str = ""
+
+    def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
+        """Options with ``values`` over the paper's defaults; UsageError for an unknown one and for a wrong type."""
+        mend = command("repro", "describe", self.name)
+        return self.options(**option_values(f"method {self.name}", self.options, values or {}, mend=mend))
+
+    def create(self, clip: ClipTower, options: Any) -> Method:
+        """The method as a torch module around ``clip`` (imports torch)."""
+        method: Method = _load(self.build)(clip, options)
+        return method
+
+    def class_facts(self, options: Any, names: Sequence[str]) -> Any:
+        """What the method reads of ``names`` beside the words, as plain data; None for nothing."""
+        return _load(self.classes)(options, names) if self.classes else None
+
+    def official_format(self) -> OfficialFormat | None:
+        """The names of the method's released checkpoints (imports torch); None where it has none."""
+        return _load(self.official) if self.official else None
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def registry() -> dict[str, MethodEntry]:
+    """All installed methods by id, in the order of their ids."""
+    found: dict[str, MethodEntry] = {}
+    for entry in announced(ENTRY_POINT_GROUP, MethodEntry).values():
+        found[entry.name] = entry
+    return found
+
+
+def get_method(name: str) -> MethodEntry:
+    """The method called ``name``; UsageError with suggestions where there is none."""
+    if name not in registry():
+        raise unknown_name("method", name, registry())
+    return registry()[name]

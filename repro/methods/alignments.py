@@ -1,0 +1,101 @@
+"""Trainings that turn one CLIP into a better one, announced as entry points of the group ``repro.alignments``.
+
+Such a recipe is no segmenter: it takes a tower, a frozen second one and unlabelled images, and leaves the folder of a
+tower that any method can be built on (towers of kind ``aligned`` in a profile)::
+
+    [project.entry-points."repro.alignments"]
+    densevlm = "baselines.densevlm:ALIGNMENT"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from repro.announced import announced
+from repro.errors import unknown_name
+from repro.methods.options import option_values
+
+ENTRY_POINT_GROUP = "repro.alignments"
+CONFIG, WEIGHTS, FACTS = "open_clip_config.json", "open_clip_pytorch_model.bin", "alignment.json"
+"""What an aligned tower's folder holds: open_clip's two files and, written last, what came of the training."""
+DEFAULT_PRESET = "paper"
+MEND = "correct the recipe of the tower in the profile"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Label maps of the images of an alignment, where they are known: for controls, never for what is learned."""
+
+    files: tuple[Path, ...]
+    """One an image, values 0 .. len(names) - 1 or unlabelled."""
+    names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignmentEntry:
+    """What the harness knows of an alignment before importing torch.
+
+    ``options`` is a frozen dataclass type whose defaults are the paper's reading; ``presets`` are named sets of other
+    values. ``train`` is ``"module:callable"``, called as in :meth:`trainer`. ``trial`` are options that make
+    a training of seconds, by which changed code is told from rewritten code (:mod:`repro.traces`). ``classes`` is
+    ``"module:callable"`` from options to what else decides the weights, as plain data: names of categories.
+    """
+
+    name: str
+    title: str
+    paper: str
+    options: type
+    train: str
+    trial: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    classes: str = ""
+    presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def make_options(self, values: Mapping[str, Any]) -> Any:
+        """Options with ``values`` over the preset they name (``preset``, default: the paper's reading).
+
+        UsageError for an unknown preset or option, and for a value of the wrong type.
+        """
+        given = dict(values)
+        preset = given.pop("preset", DEFAULT_PRESET)
+        known = {DEFAULT_PRESET: {}, **self.presets}
+        if not isinstance(preset, str) or preset not in known:
+            raise unknown_name(f"preset of {self.name}", str(preset), known, mend=MEND)
+        given = option_values(f"alignment {self.name}", self.options, given, mend=MEND)
+        return self.options(**{**known[preset], **given})
+
+    def class_facts(self, options: Any) -> Any:
+        """What ``classes`` says of ``options``, as plain data; None where it is not named."""
+        return _load(self.classes)(options) if self.classes else None
+
+    def trainer(self) -> Callable[..., Any]:
+        """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
+        cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
+        :class:`Labels` or None."""
+        return _load(self.train)
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, _, attribute = path.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+@cache
+def alignments() -> dict[str, AlignmentEntry]:
+    """All installed alignments by id."""
+    found: dict[str, AlignmentEntry] = {}
+    for entry in announced(ENTRY_POINT_GROUP, AlignmentEntry).values():
+        found[entry.name] = entry
+    return found
+
+
+def get_alignment(name: str) -> AlignmentEntry:
+    """The alignment called ``name``; UsageError with suggestions where there is none."""
+    if name not in alignments():
+        raise unknown_name("alignment", name, alignments(), mend=MEND)
+    return alignments()[name]

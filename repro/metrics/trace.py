@@ -1,0 +1,39 @@
+"""What a measure counts on fixed masks: whole numbers, so that their digest is an address on any machine."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from repro.datasets.small import small_benchmark
+from repro.hashing import digest
+from repro.sources.trace import exact
+
+if TYPE_CHECKING:
+    from repro.metrics.measure import Measure
+
+SIZES = ((40, 57), (331, 402))
+
+
+@cache
+def measure_digest(kind: type[Measure]) -> str:
+    """Eight hex digits over the counts and values of ``kind`` on four pairs of masks."""
+    found: list[object] = []
+    for folded in (False, True):
+        benchmark = small_benchmark(folded)
+        measure = kind(benchmark)
+        for number, (height, width) in enumerate(SIZES):
+            rng = np.random.default_rng((17, number))
+            label = rng.integers(0, benchmark.num_classes, (height // 9 + 1, width // 9 + 1)).repeat(9, 0).repeat(9, 1)
+            label = label[:height, :width]
+            other = (label + 1) % len(benchmark.words)
+            prediction = np.where(rng.random(label.shape) < 0.9, np.roll(label, 2, 1), other)
+            measure.add(str(number), prediction, np.where(rng.random(label.shape) < 0.05, 255, label).astype(np.uint8))
+        parts = measure.build()
+        for name in sorted(parts):
+            arrays = parts[name].arrays()
+            found.append([name, *(exact(arrays[k]) for k in sorted(arrays) if arrays[k].dtype.kind in "iu")])
+        found.append({k: f"{v:.9g}" for k, v in sorted(measure.values(parts).items())})
+    return digest(found, 8)

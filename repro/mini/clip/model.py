@@ -1,0 +1,123 @@
+"""The tiny CLIP's model: open_clip's CLIP class, its start from data, and the two towers on parts of their input."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repro.mini.clip.data import Batch, PairStream
+from repro.runtime import import_torchvision
+
+if TYPE_CHECKING:
+    from repro.mini.clip.training import TinyClipRecipe
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+# Patches of the background contradict their caption: a sharper softmax would spend the learned scale on them.
+_PATCH_SCALE = 10.0
+_FIRST_SCALE = 20.0
+_FLOOR = 0.03  # added to the variances of whitened patch components, about that of the image noise
+
+
+def normalised(images: Tensor) -> Tensor:
+    """(B, S, S, 3) uint8 to (B, 3, S, S) float, standardised as ``preprocess_cfg`` says."""
+    mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
+    return ((images.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def build(recipe: TinyClipRecipe) -> Any:
+    """open_clip's CLIP of the recipe's shape, initialised from its seed and from its first images.
+
+    The patch embedding starts as a whitening of image patches, else luminance, which holds nearly all their variance,
+    drowns texture. The last norm of each tower starts with the bias that centres its features, else all pairs are
+    alike at first and many steps go into a common offset.
+    """
+    import_torchvision()
+    from open_clip.model import CLIP
+
+    torch.manual_seed(recipe.seed)
+    model = CLIP(**recipe.config()["model_cfg"])
+    model.token_embedding.sparse = True
+    stream = PairStream(recipe)
+    batches = [stream[step] for step in range(min(12, recipe.steps))]
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(_FIRST_SCALE))
+        _whiten(model.visual.conv1.weight, batches)
+        tokens = image_tokens(model, normalised(batches[0].images), (0, 0))
+        model.visual.ln_post.bias.copy_(-tokens.mean((0, 1)))
+        model.ln_final.bias.copy_(-_text_states(model, batches[0].tokens).mean(0))
+    return model
+
+
+def _whiten(weight: Tensor, batches: list[Batch]) -> None:
+    side = weight.shape[-1]
+    columns = [F.unfold(normalised(b.images), side, stride=side // 2).transpose(1, 2).flatten(0, 1) for b in batches]
+    patches = torch.cat(columns)
+    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    values, vectors = values.flip(0)[: len(weight)], vectors.flip(1)[:, : len(weight)]
+    filters = (vectors / (values + _FLOOR).sqrt()).T
+    weight[: len(filters)] = filters.reshape(-1, *weight.shape[1:])
+
+
+def image_tokens(model: Any, images: Tensor, corner: tuple[int, int], kept: Tensor | None = None) -> Tensor:
+    """Patch tokens (B, g * g, width) after the final norm of images (B, 3, S, S) that may be smaller than the model's.
+
+    A small image is a part of a picture: its positions are those of the sub-grid whose upper left patch is ``corner``.
+    ``kept`` are the indices of the patches to look at, all where it is None. For a full-size image with all of them
+    this is what open_clip's own tower computes.
+    """
+    visual = model.visual
+    positions = visual.positional_embedding
+    grid, part = visual.grid_size[0], images.shape[-1] // visual.patch_size[0]
+    y, x = corner
+    inner = positions[1:].view(grid, grid, -1)[y : y + part, x : x + part].reshape(part * part, -1)
+    tokens = visual.conv1(images).flatten(2).transpose(1, 2)
+    first = (visual.class_embedding + positions[0]).expand(len(tokens), 1, -1)
+    tokens = tokens + inner
+    if kept is not None:
+        tokens = tokens[:, kept]
+    tokens = visual.transformer(visual.ln_pre(torch.cat([first, tokens], 1)))
+    patches: Tensor = visual.ln_post(tokens)[:, 1:]
+    return patches
+
+
+def _text_states(model: Any, tokens: Tensor) -> Tensor:
+    """State (N, width) at the end-of-text token; columns after the longest caption may be missing (causal tower)."""
+    length = tokens.shape[1]
+    states = model.token_embedding(tokens) + model.positional_embedding[:length]
+    states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
+    picked: Tensor = states[torch.arange(len(tokens)), tokens.argmax(-1)]
+    return picked
+
+
+def text_features(model: Any, tokens: Tensor) -> Tensor:
+    """L2-normalised text features (N, C) of token ids (N, L), L at most the context length."""
+    return F.normalize(_text_states(model, tokens) @ model.text_projection, dim=-1)
+
+
+def contrastive_loss(
+    model: Any, batch: Batch, corner: tuple[int, int], kept: Tensor | None, token_weight: float
+) -> Tensor:
+    """The symmetric loss of CLIP, plus ``token_weight`` times the same over single patch tokens.
+
+    Pairs of equal content are positives of each other. The second term asks every patch of an image for its caption;
+    no pixel label enters it, only what the caption says of the whole picture.
+    """
+    tokens = image_tokens(model, normalised(batch.images), corner, kept)
+    projection = model.visual.proj
+    pooled = F.normalize(tokens.mean(1) @ projection, dim=-1)
+    texts = text_features(model, batch.tokens)
+    scale = model.logit_scale.exp()
+    target = (batch.groups[:, None] == batch.groups[None]).float()
+    target = target / target.sum(1, keepdim=True)
+    logits = scale * pooled @ texts.T
+    loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    if token_weight:
+        patches = _PATCH_SCALE * F.normalize(tokens @ projection, dim=-1) @ texts.T
+        loss = loss + token_weight * F.cross_entropy(
+            patches.flatten(0, 1), target.repeat_interleave(tokens.shape[1], 0)
+        )
+    return loss

@@ -1,0 +1,1 @@
+"""Figures: plots of a table's numbers, and pictures of single images."""

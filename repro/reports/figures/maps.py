@@ -1,0 +1,142 @@
+"""Figures of single images: what a method finds salient and predicts, and correlation maps of several methods.
+
+Needs matplotlib (``pip install 'repro-ovseg[train]'``); drawn without a display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.errors import ResourceError
+from repro.files import write_atomic
+from repro.measuring.figures import ImageData
+from repro.reports.figures.colours import class_colours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEAT = "inferno"
+PANEL_INCHES = 2.4
+LEGEND_CLASSES = 10
+TINT = 0.75
+"""Of the class colours over the grey photograph."""
+SALIENCY, FOREGROUND, CORRELATION = "saliency", "foreground", "correlation"
+
+
+def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Path) -> None:
+    """A row a class: image, saliency and foreground of the class where the method has them, prediction, ground truth.
+
+    As Fig. 5 of the DiSa paper. The saliency is scaled to its own largest value in each panel. ``names`` are all class
+    names; ``caption`` is printed below.
+    """
+    offered = [m for m in (SALIENCY, FOREGROUND) if m in data.maps]
+    columns = ["image", *offered, "prediction", "ground truth"]
+    figure, axes = _panels(len(data.classes), len(columns), data.image.shape)
+    colours = class_colours(names)
+    for row, index in enumerate(data.classes):
+        for name, panel in zip(columns, axes[row], strict=True):
+            if name in data.maps:
+                _heat(panel, data.image, data.maps[name][row], binary=name == FOREGROUND)
+            elif name == "image":
+                panel.imshow(data.image)
+                panel.set_ylabel(names[index], fontsize=9)
+            else:
+                classes = data.prediction if name == "prediction" else data.label
+                panel.imshow(_tinted(data.image, classes, colours))
+            if row == 0:
+                panel.set_title(name, fontsize=10)
+    _legend(figure, data, names, colours)
+    _save(figure, caption, path)
+
+
+def correlation_figure(
+    columns: Sequence[tuple[str, ImageData]], names: Sequence[str], caption: str, path: Path
+) -> None:
+    """A row a class: the image, its ground truth for the class, and the correlation map of each (title, data).
+
+    As Fig. 1 of the DiSa paper. All data are of the same image and classes; each map runs from its smallest to its
+    largest value, since methods correlate on scales of their own.
+    """
+    first = columns[0][1]
+    figure, axes = _panels(len(first.classes), len(columns) + 2, first.image.shape)
+    for row, index in enumerate(first.classes):
+        axes[row][0].imshow(first.image)
+        axes[row][0].set_ylabel(names[index], fontsize=9)
+        _heat(axes[row][1], first.image, (first.label == index).astype(np.float32), binary=True)
+        for panel, (_, data) in zip(axes[row][2:], columns, strict=True):
+            _heat(panel, data.image, data.maps[CORRELATION][row])
+    for panel, title in zip(axes[0], ["image", "ground truth", *(title for title, _ in columns)], strict=True):
+        panel.set_title(title, fontsize=10)
+    _save(figure, caption, path)
+
+
+def _panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, NDArray[Any]]:
+    """Axes (rows, columns) without ticks, as high as images of ``shape`` need."""
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError as error:
+        raise ResourceError(
+            "figures need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
+        ) from error
+    height = PANEL_INCHES * min(2.0, max(0.4, shape[0] / shape[1]))
+    # A Figure of its own, not pyplot's: no display, and nothing is kept when it is drawn.
+    figure = Canvas(figsize=(PANEL_INCHES * columns + 0.4, height * rows + 0.9), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for panel in axes.flat:
+        panel.set_xticks([])
+        panel.set_yticks([])
+        for spine in panel.spines.values():
+            spine.set_visible(False)
+    return figure, axes
+
+
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The photograph (H, W, 3) in light grey, 0..1, to draw over."""
+    luminance = image @ np.array([0.299, 0.587, 0.114]) / 255
+    return np.repeat((0.25 + 0.75 * luminance)[..., None], 3, axis=2)
+
+
+def _heat(panel: Axes, image: NDArray[np.uint8], values: NDArray[np.float32], *, binary: bool = False) -> None:
+    """A map (h, w) stretched over the grey image; a binary one keeps its edges."""
+    height, width = image.shape[:2]
+    low, high = (0.0, 1.0) if binary else (float(values.min()), float(values.max()))
+    panel.imshow(_grey(image))
+    panel.imshow(
+        values,
+        cmap="Blues" if binary else HEAT,
+        vmin=low,
+        vmax=high if high > low else low + 1,
+        alpha=0.65,
+        interpolation="nearest" if binary else "bilinear",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
+
+
+def _tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Class colours over the grey image; what no class covers (ignored pixels) stays grey."""
+    picture = _grey(image)
+    known = classes < len(colours)
+    picture[known] = (1 - TINT) * picture[known] + TINT * colours[classes[known]] / 255
+    return picture
+
+
+def _legend(figure: Figure, data: ImageData, names: Sequence[str], colours: NDArray[np.uint8]) -> None:
+    """The classes that cover most of prediction and ground truth, with their colours, below the panels."""
+    from matplotlib.patches import Patch
+
+    both = np.concatenate([data.label[data.label < len(names)].ravel(), data.prediction.ravel()]).astype(np.int64)
+    counts = np.bincount(both, minlength=len(names))
+    shown = [int(i) for i in np.argsort(-counts, kind="stable")[:LEGEND_CLASSES] if counts[i]]
+    patches = [Patch(color=(1 - TINT) * 0.8 + TINT * colours[i] / 255, label=names[i]) for i in shown]
+    figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
+
+
+def _save(figure: Figure, caption: str, path: Path) -> None:
+    figure.suptitle(caption, fontsize=8, color="0.3", x=0.01, ha="left")
+    write_atomic(path, lambda stream: figure.savefig(stream, format="png", dpi=150))

@@ -1,0 +1,1 @@
+"""Tables as data frames and sheets, written as CSV, LaTeX, Markdown and one HTML page."""

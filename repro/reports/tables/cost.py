@@ -1,0 +1,130 @@
+"""Cost tables as CSV (full precision), LaTeX and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from repro.configuration.published import find_published
+from repro.measuring.cost import PUBLISHED, CostStatus
+from repro.reports.tables.sheet import Column, Sheet, number
+from repro.reports.tables.tex_numbers import MISSING, Number, macro_name
+from repro.runs.plan import Plan
+from repro.runs.status import DONE, FAILED
+
+DIGITS = {"params_million": 1, "gflops": 1, "seconds": 3}
+LEFT_OUT = ("missing", "gflops_by_part", "seconds_by_stage", "clocks")
+HEADINGS = {"params_million": "Parameters (M)", "gflops": "GFLOPs", "seconds": "Time (s)"}
+
+
+def cost_rows(plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
+    """Return a row for each method and tower: the keys of the JSON output (docs/json.md) without parts and stages.
+
+    With ``difference_<column>``, measured minus published, where the profile's numbers are comparable.
+    """
+    rows = []
+    for state in states:
+        row = {k: v for k, v in state.to_json(plan.table.name).items() if k not in LEFT_OUT}
+        if plan.profile.comparable:
+            row |= {f"difference_{k}": v for k, v in _differences(state).items()}
+        rows.append(row)
+    return rows
+
+
+def _differences(state: CostStatus) -> dict[str, float | None]:
+    measured, published = state.measured(), state.published()
+    pairs = {k: (measured[k], published[k]) for k in PUBLISHED}
+    return {k: None if a is None or b is None else a - b for k, (a, b) in pairs.items()}
+
+
+def cost_sheet(plan: Plan, states: Sequence[CostStatus]) -> Sheet:
+    """Groups of columns: counted, timed, published and (where comparable) differences."""
+    columns = [Column("title", "Method"), Column("clip", "CLIP")]
+    columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in PUBLISHED]
+    columns += [
+        Column("p10", "10 % (s)", columns[-1].group, right=True),
+        Column("p90", "90 % (s)", columns[-1].group, right=True),
+        Column("share", "Saliency (% of forward pass)", columns[-1].group, right=True),
+        Column("memory", "Memory (MiB)", columns[-1].group, right=True),
+        Column("executed", "GFLOPs run", columns[-1].group, right=True),
+    ]
+    columns += [Column(f"published_{k}", HEADINGS[k], "published", right=True) for k in PUBLISHED]
+    if plan.profile.comparable:
+        columns += [Column(f"difference_{k}", HEADINGS[k], "difference", right=True) for k in PUBLISHED]
+    return Sheet(
+        f"{plan.table.title} (profile {plan.profile.name})",
+        f"{plan.table.caption}. Profile {plan.profile.name}.",
+        f"tab:{plan.table.name}-{plan.profile.name}",
+        columns,
+        [_cells(plan, state) for state in states],
+        cost_notes(plan, states),
+    )
+
+
+def _cells(plan: Plan, state: CostStatus) -> dict[str, str]:
+    timing: dict[str, Any] = state.timing or {}
+    differences = _differences(state)
+    row = {"title": state.cell.run.row.title, "clip": state.cell.run.tower.title}
+    row |= {k: number(v, DIGITS[k]) for k, v in state.measured().items()}
+    row |= {f"published_{k}": number(v, 2 if k == "seconds" else DIGITS[k]) for k, v in state.published().items()}
+    row |= {f"difference_{k}": number(v, DIGITS[k], signed=True) for k, v in differences.items()}
+    share = timing.get("saliency_share")
+    row["share"] = number(None if share is None else 100 * share, 1)
+    row["p10"] = number(timing.get("p10"), DIGITS["seconds"])
+    row["p90"] = number(timing.get("p90"), DIGITS["seconds"])
+    row["memory"] = number(timing.get("peak_memory_mib"), 0)
+    row["executed"] = number(state.cost.executed_gflops if state.cost else None, 1)
+    return row
+
+
+def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
+    """What must stand under the table: profile, how it is counted and timed, on what, sources, gaps."""
+    p, timings = plan.profile.protocol, [s.timing for s in states if s.timing]
+    views = ((p.canvas - p.window) // p.stride + 1) ** 2 + p.whole_image
+    classes = len(states[0].cell.classes)
+    lines = [
+        f"Profile {plan.profile.name}: {plan.profile.title}.",
+        f"GFLOPs: 1e9 multiply-adds by fvcore's rules of one sliding-window inference ({views} views of {p.window} "
+        f"pixels from an image of {p.window}, canvas {p.canvas}), {classes} classes, text features cached, nothing "
+        "pooled; layers in their published form, attention inside CLIP's image tower not counted.",
+        "GFLOPs run: what this code executes, all attention counted.",
+    ]
+    kinds = {(t["device"], t["threads"], t["torch"], t["clock"]): t for t in timings}
+    lines += [
+        f"Time: median of {len(t['seconds'])} runs after {t['warmup']} to warm up, float32, image of {p.canvas} "
+        f"pixels, from pixels to classes, by {t['clock']}, on a {t['machine']['kind']}: {t['device']}, "
+        + (f"driver {t['machine']['driver']}, " if t["machine"]["driver"] else "")
+        + f"torch {t['torch']}; random weights. Memory: peak, {t['memory_kind']}."
+        + (" TOO FEW RUNS to be believed: a trial." if t["trial"] else "")
+        for t in kinds.values()
+    ]
+    if not timings:
+        lines.append("Time: not measured.")
+    if any(t.get("saliency_share") is not None for t in timings):
+        lines.append(
+            "Saliency: all that divides the tokens, as a share of the method's forward pass (image tower included); by "
+            "the same clock in runs of their own."
+        )
+    found = [find_published(s.cell.run.row.published, "", "gflops") for s in states]
+    lines += ["Published: " + "; ".join(dict.fromkeys(f.source for f in found if f)) + "."] if any(found) else []
+    lines += plan.table.remarks
+    lines += [
+        f"{s.cell.run.row.title}, {s.cell.run.tower.title} failed: {s.error}" for s in states if s.status == FAILED
+    ]
+    missing = sum(s.status != DONE for s in states)
+    if missing:
+        lines.append(f"{missing} of {len(states)} rows are not complete: run the same table again to fill them.")
+    return lines
+
+
+def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
+    """Yield parameters (M), GFLOPs and seconds, measured and published, with the decimals the table prints."""
+    for state in states:
+        row, published = state.cell.run.row.id, state.published()
+        for key, value in state.measured().items():
+            name = macro_name(plan.table.name, row, key)
+            text = MISSING if value is None else f"{value:,.{DIGITS[key]}f}"
+            yield name, text, "timed" if key == "seconds" else "counted"
+            printed = published[key]
+            if printed is not None:
+                yield f"{name}Published", f"{printed:,.{2 if key == 'seconds' else DIGITS[key]}f}", "published"

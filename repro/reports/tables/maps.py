@@ -1,0 +1,124 @@
+"""Map tables as CSV (full precision, one line a run), LaTeX and Markdown (seeds averaged)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from repro.measuring.maps import FIGURES, KINDS, MapStatus
+from repro.reports.tables.controls import control_footnotes
+from repro.reports.tables.sheet import Column, Sheet, number
+from repro.reports.tables.tex_numbers import Number, macro_name, percent
+from repro.runs.addresses.places import adopted_note
+from repro.runs.plan import Plan
+from repro.runs.status import BLOCKED, DONE, FAILED
+
+HEADINGS = {
+    "saliency_ap": "saliency",
+    "attention_ap": "its attention",
+    "correlation_ap": "cosine",
+    "chance_ap": "chance",
+    "foreground_iou": "foreground",
+    "saliency_best_iou": "saliency, best cut",
+    "correlation_best_iou": "cosine, best cut",
+    "foreground_ap": "things",
+    "foreground_chance_ap": "chance",
+}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "AP": ("saliency_ap", "attention_ap", "correlation_ap", "chance_ap"),
+    "IoU": ("foreground_iou", "saliency_best_iou", "correlation_best_iou"),
+    "things against stuff, AP": ("foreground_ap", "foreground_chance_ap"),
+}
+
+
+def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
+    """One line a row and benchmark: mean over seeds with deviation; then saliency by parts of the classes."""
+    columns = [
+        Column("title", "Method"),
+        Column("benchmark", "Benchmark"),
+        Column("seeds", "Seeds", right=True),
+        *(Column(n, HEADINGS[n], f"{g} (%)", right=True) for g, names in GROUPS.items() for n in names),
+        *(Column(f"saliency_ap_{k}", k, "saliency AP (%)", right=True) for k in KINDS),
+    ]
+    rows = []
+    for row, benchmark in dict.fromkeys((s.cell.cell.run.row.id, s.cell.cell.benchmark.id) for s in states):
+        own = [s for s in states if (s.cell.cell.run.row.id, s.cell.cell.benchmark.id) == (row, benchmark)]
+        done = [s.to_json(plan.table.name) for s in own if s.status == DONE]
+        keys = (*FIGURES, *(f"saliency_ap_{kind}" for kind in KINDS))
+        texts = {key: _mean([d[key] for d in done]) for key in keys}
+        title = own[0].cell.cell.run.row.title
+        rows.append({"title": title, "benchmark": benchmark, "seeds": str(len(done))} | texts)
+    return Sheet(
+        f"{plan.table.title} (profile {plan.profile.name})",
+        f"{plan.table.caption}. Profile {plan.profile.name}.",
+        f"tab:{plan.table.name}-{plan.profile.name}",
+        columns,
+        rows,
+        map_notes(plan, states),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [100 * v for v in values if v is not None]
+    if not known:
+        return ""
+    spread = f" ± {np.std(known, ddof=1):.1f}" if len(known) > 1 else ""
+    return number(float(np.mean(known)), 1) + spread
+
+
+def _over_attention(state: MapStatus) -> str:
+    """Say what the gradient adds to the attention it weights, of the same weights on the same images."""
+    found = state.gain("saliency_ap", "attention_ap")
+    if found is None:
+        return ""
+    value, low, high = (100 * v for v in found)
+    return f", {value:+.1f} over the attention alone ({low:+.1f} to {high:+.1f})"
+
+
+def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
+    """What must stand under the table: profile, rules, intervals, gaps."""
+    lines = [
+        f"Profile {plan.profile.name}: {plan.profile.title}.",
+        "Mean over the pairs of an image and a class that is in it, each image a single view; ignored pixels left out. "
+        "AP: average precision of the map as a ranking of pixels; best cut: IoU at the threshold that suits each pair "
+        "best; foreground: IoU of the tokens the method itself takes for foreground; chance: AP of a random ranking.",
+        "Seen: classes that COCO-Stuff names too (docs/taxonomy.md). Things against stuff: AP of the largest saliency "
+        "(cosine where there is none) of the classes of an image as a detector of its things, over images with both.",
+    ]
+    for state in states:
+        found = state.values().get("saliency_ap")
+        if found is not None and state.scores is not None:
+            run, (value, low, high) = state.cell.cell.run, (100 * v for v in found)
+            lines.append(
+                f"{run.row.title}, seed {run.seed}, {state.cell.cell.benchmark.id}: saliency AP {value:.1f} "
+                f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f}){_over_attention(state)}."
+            )
+    lines += plan.table.remarks
+    lines += control_footnotes(plan.runs)
+    reasons = dict.fromkeys(
+        (s.cell.cell.run.row.title, s.adopted, s.cell.cell.run.id) for s in states if s.status == DONE and s.adopted
+    )
+    lines += [adopted_note(*reason) for reason in reasons]
+    lines += [
+        f"{s.cell.cell.run.row.title} on {s.cell.cell.benchmark.id} failed: {s.error}"
+        for s in states
+        if s.status == FAILED
+    ]
+    open_cells = sum(s.status != DONE for s in states)
+    if open_cells:
+        blocked = sum(s.status == BLOCKED for s in states)
+        lines.append(
+            f"{open_cells} of {len(states)} cells are not complete, {blocked} of them wait for data or weights."
+        )
+    return lines
+
+
+def map_numbers(plan: Plan, states: Sequence[MapStatus]) -> Iterator[Number]:
+    """Yield the figures of a map table in percent by row, seed and benchmark, with the ends of their intervals."""
+    for state in states:
+        run = state.cell.cell.run
+        for key, value in state.values().items():
+            name = macro_name(plan.table.name, run.row.id, f"s{run.seed}", state.cell.cell.benchmark.id, key)
+            for suffix, figure in zip(("", "Low", "High"), value or (None, None, None), strict=True):
+                yield f"{name}{suffix}", percent(figure), run.id

@@ -1,0 +1,108 @@
+"""Region tables as CSV (full precision), LaTeX and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from repro.configuration.published import find_published
+from repro.datasets.panoptic import get_panoptic
+from repro.measuring.regions import GROUPS, TOP, RegionStatus, gains
+from repro.reports.tables.sheet import Column, Sheet, number
+from repro.reports.tables.tex_numbers import Number, macro_name, percent
+from repro.runs.addresses.places import adopted_note
+from repro.runs.plan import Plan
+from repro.runs.status import BLOCKED, DONE, FAILED
+
+
+def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
+    """Measured rows, each followed by the published one where there is one; columns by set and top-k."""
+    tops = tuple(TOP) if plan.table.metric == "top5" else ("top1",)
+    sets = list(dict.fromkeys(s.cell.source.id for s in states))
+    columns = [Column("title", "Model"), Column("tower", "CLIP")]
+    columns += [
+        Column(f"{name}/{group}_{top}", heading, f"{get_panoptic(name).title} {top.replace('top', 'top-')}", right=True)
+        for name in sets
+        for top in tops
+        for group, heading in GROUPS.items()
+    ]
+    rows = []
+    for row in dict.fromkeys(s.cell.run.row.id for s in states):
+        own = [s for s in states if s.cell.run.row.id == row]
+        run = own[0].cell.run
+        rows.append({"title": run.row.title, "tower": run.tower.title} | _cells(own, published=False))
+        printed = _cells(own, published=True)
+        if any(printed.values()):
+            rows.append({"title": f"{run.row.title} (published)", "tower": "ViT-B/16"} | printed)
+    return Sheet(
+        f"{plan.table.title} (profile {plan.profile.name})",
+        f"{plan.table.caption}. Profile {plan.profile.name}.",
+        f"tab:{plan.table.name}-{plan.profile.name}",
+        columns,
+        rows,
+        region_notes(plan, states),
+    )
+
+
+def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]:
+    cells = {}
+    for state in states:
+        values = state.published() if published else state.measured()
+        for key, value in values.items():
+            scaled = value if value is None or published else 100 * value
+            cells[f"{state.cell.source.id}/{key}"] = number(scaled, 1)
+    return cells
+
+
+def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
+    """What must stand under the table: profile, rules, what alignment is worth, sources, gaps."""
+    lines = [f"Profile {plan.profile.name}: {plan.profile.title}."]
+    settings = states[0].cell.settings
+    prompts = f"{len(settings.templates)} prompts" if settings.templates else "the 63 prompts of ViLD"
+    lines.append(
+        f"Mean accuracy over categories (%), images framed to {settings.image_size} pixels, {prompts}; Boxes and "
+        "Masks-T over things, Masks-S over stuff, each segment among all categories of its set."
+    )
+    for state in {s.cell.source.id: s for s in states if s.ranks is not None}.values():
+        ranks = state.ranks
+        if ranks is not None:
+            lines.append(
+                f"{state.cell.source.title}: {ranks.images} images, {int(ranks.thing.sum())} thing and "
+                f"{int((~ranks.thing).sum())} stuff segments."
+            )
+    lines += [
+        f"{gain.row} over {gain.base}, {get_panoptic(gain.set).title} {GROUPS[gain.group]} top-1: "
+        f"{100 * gain.difference:+.1f} points (95 % over images: {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
+        for gain in gains(plan, states)
+    ]
+    rows = {s.cell.run.row.id: s.cell.run.row for s in states}.values()
+    sources = [
+        found.source
+        for row in rows
+        if (found := find_published(row.published, "COCO Boxes", "top1_mean_acc_percent")) is not None
+    ]
+    lines += ["Published: " + "; ".join(dict.fromkeys(sources)) + "."] if sources else []
+    lines += plan.table.remarks
+    reasons = dict.fromkeys((s.cell.run.row.title, s.adopted) for s in states if s.status == DONE and s.adopted)
+    lines += [adopted_note(*reason) for reason in reasons]
+    lines += [
+        f"{s.cell.run.row.title} on {s.cell.source.title} failed: {s.error}" for s in states if s.status == FAILED
+    ]
+    open_cells = sum(s.status != DONE for s in states)
+    if open_cells:
+        blocked = sum(s.status == BLOCKED for s in states)
+        lines.append(
+            f"{open_cells} of {len(states)} cells are not complete, {blocked} of them wait for data or weights."
+        )
+    return lines
+
+
+def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:
+    """Yield the numbers of a region table: accuracies in percent by row, set, group and top-k; measured, published."""
+    for state in states:
+        published = state.published()
+        for key, value in state.measured().items():
+            name = macro_name(plan.table.name, state.cell.run.row.id, state.cell.source.id, key)
+            yield name, percent(value), state.cell.run.id
+            printed = published[key]
+            if printed is not None:
+                yield f"{name}Published", f"{printed:.1f}", "published"

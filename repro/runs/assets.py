@@ -1,0 +1,285 @@
+"""What runs are made from: prepared data and CLIP towers. Knows what is missing, and makes what can be made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark
+from repro.clip.spec import TowerSpec
+from repro.datasets.registry import data_sets
+from repro.errors import UsageError, command
+from repro.runs.addresses.code import FILE as CODE
+from repro.runs.addresses.code import Code
+from repro.runs.addresses.judging import miniature_subject
+from repro.runs.addresses.past import data_of_past, renamed, tower_of_past
+from repro.runs.addresses.places import Place, settle
+from repro.configuration.profiles import Profile
+from repro.runs.store import RunStore
+from repro.files import write_json
+from repro.hashing import digest
+from repro.mends import Missing, same_folders
+from repro.towers.kind import Making, Tower, TowerKind
+from repro.towers.registry import get_kind
+
+READY = "ready.json"
+
+
+def all_sets() -> dict[str, Benchmark]:
+    """Return all data sets by id: the six of the papers first, then what is trained on, then the others."""
+    return {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
+
+
+class Assets:
+    """The data and towers of one profile below one runs folder."""
+
+    def __init__(self, profile: Profile, runs_root: Path, data_root: Path | None) -> None:
+        if profile.synthetic and data_root is not None:
+            raise UsageError(
+                f"profile {profile.name} draws its own data; --data-root has no place in it",
+                found=command("--data-root", data_root),
+                mend="leave --data-root out, or choose --profile paper",
+            )
+        self.profile, self.store, self._data_root = profile, RunStore(runs_root), data_root
+        self.code = Code(self.store.cache / "code")
+        self._keys: dict[str, str] = {}
+        self._fit: set[str] = set()
+        self._places: dict[str, Place] = {}
+
+    def under(self, profile: Profile) -> Assets:
+        """The same folders under another profile."""
+        return Assets(profile, self.store.root, None if profile.synthetic else self._data_root)
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what runs share."""
+        return self.store.cache
+
+    @property
+    def named_folders(self) -> tuple[object, ...]:
+        """The run store and the data the user named, as words of a command."""
+        return same_folders(self.store.root, self._data_root)
+
+    # -- data ---------------------------------------------------------------------------------------------------
+    @property
+    def data_root(self) -> Path | None:
+        """The folder all sets lie under, or None where the user must still name it."""
+        place = self.data_place
+        return self._data_root if place is None else place.path
+
+    @property
+    def data_place(self) -> Place | None:
+        """Where the drawn data lie or will lie; None in a profile that draws none."""
+        if not self.profile.synthetic:
+            return None
+        if "data" not in self._places:
+            base = self.store.cache / "data" / f"{self.profile.name}-{self.data_key('')}"
+            subject = miniature_subject(self.profile.data)
+            self._places["data"] = settle(
+                base,
+                lambda path: any((path / name).is_file() for name in (CODE, READY, ".miniature")),
+                lambda path: self.code.judge(path / CODE, subject, {}),
+                [*renamed(base), *data_of_past(base.parent, dict(self.profile.data))],
+            )
+        return self._places["data"]
+
+    def inputs(self, tower: str | None = None) -> dict[str, str]:
+        """Names of the made things a piece of work rests on: the drawn data, and ``tower`` where it is trained here."""
+        found = {} if self.data_place is None else {"data": self.data_place.path.name}
+        if tower is not None and (place := self.tower_place(tower)) is not None:
+            found["tower"] = place.path.name
+        return found
+
+    def data_key(self, set_id: str) -> str:
+        """What identifies the images and labels of a set: the recipe of generated data, else the content of all files.
+
+        Files are read when it is first needed, with a bar, and remembered in the cache.
+        """
+        if set_id not in self._keys:
+            self._keys[set_id] = self._data_key(set_id)
+        return self._keys[set_id]
+
+    def _data_key(self, set_id: str) -> str:
+        if self.profile.synthetic:
+            return digest(dict(self.profile.data), 10)
+        if self._data_root is None or self.missing_data(all_sets()[set_id]):
+            return "absent"
+        from repro.runs.external import named_content
+
+        return named_content(set_id, self._data_root, self.store.cache)
+
+    def content_key(self, set_id: str) -> str:
+        """What a finished evaluation of a set is known by besides its images' names; "" for drawn data."""
+        return "" if self.profile.synthetic else self.data_key(set_id)
+
+    def missing_data(self, benchmark: Benchmark) -> list[Missing]:
+        """What must still be downloaded or prepared before ``benchmark`` can be used (empty for generated data)."""
+        if self.profile.synthetic:
+            return []
+        if self._data_root is None:
+            return [Missing(f"{benchmark.id}: no data root named", "--data-root DIR")]
+        from repro.runs.external import unfit
+
+        error = None if benchmark.id in self._fit else unfit(benchmark, self._data_root, self.store.cache)
+        if error is not None:
+            source = self._data_root / benchmark.folder
+            if not source.is_dir():
+                return [Missing(f"{benchmark.id}: {source} is absent", benchmark.instructions)]
+            mend = error.mend or command("repro", "data", "prepare", benchmark.id, "--data-root", self._data_root)
+            return [Missing(f"{benchmark.id}: {error.message}", mend)]
+        self._fit.add(benchmark.id)  # to look at the sources of 118,287 images takes seconds
+        return []
+
+    def compare(self, benchmark: Benchmark) -> None:
+        """Raise DataError for labels that do not remember their sources and are not what the rule makes of them."""
+        if not self.profile.synthetic and self._data_root is not None:
+            from repro.runs.external import compare_unaccounted
+
+            compare_unaccounted(benchmark, self._data_root, self.store.cache)
+
+    def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:
+        """The data root, generated and prepared first where the profile draws its own data."""
+        root = self.data_root
+        if root is None:
+            raise UsageError(
+                f"profile {self.profile.name} needs real data",
+                expected="--data-root DIR",
+                found="no --data-root",
+                mend="this lists what is needed: "
+                + command("repro", "run", "table1", "--profile", self.profile.name, "--data-root", "DIR", "--dry-run"),
+            )
+        if not self.profile.synthetic or (root / READY).is_file():
+            return root
+        self.store.check_space(200)
+        with self.store.lock(str(root.relative_to(self.store.root)), wait=True):
+            if (root / READY).is_file():  # made by the process this one waited for
+                return root
+            from repro.mini.draw import draw_miniature
+            from repro.runs.progress import count_progress
+
+            write_json(root / CODE, self.code.record(miniature_subject(self.profile.data), {}))
+            data = self.profile.data
+            draw_miniature(root, data["seed"], data.get("sizes", {}), progress, progress=count_progress)
+            write_json(root / READY, {"key": self.data_key(""), "data": dict(data)})
+        return root
+
+    def ensure_set(self, benchmark: Benchmark, log: Callable[[str], None] | None = None) -> Path:
+        """Return the data root, in which ``benchmark`` is prepared where the profile draws its own data.
+
+        The miniature is prepared for the papers' sets when it is drawn, and for any other set when that is asked for.
+        """
+        root = self.ensure_data(log)
+        if self.profile.synthetic and benchmark.id not in {**BENCHMARKS, **TRAIN_SETS}:
+            from repro.datasets.prepare.prepare import prepare
+
+            with self.store.lock(str(root.relative_to(self.store.root)), wait=True):
+                prepare(benchmark.id, root)
+        return root
+
+    def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:
+        """The data root with its panoptic sets, which are drawn too where the profile draws its own data."""
+        root = self.ensure_data(log)
+        if self.profile.synthetic:
+            from repro.mini.panoptic import synth_panoptic
+            from repro.mini.synth import MiniSizes
+            from repro.runs.progress import count_progress
+
+            sizes = MiniSizes(**self.profile.data.get("sizes", {}))
+            with (
+                self.store.lock(str(root.relative_to(self.store.root)), wait=True),
+                count_progress("drawing the panoptic sets", "picture") as update,
+            ):
+                synth_panoptic(root, self.profile.data["seed"], sizes, update)
+        return root
+
+    # -- towers -------------------------------------------------------------------------------------------------
+    def kind_of(self, tower: str) -> TowerKind:
+        """Return the kind of ``tower``. Raises UsageError where it is not installed."""
+        return get_kind(self.profile.towers[tower].kind)
+
+    def tower_key(self, tower: str) -> dict[str, Any]:
+        """Return what identifies a tower's weights: spec, kind, and what decides them by its kind."""
+        plan = self.profile.towers[tower]
+        facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
+        return {**facts, **self.kind_of(tower).identity(Tower(tower, self))}
+
+    def making(self, tower: str) -> Making | None:
+        """Return how a tower is made here; None for one that comes from outside."""
+        return self.kind_of(tower).making(Tower(tower, self))
+
+    def tower_place(self, tower: str) -> Place | None:
+        """Return where a tower that is made here lies or will lie; None for one that comes from outside."""
+        making = self.making(tower)
+        if making is None:
+            return None
+        base = self.cache / "clip" / making.name
+        return self.remember(
+            base.name,
+            lambda: settle(
+                base,
+                lambda path: any((path / name).is_file() for name in (CODE, making.done)),
+                lambda path: self.code.judge(path / CODE, making.subject, making.inputs),
+                [*renamed(base), *tower_of_past(base.parent, making)],
+            ),
+        )
+
+    def remember(self, key: str, find: Callable[[], Place]) -> Place:
+        """The place called ``key``, looked for once: what is made in this process goes where it was said to go."""
+        if key not in self._places:
+            self._places[key] = find()
+        return self._places[key]
+
+    def tower_folder(self, tower: str) -> Path:
+        """Return where a tower that is made here is kept; how it is read out (the spec) does not matter."""
+        place = self.tower_place(tower)
+        return Path(self.tower_spec(tower).model) if place is None else place.path
+
+    def tower_spec(self, tower: str) -> TowerSpec:
+        """Return the tower to build once it is ready."""
+        return self.kind_of(tower).spec(Tower(tower, self))
+
+    def untrained_tower(self, tower: str) -> TowerSpec:
+        """Return the tower with random weights: for counts, times and traces, before anything is made or fetched."""
+        return self.kind_of(tower).untrained(Tower(tower, self))
+
+    def tower_ready(self, tower: str) -> bool:
+        """Return whether the tower needs no making (any more)."""
+        return self.kind_of(tower).ready(Tower(tower, self))
+
+    def tower_parts(self, tower: str) -> tuple[str, ...]:
+        """Return the keys of the towers it is made from, first the one whose architecture it has."""
+        return self.kind_of(tower).parts(Tower(tower, self))
+
+    def tower_chain(self, tower: str) -> list[str]:
+        """Return the tower and before it those it is made from."""
+        return [*(key for part in self.tower_parts(tower) for key in self.tower_chain(part)), tower]
+
+    def missing_tower(self, tower: str) -> list[Missing]:
+        """List what must still be fetched before ``tower`` can be built."""
+        return self.kind_of(tower).missing(Tower(tower, self))
+
+    def ensure_tower(self, tower: str) -> TowerSpec:
+        """Return a tower spec that can be built now, made first where it is made here."""
+        kind, making = self.kind_of(tower), self.making(tower)
+        if not self.tower_ready(tower):
+            if making is None:
+                kind.make(Tower(tower, self), self.tower_folder(tower), (), None)
+            else:
+                self._make_tower(tower, making)
+        return self.tower_spec(tower)
+
+    def _make_tower(self, tower: str, making: Making) -> None:
+        from repro.runs.progress import tower_progress
+
+        self.store.check_space(making.space_mib)
+        parts = [self.ensure_tower(part) for part in self.tower_parts(tower)]
+        if making.data:
+            self.ensure_data()
+        folder = self.tower_folder(tower)
+        entry = str(folder.relative_to(self.store.root))
+        with self.store.lock(entry, wait=True), tower_progress(self.profile.towers[tower].title) as progress:
+            if not (folder / CODE).is_file():
+                write_json(folder / CODE, self.code.record(making.subject, making.inputs))
+            self.kind_of(tower).make(Tower(tower, self), folder, parts, progress)

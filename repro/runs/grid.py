@@ -1,0 +1,80 @@
+"""A table worked off by a launcher: one job a run, whatever came of it in the cells."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from repro.errors import UsageError
+from repro.runs.plan import Cell, Plan, Run
+from repro.runs.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
+from repro.launch.job import Job, Launch, Outcome
+
+Log = Callable[[str], None]
+
+
+def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[CellStatus]:
+    """Compute every missing cell of ``plan`` in jobs and return the state of all.
+
+    A job is the command ``words`` restricted to one run (``--only``). Runs share data and towers: the first job that
+    needs one makes it, the others wait. A job that fails leaves its cells ``failed`` with the reason and the others go
+    on. Interrupted, it ends all jobs first; what is finished stays finished, and the next call continues.
+    """
+    folder = plan.assets.store.cache / "launch" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    by_run = {run.id: [cell_status(plan, Cell(run, b)) for b in plan.benchmarks] for run in plan.runs}
+    jobs = [
+        Job(run, (*words, "--only", run, "--json"))
+        for run, states in by_run.items()
+        if any(s.status not in (DONE, BLOCKED) for s in states)
+    ]
+    runs = {run.id: run for run in plan.runs}
+
+    def on_start(job: Job, place: str) -> None:
+        run = runs[job.name]
+        log(f"started {run.row.title} on {run.tower.title}, seed {run.seed} ({place})")
+
+    def on_end(job: Job, outcome: Outcome) -> None:
+        by_run[job.name] = states = _states(plan, runs[job.name], outcome)
+        done = sum(s.status == DONE for s in states)
+        log(f"ended {runs[job.name].row.title} ({job.name}): {done} of {len(states)} cells done")
+
+    log(f"{len(jobs)} jobs; logs in {folder}")
+    if how.launcher == "slurm":
+        from repro.launch import slurm
+
+        slurm.run(jobs, how, folder, on_start, on_end)
+    else:
+        from repro.launch import local
+
+        local.run(jobs, local.slots(how), folder, on_start, on_end)
+    return [state for run in plan.runs for state in by_run[run.id]]
+
+
+def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
+    """The run of ``plan`` whose id is or begins with ``run_id``; UsageError for none and for several."""
+    found = tuple(run for run in plan.runs if run.id == run_id) or tuple(
+        run for run in plan.runs if run.id.startswith(run_id)
+    )
+    if len(found) != 1:
+        raise UsageError(
+            f"{plan.table.name} has {f'{len(found)} runs' if found else 'no run'} {run_id}",
+            expected=f"one of {', '.join(run.id for run in plan.runs)}",
+            found=run_id,
+            mend="give the command again: a name changes with what is asked and what the code computes",
+        )
+    return found
+
+
+def _states(plan: Plan, run: Run, outcome: Outcome) -> list[CellStatus]:
+    """The cells of a run whose job has ended: what is stored counts, and the rest has failed for a reason."""
+    document = outcome.document()
+    told = {c["benchmark"]: c["error"] for c in document} if isinstance(document, list) else {}
+    states = []
+    for benchmark in plan.benchmarks:
+        state = cell_status(plan, Cell(run, benchmark))
+        if state.status not in (DONE, BLOCKED):
+            state.status = FAILED
+            state.error = told.get(benchmark.id) or outcome.reason or "its job ended without a word"
+        states.append(state)
+    return states

@@ -1,0 +1,81 @@
+"""The run store: where finished work lies, and how it is recognised, locked and never mistaken for half-done work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repro.errors import ResourceError
+from repro.files import read_record, write_json
+from repro.locks import folder_lock
+
+COMPLETE = "metrics.json"
+CELL = "cell.json"
+FINAL_WEIGHTS = "weights.pth"
+
+
+class RunStore:
+    """``root``/<run id>/ holds one run; ``root``/cache what runs share (generated data, trained towers)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def run(self, run_id: str) -> Path:
+        return self.root / run_id
+
+    def weights(self, run_id: str) -> Path:
+        """The final weights of a training; present only once it has finished."""
+        return self.run(run_id) / FINAL_WEIGHTS
+
+    def evaluation(self, run_id: str, benchmark: str, key: str) -> Path:
+        """The first folder of one evaluation; others follow it where the code has changed (:mod:`.addresses.judging`).
+
+        ``eval/<benchmark>`` belongs to the first protocol and data used; the same run evaluated another way lies in
+        ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten.
+        """
+        plain = self.run(run_id) / "eval" / benchmark
+        owner = plain / CELL
+        if owner.is_file() and read_record(owner, "key")["key"] != key:
+            return plain.with_name(f"{benchmark}@{key}")
+        return plain
+
+    @staticmethod
+    def claim(folder: Path, key: str, facts: Mapping[str, Any]) -> Path:
+        """The evaluation ``folder``, marked as belonging to ``key`` before anything is computed into it."""
+        if not (folder / CELL).is_file():
+            write_json(folder / CELL, {"key": key, **facts})
+        return folder
+
+    @staticmethod
+    def result(folder: Path) -> dict[str, Any] | None:
+        """The metrics of the finished evaluation in ``folder``, or None."""
+        return read_record(folder / COMPLETE) if (folder / COMPLETE).is_file() else None
+
+    def lock(self, name: str, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out of run or cache entry ``name`` (path below the root).
+
+        While one is inside: RunError that names it, or with ``wait`` (what several runs share) waiting for it.
+        """
+        return folder_lock(self.root / name, wait=wait)
+
+    def check_space(self, needed_mib: float) -> None:
+        """ResourceError where the disk below the store has less than ``needed_mib`` MiB free."""
+        folder = self.root.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        stat = os.statvfs(folder)
+        free_mib = stat.f_bavail * stat.f_frsize / 2**20
+        if free_mib < needed_mib:
+            raise ResourceError(
+                f"not enough disk space in {self.root}",
+                expected=f"{needed_mib:.0f} MiB free",
+                found=f"{free_mib:.0f} MiB free",
+                mend="free some space, or name another folder with --runs",
+            )

@@ -1,0 +1,1 @@
+"""Training, written once against the method interface: data, steps, the one resumable loop."""

@@ -1,0 +1,75 @@
+"""Speed, as ratios of two ways to the same result in one process. Run: pytest tests/speed --benchmark-only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from repro.datasets.prepare import convert
+from repro.datasets.vocabulary import load_vocabulary
+from repro.metrics.counts import confusion_matrix
+
+Array = NDArray[Any]
+
+
+def median_seconds(work: Callable[[], object], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def compare(
+    benchmark: BenchmarkFixture, fast: Callable[[], object], slow: Callable[[], object], at_least: float
+) -> None:
+    """Time ``fast`` with the fixture and ``slow`` beside it; the ratio is stored and must reach ``at_least``."""
+    benchmark.pedantic(fast, rounds=20, warmup_rounds=2)
+    ratio = median_seconds(slow, 5) / benchmark.stats.stats.median
+    benchmark.extra_info["times_faster"] = round(ratio, 1)
+    assert ratio > at_least
+
+
+def blocks(values: int, height: int = 480, width: int = 640) -> NDArray[np.uint8]:
+    coarse = np.random.default_rng(0).integers(0, values, (height // 16, width // 16))
+    return np.kron(coarse, np.ones((16, 16), np.int64)).astype(np.uint8)
+
+
+def label_loop(mask: Array, values: Sequence[int]) -> Array:
+    out = np.full(mask.shape, 255, np.uint8)
+    for value in values:
+        out[mask == value] = value
+    return out
+
+
+COCO = load_vocabulary("coco_stuff171").column("stuffthingmaps_value")
+
+
+@pytest.mark.parametrize(
+    ("rule", "values"), [(convert.coco_stuff, COCO), (convert.ade150, range(150))], ids=["coco-stuff", "A-150"]
+)
+def test_label_conversion_is_a_look_up_not_a_loop(
+    benchmark: BenchmarkFixture, rule: Callable[[Array], Array], values: Sequence[int]
+) -> None:
+    mask = np.take(np.array(values, np.uint8), blocks(len(values)))
+    compare(benchmark, lambda: rule(mask), lambda: label_loop(mask, values), at_least=5)
+
+
+def test_counting_is_one_pass_not_one_a_class(benchmark: BenchmarkFixture) -> None:
+    classes = 150
+    label, prediction = blocks(classes), blocks(classes)[::-1].copy()
+
+    def naive() -> list[tuple[int, int, int]]:
+        return [
+            (int(((label == c) & (prediction == c)).sum()), int((label == c).sum()), int((prediction == c).sum()))
+            for c in range(classes)
+        ]
+
+    compare(benchmark, lambda: confusion_matrix(prediction, label, classes, 255), naive, at_least=3)

@@ -1,0 +1,59 @@
+"""Training crops from real JPEGs on one core. Run: pytest tests/speed/test_train_pipeline.py --benchmark-only."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from repro.datasets.layout import Pair
+from repro.datasets.prepare import convert
+from repro.training.settings import TrainSettings
+from repro.training.train_set import TrainSet
+
+pytest.importorskip("mmseg")
+IMAGES_PER_SECOND = 25
+
+
+@pytest.fixture
+def pairs(photographs: Path, tmp_path: Path) -> list[Pair]:
+    """The real COCO photographs of the samples (most 640 x 480) with prepared labels."""
+    root, found = photographs / "coco-stuff", []
+    for image in sorted((root / "images" / "train2017").glob("*.jpg")):
+        mask = root / "annotations" / "train2017" / f"{image.stem}.png"
+        label = tmp_path / mask.name
+        Image.fromarray(convert.coco_stuff(np.asarray(Image.open(mask)))).save(label)
+        found.append(Pair(image.stem, image, label))
+    return found
+
+
+def test_one_core_makes_more_crops_a_second_than_are_needed(benchmark: BenchmarkFixture, pairs: list[Pair]) -> None:
+    """From the files to the tensors of a sample, at the published 384; in CPU time."""
+    crops = TrainSet(pairs, 171, TrainSettings(), seed=0)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        seconds: dict[str, list[float]] = {"decode": [], "all": []}
+
+        def epoch() -> None:
+            begin = time.process_time()
+            for index in range(len(crops)):
+                crops.load(index)
+            middle = time.process_time()
+            for index in range(len(crops)):
+                crops[index, index]
+            seconds["decode"].append(middle - begin)
+            seconds["all"].append(time.process_time() - middle)
+
+        benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)
+    finally:
+        cv2.setNumThreads(threads)
+    rate = len(crops) / float(np.median(seconds["all"][1:]))
+    share = float(np.median(seconds["decode"][1:]) / np.median(seconds["all"][1:]))
+    benchmark.extra_info.update(images_per_second=round(rate, 1), share_of_decoding=round(share, 2))
+    assert rate > IMAGES_PER_SECOND
