@@ -96,7 +96,7 @@ def make_predictor(
     benchmark's they are said. With ``keep`` scores can be written.
     """
     from repro.clip.same_text import cut_note, read_classes, refuse_same, same_note
-    from repro.clip.text_cache import keep_text
+    from repro.clip.tower import keep_text
     from repro.evaluation.predict import Predictor
 
     asked = method.prompts(classes.prompts, classes.background_index)

@@ -199,7 +199,7 @@ def claim_evaluation(run: Run, folder: Path, key: str, facts: Mapping[str, Any])
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
     from repro.datasets.layout import prepared_pairs
-    from repro.clip.text_cache import keep_text
+    from repro.clip.tower import keep_text
     from repro.launch import processes
     from repro.evaluation.many import evaluate_together
 

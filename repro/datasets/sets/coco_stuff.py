@@ -60,7 +60,7 @@ class CocoStuff(DataSet):
         return label
 
     def check_classes(self, data_root: Path, part: Split, images: Mapping[int, int], count: int, mend: str) -> None:
-        from repro.datasets.numbering import check_numbering
+        from repro.datasets.verify.numbering import check_numbering
 
         check_numbering(self, data_root, part, images, count, mend)
 

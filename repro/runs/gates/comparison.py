@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.datasets.seen import class_groups
+from repro.metrics.seen import class_groups
 from repro.runs.plan import Plan
 from repro.runs.gates.reference import (
     Key,

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from talk import Talk, ours
 
-from repro.datasets import numbering
 from repro.datasets.benchmarks import get_benchmark
-from repro.datasets.numbering import check_numbering, official_shares, wrong_numbering
 from repro.datasets.prepare.prepare import prepare
 from repro.datasets.sets.coco_stuff import DATA_SET
+from repro.datasets.verify import numbering
+from repro.datasets.verify.numbering import check_numbering, official_shares, wrong_numbering
 from repro.datasets.verify.verify import verify
 from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import DataError
@@ -53,7 +53,7 @@ def test_the_counts_are_of_the_classes_of_the_vocabulary_and_person_is_in_most_i
 
 
 def test_every_table_of_the_benchmarks_is_in_the_package() -> None:
-    root = numbering.COUNTS.parents[2]
+    root = numbering.COUNTS.parents[3]
     with (root / "pyproject.toml").open("rb") as stream:
         patterns = tomllib.load(stream)["tool"]["setuptools"]["package-data"]["repro"]
     packaged = {path for pattern in patterns for path in (root / "repro").glob(pattern)}
@@ -104,7 +104,7 @@ def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: 
     assert "stuffthingmaps_trainval2017.zip" in problem.mend
 
 
-@pytest.mark.follows("repro.datasets.numbering:check_numbering")
+@pytest.mark.follows("repro.datasets.verify.numbering:check_numbering")
 def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path, talk: Talk) -> None:
     folder = mini_real / COCO / "annotations" / "train2017"
     kept = {path: path.read_bytes() for path in folder.iterdir()}
@@ -125,7 +125,7 @@ def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_re
     assert verify(COCO, mini_real, expected_count=13).ok
 
 
-@pytest.mark.follows("repro.datasets.numbering:check_numbering")
+@pytest.mark.follows("repro.datasets.verify.numbering:check_numbering")
 def test_labels_off_by_one_that_verify_finds_are_made_again_by_its_command(mini_real: Path, talk: Talk) -> None:
     folder = mini_real / COCO
     labels = prepare(COCO, mini_real).folder
