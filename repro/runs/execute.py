@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
-from repro.training.settings import Placement
 from repro.errors import ReproError
-from repro.runs.gates.class_signal import check_class_signal, signal_subject
+from repro.files import write_json, write_text
+from repro.preemption import deferred
 from repro.runs.addresses.code import FILE as CODE
-from repro.runs.gates.early import early_look
 from repro.runs.addresses.judging import evaluation_subject, training_subject
+from repro.runs.gates.class_signal import check_class_signal, signal_subject
+from repro.runs.gates.early import early_look
 from repro.runs.plan import Cell, Plan, Run, train_set
 from repro.runs.provenance import provenance
 from repro.runs.status import BLOCKED, DONE, FAILED, CellStatus, adopted, cell_status, flag_of
 from repro.runs.store import RunStore
-from repro.files import write_json, write_text
-from repro.preemption import deferred
+from repro.training.settings import Placement
 
 if TYPE_CHECKING:
     from repro.methods.interface import Method
@@ -198,10 +198,10 @@ def claim_evaluation(run: Run, folder: Path, key: str, facts: Mapping[str, Any])
 
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
-    from repro.datasets.layout import prepared_pairs
     from repro.clip.text_cache import keep_text
-    from repro.launch import processes
+    from repro.datasets.layout import prepared_pairs
     from repro.evaluation.many import evaluate_together
+    from repro.launch import processes
 
     run, benchmark = cell.run, cell.benchmark
     root = plan.assets.ensure_set(benchmark)

@@ -12,19 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.protocol import protocol_digest
-from repro.datasets.benchmarks import TRAIN_SETS, Benchmark, get_benchmark
-from repro.training.settings import TrainSettings
-from repro.errors import UsageError, command, unknown_name
-from repro.runs.assets import Assets
-from repro.runs.addresses.judging import evaluation_place, run_place
-from repro.runs.addresses.places import Place
 from repro.configuration.profiles import Profile, with_variants
-from repro.runs.store import FINAL_WEIGHTS
 from repro.configuration.tables import Row, Table
+from repro.datasets.benchmarks import TRAIN_SETS, Benchmark, get_benchmark
+from repro.datasets.protocol import protocol_digest
+from repro.errors import UsageError, command, unknown_name
 from repro.hashing import digest
 from repro.methods import MethodEntry, get_method
+from repro.runs.addresses.judging import evaluation_place, run_place
+from repro.runs.addresses.places import Place
+from repro.runs.assets import Assets
+from repro.runs.store import FINAL_WEIGHTS
 from repro.towers.kind import TowerPlan
+from repro.training.settings import TrainSettings
 
 TRAIN_SET = "coco-stuff"
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.datasets.benchmarks import TRAIN_SETS
 from repro.errors import ReproError
-from repro.runs.addresses.code import FILE as CODE
 from repro.files import read_json, write_json
+from repro.runs.addresses.code import FILE as CODE
 
 if TYPE_CHECKING:
     from repro.runs.plan import Run
