@@ -7,7 +7,6 @@ Timings are kept in the run store's cache under the address of everything they d
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +78,7 @@ class CostCell:
         tower = {**dataclasses.asdict(plan.spec), "weights": None, "recipe": plan.recipe}
         return {
             "method": run.entry.name,
-            "options": json.loads(json.dumps(dataclasses.asdict(run.options))),
+            "options": dataclasses.asdict(run.options),
             "tower": tower,
             "protocol": dataclasses.asdict(run.profile.protocol),
             "classes": len(self.classes),

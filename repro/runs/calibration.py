@@ -8,7 +8,6 @@ same. Computing text features is left out: it is done once, and they are kept on
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -133,7 +132,7 @@ def _file(run: Run) -> Path:
     plan = run.profile.towers[run.row.tower]
     facts = {
         "method": run.entry.name,
-        "options": json.loads(json.dumps(dataclasses.asdict(run.options))),
+        "options": dataclasses.asdict(run.options),
         "tower": {**dataclasses.asdict(plan.spec), "weights": None, "recipe": dict(plan.recipe)},
         "protocol": dataclasses.asdict(run.profile.protocol),
         "code": run.assets.code.source(timed(run, "repro.evaluation.evaluate:evaluate")).digest,

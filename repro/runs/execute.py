@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -174,7 +173,7 @@ def describe_run(run: Run, device: str, placement: Placement | None = None) -> N
 
 def asked_of(run: Run) -> dict[str, Any]:
     """What a run is called where it is asked for, as plain data: nothing is ever read out of its folder's name."""
-    recipe = json.loads(json.dumps(dict(run.tower.recipe)))
+    recipe = dict(run.tower.recipe)
     if "weights" not in recipe:  # an imported file is known by its content, wherever it lay
         recipe.pop("path", None)
     tower = {**dataclasses.asdict(run.tower), "recipe": recipe}

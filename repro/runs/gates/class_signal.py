@@ -7,7 +7,6 @@ the profile's ``zero_shot_bar``, in units of chance; 0 leaves the check out.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,7 @@ def signal_subject(assets: Assets, tower: str) -> Subject:
         return class_signal_trace(assets.untrained_tower(tower))
 
     plan = assets.profile.towers[tower]
-    asked = json.loads(json.dumps([dataclasses.asdict(plan.spec), dict(plan.recipe)]))
+    asked = [dataclasses.asdict(plan.spec), dict(plan.recipe)]
     return Subject("the class signal", ("repro.evaluation.zero_shot:class_signal", TOWER), asked, take)
 
 
