@@ -98,6 +98,8 @@ class CostStatus:
 
     cell: CostCell
     status: str
+    place: TimingPlace | None = None
+    """Where it is timed; None where no timing is asked for."""
     cost: InferenceCost | None = None
     timing: dict[str, Any] | None = None
     error: str | None = None
@@ -170,7 +172,7 @@ def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
 
     states = []
     for cell in cost_cells(plan):
-        state = CostStatus(cell, DONE)
+        state = CostStatus(cell, DONE, place)
         states.append(state)
         run = cell.run
         try:
@@ -185,10 +187,11 @@ def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
     return states
 
 
-def measure(plan: Plan, states: list[CostStatus], place: TimingPlace, log: Callable[[str], None]) -> None:
+def measure(plan: Plan, states: list[CostStatus], log: Callable[[str], None]) -> None:
     """Time every row that is ``missing``, one after the other, and keep the result."""
     for state in states:
-        if state.status != MISSING:
+        place = state.place
+        if state.status != MISSING or place is None:
             continue
         run = state.cell.run
         log(f"timing {run.row.title} ({run.tower.title}): {place.warmup} runs to warm up, {place.repeat} measured")
