@@ -34,7 +34,7 @@ class Vocabulary:
     @property
     def prompts(self) -> tuple[str, ...]:
         """The first synonym of every class, which is the word the official code prompts (docs/specs/benchmarks.md)."""
-        return tuple(name.split(", ")[0].strip() for name in self.names)
+        return tuple(map(first_synonym, self.names))
 
     def column(self, field: str) -> tuple[int, ...]:
         """An integer column of the data file, one value a class. Raises KeyError where there is no such column."""
@@ -60,6 +60,11 @@ class Vocabulary:
         """
         rows = [{field: value for field, value in row.items() if field != "kind"} for row in self.rows]
         return hashlib.sha256(json.dumps([self.name, rows], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def first_synonym(name: str) -> str:
+    """Return the first of the synonyms of a class, by which it is prompted and shown."""
+    return name.split(",")[0].strip()
 
 
 def vocabulary_names() -> tuple[str, ...]:

@@ -7,21 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.clip.spec import TowerSpec
+from repro.configuration.profiles import Profile
 from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.datasets.data_set import OWN
-from repro.clip.spec import TowerSpec
 from repro.datasets.registry import data_sets
 from repro.errors import UsageError, command
+from repro.files import write_json
+from repro.hashing import digest
+from repro.mends import Missing, same_folders
 from repro.runs.addresses.code import FILE as CODE
 from repro.runs.addresses.code import Code
 from repro.runs.addresses.judging import miniature_subject
 from repro.runs.addresses.past import data_of_past, renamed, tower_of_past
 from repro.runs.addresses.places import Place, settle
-from repro.configuration.profiles import Profile
 from repro.runs.store import RunStore
-from repro.files import write_json
-from repro.hashing import digest
-from repro.mends import Missing, same_folders
 from repro.towers.kind import Making, Tower, TowerKind
 from repro.towers.registry import get_kind
 

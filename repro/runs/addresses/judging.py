@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +96,7 @@ def timed(run: Run, *roots: str) -> Subject:
 
 def _asked(run: Run) -> dict[str, Any]:
     plan = run.tower
-    spec = {**dataclasses.asdict(plan.spec), "recipe": json.loads(json.dumps(dict(plan.recipe), default=str))}
+    spec = {**dataclasses.asdict(plan.spec), "recipe": dict(plan.recipe)}
     return {"method": run.entry.name, "options": run.facts["options"], "tower": spec}
 
 

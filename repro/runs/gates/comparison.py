@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from repro.metrics.counts import Counts
 from repro.metrics.seen import class_groups
-from repro.runs.plan import Plan
 from repro.runs.gates.reference import (
     Key,
     Reference,
@@ -21,8 +21,8 @@ from repro.runs.gates.reference import (
     reference_counts,
     selected,
 )
+from repro.runs.plan import Plan
 from repro.runs.status import CellStatus
-from repro.metrics.counts import Counts
 from repro.stats import RESAMPLES
 from repro.stats.interval import Estimate, finite, holm
 from repro.stats.metrics import METRICS, get_metric

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.errors import UsageError, command
-from repro.runs.plan import Cell, Plan, make_plan
 from repro.configuration.profiles import load_profile
-from repro.runs.provenance import provenance
-from repro.runs.status import DONE, CellStatus, plan_status
 from repro.configuration.tables import facts_of, load_table
+from repro.errors import UsageError, command
 from repro.files import read_json, write_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
+from repro.runs.plan import Cell, Plan, make_plan
+from repro.runs.provenance import provenance
+from repro.runs.status import DONE, CellStatus, plan_status
 
 FORMAT = 1
 FLOOR = 0.05
