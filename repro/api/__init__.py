@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from repro.tables.kind import TableResult
 
 T = TypeVar("T")
-PATHS = ("runs", "data_root", "results", "against")
+PATHS = ("runs", "data_root", "results", "against", "out")
 """Words that are paths, which may be given as text."""
 
-__all__ = ["check", "compare", "evaluate", "load", "predict", "run_table", "train"]
+__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "run_table", "train"]
 
 
 def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:
@@ -132,6 +132,17 @@ def check(*tables: str, **words: Any) -> Checked:
     found = check_reference(_request(CheckRequest, {"tables": tables, **words}))
     found.refuse_empty()
     return found
+
+
+def figures(out: Path | str, **words: Any) -> list[Path]:
+    """Draw pictures of what trained runs see below ``out``, as ``repro figures``, and return the files.
+
+    ``words``: fields of :class:`repro.reports.figures.draw.FiguresRequest` (run or table, kind, benchmark, images, ..).
+    Raises WeightsError where none of the runs is trained, UsageError for unknown names.
+    """
+    from repro.reports.figures.draw import FiguresRequest, draw_figures
+
+    return draw_figures(_request(FiguresRequest, {"out": out, **words}))
 
 
 def _run(method: str | RunRequest, words: dict[str, Any]) -> RunRequest:

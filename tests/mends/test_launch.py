@@ -108,9 +108,9 @@ def plots() -> None:
 
 
 def qualitative() -> None:
-    from repro.cli.commands.qualitative import qualitative as call
+    from repro.reports.figures.draw import FiguresRequest, draw_figures
 
-    call(SimpleNamespace(run=None))  # type: ignore[arg-type]
+    draw_figures(FiguresRequest(Path("figures"), "qualitative"))
 
 
 def pipeline() -> None:
@@ -138,7 +138,7 @@ def slurm() -> None:
 PACKAGES = [
     way("repro.reports.figures.maps:_panels", panels, "matplotlib"),
     way("repro.reports.figures.plots:write_plots", plots, "matplotlib"),
-    way("repro.cli.commands.qualitative:qualitative#1", qualitative, "matplotlib"),
+    way("repro.reports.figures.draw:_draw_qualitative#1", qualitative, "matplotlib"),
     way("repro.training.pipeline:build_pipeline", pipeline, "mmseg"),
     way("repro.cost.flop_counters:fvcore_multiply_adds", flops, "fvcore"),
     way("repro.launch.slurm:_executor#1", slurm, "submitit"),
