@@ -171,7 +171,7 @@ def test_the_extra_of_the_mend_brings_the_package_and_with_it_the_work_goes_on(
         assert error.message != talk.message  # noqa: PT017
 
 
-@pytest.mark.follows("repro.cli.commands.bench:_write")
+@pytest.mark.follows("repro.reports.bench:_write")
 def test_the_figure_of_timings_is_drawn_once_its_package_is_there(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     import repro.reports.bench as bench
 
