@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
     from repro.api.comparison import Comparison
     from repro.api.model import Model, Prediction
+    from repro.runs.gates.check import Checked
     from repro.tables.kind import TableResult
 
 T = TypeVar("T")
+PATHS = ("runs", "data_root", "results", "against", "out")
+"""Words that are paths, which may be given as text."""
 
-__all__ = ["compare", "evaluate", "load", "predict", "run_table", "train"]
+__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "run_table", "train"]
 
 
 def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:
@@ -117,6 +120,31 @@ def compare(a: str, b: str, **words: Any) -> Comparison:
     return compare_runs(_request(CompareRequest, {"a": a, "b": b, **words}))
 
 
+def check(*tables: str, **words: Any) -> Checked:
+    """Compare the finished cells of tables (none named: all of the reference) with their reference values.
+
+    ``words``: fields of :class:`repro.runs.gates.check.CheckRequest`. The result holds ``verdicts``, those that
+    ``failed``, and ``to_json()`` as ``repro check --json``. Raises UsageError where there is no reference, RunError
+    where no cell could be compared.
+    """
+    from repro.runs.gates.check import CheckRequest, check_reference
+
+    found = check_reference(_request(CheckRequest, {"tables": tables, **words}))
+    found.refuse_empty()
+    return found
+
+
+def figures(out: Path | str, **words: Any) -> list[Path]:
+    """Draw pictures of what trained runs see below ``out``, as ``repro figures``, and return the files.
+
+    ``words``: fields of :class:`repro.reports.figures.draw.FiguresRequest` (run or table, kind, benchmark, images, ..).
+    Raises WeightsError where none of the runs is trained, UsageError for unknown names.
+    """
+    from repro.reports.figures.draw import FiguresRequest, draw_figures
+
+    return draw_figures(_request(FiguresRequest, {"out": out, **words}))
+
+
 def _run(method: str | RunRequest, words: dict[str, Any]) -> RunRequest:
     if isinstance(method, RunRequest):
         return dataclasses.replace(method, **words)
@@ -131,5 +159,5 @@ def _request(kind: type[T], words: dict[str, Any]) -> T:
     for name in words:
         if name not in known:
             raise unknown_name("word", name, known, mend=f"see repro.requests.{kind.__name__}")
-    paths = {k: Path(v) for k, v in words.items() if k in ("runs", "data_root", "results") and v is not None}
+    paths = {k: Path(v) for k, v in words.items() if k in PATHS and v is not None}
     return kind(**{**words, **paths})

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from repro.console import log, stdout_to_stderr
 from repro.cost.bench import DONE, FORMAT
+from repro.errors import ResourceError
 from repro.files import write_json, write_text
+from repro.measuring.bench import BenchRequest, measure_bench
 from repro.reports.tables.sheet import Column, Sheet, number
 
 if TYPE_CHECKING:
@@ -22,8 +25,37 @@ AXES = {"classes": "classes", "size": "image side (pixels)", "batch": "images at
 MEMORY = "working_memory_mib"
 
 
+def make_bench(request: BenchRequest) -> list[Record]:
+    """Measure what is asked for, write the files and return the records; what was measured is kept after Ctrl-C too.
+
+    Raises what :func:`repro.measuring.bench.measure_bench` does, and ResourceError where the figure lacks matplotlib.
+    """
+    records: list[Record] = []
+    try:
+        with stdout_to_stderr():
+            for record in measure_bench(request):
+                records.append(record)  # noqa: PERF402 (kept one by one)
+    finally:
+        if records:
+            _write(records, request)
+    return records
+
+
+def _write(records: Sequence[Record], request: BenchRequest) -> None:
+    paths = write_bench(records, request.folder, request.name, title=f"Timings (profile {records[0]['profile']})")
+    try:
+        paths += write_scaling(records, request.folder, f"{request.name}_scaling")
+    except ImportError as error:
+        raise ResourceError(
+            "the figure needs matplotlib; the tables are written",
+            mend="pip install 'repro-ovseg[train]' -c constraints.txt",
+        ) from error
+    for path in paths:
+        log(f"wrote {path}")
+
+
 def write_bench(records: Sequence[Record], folder: Path, name: str = "bench", *, title: str = "Timings") -> list[Path]:
-    """Write <name>.json, .csv and .md into ``folder``; returns their paths."""
+    """Write <name>.json, .csv and .md into ``folder`` and return their paths."""
     paths = [folder / f"{name}.{ending}" for ending in ("json", "csv", "md")]
     write_json(paths[0], {"format": FORMAT, "rows": [dict(r) for r in records]})
     write_text(paths[1], bench_frame(records).to_csv(index=False))
@@ -32,7 +64,7 @@ def write_bench(records: Sequence[Record], folder: Path, name: str = "bench", *,
 
 
 def bench_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record; stages, clocks and the machine as columns of their own."""
+    """Make one row per record; stages, clocks and the machine as columns of their own."""
     rows = []
     for record in records:
         row = {k: v for k, v in record.items() if k not in ("stages", "clocks", "machine", "speedups")}
@@ -43,7 +75,7 @@ def bench_frame(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def bench_sheet(records: Sequence[Record], title: str = "Timings") -> Sheet:
-    """Timings, stages and counts, with the machine in the remarks."""
+    """Show timings, stages and counts, with the machine in the remarks."""
     columns = [Column("title", "Method"), Column("clip", "CLIP"), Column("precision", "Precision")]
     columns += [Column(k, h, right=True) for k, h in (("classes", "Classes"), ("size", "Side"), ("batch", "Batch"))]
     columns += [Column(k, h, "s", right=True) for k, h in (("median", "Median"), ("p10", "10 %"), ("p90", "90 %"))]
@@ -74,7 +106,7 @@ def _cells(record: Record) -> dict[str, str]:
 
 
 def _significant(value: float | None) -> str:
-    """Three significant digits."""
+    """Write ``value`` with three significant digits."""
     if value is None:
         return ""
     return number(value, max(0, 2 - math.floor(math.log10(value)))) if value > 0 else "0"
@@ -86,7 +118,7 @@ def _caption(records: Sequence[Record]) -> str:
 
 
 def machine_line(record: Record) -> str:
-    """``Measured on a CPU: ..`` or ``Measured on a GPU: ..`` with driver and versions."""
+    """Say ``Measured on a CPU: ..`` or ``Measured on a GPU: ..`` with driver and versions."""
     machine = record["machine"]
     words = [f"Measured on a {machine['kind']}: {machine['device']}"]
     words += [f"driver {machine['driver']}"] if machine.get("driver") else []
@@ -119,7 +151,7 @@ def _remarks(records: Sequence[Record]) -> list[str]:
 
 
 def scaling_figure(records: Sequence[Record]) -> Figure | None:
-    """Time and working memory against classes, image side and batch, a line a method, tower and precision.
+    """Plot time and working memory against classes, image side and batch, a line per method, tower and precision.
 
     An axis shows the records that agree in the other two with most of all; None where no axis has two points.
     """
@@ -165,7 +197,7 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
 
 
 def _lines(records: Sequence[Record], axis: str, base: Mapping[str, Any]) -> dict[str, list[Record]]:
-    """Records along ``axis`` by what they are of, in its order."""
+    """Return records along ``axis`` by what they are of, in its order."""
     lines: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: float(r[axis])):
         if all(record[other] == base[other] for other in AXES if other != axis):
@@ -175,7 +207,7 @@ def _lines(records: Sequence[Record], axis: str, base: Mapping[str, Any]) -> dic
 
 
 def write_scaling(records: Sequence[Record], folder: Path, name: str = "bench_scaling") -> list[Path]:
-    """The figure of :func:`scaling_figure` as PDF and SVG; no path where there is nothing to show."""
+    """Save the figure of :func:`scaling_figure` as PDF and SVG; no path where there is nothing to show."""
     from matplotlib import rc_context
 
     from repro.reports.figures.plot_style import STYLE, save

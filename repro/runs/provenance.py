@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +34,7 @@ PACKAGES = (
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """Facts about this process, as plain JSON values; no folder of the machine is named in it."""
+    """Return facts about this process, as plain JSON values; no folder of the machine is named in it."""
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "repro": repro.__version__,
@@ -39,12 +42,32 @@ def provenance(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": package_versions(),
         "hardware": hardware(device),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(sys.argv),
     }
 
 
+def command_line(words: Sequence[str]) -> str:
+    """Return the words of a call as one line that names no folder of the machine.
+
+    An absolute path below the current folder becomes relative to it; any other becomes ``DIR``, or ``FILE`` where its
+    name has an ending. All other words stay as they were given, lists and values behind ``=`` included.
+    """
+    return " ".join([Path(words[0]).name, *(_ABSOLUTE.sub(_named, word) for word in words[1:])])
+
+
+_ABSOLUTE = re.compile(r"(?:^|(?<=[=,]))/[^,]*")
+"""An absolute path that is a word, an entry of a list ``a,b`` or the value of ``name=value``."""
+
+
+def _named(found: re.Match[str]) -> str:
+    path = Path(os.path.normpath(found[0]))
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    return "FILE" if path.suffix else "DIR"
+
+
 def package_versions() -> dict[str, str | None]:
-    """Installed versions of the packages that decide numbers; None where one is absent."""
+    """Return installed versions of the packages that decide numbers; None where one is absent."""
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -56,7 +79,7 @@ def package_versions() -> dict[str, str | None]:
 
 @cache
 def git_state() -> dict[str, Any] | None:
-    """Commit and cleanness of the checkout the package runs from; None for an installed wheel."""
+    """Return commit and cleanness of the checkout the package runs from; None for an installed wheel."""
 
     def git(*arguments: str) -> str:
         result = subprocess.run(
@@ -71,7 +94,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The hardware that computes, with a label for tables; ``device`` is ``cpu`` or ``cuda[:n]``."""
+    """Describe the hardware that computes, with a label for tables; ``device`` is ``cpu`` or ``cuda[:n]``."""
     facts: dict[str, Any] = {"cpu": cpu_name(), "cores": cpu_count(), "memory_gib": round(memory_gib(), 1)}
     if device.startswith("cuda"):
         import torch

@@ -152,3 +152,18 @@ def test_a_table_is_that_of_the_command(store: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == found.text + "\n"
     for path in found.write(tmp_path / "b"):
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+
+
+def test_figures_are_those_of_the_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    from repro.api import figures
+
+    words = {"table": "table1", "methods": ["clip"], "profile": "smoke", "benchmark": "PAS-20", "count": 1}
+    found = figures(str(tmp_path / "a"), runs=store, device="cpu", **words)
+    capsys.readouterr()
+    call = ["figures", "--table", "table1", "--methods", "clip", "--profile", "smoke", "--benchmark", "PAS-20"]
+    call += ["--count", "1", "--runs", str(store), "--device", "cpu", "--out", str(tmp_path / "b"), "--json"]
+    assert main(call) == 0
+    drawn = [Path(path) for path in json.loads(capsys.readouterr().out)]
+    assert [p.name for p in found] == [p.name for p in drawn]
+    assert [p.read_bytes() for p in found] == [p.read_bytes() for p in drawn]

@@ -12,6 +12,7 @@ from fake_runs import draw_counts, plan_of, store_counts
 
 from repro.cli.main import main
 from repro.datasets.benchmarks import get_benchmark
+from repro.errors import RunError
 
 IMAGES = 40
 ROWS = {"clip-base": 0.4, "catseg-base": 0.6}
@@ -157,6 +158,17 @@ def test_update_keeps_tolerances_and_reasons_and_other_cells(
     assert {(c["tolerance"], c["reason"]) for c in cells.values()} == {(0.2, "largest of 3 repeats")}
     assert {"git", "packages", "hardware", "command", "created"} <= after["provenance"].keys()
     assert main(words(runs, file)) == 0
+
+
+def test_the_library_call_gives_what_the_command_prints(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from repro.api import check
+
+    runs = fill(tmp_path, A_150={"worse": 0.0065})
+    found = check(runs=runs, against=str(made / "reference.json"))
+    assert judged(capsys, made, runs, 1) == json.loads(json.dumps(found.to_json()))
+    assert [v.key for v in found.failed] == [("table1", "catseg-base", 0, "A-150")]
+    with pytest.raises(RunError, match="no cell could be compared"):
+        check("table1", runs=tmp_path / "none", against=made / "reference.json")
 
 
 def test_tolerances_come_from_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

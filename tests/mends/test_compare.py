@@ -170,7 +170,7 @@ def test_a_reference_is_written_by_the_command(talk: Talk, runs: Path) -> None:
     talk.succeeds(*check(runs))
 
 
-@pytest.mark.follows("repro.cli.commands.check:check#1", "repro.cli.commands.check:_update")
+@pytest.mark.follows("repro.runs.gates.check:check_reference", "repro.runs.gates.check:update_reference")
 def test_a_reference_of_another_profile_is_used_as_the_mends_say(talk: Talk, runs: Path) -> None:
     talk.succeeds(*check(runs, "table1", *SMOKE, "--update"))
     talk.refused(*check(runs, "--profile", "mini"))
@@ -180,7 +180,7 @@ def test_a_reference_of_another_profile_is_used_as_the_mends_say(talk: Talk, run
     talk.goes_on("check", "--runs", runs, "table1", "--profile", "mini", "--update", *options(talk.mend))
 
 
-@pytest.mark.follows("repro.cli.commands.check:check#2", "repro.runs.gates.reference:updated")
+@pytest.mark.follows("repro.runs.gates.check:Checked.refuse_empty", "repro.runs.gates.reference:updated")
 def test_cells_that_are_not_there_are_made_by_the_command(talk: Talk, runs: Path) -> None:
     talk.refused(*check(Path("other runs"), "table1", *SMOKE, "--update", file="new.json"))
     talk.succeeds(*ours(talk.mend), "--dry-run")
@@ -215,7 +215,7 @@ def test_a_single_table_takes_the_options_of_one(talk: Talk, runs: Path) -> None
     talk.succeeds("report", "table1", *SMOKE, "--runs", runs, "--baseline", "clip-base", "--formats", "csv")
 
 
-@pytest.mark.follows("repro.cli.commands.qualitative:qualitative#2", "repro.cli.commands.qualitative:_shown")
+@pytest.mark.follows("repro.reports.figures.draw:_draw_qualitative#2", "repro.reports.figures.draw:_shown")
 def test_a_qualitative_figure_is_asked_for_as_the_mends_say(talk: Talk, runs: Path) -> None:
     words = ["figures", "qualitative", *SMOKE, "--runs", runs, "--benchmark", "PC-59", "--out", "o"]
     talk.refused(*words, "--run", "table1:clip-base")

@@ -108,9 +108,9 @@ def plots() -> None:
 
 
 def qualitative() -> None:
-    from repro.cli.commands.qualitative import qualitative as call
+    from repro.reports.figures.draw import FiguresRequest, draw_figures
 
-    call(SimpleNamespace(run=None))  # type: ignore[arg-type]
+    draw_figures(FiguresRequest(Path("figures"), "qualitative"))
 
 
 def pipeline() -> None:
@@ -130,7 +130,7 @@ def slurm() -> None:
 PACKAGES = [
     way("repro.reports.figures.maps:_panels", panels, "matplotlib"),
     way("repro.reports.figures.plots:write_plots", plots, "matplotlib"),
-    way("repro.cli.commands.qualitative:qualitative#1", qualitative, "matplotlib"),
+    way("repro.reports.figures.draw:_draw_qualitative#1", qualitative, "matplotlib"),
     way("repro.training.pipeline:build_pipeline", pipeline, "mmseg"),
     way("repro.launch.slurm:_executor#1", slurm, "submitit"),
 ]
@@ -162,7 +162,7 @@ def test_the_extra_of_the_mend_brings_the_package_and_with_it_the_work_goes_on(
         assert error.message != talk.message  # noqa: PT017
 
 
-@pytest.mark.follows("repro.cli.commands.bench:_write")
+@pytest.mark.follows("repro.reports.bench:_write")
 def test_the_figure_of_timings_is_drawn_once_its_package_is_there(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     import repro.reports.bench as bench
 

@@ -35,7 +35,7 @@ SHOWN = [
     way("repro.cli.commands.describe:_facts", ["describe", "tabel1", *STORE], "table1"),
     way("repro.cli.commands.describe:_facts", ["describe", "claps", *STORE], "clip-smoke"),
     way("repro.cli.main:main", ["evil"], "eval"),
-    way("repro.cli.commands.bench:_points", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
+    way("repro.measuring.bench:bench_points", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
     way("repro.requests:RunRequest.run", ["train", "clip", "--profile", "smoke", "--tower", "powerfull"],
         "powerful"),
     way("repro.configuration.backbone:swap", ["backbone", "--profile", "smoke", "--tower", "basis",

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from repro.cli import common
-from repro.errors import RunError, UsageError, command
-from repro.mends import same_folders
-from repro.paths import DEFAULT_RESULTS
-from repro.runs.gates.comparison import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE, Verdict, judge
-from repro.runs.gates.reference import Reference, Selection, Tolerances, seeds_of, selected, updated
+from repro.runs.gates.check import Checked, CheckRequest, Updated, check_reference, update_reference
+from repro.runs.gates.comparison import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE
 
 WORDS = {
     OK: "within tolerance",
@@ -26,7 +21,7 @@ WORDS = {
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``check``."""
+    """Declare the options of ``check``."""
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="default: all tables of the reference")
     common.add_plan_options(parser)
     parser.set_defaults(profile=None)
@@ -63,82 +58,27 @@ def _points(text: str) -> float:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Judge or update; RunError where no cell could be compared."""
-    file = options.against or DEFAULT_RESULTS / Path(options.profile or "mini").stem / "reference.json"
+    """Judge or update, and print."""
+    request = common.request(CheckRequest, options)
     if options.update:
-        return _update(options, file)
-    reference = Reference.load(file)
-    if options.profile is not None and options.profile != reference.profile:
-        raise UsageError(
-            f"{file} is a reference of another profile",
-            expected=command("--profile", reference.profile),
-            found=command("--profile", options.profile),
-            mend="leave --profile out",
-        )
-    selection = _selection(options, reference.profile, options.tables or _tables(reference))
-    selection = dataclasses.replace(
-        selection, seeds=options.seeds or seeds_of(selected(reference, selection).values()) or None
-    )
-    verdicts = judge(reference, file, selection, options.tolerance)
-    failing = {WORSE, OTHER} | (set() if options.allow_better else {BETTER})
-    failing |= {MISSING, UNCLEAR} if options.strict else set()
-    failed = [v for v in verdicts if v.verdict in failing]
+        return _update(options, update_reference(request))
+    found = check_reference(request)
     if options.json:
-        common.print_json({"reference": str(file), "profile": reference.profile, "passed": not failed,
-                           "cells": [v.to_json() for v in verdicts]})  # fmt: skip
+        common.print_json(found.to_json())
     else:
-        _print(file, verdicts, failed)
-    if not failed and not any(v.verdict not in (MISSING, NEW) for v in verdicts):
-        raise RunError(
-            "no cell could be compared",
-            expected=f"finished cells of {', '.join(selection.tables)} in {options.runs}",
-            found=f"{sum(v.verdict == MISSING for v in verdicts)} missing cells",
-            mend=command(
-                "repro",
-                "run",
-                selection.tables[0],
-                "--profile",
-                reference.profile,
-                *same_folders(options.runs, options.data_root),
-            ),
-        )
-    return 1 if failed else 0
+        _print(found)
+    found.refuse_empty()
+    return 1 if found.failed else 0
 
 
-def _selection(options: argparse.Namespace, profile: str, tables: Sequence[str]) -> Selection:
-    return Selection(
-        tables, profile, options.runs, options.data_root, options.methods, options.benchmarks, options.seeds
-    )
-
-
-def _tables(reference: Reference) -> list[str]:
-    return list(dict.fromkeys(cell.table for cell in reference.cells))
-
-
-def _update(options: argparse.Namespace, file: Path) -> int:
-    old = Reference.load(file) if file.is_file() else None
-    profile = options.profile or (old.profile if old else "mini")
-    if old is not None and old.profile != profile:
-        raise UsageError(
-            f"{file} holds values of profile {old.profile}",
-            found=command("--profile", profile),
-            mend=f"name another file: {command('--against', Path('results', Path(profile).stem, 'reference.json'))}",
-        )
-    tables = options.tables or (_tables(old) if old else ["table1"])
-    tolerances = Tolerances([Path(folder) for folder in options.repeats], options.tolerance, options.reason)
-    selection = _selection(options, profile, tables)
-    reference = updated(old, selection, tolerances, file, keep_counts=options.counts)
-    reference.save(file)
-    before = {cell.id: cell for cell in old.cells} if old else {}
-    changed = [c for c in reference.cells if c.id not in before or before[c.id].expected != c.expected]
+def _update(options: argparse.Namespace, found: Updated) -> int:
     if options.json:
-        common.print_json({"reference": str(file), "profile": profile, "cells": len(reference.cells),
-                           "changed": [list(c.id) for c in changed]})  # fmt: skip
+        common.print_json(found.to_json())
         return 0
-    for cell in changed:
-        was = f"{before[cell.id].expected:.2f}" if cell.id in before else "new"
+    for cell in found.changed:
+        was = f"{found.before[cell.id].expected:.2f}" if cell.id in found.before else "new"
         print(f"{_name(cell.id)}: {was} -> {cell.expected:.2f}, tolerance {cell.tolerance:.2f} ({cell.reason})")
-    print(f"wrote {file}: {len(reference.cells)} cells, {len(changed)} of them changed or new")
+    print(f"wrote {found.file}: {len(found.reference.cells)} cells, {len(found.changed)} of them changed or new")
     return 0
 
 
@@ -147,7 +87,9 @@ def _name(key: tuple[str, str, int, str]) -> str:
     return f"{table} {row} seed {seed} {benchmark}"
 
 
-def _print(file: Path, verdicts: Sequence[Verdict], failed: Sequence[Verdict]) -> None:
+def _print(found: Checked) -> None:
+    verdicts = found.verdicts
+    file = found.request.file
     print(f"Reference {file}; percent, measured - expected in points; p paired over images, corrected by Holm\n")
     width = max([len(_name(v.key)) for v in verdicts], default=0) + 2
     print(f"{'cell':<{width}}{'expected':>10}{'measured':>10}{'diff':>9}{'tolerance':>11}{'p':>8}  verdict")
@@ -163,6 +105,6 @@ def _print(file: Path, verdicts: Sequence[Verdict], failed: Sequence[Verdict]) -
         count = sum(v.verdict == verdict for v in verdicts)
         if count:
             print(f"{count:>5} {verdict}: {words}")
-    for v in failed:
+    for v in found.failed:
         reason = f" ({v.reference.reason})" if v.reference else ""
         print(f"failed: {_name(v.key)}: {WORDS[v.verdict]}{reason}")

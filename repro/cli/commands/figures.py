@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from repro.cli import common
-from repro.configuration.profiles import load_profile
-from repro.configuration.tables import load_table
-from repro.datasets.benchmarks import Benchmark, get_benchmark
-from repro.errors import UsageError, WeightsError
-from repro.runs.plan import Run, make_plan
-
-if TYPE_CHECKING:
-    from repro.measuring.figures import ImageData
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``figures``."""
+    """Declare the options of ``figures``."""
     parser.add_argument(
         "kind", nargs="?", choices=("maps", "qualitative"), default="maps",
         help="maps (default): what each run sees; qualitative: runs side by side on images chosen by their counts",
@@ -39,7 +30,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--images", type=common.names, metavar="KEY,..", help="file names without ending")
     parser.add_argument("--count", type=int, default=4, help="how many images where none is named (default: 4)")
     parser.add_argument(
-        "--classes", metavar="NAME;..", help="class names, separated by semicolons (default: the largest of each image)"
+        "--classes",
+        type=class_names,
+        metavar="NAME;..",
+        help="class names, separated by semicolons (default: the largest of each image)",
     )
     parser.add_argument("--rows", type=int, default=3, help="how many classes where none is named (default: 3)")
     common.add_device_option(parser)
@@ -54,72 +48,18 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.set_defaults(execute=figures)
 
 
-def figures(options: argparse.Namespace) -> int:
-    """Draw the figures; WeightsError where none of the runs is trained."""
-    if options.count < 1 or options.rows < 1:
-        raise UsageError("a figure needs an image and a class", expected="--count and --rows of 1 or more")
-    if options.kind == "qualitative":
-        from repro.cli.commands.qualitative import qualitative
+def class_names(text: str) -> list[str] | None:
+    """``cat; dining table`` as a list of names; none for an empty text."""
+    return [name.strip() for name in text.split(";")] if text else None
 
-        return qualitative(options)
-    benchmark = get_benchmark(options.benchmark)
-    with common.stdout_to_stderr():
-        device = common.choose_device(options.device)
-        written = _draw(_runs(options), benchmark, device, options)
+
+def figures(options: argparse.Namespace) -> int:
+    """Draw the figures and print where they are."""
+    from repro.reports.figures.draw import FiguresRequest, draw_figures
+
+    written = draw_figures(common.request(FiguresRequest, options))
     if options.json:
         common.print_json([str(path) for path in written])
     else:
         print("\n".join(map(str, written)))
     return 0
-
-
-def _runs(options: argparse.Namespace) -> list[tuple[str, Run]]:
-    """Ids in the store and the runs they were made from."""
-    from repro.runs.addresses.stored import stored_run
-
-    if options.run:
-        return [(name, stored_run(name, options.runs, options.data_root)) for name in options.run]
-    profile = load_profile(options.profile)
-    plan = make_plan(
-        load_table(options.table), profile, options.runs, data_root=options.data_root, methods=options.methods
-    )
-    return [(run.id, run) for run in plan.runs]
-
-
-def _draw(runs: list[tuple[str, Run]], benchmark: Benchmark, device: str, options: argparse.Namespace) -> list[Path]:
-    from repro.datasets.layout import prepared_pairs
-    from repro.measuring.figures import choose_pairs, class_titles, image_data, load_trained
-    from repro.reports.figures.maps import CORRELATION, correlation_figure, explain_figure
-
-    names = class_titles(benchmark)
-    wanted = [name.strip() for name in options.classes.split(";")] if options.classes else None
-    correlations: dict[str, list[tuple[str, ImageData]]] = {}
-    written: list[Path] = []
-    untrained: list[WeightsError] = []
-    for run_id, run in runs:
-        try:
-            method = load_trained(run, run_id, device)
-        except WeightsError as error:
-            common.log(f"left out: {error.message}")
-            untrained.append(error)
-            continue
-        pairs = prepared_pairs(benchmark, run.assets.ensure_set(benchmark, common.log))
-        for pair in choose_pairs(pairs, options.images, options.count):
-            data = image_data(run, method, benchmark, pair, wanted, options.rows)
-            title = f"{run.row.title} ({run.tower.title})"
-            place = f"profile {run.profile.name} | {benchmark.id} | {pair.key}"
-            path = options.out / f"{benchmark.id}_{pair.key}_{run_id}.png"
-            explain_figure(data, names, f"{title} | {run_id} | {place}", path)
-            written.append(path)
-            if CORRELATION in data.maps:
-                correlations.setdefault(pair.key, []).append((f"{title}\n{run_id}", data))
-    if not written:
-        raise untrained[0]
-    for key, columns in correlations.items():
-        path = options.out / f"{benchmark.id}_{key}_correlation.png"
-        place = f"correlation of image and text | profile {runs[0][1].profile.name} | {benchmark.id} | {key}"
-        correlation_figure(columns, names, place, path)
-        written.append(path)
-    for path in written:
-        common.log(f"wrote {path}")
-    return written

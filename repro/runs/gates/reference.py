@@ -63,8 +63,13 @@ class Reference:
     cells: tuple[ReferenceCell, ...]
     provenance: Mapping[str, Any]
 
+    @property
+    def tables(self) -> list[str]:
+        """The names of its tables."""
+        return list(dict.fromkeys(cell.table for cell in self.cells))
+
     def save(self, path: Path) -> None:
-        """Write the file, a cell after the other in the order of the tables."""
+        """Write the file, cell after cell in the order of the tables."""
         cells = [dataclasses.asdict(c) for c in self.cells]
         unit = "percent; tolerance in points"
         write_json(path, {"format": FORMAT, "profile": self.profile, "unit": unit, "cells": cells,
@@ -108,7 +113,7 @@ class Selection:
 
 
 def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
-    """The state of every selected cell in the run store, by what identifies it in a reference."""
+    """Return the state of every selected cell in the run store, by what identifies it in a reference."""
     found = {}
     for name in selection.tables:
         table = load_table(name)
@@ -131,7 +136,7 @@ def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
 
 
 def selected(reference: Reference, selection: Selection) -> dict[Key, ReferenceCell]:
-    """The cells of ``reference`` that ``selection`` speaks of."""
+    """Return the cells of ``reference`` that ``selection`` speaks of."""
     wanted = [b.casefold() for b in selection.benchmarks or ()]
 
     def chosen(cell: ReferenceCell) -> bool:
@@ -150,18 +155,18 @@ def _method(cell: ReferenceCell) -> str | None:
 
 
 def percent(plan: Plan, status: CellStatus) -> float | None:
-    """The table's metric of a finished cell in percent; None where there is none."""
+    """Return the table's metric of a finished cell in percent; None where there is none."""
     value = status.metrics.get(plan.table.metric) if status.status == DONE and status.metrics else None
     return None if value is None else 100 * value
 
 
 def counts_path(plan: Plan, cell: Cell) -> Path:
-    """The counts of a cell in its run store."""
+    """Return the counts file of a cell in its run store."""
     return cell.place.path / "counts.npz"
 
 
 def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:
-    """The counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else None.
+    """Return the counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else None.
 
     Counts that do not give the expected value (it was edited, or they belong to something else) are not used.
     """
@@ -188,7 +193,7 @@ class Tolerances:
 def updated(
     old: Reference | None, selection: Selection, tolerances: Tolerances, file: Path, *, keep_counts: bool
 ) -> Reference:
-    """The reference with the selected cells as they are in the run store now, all others as they were.
+    """Make the reference with the selected cells as they are in the run store now, all others as they were.
 
     A flagged cell (:mod:`repro.runs.gates.plausible`) is never taken as what to expect. Raises UsageError where
     nothing selected is finished and plausible.
@@ -219,15 +224,15 @@ def updated(
         noise = [(name, abs(value - expected)) for name, value in again if value is not None]
         tolerance, reason = _tolerance(cells.get(key), noise, tolerances)
         cells[key] = _cell(key, plan, status, expected, tolerance, reason, file if keep_counts else None)
-    order = {name: i for i, name in enumerate(dict.fromkeys([*(c.table for c in cells.values())]))}
-    ordered = sorted(cells.values(), key=lambda c: order[c.table])
+    order = list(dict.fromkeys(c.table for c in cells.values()))
+    ordered = sorted(cells.values(), key=lambda c: order.index(c.table))
     return Reference(selection.profile, tuple(ordered), provenance("cpu"))
 
 
 def _tolerance(
     old: ReferenceCell | None, noise: Sequence[tuple[str, float]], tolerances: Tolerances
 ) -> tuple[float, str]:
-    """Points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
+    """Return points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
     if noise:
         largest = max(value for _, value in noise)
         each = ", ".join(f"{name} {value:.3f}" for name, value in noise)
@@ -268,5 +273,5 @@ def _cell(
 
 
 def seeds_of(cells: Iterable[ReferenceCell]) -> list[int]:
-    """The seeds a reference knows, smallest first."""
+    """Return the seeds a reference knows, smallest first."""
     return sorted({cell.seed for cell in cells})

@@ -1,0 +1,242 @@
+"""``repro figures``: from the runs and images that are asked for to the files of their pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import load_table
+from repro.console import log, stdout_to_stderr
+from repro.datasets import layout
+from repro.datasets.benchmarks import Benchmark, get_benchmark
+from repro.datasets.images import read_label, stored_image
+from repro.errors import ResourceError, UsageError, WeightsError
+from repro.files import write_atomic
+from repro.hardware import choose_device
+from repro.measuring import figures as measured
+from repro.paths import DEFAULT_RUNS
+from repro.reports.figures.maps import CORRELATION, correlation_figure, explain_figure
+from repro.reports.figures.qualitative import (
+    Example,
+    benchmark_colours,
+    chosen_images,
+    comparison_figure,
+    image_miou,
+)
+from repro.runs.addresses.stored import stored_run
+from repro.runs.evaluations import Evaluation, Where, find_side, matching
+from repro.runs.plan import Run, make_plan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORDS = {
+    "wins": "largest gains of {0} on {1} in mIoU of an image",
+    "losses": "largest losses of {0} to {1} in mIoU of an image",
+    "failures": "images on which both {0} and {1} are worst",
+}
+FORMS: dict[str, dict[str, Any]] = {"pdf": {"dpi": 300, "metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
+"""How files of a comparison are saved, by ending."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FiguresRequest:
+    """Pictures below ``out`` of stored runs (``run``: their ids) or of the trained runs of a ``table``.
+
+    ``kind``: ``maps``, what each run sees, or ``qualitative``, runs side by side on images chosen by their counts;
+    ``run`` may then name ``table:row`` too. ``images`` None: ``count`` of them; ``classes`` None: the ``rows`` largest
+    of each image.
+    """
+
+    out: Path
+    kind: Literal["maps", "qualitative"] = "maps"
+    run: Sequence[str] | None = None
+    table: str | None = None
+    runs: Path = DEFAULT_RUNS
+    profile: str = "mini"
+    methods: Sequence[str] | None = None
+    data_root: Path | None = None
+    benchmark: str = "PC-59"
+    images: Sequence[str] | None = None
+    count: int = 4
+    classes: Sequence[str] | None = None
+    rows: int = 3
+    device: str = "auto"
+
+
+def draw_figures(request: FiguresRequest) -> list[Path]:
+    """Draw what is asked for and return the files.
+
+    Raises UsageError for names that do not exist and for runs that cannot be compared, WeightsError where none of the
+    runs is trained, ResourceError without matplotlib.
+    """
+    if request.count < 1 or request.rows < 1:
+        raise UsageError("a figure needs an image and a class", expected="--count and --rows of 1 or more")
+    return _draw_maps(request) if request.kind == "maps" else _draw_qualitative(request)
+
+
+# -- maps: what each run sees -------------------------------------------------------------------------------------
+def _draw_maps(request: FiguresRequest) -> list[Path]:
+    """For every image and run a row per class, and for every image the correlation maps of all runs."""
+    benchmark = get_benchmark(request.benchmark)
+    names = measured.class_titles(benchmark)
+    correlations: dict[str, list[tuple[str, measured.ImageData]]] = {}
+    written: list[Path] = []
+    untrained: list[WeightsError] = []
+    with stdout_to_stderr():
+        device = choose_device(request.device)
+        runs = _runs(request)
+        for run_id, run in runs:
+            try:
+                method = measured.load_trained(run, run_id, device)
+            except WeightsError as error:
+                log(f"left out: {error.message}")
+                untrained.append(error)
+                continue
+            pairs = layout.prepared_pairs(benchmark, run.assets.ensure_set(benchmark, log))
+            for pair in measured.choose_pairs(pairs, request.images, request.count):
+                data = measured.image_data(run, method, benchmark, pair, request.classes, request.rows)
+                title = f"{run.row.title} ({run.tower.title})"
+                place = f"profile {run.profile.name} | {benchmark.id} | {pair.key}"
+                path = request.out / f"{benchmark.id}_{pair.key}_{run_id}.png"
+                explain_figure(data, names, f"{title} | {run_id} | {place}", path)
+                written.append(path)
+                if CORRELATION in data.maps:
+                    correlations.setdefault(pair.key, []).append((f"{title}\n{run_id}", data))
+        if not written:
+            raise untrained[0]
+        for key, columns in correlations.items():
+            path = request.out / f"{benchmark.id}_{key}_correlation.png"
+            place = f"correlation of image and text | profile {runs[0][1].profile.name} | {benchmark.id} | {key}"
+            correlation_figure(columns, names, place, path)
+            written.append(path)
+    for path in written:
+        log(f"wrote {path}")
+    return written
+
+
+def _runs(request: FiguresRequest) -> list[tuple[str, Run]]:
+    """Return ids in the store and the runs they were made from."""
+    if request.run or not request.table:
+        return [(name, stored_run(name, request.runs, request.data_root)) for name in request.run or ()]
+    table, profile = load_table(request.table), load_profile(request.profile)
+    plan = make_plan(table, profile, request.runs, data_root=request.data_root, methods=request.methods)
+    return [(run.id, run) for run in plan.runs]
+
+
+# -- qualitative: runs side by side -------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """One run in the figure: its evaluations by seed, of which the first is drawn."""
+
+    evaluations: dict[int, Evaluation]
+
+    @property
+    def first(self) -> Evaluation:
+        return next(iter(self.evaluations.values()))
+
+
+def _draw_qualitative(request: FiguresRequest) -> list[Path]:
+    """Draw wins, losses and failures of the first run against the second; the rest is drawn beside them."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ResourceError(
+            "figures need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
+        ) from error
+    if not request.run or len(request.run) < 2:
+        raise UsageError(
+            "a qualitative comparison needs two runs",
+            expected="--run A,B: run ids, unique prefixes of them, or table:row",
+            found=", ".join(request.run or []) or "none",
+            mend="repro figures qualitative --run table1:ROW,table1:ROW --benchmark PC-59 --out DIR",
+        )
+    benchmark = get_benchmark(request.benchmark)
+    shown = _shown(request, benchmark)
+    with stdout_to_stderr():
+        return _draw_groups(request, shown, benchmark, choose_device(request.device))
+
+
+def _shown(request: FiguresRequest, benchmark: Benchmark) -> list[_Shown]:
+    where = Where(request.runs, request.profile, request.data_root)
+    shown: list[_Shown] = []
+    for name in request.run or ():
+        side = find_side(name, where)
+        found = side.evaluations.get(benchmark.id)
+        if not found:
+            raise UsageError(
+                f"{name} is not evaluated on {benchmark.id}",
+                expected="a benchmark that all runs were evaluated on",
+                found=", ".join(side.evaluations),
+                mend=where.evaluating("--benchmarks", benchmark.id),
+            )
+        own = {seed: entries[0] for seed, entries in found.items()}
+        if shown:  # the same images, labels and protocol, or an error that says what differs
+            first = {seed: [e] for seed, e in shown[0].evaluations.items()}
+            own = matching(first, found)[1]
+        shown.append(_Shown(own))
+    return shown
+
+
+def _draw_groups(request: FiguresRequest, shown: Sequence[_Shown], benchmark: Benchmark, device: str) -> list[Path]:
+    sides = [[e.counts for e in s.evaluations.values()] for s in shown]
+    if request.images:
+        groups = {"images": list(request.images)}
+    else:
+        groups = {kind: keys for kind, keys in chosen_images(sides[0], sides[1], request.count).items() if keys}
+    keys = list(dict.fromkeys(k for own in groups.values() for k in own))
+    examples = _examples(request, shown, benchmark, keys, device)
+    names, colours = measured.class_titles(benchmark), benchmark_colours(benchmark)
+    written = []
+    for kind, own in groups.items():
+        heading = WORDS.get(kind, "images by name").format(*next(iter(examples.values())).predictions)
+        ids = " ".join(s.first.run for s in shown)
+        caption = f"{benchmark.id} | {heading} | {len(shown[0].first.counts)} images | {ids}"
+        figure = comparison_figure([examples[key] for key in own], names, colours, caption)
+        for form in FORMS:
+            path = request.out / f"{benchmark.id}_{kind}.{form}"
+            _save(figure, path, form)
+            log(f"wrote {path}")
+            written.append(path)
+    return written
+
+
+def _save(figure: Figure, path: Path, form: str) -> None:
+    write_atomic(path, lambda stream: figure.savefig(stream, format=form, **FORMS[form]))
+
+
+def _examples(
+    request: FiguresRequest, shown: Sequence[_Shown], benchmark: Benchmark, keys: Sequence[str], device: str
+) -> dict[str, Example]:
+    """Return for each image its pixels and label, and by heading of each run the prediction and its mIoU."""
+    pictures: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {}
+    predictions: dict[str, dict[str, NDArray[Any]]] = {}
+    scores: dict[str, dict[str, float]] = {}
+    for first in (s.first for s in shown):
+        run = stored_run(first.run, request.runs, request.data_root)
+        method = measured.load_trained(run, first.run, device)
+        pairs = layout.prepared_pairs(benchmark, run.assets.ensure_set(benchmark, log))
+        pairs = measured.choose_pairs(pairs, keys, len(keys))
+        pictures = pictures or {p.key: (stored_image(p.image), read_label(p.label)) for p in pairs}
+        log(f"predicting {len(pairs)} images with {first.run}")
+        title = run.row.title
+        title = title if title not in predictions else f"{title}, {first.run.rsplit('-', 1)[-1][:6]}"
+        predictions[title] = {
+            p.key: measured.predict_classes(run, method, benchmark, pictures[p.key][0]) for p in pairs
+        }
+        scores[title] = dict(zip(first.counts.keys, image_miou(first.counts).tolist(), strict=True))
+    return {
+        key: Example(
+            key,
+            *pictures[key],
+            {title: own[key] for title, own in predictions.items()},
+            {title: own.get(key, float("nan")) for title, own in scores.items()},
+        )
+        for key in keys
+    }
