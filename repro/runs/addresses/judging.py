@@ -83,7 +83,11 @@ def miniature_subject(data: Mapping[str, Any]) -> Subject:
 
         return miniature_trace(data["seed"], data.get("sizes", {}))
 
-    return Subject("drawing the miniature", ("repro.mini.draw:draw_miniature",), dict(data), take)
+    from repro.mini.synth import SETS, sets_of
+
+    modules = sorted({type(d).__module__ for series in SETS for d in sets_of(series)})
+    roots = ("repro.mini.draw:draw_miniature", *(f"{module}:DATA_SET" for module in modules))
+    return Subject("drawing the miniature", roots, dict(data), take)
 
 
 def timed(run: Run, *roots: str) -> Subject:
