@@ -12,3 +12,4 @@ PUBLISHED = PACKAGE / "_results" / "published.csv"
 
 DEFAULT_RUNS = Path("runs")
 DEFAULT_RESULTS = Path("results")
+DEFAULT_CHECKPOINTS = Path("checkpoints")

@@ -1,4 +1,4 @@
-"""Brings a checkpoint of other code in: weights under our names beside a JSON that says what they are.
+"""Bring a checkpoint of other code in: weights under our names beside a JSON that says what they are.
 
 A method's checkpoint becomes ``weights.pth``, which evaluation takes without a training run. A CLIP model becomes a
 folder as open_clip and ``TowerSpec`` take it: ``open_clip_config.json`` and ``open_clip_model.safetensors``.
@@ -16,12 +16,15 @@ from torch import Tensor
 
 import repro
 from repro.checkpoints.clip import model_config
-from repro.checkpoints.recognise import Recognised
+from repro.checkpoints.reading import read_foreign
+from repro.checkpoints.recognise import Recognised, recognise
 from repro.clip.weights import check_finite
+from repro.console import log
 from repro.errors import ResourceError, UsageError
 from repro.files import check_room, nearest_there, read_json, write_atomic, write_json
 from repro.hashing import file_digest
 from repro.methods.weights import FORMAT, save_torch
+from repro.paths import DEFAULT_CHECKPOINTS
 
 RECORD = "import.json"
 METHOD_WEIGHTS = "weights.pth"
@@ -36,6 +39,22 @@ class Imported:
     weights: Path
     record: dict[str, Any]
     written: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record, and where the files are."""
+        paths = {"folder": str(self.folder), "weights_file": str(self.weights), "written": self.written}
+        return {**self.record, **paths}
+
+
+def import_file(path: Path, wanted: str | None = None, out: Path | None = None, *, dry_run: bool = False) -> Imported:
+    """Read, recognise (as ``wanted`` where given) and import the checkpoint ``path``, without ``out`` to ./checkpoints.
+
+    Raises what :func:`import_checkpoint` does, and MisfitError for a file that is nothing known.
+    """
+    file = read_foreign(path)
+    for change in file.changes:
+        log(f"{file.path}: {change}")
+    return import_checkpoint(recognise(file, wanted), out, DEFAULT_CHECKPOINTS, dry_run=dry_run)
 
 
 def import_checkpoint(found: Recognised, folder: Path | None, parent: Path, *, dry_run: bool = False) -> Imported:
@@ -64,7 +83,7 @@ def import_checkpoint(found: Recognised, folder: Path | None, parent: Path, *, d
 
 
 def our_state(found: Recognised) -> dict[str, Tensor]:
-    """The weights under our names, in float32, each with memory of its own."""
+    """Return the weights under our names, in float32, each with memory of its own."""
     state: dict[str, Tensor] = {}
     seen: set[int] = set()
     for theirs, ours in found.layout.names.items():
@@ -80,7 +99,7 @@ def our_state(found: Recognised) -> dict[str, Tensor]:
 
 
 def describe_import(found: Recognised) -> dict[str, Any]:
-    """The content of ``import.json``: what the file is, where it came from, what was changed and left out."""
+    """Make the content of ``import.json``: what the file is, where it came from, what was changed and left out."""
     file, layout = found.file, found.layout
     kinds = Counter(str(file.state[n].dtype).removeprefix("torch.") for n in layout.names)
     facts = found.format.describe(found.variant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from repro.configuration.profiles import Profile
 from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.datasets.data_set import OWN
 from repro.datasets.registry import data_sets
-from repro.errors import UsageError, command
+from repro.errors import UsageError, command, unknown_name
 from repro.files import write_json
 from repro.hashing import digest
 from repro.mends import Missing, same_folders
@@ -34,6 +34,18 @@ READY = "ready.json"
 def all_sets() -> dict[str, Benchmark]:
     """Return all data sets by id: the six of the papers first, then what is trained on, then the others."""
     return {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
+
+
+def set_ids(words: Sequence[str]) -> list[str]:
+    """Return the ids of the data sets called ``words`` in any case, all for none or ``all``; UsageError else."""
+    known = all_sets()
+    if list(words) in ([], ["all"]):
+        return list(known)
+    by_case = {k.casefold(): k for k in known}
+    for word in words:
+        if word.casefold() not in by_case:
+            raise unknown_name("data set", word, known)
+    return [by_case[w.casefold()] for w in words]
 
 
 class Assets:

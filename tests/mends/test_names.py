@@ -31,9 +31,9 @@ def run_of(runs: Path, method: str) -> str:
 STORE = ["--runs", "RUNS"]
 SHOWN = [
     way("repro.datasets.benchmarks:get_benchmark", ["eval", "clip", "--benchmarks", "PAS-21", *STORE], "PAS-20"),
-    way("repro.cli.commands.data:_set_ids", ["data", "verify", "coco-stufff", "--data-root", "."], "coco-stuff"),
-    way("repro.cli.commands.describe:_facts", ["describe", "tabel1", *STORE], "table1"),
-    way("repro.cli.commands.describe:_facts", ["describe", "claps", *STORE], "clip-smoke"),
+    way("repro.runs.assets:set_ids", ["data", "verify", "coco-stufff", "--data-root", "."], "coco-stuff"),
+    way("repro.api.describing:describe_name", ["describe", "tabel1", *STORE], "table1"),
+    way("repro.api.describing:describe_name", ["describe", "claps", *STORE], "clip-smoke"),
     way("repro.cli.main:main", ["evil"], "eval"),
     way("repro.measuring.bench:bench_points", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
     way("repro.requests:RunRequest.run", ["train", "clip", "--profile", "smoke", "--tower", "powerfull"],

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from repro.api import describing
 from repro.api import tables as api_tables
 from repro.api.tables import open_table
-from repro.cli.commands import describe, report
+from repro.cli.commands import report
 from repro.cli.main import main
 from repro.configuration import tables
 from repro.configuration.tables import Table, load_table, table_names
@@ -84,9 +85,9 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     point = SimpleNamespace(load=lambda: KIND)
     monkeypatch.setattr(tables, "entry_points", lambda group, name: [point] if name == "options" else [])
     made = dataclasses.replace(load_table("table1"), name="options", title="Options", caption="Options", kind="options")
-    for module in (api_tables, report, describe):
+    for module in (api_tables, report, describing):
         monkeypatch.setattr(module, "load_table", lambda name: made if name == "options" else load_table(name))
-    monkeypatch.setattr(describe, "table_names", lambda: [*table_names(), "options"])
+    monkeypatch.setattr(describing, "table_names", lambda: [*table_names(), "options"])
     tables.find_kind.cache_clear()
     yield "options"
     tables.find_kind.cache_clear()

@@ -20,7 +20,7 @@ model). The output and the two filters: docs/captions.md.
 
 
 def add_parser(commands: Any) -> None:
-    """The subcommand below ``repro data``."""
+    """Declare the subcommand below ``repro data``."""
     parser = commands.add_parser(
         "captions",
         help="noun-phrase labels of images from their captions (CC12M TSV, COCO JSON, webdataset tar)",
@@ -61,7 +61,7 @@ def _captions(options: argparse.Namespace) -> int:
 
 
 def summary(provenance: dict[str, Any]) -> str:
-    """What was read, dropped and kept, in lines."""
+    """Say what was read, dropped and kept, in lines."""
     n = provenance["counts"].get
     lines = [
         f"{n('images', 0):,} images with {n('captions', 0):,} captions: {n('labels', 0):,} labels, "

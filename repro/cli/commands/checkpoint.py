@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from repro.cli import common
 from repro.errors import command
+from repro.paths import DEFAULT_CHECKPOINTS
 
 if TYPE_CHECKING:
     from repro.checkpoints.importing import Imported
     from repro.runs.weights.exporting import Exported
 
-DEFAULT_FOLDER = Path("checkpoints")
-
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
-    """Options of ``import-checkpoint`` and ``export-checkpoint``."""
+    """Declare the options of ``import-checkpoint`` and ``export-checkpoint``."""
     if command == "import-checkpoint":
         parser.add_argument("file", type=Path, help="a checkpoint; what it is is read off its content")
         parser.add_argument(
             "--as", dest="wanted", metavar="ID", help="what it must be: catseg-vitb, or an open_clip model name"
         )
         parser.add_argument(
-            "--out", type=Path, metavar="FOLDER", help=f"a new folder (default: {DEFAULT_FOLDER}/ID-DIGEST)"
+            "--out", type=Path, metavar="FOLDER", help=f"a new folder (default: {DEFAULT_CHECKPOINTS}/ID-DIGEST)"
         )
         parser.epilog = (
             "Known: official CAT-Seg (detectron2), OpenAI CLIP, open_clip, EVA-CLIP, CLIPSelf, DenseVLM.\n"
@@ -41,24 +40,18 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 
 def import_file(options: argparse.Namespace) -> int:
     """Recognise, check, convert and write; a misfit is exit code 4, its whole lists on stdout with ``--json``."""
-    from repro.checkpoints.importing import import_checkpoint
-    from repro.checkpoints.reading import read_foreign
-    from repro.checkpoints.recognise import MisfitError, recognise
+    from repro.checkpoints import importing
+    from repro.checkpoints.recognise import MisfitError
 
     try:
         with common.stdout_to_stderr():
-            file = read_foreign(options.file)
-            for change in file.changes:
-                common.log(f"{file.path}: {change}")
-            found = recognise(file, options.wanted)
-            result = import_checkpoint(found, options.out, DEFAULT_FOLDER, dry_run=options.dry_run)
+            result = importing.import_file(options.file, options.wanted, options.out, dry_run=options.dry_run)
     except MisfitError as error:
         if options.json:
             common.print_json(error.report)
         raise
     if options.json:
-        paths = {"folder": str(result.folder), "weights_file": str(result.weights), "written": result.written}
-        common.print_json({**result.record, **paths})
+        common.print_json(result.to_json())
     else:
         print("\n".join(_import_report(result, options.dry_run)))
     return 0
@@ -71,9 +64,9 @@ def export_file(options: argparse.Namespace) -> int:
     with common.stdout_to_stderr():
         result = export_checkpoint(options.file, options.out, dry_run=options.dry_run)
     if options.json:
-        common.print_json(_export_facts(result, options.dry_run))
+        common.print_json(result.to_json())
     else:
-        print("\n".join(_export_report(result, options.dry_run)))
+        print("\n".join(_export_report(result)))
     return 0
 
 
@@ -102,19 +95,8 @@ def _import_report(result: Imported, dry_run: bool) -> list[str]:
     return lines
 
 
-def _export_facts(result: Exported, dry_run: bool) -> dict[str, Any]:
-    return {
-        "file": str(result.path),
-        "method": result.method,
-        "variant": result.variant,
-        "num_tensors": result.num_tensors,
-        "differing_options": {k: {"released": a, "here": b} for k, (a, b) in result.differing.items()},
-        "written": not dry_run,
-    }
-
-
-def _export_report(result: Exported, dry_run: bool) -> list[str]:
-    lines = [f"{'would be written' if dry_run else 'written'}: {result.path} ({result.num_tensors} tensors)"]
+def _export_report(result: Exported) -> list[str]:
+    lines = [f"{'written' if result.written else 'would be written'}: {result.path} ({result.num_tensors} tensors)"]
     lines.append(f"  released size: {result.variant or 'none: the official code needs a configuration of these sizes'}")
     if result.differing:
         pairs = ", ".join(f"{k} {b} instead of {a}" for k, (a, b) in result.differing.items())

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from repro.cli import common
 from repro.cli.commands import captions
-from repro.errors import UsageError, unknown_name
-from repro.files import write_json
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of the subcommands."""
+    """Declare the options of the subcommands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     synth = commands.add_parser("synth", help="draw the miniature in the benchmarks' own source formats")
@@ -22,7 +19,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     synth.add_argument("--out", type=Path, metavar="DIR", help="folder that becomes the data root (default: run store)")
     synth.add_argument("--seed", type=int, help="default: the profile's")
     synth.add_argument("--profile", default="mini", help="profile whose sizes are drawn (default: mini)")
-    synth.add_argument("--no-prepare", action="store_true", help="write the source formats only (with --out)")
+    synth.add_argument(
+        "--no-prepare", dest="prepared", action="store_false", help="write the source formats only (with --out)"
+    )
     synth.set_defaults(execute=_synth)
 
     prepare = commands.add_parser("prepare", help="convert a set's labels to the form that is evaluated")
@@ -52,66 +51,23 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     captions.add_parser(commands)
 
 
-def _set_ids(words: list[str]) -> list[str]:
-    from repro.runs.assets import all_sets
-
-    known = all_sets()
-    if words in ([], ["all"]):
-        return list(known)
-    by_case = {k.casefold(): k for k in known}
-    for word in words:
-        if word.casefold() not in by_case:
-            raise unknown_name("data set", word, known)
-    return [by_case[w.casefold()] for w in words]
-
-
 def _synth(options: argparse.Namespace) -> int:
-    from repro.configuration.profiles import load_profile
     from repro.mini.draw import CONTACT_SHEET
-    from repro.runs.assets import Assets
+    from repro.runs.drawing import SynthRequest, draw_data
 
-    profile = load_profile(options.profile)
-    if not profile.synthetic:
-        raise UsageError(
-            f"profile {profile.name} has no generated data",
-            expected="a profile that draws its own",
-            mend="--profile mini",
-        )
-    seed = profile.data["seed"] if options.seed is None else options.seed
-    if options.out is None:
-        profile = dataclasses.replace(profile, data={**profile.data, "seed": seed})
-        root = Assets(profile, options.runs, None).ensure_data(common.log)
-    else:
-        root = options.out
-        _synth_into(root, {**profile.data, "seed": seed}, prepared=not options.no_prepare)
+    root = draw_data(common.request(SynthRequest, options))
     print(root)
     common.log(f"contact sheet: {root / CONTACT_SHEET}")
     return 0
 
 
-def _synth_into(root: Path, data: dict[str, Any], *, prepared: bool) -> None:
-    """Draw the miniature ``data`` describes into a folder the user named; anew where other code drew what is there."""
-    from repro.mini.draw import draw_miniature
-    from repro.mini.synth import MANIFEST
-    from repro.runs.addresses.code import FILE, Code
-    from repro.runs.addresses.judging import miniature_subject
-    from repro.runs.progress import count_progress
-
-    code, subject = Code(None), miniature_subject(data)
-    if (root / MANIFEST).is_file() and not (verdict := code.judge(root / FILE, subject, {})).fits:
-        common.log(f"drawing anew: {verdict.reason}")
-        (root / MANIFEST).unlink()
-    draw_miniature(root, data["seed"], data.get("sizes", {}), common.log, prepared=prepared, progress=count_progress)
-    if not (root / FILE).is_file() or not code.judge(root / FILE, subject, {}).fits:
-        write_json(root / FILE, code.record(subject, {}))
-
-
 def _prepare(options: argparse.Namespace) -> int:
     from repro.datasets.prepare.command import prepare_alone
+    from repro.runs.assets import set_ids
     from repro.runs.progress import count_progress
 
     summaries = []
-    for set_id in _set_ids(options.sets):
+    for set_id in set_ids(options.sets):
         with count_progress(f"preparing {set_id}", "image") as update:
             summary = prepare_alone(set_id, options.data_root, options.jobs, update, options.split, again=options.again)
         summaries.append({**dataclasses.asdict(summary), "folder": str(summary.folder)})
@@ -123,10 +79,11 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from repro.datasets.verify.verify import verify
+    from repro.runs.assets import set_ids
     from repro.runs.progress import count_progress
 
     reports = []
-    for set_id in _set_ids(options.sets):
+    for set_id in set_ids(options.sets):
         with count_progress(f"verifying {set_id}", "image") as update:
             report = verify(
                 set_id,

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import shutil
-from pathlib import Path
 from typing import Any
 
 from repro.cli import common
-from repro.configuration.profiles import load_profile, profile_names
-from repro.hardware import cpu_count, cpu_name, memory_gib
-from repro.methods import registry
-from repro.runs.assets import Assets
-from repro.runs.provenance import git_state, package_versions
-
-OPTIONAL = {
-    "mmseg": ("training", "pip install 'repro-ovseg[train]' -c constraints.txt"),
-    "tensorboard": ("training curves in TensorBoard", "pip install 'repro-ovseg[train]' -c constraints.txt"),
-    "fvcore": ("the papers' FLOP counter", "pip install 'repro-ovseg[train]' -c constraints.txt"),
-    "submitit": ("Slurm", "pip install 'repro-ovseg[slurm]' -c constraints.txt"),
-    "detectron2": ("the detectron2 adapters", "install detectron2 from its source tree: docs/getting-started.md"),
-}
+from repro.runs.doctor import OPTIONAL, examine
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``doctor``."""
+    """Declare the options of ``doctor``."""
     common.add_store_options(parser)
     common.add_json_option(parser)
     parser.set_defaults(execute=doctor)
@@ -39,70 +24,6 @@ def doctor(options: argparse.Namespace) -> int:
     else:
         _print(facts)
     return 0 if facts["can"]["evaluate"] else 5
-
-
-def examine(runs: Path) -> dict[str, Any]:
-    """All facts as plain JSON values."""
-    with common.stdout_to_stderr():
-        torch_facts = _torch()
-    packages = {name: importlib.util.find_spec(name) is not None for name in OPTIONAL}
-    free = runs.absolute()
-    while not free.exists():
-        free = free.parent
-    return {
-        "python": package_versions(),
-        "git": git_state(),
-        "cpu": {"name": cpu_name(), "cores": cpu_count(), "memory_gib": round(memory_gib(), 1)},
-        "torch": torch_facts,
-        "disk_free_gib": round(shutil.disk_usage(free).free / 2**30, 1),
-        "optional": packages,
-        "weights": _weights(runs),
-        "methods": list(registry()),
-        "can": {
-            "evaluate": torch_facts["imports"],
-            "train": torch_facts["imports"] and packages["mmseg"],
-            "use a GPU": bool(torch_facts.get("gpus")),
-            "compile LaTeX": shutil.which("pdflatex") is not None,
-        },
-    }
-
-
-def _torch() -> dict[str, Any]:
-    try:
-        import torch
-
-        from repro.errors import ReproError
-        from repro.runtime import import_torchvision
-
-        import_torchvision()
-    except (ImportError, ReproError, RuntimeError) as error:
-        return {"imports": False, "error": str(error)}
-    gpus = [
-        {
-            "name": torch.cuda.get_device_properties(i).name,
-            "memory_gib": round(torch.cuda.get_device_properties(i).total_memory / 2**30, 1),
-        }
-        for i in range(torch.cuda.device_count())
-    ]
-    return {
-        "imports": True,
-        "version": torch.__version__,
-        "cuda": torch.version.cuda,
-        "gpus": gpus,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _weights(runs: Path) -> dict[str, str]:
-    """Return for each published tower of the profiles whether its weights are here, by title."""
-    found = {}
-    for assets in (Assets(load_profile(name), runs, None) for name in profile_names()):
-        for key, tower in assets.profile.towers.items():
-            if assets.kind_of(key).published:
-                missing = assets.missing_tower(key)
-                here = assets.tower_key(key)["weights"][:12]
-                found[tower.title] = f"absent; {missing[0].mend}" if missing else f"present (sha256 {here})"
-    return found
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Gives our weights of a method the names and the layout of its authors' code."""
+"""Give our weights of a method the names and the layout of its authors' code."""
 
 from __future__ import annotations
 
@@ -17,13 +17,25 @@ from repro.runs.weights.described import DescribedWeights, describe_weights
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """What an export gave, or would give. ``variant`` is the released size it has, None for a size of its own;
-    ``differing`` are options the released code does not have (its default, ours)."""
+    ``differing`` are options the released code does not have (its default, ours); ``written``: no dry run."""
 
     path: Path
     method: str
     variant: str | None
     num_tensors: int
     differing: dict[str, tuple[Any, Any]]
+    written: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "file": str(self.path),
+            "method": self.method,
+            "variant": self.variant,
+            "num_tensors": self.num_tensors,
+            "differing_options": {k: {"released": a, "here": b} for k, (a, b) in self.differing.items()},
+            "written": self.written,
+        }
 
 
 def export_checkpoint(path: Path, out: Path, *, dry_run: bool = False) -> Exported:
@@ -50,11 +62,11 @@ def export_checkpoint(path: Path, out: Path, *, dry_run: bool = False) -> Export
     size = (described.tower.model, described.tower.resolution)
     variant = next((v for v, o in official.variants.items() if (o.tower.model, o.tower.resolution) == size), None)
     released = described.entry.make_options(official.variants[variant].options if variant else {})
-    return Exported(out, described.entry.name, variant, len(state), _differences(released, options))
+    return Exported(out, described.entry.name, variant, len(state), _differences(released, options), not dry_run)
 
 
 def official_state(described: DescribedWeights, official: OfficialFormat) -> dict[str, Tensor]:
-    """The tensors of ``described`` under official names, with the buffers the official modules store."""
+    """Return the tensors of ``described`` under official names, with the buffers the official modules store."""
     state = read_weights(described.path)["state_dict"]
     patch = state["clip.model.visual.conv1.weight"].shape[-1]
     options = described.entry.make_options(described.options)
