@@ -160,7 +160,7 @@ def percent(plan: Plan, status: CellStatus) -> float | None:
     return None if value is None else 100 * value
 
 
-def counts_path(plan: Plan, cell: Cell) -> Path:
+def counts_path(cell: Cell) -> Path:
     """Return the counts file of a cell in its run store."""
     return cell.place.path / "counts.npz"
 
@@ -256,7 +256,7 @@ def _cell(
     if file is not None:
         table, row, seed, benchmark = key
         counts = f"{file.stem}_counts/{table}-{row}-s{seed}-{benchmark}.npz"
-        Counts.load(counts_path(plan, status.cell)).save(file.parent / counts)
+        Counts.load(counts_path(status.cell)).save(file.parent / counts)
     return ReferenceCell(
         *key,
         metric=plan.table.metric,
