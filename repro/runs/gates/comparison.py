@@ -110,7 +110,7 @@ def _compared(
     off = measured - cell.expected
     verdict = OK if abs(off) <= cell.tolerance else WORSE if off < 0 else BETTER
     before = reference_counts(cell, file, plan) if cell.metric in METRICS else None
-    after = Counts.load(counts_path(plan, status.cell)) if before is not None else None
+    after = Counts.load(counts_path(status.cell)) if before is not None else None
     if before is None or after is None or before.keys != after.keys:
         return Verdict(cell.id, verdict, cell, measured)
     return Verdict(cell.id, verdict, cell, measured, _paired(after, before, cell, status, resamples))

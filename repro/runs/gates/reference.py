@@ -160,13 +160,13 @@ def percent(plan: Plan, status: CellStatus) -> float | None:
     return None if value is None else 100 * value
 
 
-def counts_path(plan: Plan, cell: Cell) -> Path:
+def counts_path(cell: Cell) -> Path:
     """Return the counts file of a cell in its run store."""
     return cell.place.path / "counts.npz"
 
 
 def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:
-    """Return the counts ``cell`` was taken from, beside the reference ``file`` or still in the run store; else None.
+    """Return the counts of ``cell``, kept beside the reference ``file`` or still in the run store; else None.
 
     Counts that do not give the expected value (it was edited, or they belong to something else) are not used.
     """
@@ -256,7 +256,7 @@ def _cell(
     if file is not None:
         table, row, seed, benchmark = key
         counts = f"{file.stem}_counts/{table}-{row}-s{seed}-{benchmark}.npz"
-        Counts.load(counts_path(plan, status.cell)).save(file.parent / counts)
+        Counts.load(counts_path(status.cell)).save(file.parent / counts)
     return ReferenceCell(
         *key,
         metric=plan.table.metric,
