@@ -131,7 +131,7 @@ class DisaOptions:
         return "none" if self.split == "sdm" and self.saliency == "none" else self.split
 
     def tokens(self, places: int) -> int:
-        """k of a map of ``places`` tokens; UsageError where a fixed k is more than there are."""
+        """Return k of a map of ``places`` tokens; UsageError where a fixed k is more than there are."""
         if self.k_policy == "ratio":
             return min(places, round(self.k * places / PAPER_TOKENS))
         if self.k_policy == "fixed" and self.k > places:
