@@ -56,7 +56,7 @@ class AlignmentEntry:
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def make_options(self, values: Mapping[str, Any]) -> Any:
-        """Options with ``values`` over the preset they name (``preset``, default: the paper's reading).
+        """Make options with ``values`` over the preset they name (``preset``, default: the paper's reading).
 
         UsageError for an unknown preset or option, and for a value of the wrong type.
         """
@@ -69,13 +69,14 @@ class AlignmentEntry:
         return self.options(**{**known[preset], **given})
 
     def class_facts(self, options: Any) -> Any:
-        """What ``classes`` says of ``options``, as plain data; None where it is not named."""
+        """Return what ``classes`` says of ``options``, as plain data; None where it is not named."""
         return _load(self.classes)(options) if self.classes else None
 
     def trainer(self) -> Callable[..., Any]:
-        """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
-        cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
-        :class:`Labels` or None."""
+        """Return the function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed,
+        device, cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
+        :class:`Labels` or None.
+        """
         return _load(self.train)
 
 
@@ -87,7 +88,7 @@ def _load(path: str) -> Callable[..., Any]:
 
 @cache
 def alignments() -> dict[str, AlignmentEntry]:
-    """All installed alignments by id."""
+    """Return all installed alignments by id."""
     found: dict[str, AlignmentEntry] = {}
     for entry in announced(ENTRY_POINT_GROUP, AlignmentEntry).values():
         found[entry.name] = entry
@@ -95,7 +96,7 @@ def alignments() -> dict[str, AlignmentEntry]:
 
 
 def get_alignment(name: str) -> AlignmentEntry:
-    """The alignment called ``name``; UsageError with suggestions where there is none."""
+    """Return the alignment called ``name``; UsageError with suggestions where there is none."""
     if name not in alignments():
         raise unknown_name("alignment", name, alignments(), mend=MEND)
     return alignments()[name]

@@ -35,7 +35,7 @@ def save_weights(method: Method, path: Path, method_name: str, **header: str | i
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header of a weights file; WeightsError when ``path`` is none."""
+    """Read the header of a weights file; WeightsError when ``path`` is none."""
     header: dict[str, Any] = read_weights(path)["header"]
     return header
 
@@ -76,7 +76,7 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
 
 
 def describe_switches(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(option, expected, found) of every switch that both name and that differs, compared as JSON."""
+    """Return (option, expected, found) of every switch that both name and that differs, compared as JSON."""
     plain = json.loads(json.dumps(dict(expected)))
     return [
         (name, plain[name], found[name]) for name in sorted(plain.keys() & found.keys()) if plain[name] != found[name]
@@ -84,7 +84,7 @@ def describe_switches(expected: Mapping[str, Any], found: Mapping[str, Any]) -> 
 
 
 def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Missing names, unexpected names and other shapes of ``found``, in words; empty when it fits."""
+    """Describe missing names, unexpected names and other shapes of ``found``, in words; empty when it fits."""
     shapes = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in sorted(expected.keys() & found.keys())
@@ -99,7 +99,7 @@ def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor])
 
 
 def save_torch(path: Path, value: Any) -> None:
-    """``torch.save`` that is atomic and reports a full disk as ResourceError."""
+    """Save by ``torch.save``, atomically, and report a full disk as ResourceError."""
 
     def write(stream: IO[bytes]) -> None:
         try:
@@ -115,7 +115,7 @@ def save_torch(path: Path, value: Any) -> None:
 
 
 def read_torch(path: Path, *, own: bool = False) -> Any:
-    """``torch.load`` of tensors and plain values only, on the CPU; WeightsError for anything else.
+    """Load tensors and plain values only by ``torch.load``, on the CPU; WeightsError for anything else.
 
     The file is mapped, so that what is not used is not read; it is never written in place, only replaced. One of our
     ``own`` that asks for more than tensors is damaged, not foreign.
@@ -146,7 +146,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is none."""
+    """Read ``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is none."""
     stored = read_torch(path)
     if not isinstance(stored, dict) or not {"header", "state_dict"} <= stored.keys():
         raise WeightsError(
