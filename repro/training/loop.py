@@ -144,7 +144,7 @@ def _keep(task: Task[Any], checkpoints: Checkpoints, done: int, seconds: Any) ->
 
 
 def _asked_to_end() -> str:
-    """The signal that asked this or another process of the training to end; all processes get the same answer."""
+    """Name the signal that asked this or another process of the training to end; all processes get the same answer."""
     asked = preemption.requested()
     if dist.is_distributed():
         flag = torch.tensor(int(bool(asked)))
