@@ -47,12 +47,13 @@ class ClassList:
 
     @classmethod
     def of_benchmark(cls, benchmark: Benchmark) -> ClassList:
-        """Classes and prompts as an evaluation on ``benchmark`` has them."""
+        """Return classes and prompts as an evaluation on ``benchmark`` has them."""
         return cls(benchmark.class_names(), benchmark.prompt_names(), benchmark.background_index)
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> ClassList:
-        """The user's own names, each its own prompt; runs of white space become one space, empty names are left out.
+        """Return the user's own names, each its own prompt; runs of white space become one space, empty names are left
+        out.
 
         Raises UsageError for no name, for more than 1,000, and for names that differ in nothing a text encoder reads.
         """
@@ -82,7 +83,7 @@ class ClassList:
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
-    """The image as uint8 RGB (H, W, 3), read as evaluations read it, from the formats of ``FORMATS`` only.
+    """Read the image as uint8 RGB (H, W, 3), read as evaluations read it, from the formats of ``FORMATS`` only.
 
     Raises DataError for an absent or damaged file, another format, and a mode that has no conversion to RGB.
     """
@@ -109,7 +110,7 @@ class Predictor:
         self._logits: Tensor | None = None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[Any]:
-        """Class index (H, W), uint8 for up to 255 classes, else uint16, of a uint8 RGB image (H, W, 3).
+        """Return the class index (H, W), uint8 for up to 255 classes, else uint16, of a uint8 RGB image (H, W, 3).
 
         Raises RunError when the method returns NaN.
         """
@@ -120,7 +121,7 @@ class Predictor:
         return self.window.labels(self.method, logits, self._size, last=len(self.classes) - 1)
 
     def probabilities(self) -> Iterator[NDArray[np.float32]]:
-        """Scores (k, H, W) of the last image, k classes at a time in label order.
+        """Yield scores (k, H, W) of the last image, k classes at a time in label order.
 
         They are what the arg-max was taken of; sigmoid scores need not sum to one. A folded background has the largest
         score of its prompts, so that the arg-max over classes is the label map. Raises RuntimeError where no logits
@@ -175,7 +176,7 @@ def write_label(path: Path, labels: NDArray[Any]) -> None:
 
 
 def class_pixels(labels: NDArray[Any], classes: ClassList) -> NDArray[np.int64]:
-    """Pixels of each class (N,) in a label map."""
+    """Count the pixels of each class (N,) in a label map."""
     total = np.zeros(len(classes), dtype=np.int64)
     for strip in np.array_split(labels, -(-labels.size // _STRIP)):  # bincount takes 8 bytes a pixel
         total += np.bincount(strip.ravel(), minlength=len(classes))
