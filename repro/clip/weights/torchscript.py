@@ -42,7 +42,7 @@ _DAMAGED = (
 
 
 def is_torchscript(path: Path) -> bool:
-    """True for a TorchScript archive, the form OpenAI published its CLIP weights in."""
+    """Return True for a TorchScript archive, the form OpenAI published its CLIP weights in."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -50,7 +50,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """The tensors of the archived module by their dotted names, on the CPU.
+    """Read the tensors of the archived module by their dotted names, on the CPU.
 
     Raises WeightsError for a damaged archive and for one whose objects are more than modules of tensors.
     """
