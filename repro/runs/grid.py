@@ -52,7 +52,7 @@ def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[Cell
 
 
 def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
-    """The run of ``plan`` whose id is or begins with ``run_id``; UsageError for none and for several."""
+    """Return the run of ``plan`` whose id is or begins with ``run_id``; UsageError for none and for several."""
     found = tuple(run for run in plan.runs if run.id == run_id) or tuple(
         run for run in plan.runs if run.id.startswith(run_id)
     )
@@ -67,7 +67,7 @@ def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
 
 
 def _states(plan: Plan, run: Run, outcome: Outcome) -> list[CellStatus]:
-    """The cells of a run whose job has ended: what is stored counts, and the rest has failed for a reason."""
+    """Return the cells of a run whose job has ended: what is stored counts, and the rest has failed for a reason."""
     document = outcome.document()
     told = {c["benchmark"]: c["error"] for c in document} if isinstance(document, list) else {}
     states = []

@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """Facts about this process, as plain JSON values; no folder of the machine is named in it."""
+    """Return facts about this process, as plain JSON values; no folder of the machine is named in it."""
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "repro": repro.__version__,
@@ -44,7 +44,7 @@ def provenance(device: str) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Installed versions of the packages that decide numbers; None where one is absent."""
+    """Return installed versions of the packages that decide numbers; None where one is absent."""
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -56,7 +56,7 @@ def package_versions() -> dict[str, str | None]:
 
 @cache
 def git_state() -> dict[str, Any] | None:
-    """Commit and cleanness of the checkout the package runs from; None for an installed wheel."""
+    """Return commit and cleanness of the checkout the package runs from; None for an installed wheel."""
 
     def git(*arguments: str) -> str:
         result = subprocess.run(
@@ -71,7 +71,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The hardware that computes, with a label for tables; ``device`` is ``cpu`` or ``cuda[:n]``."""
+    """Return the hardware that computes, with a label for tables; ``device`` is ``cpu`` or ``cuda[:n]``."""
     facts: dict[str, Any] = {"cpu": cpu_name(), "cores": cpu_count(), "memory_gib": round(memory_gib(), 1)}
     if device.startswith("cuda"):
         import torch

@@ -10,7 +10,7 @@ GPU_RATE_TMACS = 10.0
 
 
 def recipe_lines(plan: Plan) -> list[str]:
-    """One block of lines for each run that trains, each figure with how it is known."""
+    """Return one block of lines for each run that trains, each figure with how it is known."""
     lines: list[str] = []
     for run in plan.runs:
         if run.train is None:

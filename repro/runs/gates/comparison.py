@@ -52,7 +52,7 @@ class Verdict:
         return None if self.reference is None or self.measured is None else self.measured - self.reference.expected
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object; the keys are documented in docs/regression-gate.md."""
+        """Return one flat object; the keys are documented in docs/regression-gate.md."""
         table, row, seed, benchmark = self.key
         interval = self.paired.difference.to_json(100) if self.paired else None
         return {
@@ -75,7 +75,7 @@ class Verdict:
 def judge(
     reference: Reference, file: Path, selection: Selection, tolerance: float | None = None, resamples: int = RESAMPLES
 ) -> list[Verdict]:
-    """A verdict on every selected cell, those of the reference first; ``tolerance`` (points) replaces their own.
+    """Return a verdict on every selected cell, those of the reference first; ``tolerance`` (points) replaces their own.
 
     Where the counts the reference was taken from are at hand, a difference beyond the tolerance must also be
     significant: paired bootstrap over images, two-sided, corrected after Holm over all cells tested.

@@ -108,7 +108,7 @@ class Selection:
 
 
 def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
-    """The state of every selected cell in the run store, by what identifies it in a reference."""
+    """Return the state of every selected cell in the run store, by what identifies it in a reference."""
     found = {}
     for name in selection.tables:
         table = load_table(name)
@@ -131,7 +131,7 @@ def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
 
 
 def selected(reference: Reference, selection: Selection) -> dict[Key, ReferenceCell]:
-    """The cells of ``reference`` that ``selection`` speaks of."""
+    """Return the cells of ``reference`` that ``selection`` speaks of."""
     wanted = [b.casefold() for b in selection.benchmarks or ()]
 
     def chosen(cell: ReferenceCell) -> bool:
@@ -150,18 +150,19 @@ def _method(cell: ReferenceCell) -> str | None:
 
 
 def percent(plan: Plan, status: CellStatus) -> float | None:
-    """The table's metric of a finished cell in percent; None where there is none."""
+    """Return the table's metric of a finished cell in percent; None where there is none."""
     value = status.metrics.get(plan.table.metric) if status.status == DONE and status.metrics else None
     return None if value is None else 100 * value
 
 
 def counts_path(plan: Plan, cell: Cell) -> Path:
-    """The counts of a cell in its run store."""
+    """Return the counts of a cell in its run store."""
     return cell.place.path / "counts.npz"
 
 
 def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:
-    """The counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else None.
+    """Return the counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else
+    None.
 
     Counts that do not give the expected value (it was edited, or they belong to something else) are not used.
     """
@@ -188,7 +189,7 @@ class Tolerances:
 def updated(
     old: Reference | None, selection: Selection, tolerances: Tolerances, file: Path, *, keep_counts: bool
 ) -> Reference:
-    """The reference with the selected cells as they are in the run store now, all others as they were.
+    """Return the reference with the selected cells as they are in the run store now, all others as they were.
 
     A flagged cell (:mod:`repro.runs.gates.plausible`) is never taken as what to expect. Raises UsageError where
     nothing selected is finished and plausible.
@@ -227,7 +228,7 @@ def updated(
 def _tolerance(
     old: ReferenceCell | None, noise: Sequence[tuple[str, float]], tolerances: Tolerances
 ) -> tuple[float, str]:
-    """Points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
+    """Return points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
     if noise:
         largest = max(value for _, value in noise)
         each = ", ".join(f"{name} {value:.3f}" for name, value in noise)
@@ -268,5 +269,5 @@ def _cell(
 
 
 def seeds_of(cells: Iterable[ReferenceCell]) -> list[int]:
-    """The seeds a reference knows, smallest first."""
+    """Return the seeds a reference knows, smallest first."""
     return sorted({cell.seed for cell in cells})

@@ -54,7 +54,7 @@ def export_checkpoint(path: Path, out: Path, *, dry_run: bool = False) -> Export
 
 
 def official_state(described: DescribedWeights, official: OfficialFormat) -> dict[str, Tensor]:
-    """The tensors of ``described`` under official names, with the buffers the official modules store."""
+    """Return the tensors of ``described`` under official names, with the buffers the official modules store."""
     state = read_weights(described.path)["state_dict"]
     patch = state["clip.model.visual.conv1.weight"].shape[-1]
     options = described.entry.make_options(described.options)
