@@ -54,7 +54,7 @@ class Row:
         return self.select or self.method
 
     def under(self, profile: str) -> Row:
-        """The row as it is in the profile called ``profile``."""
+        """Return the row as it is in the profile called ``profile``."""
         own = self.by_profile.get(profile)
         if own is None:
             return self
@@ -93,7 +93,7 @@ class Table:
 
 
 def table_names() -> list[str]:
-    """Names of the tables that exist."""
+    """Return the names of the tables that exist."""
     return sorted(p.stem for p in (CONFIGS / "tables").glob("*.py"))
 
 
