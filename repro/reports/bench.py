@@ -32,7 +32,7 @@ def write_bench(records: Sequence[Record], folder: Path, name: str = "bench", *,
 
 
 def bench_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record; stages, clocks and the machine as columns of their own."""
+    """Return one row per record; stages, clocks and the machine as columns of their own."""
     rows = []
     for record in records:
         row = {k: v for k, v in record.items() if k not in ("stages", "clocks", "machine", "speedups")}
@@ -43,7 +43,7 @@ def bench_frame(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def bench_sheet(records: Sequence[Record], title: str = "Timings") -> Sheet:
-    """Timings, stages and counts, with the machine in the remarks."""
+    """Return timings, stages and counts, with the machine in the remarks."""
     columns = [Column("title", "Method"), Column("clip", "CLIP"), Column("precision", "Precision")]
     columns += [Column(k, h, right=True) for k, h in (("classes", "Classes"), ("size", "Side"), ("batch", "Batch"))]
     columns += [Column(k, h, "s", right=True) for k, h in (("median", "Median"), ("p10", "10 %"), ("p90", "90 %"))]
@@ -74,7 +74,7 @@ def _cells(record: Record) -> dict[str, str]:
 
 
 def _significant(value: float | None) -> str:
-    """Three significant digits."""
+    """Write with three significant digits."""
     if value is None:
         return ""
     return number(value, max(0, 2 - math.floor(math.log10(value)))) if value > 0 else "0"
@@ -86,7 +86,7 @@ def _caption(records: Sequence[Record]) -> str:
 
 
 def machine_line(record: Record) -> str:
-    """``Measured on a CPU: ..`` or ``Measured on a GPU: ..`` with driver and versions."""
+    """Return ``Measured on a CPU: ..`` or ``Measured on a GPU: ..`` with driver and versions."""
     machine = record["machine"]
     words = [f"Measured on a {machine['kind']}: {machine['device']}"]
     words += [f"driver {machine['driver']}"] if machine.get("driver") else []
@@ -165,7 +165,7 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
 
 
 def _lines(records: Sequence[Record], axis: str, base: Mapping[str, Any]) -> dict[str, list[Record]]:
-    """Records along ``axis`` by what they are of, in its order."""
+    """Return records along ``axis`` by what they are of, in its order."""
     lines: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: float(r[axis])):
         if all(record[other] == base[other] for other in AXES if other != axis):
@@ -175,7 +175,7 @@ def _lines(records: Sequence[Record], axis: str, base: Mapping[str, Any]) -> dic
 
 
 def write_scaling(records: Sequence[Record], folder: Path, name: str = "bench_scaling") -> list[Path]:
-    """The figure of :func:`scaling_figure` as PDF and SVG; no path where there is nothing to show."""
+    """Write the figure of :func:`scaling_figure` as PDF and SVG; no path where there is nothing to show."""
     from matplotlib import rc_context
 
     from repro.reports.figures.plot_style import STYLE, save
