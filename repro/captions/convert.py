@@ -153,7 +153,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
 
 
 def _pending(out: Path, plan: Plan) -> list[int]:
-    """The shards without a complete result; the report is written last and says how long its labels are.
+    """Return the shards without a complete result; the report is written last and says how long its labels are.
 
     Archives are not identified by a digest of their bytes: one that was touched since is looked into again.
     """
@@ -204,7 +204,7 @@ def _work(task: _Task) -> None:
 
 
 def _kept(task: _Task) -> dict[str, Any]:
-    """The report of labels that are there whole, {} where none are."""
+    """Return the report of labels that are there whole, {} where none are."""
     try:
         report = dict(read_json(_report(task.target)))
         return report if file_digest(task.target) == report["sha256"] else {}
@@ -226,7 +226,7 @@ def _line(record: Record, labels: list[str]) -> str:
 
 @functools.cache
 def _end_with_parent() -> None:
-    """In a worker: end when the command is killed, which would otherwise leave it waiting for work for ever."""
+    """End this worker when the command is killed, which would otherwise leave it waiting for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
