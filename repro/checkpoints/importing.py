@@ -65,7 +65,7 @@ def import_checkpoint(found: Recognised, folder: Path | None, parent: Path, *, d
 
 
 def our_state(found: Recognised) -> dict[str, Tensor]:
-    """The weights under our names, in float32, each with memory of its own."""
+    """Return the weights under our names, in float32, each with memory of its own."""
     state: dict[str, Tensor] = {}
     seen: set[int] = set()
     for theirs, ours in found.layout.names.items():
@@ -81,7 +81,7 @@ def our_state(found: Recognised) -> dict[str, Tensor]:
 
 
 def describe_import(found: Recognised) -> dict[str, Any]:
-    """The content of ``import.json``: what the file is, where it came from, what was changed and left out."""
+    """Return the content of ``import.json``: what the file is, where it came from, what was changed and left out."""
     file, layout = found.file, found.layout
     kinds = Counter(str(file.state[n].dtype).removeprefix("torch.") for n in layout.names)
     facts = found.format.describe(found.variant)

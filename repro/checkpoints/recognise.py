@@ -35,12 +35,13 @@ class Recognised:
 
 @cache
 def known_formats() -> tuple[Format, ...]:
-    """Methods' official checkpoints first, then CLIP's."""
+    """List methods' official checkpoints first, then CLIP's."""
     return (*method_formats(), *clip_formats())
 
 
 def recognise(file: ForeignFile, wanted: str | None = None) -> Recognised:
-    """The format and variant of ``file``; ``wanted`` (``--as``) names the variant, or a format, instead of guessing.
+    """Recognise the format and variant of ``file``; ``wanted`` (``--as``) names the variant, or a format, instead of
+    guessing.
 
     Raises MisfitError for a file that is incomplete, of a variant other than ``wanted`` or of no known format, and for
     one whose tensors fit several variants that compute different things; UsageError for an unknown ``wanted``.
