@@ -22,7 +22,7 @@ _KEYS = ("names", "classes", "categories")
 
 
 def class_names(text: str) -> list[str]:
-    """The names that ``--classes`` asks for: A,B,.. or @FILE.
+    """Return the names that ``--classes`` asks for: A,B,.. or @FILE.
 
     Raises UsageError for the name of a file without its @ and for JSON: both would be taken for names of classes.
     """
@@ -54,7 +54,7 @@ def _is_file(path: Path) -> bool:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The names in ``path``, in their order.
+    """Read the names in ``path``, in their order.
 
     A text file has a name a line; a ``.json`` file a list of strings or of objects with ``name``, alone or below one
     of ``_KEYS``; a ``.csv`` file (or ``.tsv``) one column, or a header with ``name``. Raises UsageError for a file
