@@ -44,7 +44,7 @@ class StageClock:
 
 
 def hardware_label(device: torch.device | str) -> str:
-    """A short name of what computes: the GPU, or the CPU and the number of threads torch uses."""
+    """Return a short name of what computes: the GPU, or the CPU and the number of threads torch uses."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

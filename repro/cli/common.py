@@ -26,12 +26,12 @@ def request(kind: type[T], given: argparse.Namespace, /, **more: Any) -> T:
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """Where output goes; everything the harness writes lies below these folders."""
+    """Add the options for where output goes; everything the harness writes lies below these folders."""
     parser.add_argument("--runs", type=Path, default=DEFAULT_RUNS, metavar="DIR", help="run store (default: ./runs)")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Profile, data and the selection of methods, benchmarks and seeds."""
+    """Add profile, data and the selection of methods, benchmarks and seeds."""
     add_store_options(parser)
     parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets (paper profile)")
@@ -54,7 +54,7 @@ def add_measures_option(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
-    """The measures named with ``--measures``; UsageError for one that does not exist."""
+    """Return the measures named with ``--measures``; UsageError for one that does not exist."""
     if not getattr(options, "measures", None):
         return ()
     from repro.metrics.measured import check_measures
@@ -63,7 +63,7 @@ def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def measures_to_count(options: argparse.Namespace) -> tuple[str, ...]:
-    """Those of :func:`chosen_measures` that need a pass over the images."""
+    """Return those of :func:`chosen_measures` that need a pass over the images."""
     if not chosen_measures(options):
         return ()
     from repro.metrics.measured import counted_measures
@@ -76,7 +76,7 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def names(text: str) -> list[str]:
-    """``a,b c`` as a list of names."""
+    """Read ``a,b c`` as a list of names."""
     words = text.replace(",", " ").split()
     if not words:
         raise argparse.ArgumentTypeError("expected at least one name")
@@ -84,14 +84,14 @@ def names(text: str) -> list[str]:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1."""
+    """Read a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return int(text)
 
 
 def report_formats(text: str) -> list[str]:
-    """The formats of a table, as names; ArgumentTypeError for an unknown one."""
+    """Read the formats of a table, as names; ArgumentTypeError for an unknown one."""
     from repro.reports.tables.sheet import FORMATS
 
     chosen = names(text)
@@ -101,7 +101,7 @@ def report_formats(text: str) -> list[str]:
 
 
 def integers(text: str) -> list[int]:
-    """``0,1,2`` as integers."""
+    """Read ``0,1,2`` as integers."""
     try:
         return [int(word) for word in names(text)]
     except ValueError as error:
@@ -109,11 +109,11 @@ def integers(text: str) -> list[int]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; of several processes the first one prints."""
+    """Print one JSON document on stdout; of several processes the first one prints."""
     if ranks.is_first():
         print(json.dumps(value, indent=1))
 
 
 def results_folder(profile: str, folder: Path | None) -> Path:
-    """``./results/<profile>`` unless the user named another folder."""
+    """Return ``./results/<profile>`` unless the user named another folder."""
     return folder or DEFAULT_RESULTS / Path(profile).stem

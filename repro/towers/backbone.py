@@ -178,7 +178,7 @@ def _check_model(source: BackboneSource, model: str, what: str) -> None:
 
 
 def _only_tag(source: BackboneSource, model: str) -> str | None:
-    """The one published tag of ``model``, None where it has none; UsageError where there are several."""
+    """Return the one published tag of ``model``, None where it has none; UsageError where there are several."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(model)

@@ -37,7 +37,7 @@ QUICK = {"5 classes": (5, (60, 80), False), "5 names, encoded here": (5, (60, 80
 
 
 def memory(it: Visit) -> list[dict[str, Any]]:
-    """A record for every case and method of the curves, on the first tower, float32."""
+    """Return a record for every case and method of the curves, on the first tower, float32."""
     records = []
     window = SlidingWindow(it.protocol)
     for subject in it.subjects([it.small], it.curve_methods):
