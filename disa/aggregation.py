@@ -58,7 +58,7 @@ class Aggregation(nn.Module):
         return share * foreground + (1 - share) * background
 
     def guide(self, appearance: Tensor) -> list[list[Tensor]]:
-        """Return what appearance guidance (B, L, G) adds in each layer; once an image, for all classes."""
+        """Return what appearance guidance (B, L, G) adds in each layer; once per image, for all classes."""
         return [layer.guide(appearance) for layer in self.layers]  # type: ignore[operator]
 
     def forward(self, x: Tensor, guided: Sequence[Sequence[Tensor]]) -> Tensor:

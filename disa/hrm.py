@@ -1,4 +1,4 @@
-"""Hierarchical refinement module (Sec. 3.4): pixel-, category- and semantic-wise, one a branch."""
+"""Hierarchical refinement module (Sec. 3.4): pixel-, category- and semantic-wise, one per branch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Refinement(nn.Module):
         )
 
     def guide(self, appearance: Tensor) -> list[Tensor]:
-        """Return what appearance guidance (B, L, G) adds to queries and keys; once an image, for all classes."""
+        """Return what appearance guidance (B, L, G) adds to queries and keys; once per image, for all classes."""
         return self.swin.guide(appearance) if self.swin is not None else []
 
     def pixels(self, x: Tensor, keep: Tensor | None, guided: Sequence[Tensor]) -> Tensor:

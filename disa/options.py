@@ -67,7 +67,7 @@ class DisaOptions:
     itm_weight: float = 0.1
     """Weight of the image-text matching loss (Eq. 1) beside the segmentation loss."""
     itm_labels: Literal["own", "shuffled"] = "own"
-    """Labels of Eq. 1: of the image, or, as a control, of another image of the batch: what is left is no matching."""
+    """Labels of Eq. 1: of the image, or, as a control, of another image of the batch: what is left is not matching."""
 
     pixel: bool = True
     """HRM: two Swin blocks over the tokens of the branch (Sec. 3.4; Table 3, V)."""

@@ -78,7 +78,7 @@ def _take(descriptor: int, path: Path, wait: bool) -> None:
         if not wait:
             raise RunError(
                 f"{path.parent} is in use by another process",
-                expected="one process a run",
+                expected="one process per run",
                 found=holder(path),
                 mend="wait for the other process to end, or stop it, and run the same command again",
             )

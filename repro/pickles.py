@@ -42,7 +42,7 @@ def refused_class(error: BaseException) -> str | None:
 
 def what_is_refused(name: str) -> str:
     """Return what a file with the class ``name`` is, in words."""
-    return f"a pickle that asks for {name}, which is no tensor; nothing of it was run"
+    return f"a pickle that asks for {name}, which is not a tensor; nothing of it was run"
 
 
 def plain_copy(path: Path, *, archive: bool = False, imports: bool = True) -> str:

@@ -53,7 +53,7 @@ class CatSegOptions:
     pruning: Literal["per_view", "off"] = "per_view"
     """More classes than ``pad_len``: each image of a batch (a window at test) keeps its own (code), or all stay."""
     masked_attention: Literal["minus_100", "minus_inf"] = "minus_100"
-    """Added to attention between places of a shifted window that are no neighbours (code: -100)."""
+    """Added to attention between places of a shifted window that are not neighbours (code: -100)."""
     cost_kernel: int = 7
     """Kernel of the convolution that embeds the cost map (code)."""
     appearance_guidance: int = 128

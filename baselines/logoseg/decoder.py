@@ -33,7 +33,7 @@ def correlate(queries: Tensor, fused: Tensor, channels: int) -> Tensor:
 
 
 class QueryDecoder(nn.Module):
-    """Correlation, stages that double the map with CLIP's guidance S_i (Eq. 11), and one logit a place (Eq. 12).
+    """Correlation, stages that double the map with CLIP's guidance S_i (Eq. 11), and one logit per place (Eq. 12).
 
     Without gradients the classes are decoded in chunks, so that memory does not grow with the vocabulary.
     """

@@ -1,6 +1,6 @@
 """Contextual cross-modal fusion (LoGoSeg, Eqs. 8 to 10).
 
-Maps are (B, H, W, D), channels last; queries (B, N, D), one a class.
+Maps are (B, H, W, D), channels last; queries (B, N, D), one per class.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ChannelAdapter(nn.Module):
 
 
 class LanguageQueries(nn.Module):
-    """Eq. 10: queries read map and text by linear attention, a gate a token mixes in what they read, then an MLP."""
+    """Eq. 10: queries read map and text by linear attention, one gate per token mixes it in, then an MLP."""
 
     def __init__(self, dim: int, heads: int, ratio: float) -> None:
         super().__init__()

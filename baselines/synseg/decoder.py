@@ -71,7 +71,7 @@ class ActivationDecoder(nn.Module):
         self.reduces = nn.ModuleList(nn.Linear(c, dim) for c in channels)
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, hidden) for _ in channels)
         self.head = nn.ConvTranspose2d(dim, 1, patch, patch)
-        with torch.no_grad():  # one value a place at first: a pattern within places would be the same in all of them
+        with torch.no_grad():  # one value per place at first: a pattern within places would be the same in all of them
             self.head.weight.copy_(self.head.weight.mean(dim=(2, 3), keepdim=True).expand_as(self.head.weight) * patch)
 
     def reduce(self, activations: Sequence[Tensor]) -> list[Tensor]:

@@ -158,7 +158,7 @@ def _collect(argument: str) -> list[Path]:
 
 
 def image_digest(path: Path) -> str:
-    """Return a digest of the file; "unreadable", which is no digest, where it cannot be opened (decoding says why)."""
+    """Return a digest of the file; "unreadable" where it cannot be opened (decoding says why)."""
     try:
         return file_digest(path)
     except OSError:

@@ -49,7 +49,7 @@ class Exclusions:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"cannot read the exclusion list {path}",
-                expected="a UTF-8 text file, a term a line",
+                expected="a UTF-8 text file, one term per line",
                 found=error,
                 mend=f"correct --exclude, or leave it out for {EXCLUSIONS}",
             ) from error

@@ -169,7 +169,7 @@ def _refuse_text(path: Path, head: bytes) -> None:
     else:
         return
     raise WeightsError(
-        f"{path} is no checkpoint", expected="tensors", found=found,
+        f"{path} is not a checkpoint", expected="tensors", found=found,
         mend="download the file itself (on the Hugging Face hub: the link with /resolve/ in it)",
     )  # fmt: skip
 

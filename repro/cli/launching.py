@@ -35,7 +35,7 @@ def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> 
     group.add_argument(
         "--gpus",
         metavar="N|I,J,..",
-        help="torchrun, slurm: processes on each machine, one a GPU (with --device cpu: on the CPU); "
+        help="torchrun, slurm: processes on each machine, one per GPU (with --device cpu: on the CPU); "
         "local: the GPUs to use, one run each",
     )
     group.add_argument("--max-parallel", type=int, default=0, metavar="N", help="runs at a time (local, slurm)")

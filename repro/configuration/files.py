@@ -23,7 +23,7 @@ _PLAIN = (
 
 
 def check_config(path: Path) -> None:
-    """Raise UsageError where ``path``, or a file it builds on, is no file of values."""
+    """Raise UsageError where ``path``, or a file it builds on, is not a file of values."""
     _check(path, ())
 
 

@@ -32,8 +32,8 @@ def torch_multiply_adds(module: nn.Module, *inputs: Any) -> int:
 def fvcore_multiply_adds(module: nn.Module, *inputs: Any) -> int:
     """Count by fvcore's FlopCountAnalysis, the counter of the papers, with a rule for fused attention.
 
-    Inputs that are no tensors are passed on as they are. It traces the module, so that the meta device will not do, nor
-    a module TorchScript has no words for; results nobody reads are not counted. ResourceError without fvcore.
+    Inputs that are not tensors are passed on as they are. It traces the module, so that neither the meta device will
+    do nor a module that TorchScript cannot express; results nobody reads are not counted. ResourceError without fvcore.
     """
     try:
         from fvcore.nn import FlopCountAnalysis

@@ -1,9 +1,9 @@
 """What shared layers would cost in the form their papers' code has, for counts that stand beside published ones.
 
 Our layers give the same results with less work: what guidance adds to queries, keys and convolutions is computed once
-an image instead of once a class, identical padded class slots are counted instead of repeated, unused parts of CLIP's
-last block are not computed. Published counts are of the longer form; these functions count it from the shapes alone,
-by the conventions of :mod:`repro.cost.flops`.
+per image instead of once per class, identical padded class slots are counted instead of repeated, unused parts of
+CLIP's last block are not computed. Published counts are of the longer form; these functions count it from the shapes
+alone, by the conventions of :mod:`repro.cost.flops`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Form = Callable[..., int]
 
 
 def nothing(*_: Any) -> int:
-    """Return what the published form does elsewhere."""
+    """Return 0: the published form does this elsewhere."""
     return 0
 
 

@@ -2,7 +2,7 @@
 
 An evaluation counts the arg-max of :class:`repro.evaluation.infer.SlidingWindow`, with background folded where the
 benchmark folds it; this module keeps that same map, and optionally the scores behind it, instead of counting it. Images
-may be photographs of any size here, so that the running arg-max is held in as few bytes a pixel as it takes.
+may be photographs of any size here, so that the running arg-max is held in as few bytes per pixel as it takes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ClassList:
     """The classes of a label map in the order of its values, and the words a method is asked for.
 
     With ``background_index`` every prompt from that index on stands for the one class of that index (the fold of
-    PAS-20b); without it there is one prompt a class.
+    PAS-20b); without it there is one prompt per class.
     """
 
     names: tuple[str, ...]
@@ -178,6 +178,6 @@ def write_label(path: Path, labels: NDArray[Any]) -> None:
 def class_pixels(labels: NDArray[Any], classes: ClassList) -> NDArray[np.int64]:
     """Count the pixels of each class (N,) in a label map."""
     total = np.zeros(len(classes), dtype=np.int64)
-    for strip in np.array_split(labels, -(-labels.size // _STRIP)):  # bincount takes 8 bytes a pixel
+    for strip in np.array_split(labels, -(-labels.size // _STRIP)):  # bincount takes 8 bytes per pixel
         total += np.bincount(strip.ravel(), minlength=len(classes))
     return total

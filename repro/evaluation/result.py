@@ -41,7 +41,7 @@ class EvalResult:
 
     @property
     def per_class(self) -> list[dict[str, Any]]:
-        """One entry a class: name, iou, accuracy, and the pixel counts."""
+        """One entry per class: name, iou, accuracy, and the pixel counts."""
         rows: list[dict[str, Any]] = self.record["per_class"]
         return rows
 

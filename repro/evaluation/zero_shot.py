@@ -74,8 +74,8 @@ def class_signal(
     labels.
 
     Of each image the largest square in its middle is shown, at the tower's resolution. A patch has the label of the
-    pixel in its centre; labels that are no index of ``names`` are left out. ``progress`` is called with (images done,
-    in all). Raises DataError for unreadable files and where fewer than two classes are found.
+    pixel in its centre; labels that are not an index of ``names`` are left out. ``progress`` is called with (images
+    done, in all). Raises DataError for unreadable files and where fewer than two classes are found.
     """
     chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(images, len(pairs))).astype(int))]
     features, labels = [], []

@@ -15,7 +15,7 @@ _SHOWN_LINES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """How commands are started. ``gpus`` are device numbers for ``local``, else a number of processes a node."""
+    """How commands are started. ``gpus`` are device numbers for ``local``, else a number of processes per node."""
 
     launcher: str
     gpus: tuple[int, ...] = ()

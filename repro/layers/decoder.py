@@ -22,7 +22,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 class UpStage(nn.Module):
     """Twice the size: transposed convolution, concatenation with guidance, twice (3x3 convolution, GroupNorm, ReLU).
 
-    The first convolution acts on [map || guidance]; its guidance half is computed once an image, for all classes, and
+    The first convolution acts on [map || guidance]; its guidance half is computed once per image, for all classes, and
     so is what the bias of the transposed convolution adds. What remains of the two, with nothing between them, is one
     transposed convolution (kernel 4, stride 2) with half of their multiply-adds.
     """
@@ -69,7 +69,7 @@ class UpStage(nn.Module):
 
 
 class CostDecoder(nn.Module):
-    """Stages that double the map, one a guidance map, and a last 3x3 convolution to one logit a place and class.
+    """Stages that double the map, one per guidance map, and a last 3x3 convolution to one logit per place and class.
 
     Training on a CPU decodes few classes at a time: a convolution's weight gradient is summed there in float32 over all
     its maps one after another, which for 171 maps is off by 2e-3 of the gradient's maximum (decoder2), for 16 by 5e-6.

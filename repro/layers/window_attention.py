@@ -185,7 +185,7 @@ class GuidedSwinPair(nn.Module):
         """Map tokens (B, T, L, C) and ``offsets`` of :meth:`guide` to (B, T, L, C), in raster order, in one go.
 
         ``keep`` (B, T, L) is True at the tokens that take part as keys (None: all); what comes out at the others
-        depends on windows they are no member of and has no meaning.
+        depends on windows they are not members of and has no meaning.
         """
         if self.one_order:
             return self.block_2(self.block_1(x, offsets[0], keep), offsets[1], keep)

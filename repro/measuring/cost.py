@@ -165,7 +165,7 @@ def cost_cells(plan: Plan) -> list[CostCell]:
 def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
     """Return every row, counted, with the timing that is kept; ``place`` None: timings are not asked for.
 
-    Counting takes about a second a row and is not kept.
+    Counting takes about a second per row and is not kept.
     """
     from repro.cost.estimate import count_inference
 

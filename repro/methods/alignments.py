@@ -1,7 +1,7 @@
 """Trainings that turn one CLIP into a better one, announced as entry points of the group ``repro.alignments``.
 
-Such a recipe is no segmenter: it takes a tower, a frozen second one and unlabelled images, and leaves the folder of a
-tower that any method can be built on (towers of kind ``aligned`` in a profile)::
+Such a recipe is not a segmenter: it takes a tower, a frozen second one and unlabelled images, and leaves the folder of
+a tower that any method can be built on (towers of kind ``aligned`` in a profile)::
 
     [project.entry-points."repro.alignments"]
     densevlm = "baselines.densevlm:ALIGNMENT"

@@ -37,10 +37,10 @@ class BackboneSource:
     models: tuple[str, ...] = ()
 
     def check_model(self, model: str) -> None:
-        """Raise UsageError where an open_clip ``model`` is none of this source."""
+        """Raise UsageError where an open_clip ``model`` is not one of this source."""
         if self.models and not model.startswith(self.models):
             raise UsageError(
-                f"{model} is no model of {self.title}",
+                f"{model} is not a model of {self.title}",
                 expected=f"a model that begins with {' or '.join(self.models)}",
                 found=model,
                 mend=command("--backbone", f"openclip:{model}/.."),

@@ -139,7 +139,7 @@ def read_torch(path: Path, *, own: bool = False) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Say why a file cannot be read; torch's own words for what is no pickle at all advise to execute it."""
+    """Say why a file cannot be read; torch's own words for what is not a pickle at all advise executing it."""
     if isinstance(error, pickle.UnpicklingError):
         return "something else, or a part of such a file"
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``, a file a part and ``measure.json``, which means
+"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``, one file per part and ``measure.json``, which means
 "done"."""
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def metrics_from_counts(counts: Counts) -> dict[str, float]:
 
 
 def describe_counts(counts: Counts, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Return all metrics and one entry a class as JSON values (None where a number does not exist).
+    """Return all metrics and one entry per class as JSON values (None where a number does not exist).
 
     Raises ValueError when ``class_names`` are not as many as the classes counted.
     """

@@ -1,4 +1,4 @@
-"""A table worked off by a launcher: one job a run, whatever came of it in the cells."""
+"""A table worked off by a launcher: one job per run, whatever came of it in the cells."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def _states(plan: Plan, run: Run, outcome: Outcome) -> list[CellStatus]:
         state = cell_status(plan, Cell(run, benchmark))
         if state.status not in (DONE, BLOCKED):
             state.status = FAILED
-            state.error = told.get(benchmark.id) or outcome.reason or "its job ended without a word"
+            state.error = told.get(benchmark.id) or outcome.reason or "its job ended without an error message"
         states.append(state)
     return states

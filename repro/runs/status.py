@@ -151,7 +151,7 @@ def plan_steps(plan: Plan) -> list[Step]:
 
 
 def train_seconds(run: Run) -> float | None:
-    """Return expected seconds of a training, from the profile's measured cost an iteration; None where nobody measured
+    """Return expected seconds of a training, from the profile's measured cost per iteration; None where nobody measured
     it.
     """
     per_iteration = run.profile.cost.get("train_s_per_iteration", {}).get(run.entry.name)

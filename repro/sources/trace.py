@@ -39,7 +39,7 @@ def difference(before: Trace, now: Trace) -> list[str]:
     """Return the parts of ``before`` that ``now`` lacks or has otherwise, each with how far it is off; none where all
     agree.
 
-    Parts that only ``now`` has are no difference: an earlier trace did not look at them.
+    Parts that only ``now`` has are not a difference: an earlier trace did not look at them.
     """
     found = []
     for part, old in before.items():

@@ -75,7 +75,7 @@ def two_sided_p(differences: Float64) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down correction (1979) of a family of tests, in the order given; NaN is no member of the
+    """Return Holm's step-down correction (1979) of a family of tests, in the order given; NaN is not a member of the
     family.
     """
     corrected = [float("nan")] * len(p_values)

@@ -171,7 +171,8 @@ def _check_model(source: BackboneSource, model: str, what: str) -> None:
     known = {*open_clip.list_models(), *BUILT_IN}
     if model not in known:
         error = unknown_name("CLIP model", model, known, mend="docs/backbones.md")
-        error.message = f"{what} is no file, no folder and begins with no CLIP model" + error.message.partition("; ")[2]
+        unknown = f"{what} is neither a file nor a folder and does not begin with a CLIP model"
+        error.message = unknown + error.message.partition("; ")[2]
         error.expected, error.found = f"{FORMS}, MODEL one of open_clip.list_models()", what
         raise error
     source.check_model(model)

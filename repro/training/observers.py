@@ -28,7 +28,7 @@ class Curve(Observer):
     """The loss curve: one JSON line every ``every`` iterations in losses.jsonl, the log file and TensorBoard.
 
     A line holds the means since the line before (losses, grad_norm), each group's learning rate at that iteration,
-    and the seconds an iteration took. A resumed training drops the lines after its checkpoint, so that the file
+    and the seconds per iteration. A resumed training drops the lines after its checkpoint, so that the file
     reads as if it had never stopped. Without the package tensorboard its files are left out. Of several processes the
     first one writes, and what it writes is about the whole batch.
     """

@@ -208,7 +208,7 @@ def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequenc
     if settings.batch_size % world or not 1 <= placement.accumulate <= settings.batch_size // world:
         raise UsageError(
             f"a batch of {settings.batch_size} images cannot be divided in this way",
-            expected="a number of processes that divides the batch, and at least one image a part",
+            expected="a number of processes that divides the batch, and at least one image per part",
             found=f"{world} processes, each in {placement.accumulate} parts",
             mend="choose another --gpus or --accumulate",
         )

@@ -26,7 +26,7 @@ from repro.visit.sections import Visit
 
 BUDGET_MIB = 4096
 """Above the weights, for any number of classes and pixels: logits of all views, the tokens of the classes that are
-kept, a chunk of 128 MiB with its wider buffers, a GiB of scores, six bytes a pixel."""
+kept, a chunk of 128 MiB with its wider buffers, a GiB of scores, six bytes per pixel."""
 CASES = {
     "847 classes": (847, (480, 640), False),
     "1,000 names, encoded here": (1000, (480, 640), True),

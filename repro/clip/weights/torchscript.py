@@ -90,7 +90,7 @@ def _unpickle(archive: zipfile.ZipFile, tree: str) -> Any:
                 return known[module, name]
             if module == "torch" and name in _STORAGES:
                 return name
-            raise pickle.UnpicklingError(f"the archive asks for {module}.{name}, which is no tensor")
+            raise pickle.UnpicklingError(f"the archive asks for {module}.{name}, which is not a tensor")
 
         def persistent_load(self, key: Any) -> Tensor:
             _kind, storage, record, _device, count = key

@@ -22,7 +22,7 @@ def framed_size(height: int, width: int, side: int) -> tuple[int, int]:
 def frame_image(image: NDArray[np.uint8], side: int) -> Tensor:
     """Return an RGB image (H, W, 3) as uint8 (3, side, side): Pillow's bicubic resizing, black right and bottom.
 
-    The padding is black before the image is normalised, so that it is no zero after it.
+    The padding is black before the image is normalised, so that it is not zero after it.
     """
     height, width = framed_size(image.shape[0], image.shape[1], side)
     resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

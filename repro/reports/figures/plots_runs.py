@@ -90,7 +90,8 @@ def curves_plot(evidence: Evidence) -> Figure | None:
         panel.set_xlabel("iteration")
     rows = list(dict.fromkeys(r.id for r, _, _ in logged))
     several = any(len(r.runs) > 1 for r, _, _ in logged)
-    draw_legend(figure, [(r, title[r]) for r in rows], style, lines=True, note="a line style a seed" if several else "")
+    note = "one line style per seed" if several else ""
+    draw_legend(figure, [(r, title[r]) for r in rows], style, lines=True, note=note)
     return figure
 
 

@@ -66,7 +66,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class RowRuns:
-    """A row of the table and its runs, one a seed."""
+    """A row of the table and its runs, one per seed."""
 
     id: str
     title: str

@@ -1,4 +1,4 @@
-"""From the cells of a plan to data frames: one tidy (a row a cell and seed), one as the paper prints it."""
+"""From the cells of a plan to data frames: one tidy (one row per cell and seed), one as the paper prints it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _tidy_row(plan: Plan, status: CellStatus) -> dict[str, Any]:
 def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
     """Return the table as printed: one row per method, one column per benchmark, values in percent.
 
-    Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one a benchmark. Measured values
+    Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one per benchmark. Measured values
     are the mean over seeds of the table's metric; where a row has several seeds, columns ``<benchmark> sd`` hold their
     standard deviation. A published row follows the measured row it belongs to. A cell that is not done is missing
     (NaN), never zero. With intervals in ``columns``, ``<benchmark> low`` and ``high`` bound the mean.
@@ -82,7 +82,7 @@ def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE
 
 
 def beside_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """Return the table with published values in columns: ``method``, ``tower``, ``seeds``, one column a benchmark
+    """Return the table with published values in columns: ``method``, ``tower``, ``seeds``, one column per benchmark
     (percent).
 
     Then ``<benchmark> sd`` where a row has several seeds, ``<benchmark> published`` and, only in profiles whose

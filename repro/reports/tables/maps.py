@@ -1,4 +1,4 @@
-"""Map tables as CSV (full precision, one line a run), LaTeX and Markdown (seeds averaged)."""
+"""Map tables as CSV (full precision, one line per run), LaTeX and Markdown (seeds averaged)."""
 
 from __future__ import annotations
 

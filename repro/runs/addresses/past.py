@@ -107,7 +107,7 @@ def past_evaluations(run: Path, benchmark: str, protocol: str) -> Iterable[Path]
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """Return the values of a ``config.py`` that this program wrote: one literal a line."""
+    """Return the values of a ``config.py`` that this program wrote: one literal per line."""
     import ast
 
     found: dict[str, Any] = {}
