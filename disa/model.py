@@ -58,7 +58,7 @@ class DiSa(Method):
         self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
         if not len(self.guide_blocks) == len(o.decoder_guidance) == len(o.decoder_dims) == len(o.decoder_guidance_proj):
             raise UsageError(
-                "disa needs one guidance block and one width of guidance a decoder stage",
+                "disa needs one guidance block and one width of guidance per decoder stage",
                 expected=f"{len(o.decoder_dims)} of each",
                 found=(self.guide_blocks, o.decoder_guidance, o.decoder_guidance_proj),
                 mend="change guide_blocks or the decoder's widths in the profile",

@@ -111,9 +111,9 @@ class DisaOptions:
     decoder_dims: tuple[int, ...] = (64, 32)
     """Output channels of the upsampling stages."""
     decoder_guidance: tuple[int, ...] = (256, 128)
-    """Channels of the upsampled CLIP guidance, one a stage."""
+    """Channels of the upsampled CLIP guidance, one per stage."""
     decoder_guidance_proj: tuple[int, ...] = (32, 16)
-    """Channels of the projected CLIP guidance, one a stage."""
+    """Channels of the projected CLIP guidance, one per stage."""
 
     def __post_init__(self) -> None:
         layers = range(-self.sdm_layers, self.sdm_layers)
@@ -136,7 +136,7 @@ class DisaOptions:
             return min(places, round(self.k * places / PAPER_TOKENS))
         if self.k_policy == "fixed" and self.k > places:
             raise UsageError(
-                "disa is to keep more tokens than its map has",
+                "disa is asked to keep more tokens than its map has",
                 expected=f"k of at most {places}",
                 found=self.k,
                 mend='set k, or k_policy="ratio" to keep the same share of any map, in the profile',

@@ -1,4 +1,4 @@
-"""From the correlation and the split of its tokens to one logit map a class (Sec. 3.4, 3.5)."""
+"""From the correlation and the split of its tokens to one logit map per class (Sec. 3.4, 3.5)."""
 
 from __future__ import annotations
 

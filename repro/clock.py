@@ -1,4 +1,4 @@
-"""Seconds per stage of a long loop, honest on a GPU too, and the name of the machine they were measured on."""
+"""Seconds per stage of a long loop, correct on a GPU too, and the name of the machine they were measured on."""
 
 from __future__ import annotations
 

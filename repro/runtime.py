@@ -1,4 +1,4 @@
-"""Process-wide settings that must stand before torch is imported, and the mends that make imports work.
+"""Process-wide settings that must stand before torch is imported, and workarounds that make imports work.
 
 Call :func:`prepare` first in every entry point (command line, worker process, test session). It imports nothing heavy.
 """

@@ -39,7 +39,7 @@ class CatSeg(Method):
         self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
         if len(self.guide_blocks) != len(o.decoder_guidance):
             raise UsageError(
-                "CAT-Seg needs one guidance block a decoder stage",
+                "CAT-Seg needs one guidance block per decoder stage",
                 expected=f"{len(o.decoder_guidance)} guide_blocks",
                 found=self.guide_blocks,
             )

@@ -63,7 +63,7 @@ class CatSegOptions:
     decoder_dims: tuple[int, ...] = (64, 32)
     """Output channels of the upsampling stages (code: DECODER_DIMS)."""
     decoder_guidance: tuple[int, ...] = (256, 128)
-    """Channels of the upsampled CLIP guidance, one a stage (code: DECODER_GUIDANCE_DIMS)."""
+    """Channels of the upsampled CLIP guidance, one per stage (code: DECODER_GUIDANCE_DIMS)."""
     decoder_guidance_proj: tuple[int, ...] = (32, 16)
     """Channels of the projected decoder guidance (code: DECODER_GUIDANCE_PROJ_DIMS)."""
     clip_trains: Literal["qv", "nothing"] = "qv"

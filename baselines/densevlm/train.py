@@ -139,7 +139,7 @@ class _Training(Task[Batch]):
             raise DataError("fewer images than a step takes", expected=f"{a_step} or more", found=len(images))
         if options.teacher == "labels" and labels is None:
             raise UsageError(
-                "the labels of the images are to teach and there are none",
+                "the labels of the images should teach, but there are none",
                 expected="the training set's images with their labels",
                 mend="leave teacher='labels' out of the options",
             )

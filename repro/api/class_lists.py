@@ -56,8 +56,8 @@ def _is_file(path: Path) -> bool:
 def read_class_names(path: Path) -> list[str]:
     """Read the names in ``path``, in their order.
 
-    A text file has a name a line; a ``.json`` file a list of strings or of objects with ``name``, alone or below one
-    of ``_KEYS``; a ``.csv`` file (or ``.tsv``) one column, or a header with ``name``. Raises UsageError for a file
+    A text file has one name per line; a ``.json`` file a list of strings or of objects with ``name``, alone or below
+    one of ``_KEYS``; a ``.csv`` file (or ``.tsv``) one column, or a header with ``name``. Raises UsageError for a file
     that cannot be read and for one of another form: nothing is taken for a name that is not one.
     """
     try:
@@ -141,7 +141,7 @@ def _kind(value: Any) -> str:
 def _refused(path: Path, found: str) -> UsageError:
     return UsageError(
         f"cannot read the class names in {path}",
-        expected="a text file in UTF-8 with a name a line, a .json list of names, or a .csv file with a column name",
+        expected="a UTF-8 text file with one name per line, a .json list of names, or a .csv file with a column name",
         found=found,
         mend='correct the file, or name the classes themselves: --classes "cat,dog,sky"',
     )

@@ -1,4 +1,4 @@
-"""Brings a checkpoint of other code in: weights under our names beside a JSON that says what they are.
+"""Import of a checkpoint of other code: weights under our names beside a JSON that says what they are.
 
 A method's checkpoint becomes ``weights.pth``, which evaluation takes without a training run. A CLIP model becomes a
 folder as open_clip and ``TowerSpec`` take it: ``open_clip_config.json`` and ``open_clip_model.safetensors``.

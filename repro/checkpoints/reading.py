@@ -156,9 +156,7 @@ def allowed_globals() -> list[Any]:
 
 
 def _refuse_text(path: Path, head: bytes) -> None:
-    """Refuse text in place of a file: downloads that gave something else than the file are common; say what came
-    instead.
-    """
+    """Refuse text and say what came in place of the file: downloads often give something else."""
     text = head.lstrip()[:64].lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         found = "a web page (HTML): the link leads to a page about the file, or asks to log in"

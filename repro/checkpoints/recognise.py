@@ -1,4 +1,4 @@
-"""Which known format a file is of, and an error that says how near it comes where it is of none."""
+"""Which known format a file has, and, where it has none, an error that says how near it comes."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _unknown(file: ForeignFile) -> MisfitError:
     names = sorted(file.state)
     shown = ", ".join(f"{n} {'x'.join(map(str, file.shapes[n])) or 'scalar'}" for n in names[:5])
     return MisfitError(
-        f"{file.path} is a checkpoint of no known format",
+        f"{file.path} is not a checkpoint of a known format",
         {
             "nearest": variant if share >= _ALIKE else None,
             "likeness": {v: round(s, 3) for s, _, v in likenesses},

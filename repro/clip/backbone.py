@@ -35,7 +35,7 @@ class DenseOptions(NamedTuple):
 class Backbone:
     """One image encoder: ``blocks`` are its transformer blocks or ConvNeXt stages.
 
-    ``channels`` and ``strides`` (pixels a place) are those of the output of each block; ``embed_dim`` is the width of
+    ``channels`` and ``strides`` (pixels per place) are those of the output of each block; ``embed_dim`` is the width of
     dense features. ``residual`` is the default of ``dense_residual`` (None: the last block has no value path).
     ``features`` computes dense features of normalised images of any size.
     """

@@ -1,4 +1,4 @@
-"""Classes that are one to a model, because it reads the same tokens of both, and texts that it reads in part.
+"""Classes a model cannot tell apart, because it reads the same tokens for both, and texts that it truncates.
 
 A tokenizer folds case, composes accents, turns typographic marks into plain ones and reads 77 tokens at most; a method
 may prompt a part of a name only. Of classes with equal tokens only the first can ever be predicted.

@@ -42,7 +42,7 @@ def weights_digest(parameters: Sequence[Tensor]) -> str:
 
 @dataclasses.dataclass
 class TextStore:
-    """Features (N, C) float32 in ``folder``, an npz a list of prompts, named by a hash of weights and prompts.
+    """Features (N, C) float32 in ``folder``, one npz per list of prompts, named by a hash of weights and prompts.
 
     The hash is over the bytes of all text parameters, the prompts (names in their template) in order, and ``extra``
     (what else decides the numbers, e.g. the precision). A file that cannot be read or written is as good as none.

@@ -63,7 +63,7 @@ class ClassList:
                 "no class to segment" if not cleaned else "too many classes",
                 expected=f"1 to {MAX_CLASSES} class names",
                 found=len(cleaned) or "none",
-                mend='--classes "cat,dog,sky", or --classes @FILE with a name a line',
+                mend='--classes "cat,dog,sky", or --classes @FILE with one name per line',
             )
         first: dict[str, int] = {}
         for index, name in enumerate(cleaned):
@@ -100,7 +100,7 @@ class Predictor:
     """Label maps of ``method`` for ``classes`` under ``protocol``; the method is taken as it is, on its device.
 
     With ``keep_logits`` the scores of the last image can be written too. Memory does not grow with classes times
-    pixels: classes are worked off in chunks (SlidingWindow), scores are written as they come.
+    pixels: classes are processed in chunks (SlidingWindow), scores are written as they come.
     """
 
     def __init__(self, method: Method, classes: ClassList, protocol: Protocol, *, keep_logits: bool = False) -> None:

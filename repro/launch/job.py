@@ -21,7 +21,7 @@ class Launch:
     gpus: tuple[int, ...] = ()
     processes: int = 1
     max_parallel: int = 0
-    """Jobs at a time; 0: one a device for ``local``, all for ``slurm``."""
+    """Jobs at a time; 0: one per device for ``local``, all for ``slurm``."""
     nodes: int = 1
     rendezvous: str = ""
     """``host:port`` of the first machine, for torchrun on several."""

@@ -1,4 +1,4 @@
-"""Jobs side by side on this machine, one process a device, none of which outlives this one."""
+"""Jobs side by side on this machine, one process per device, none of which outlives this one."""
 
 from __future__ import annotations
 

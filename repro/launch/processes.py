@@ -58,7 +58,7 @@ def group(device: str) -> Iterator[str]:
         if place >= visible:
             raise ResourceError(
                 "more processes than GPUs on this machine",
-                expected="one GPU a process",
+                expected="one GPU per process",
                 found=f"{visible} GPUs, process {place + 1}",
                 mend="--gpus with the number of GPUs, or --device cpu",
             )

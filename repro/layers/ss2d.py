@@ -30,7 +30,7 @@ def cross_merge(y: Tensor, height: int, width: int) -> Tensor:
 class SS2D(nn.Module):
     """Linear, depth-wise 3x3 convolution, SiLU, four selective scans, their sum, LayerNorm, linear.
 
-    Without the multiplicative gate of the first version, with a state of one number a channel and no expansion: the
+    Without the multiplicative gate of the first version, with a state of one number per channel and no expansion: the
     settings of the released VMamba models. ``state`` is the size of a channel's state, ``expansion`` the inner width
     over ``dim``; step sizes come from a bottleneck of ``dim / 16``.
     """

@@ -45,7 +45,7 @@ class TimingPlace:
 
     @classmethod
     def here(cls, device: str, repeat: int | None = None) -> TimingPlace:
-        """Return this process and machine; ``repeat`` None: as many runs as the device deserves."""
+        """Return this process and machine; ``repeat`` None: as many runs as suit the device."""
         import torch
 
         from repro.clock import hardware_label

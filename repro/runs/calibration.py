@@ -1,4 +1,4 @@
-"""What evaluations will take on this machine: a few images of each benchmark through the real loop, times their number.
+"""How long evaluations will take on this machine: a few images of each benchmark through the real loop, times their number.
 
 ``repro run TABLE --dry-run --calibrate`` measures, with random weights (time depends on none); every later
 ``--dry-run`` uses what is kept in the run store's cache, as long as method, options, tower, protocol and code are the

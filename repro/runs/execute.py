@@ -1,4 +1,4 @@
-"""Working off a plan in this process: data, towers, trainings, evaluations; each only if it is not finished yet."""
+"""Execution of a plan in this process: data, towers, trainings, evaluations; each only if it is not finished yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table worked off by a launcher: one job per run, whatever came of it in the cells."""
+"""A table computed by a launcher: one job per run, whatever came of it in the cells."""
 
 from __future__ import annotations
 

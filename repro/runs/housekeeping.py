@@ -117,7 +117,7 @@ class Rules:
     """Which things go; all rules must agree.
 
     ``kinds`` of :data:`KINDS`; ``older_days``: untouched for so many days; ``orphaned``: only what is stale, made by
-    code that computes something else than what is installed now; ``keep_newest`` and ``keep_best`` spare so many runs
+    code that computes something other than what is installed now; ``keep_newest`` and ``keep_best`` spare so many runs
     of each method, profile and tower (best by the mean mIoU over the benchmarks that all of them have); ``runs``: ids
     or their beginnings.
     """

@@ -136,7 +136,7 @@ def evaluation_key(
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All runs and cells of a table under a profile, in the order they are worked off.
+    """All runs and cells of a table under a profile, in the order they are computed.
 
     ``measures`` (repro.metrics.measured) are wanted beside the counts of every cell.
     """

@@ -72,7 +72,7 @@ class Sources:
         return _bytes_of(tuple(sorted(self.project.packages.items())))
 
     def _path(self, roots: tuple[str, ...]) -> Path | None:
-        if self.memory is None or not self.memory.parent.parent.is_dir():  # whoever only looks makes no store
+        if self.memory is None or not self.memory.parent.parent.is_dir():  # a command that only reads makes no store
             return None
         return self.memory / f"{digest([FORMAT, self.files, roots], 20)}.json"
 

@@ -128,7 +128,7 @@ class Project:
         return self._modules[name]
 
     def find(self, module: str, name: str) -> str | None:
-        """Find the definition that ``name`` in ``module`` is, wherever it was imported from; None for none of ours."""
+        """Find the definition that ``name`` in ``module`` is, wherever it was imported from; None if not ours."""
         seen = set()
         while self.file(module) is not None and (module, name) not in seen:
             seen.add((module, name))

@@ -1,4 +1,4 @@
-"""One definition as text in which nothing is left that cannot change a number."""
+"""One definition as text, reduced to what can change a number."""
 
 from __future__ import annotations
 

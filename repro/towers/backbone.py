@@ -142,7 +142,7 @@ def _recognise(path: Path, model: str | None, source: BackboneSource) -> Recogni
         raise
     if not isinstance(found.format, ClipFormat):
         raise WeightsError(
-            f"{path} is no CLIP model but a trained method",
+            f"{path} is not a CLIP model but a trained method",
             expected="weights of a CLIP model",
             found=found.format.describe(found.variant)["title"],
             mend=command("repro", "import-checkpoint", path),

@@ -1,4 +1,4 @@
-"""Training on a part of the vocabulary a step: all classes of the crops and a random sample of the others."""
+"""Training on a part of the vocabulary per step: all classes of the crops and a random sample of the others."""
 
 from __future__ import annotations
 

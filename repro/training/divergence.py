@@ -1,4 +1,4 @@
-"""What is kept of a training whose loss or gradient is no number any more, and labels that teach nothing."""
+"""What is kept of a training whose loss or gradient is no longer finite, and labels that teach nothing."""
 
 from __future__ import annotations
 

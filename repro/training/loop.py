@@ -1,4 +1,4 @@
-"""The loop of every training: from where it stopped to its end, with checkpoints between, ended in good order.
+"""The loop of every training: from where it stopped to its end, with checkpoints between, ended cleanly.
 
 A training is a :class:`Task`: steps over a stream that can be entered anywhere, and a state that can be put back.
 Methods, alignments and the tiny CLIP are trained by it.

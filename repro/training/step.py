@@ -127,7 +127,7 @@ def _compiled(method: Method, settings: TrainSettings, device: torch.device) -> 
     """Compile the method's losses; UsageError where every step has other classes, ResourceError without a compiler."""
     if settings.classes_per_step:
         raise UsageError(
-            "a step over other classes each time would be compiled anew each time",
+            "steps with different classes would each be compiled again",
             expected="classes_per_step = 0",
             found=settings.classes_per_step,
             mend="leave --compile out, or train over the whole vocabulary",

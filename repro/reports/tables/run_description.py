@@ -94,7 +94,7 @@ def _users(store: RunStore, run_id: str) -> dict[str, list[str]]:
 
 
 def code_of(store: RunStore, run_id: str) -> dict[str, str]:
-    """Tell, of everything the run rests on, whether the code of now computes the same."""
+    """Tell, of everything the run rests on, whether the current code computes the same."""
     try:
         return {
             p.what: ": ".join(filter(None, (p.verdict.state, p.verdict.reason))) for p in pieces(run_id, store.root)

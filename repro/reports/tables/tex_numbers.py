@@ -1,4 +1,4 @@
-"""``numbers.tex``: one ``\\newcommand`` a number, so that a paper's text quotes results by name and never by hand."""
+"""``numbers.tex``: one ``\\newcommand`` per number, so that a paper's text quotes results by name and never by hand."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from repro.traces.subject import Subject
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Something stored that a number rests on: what it is, where it lies, whether the code of now may use it.
+    """Something stored that a number rests on: what it is, where it lies, whether the current code may use it.
 
     ``base`` is what it would be called now.
     """
@@ -40,8 +40,8 @@ class Piece:
 
 
 def pieces(run_id: str, runs: Path, data_root: Path | None = None) -> list[Piece]:
-    """Return the drawn data, the tower, the training and the finished evaluations of a run, judged by the code
-    of now.
+    """Return the drawn data, the tower, the training and the finished evaluations of a run, judged by the
+    current code.
     """
     run = stored_run(run_id, runs, data_root)
     return [*_made_from(run, run_id), *_training(run, run_id), *evaluations(run, run_id)]
@@ -115,7 +115,7 @@ def adopt(
 ) -> list[str]:
     """Take over a run with the drawn data, the tower and the evaluations it rests on; what was taken over, in words.
 
-    Nothing is computed and nothing removed: notes are written beside what is there. What the code of now agrees with
+    Nothing is computed and nothing removed: notes are written beside what is there. What the current code agrees with
     needs none. Raises UsageError as :func:`repro.runs.addresses.stored.stored_run` does.
     """
     taken: list[str] = []
@@ -140,7 +140,7 @@ def adopt(
 
 
 def _adopt_measures(run: Run, run_id: str) -> None:
-    """Let measures of version 0.1.0 stand for those of now: they were counted from what was taken over."""
+    """Let measures of version 0.1.0 stand for current ones: they were counted from what was taken over."""
     from repro.metrics.measured import AS, MEASURES, measure_folder
 
     for piece in evaluations(run, run_id):

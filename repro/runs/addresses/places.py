@@ -1,4 +1,4 @@
-"""Where a made thing lies: the newest that the code of now may use, else a place of its own."""
+"""Where a made thing lies: the newest that the current code may use, else a place of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def settle(
     judge: Callable[[Path], Verdict],
     before: Iterable[Path] = (),
 ) -> Place:
-    """Find the newest of ``base``, ``base.2``, ``base.3`` .. and ``before`` that the code of now may use, else a free
+    """Find the newest of ``base``, ``base.2``, ``base.3`` .. and ``before`` that the current code may use, else a free
     one.
 
     ``there`` says whether something lies at a path, ``judge`` whether it may be used; ``before`` are things of version

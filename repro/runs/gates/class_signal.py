@@ -1,4 +1,4 @@
-"""The check before a training: a backbone whose dense features know no classes is refused, with the figure.
+"""The check before a training: a backbone whose dense features do not separate classes is refused, with the figure.
 
 Measured once for a tower and its data (:mod:`repro.evaluation.zero_shot`) and kept in the run store's cache. The bar is the
 profile's ``zero_shot_bar``, in units of chance; 0 leaves the check out.

@@ -1,4 +1,4 @@
-"""Numbers that cannot be a working method's: they are shown as flagged and averaged into nothing.
+"""Numbers that cannot be a working method's: they are shown with a flag and left out of all means.
 
 A run that diverged quietly, towers with the wrong activation or weights of another model still give a number. Two
 signs tell it from a weak method, both from the counts alone:
