@@ -31,7 +31,7 @@ class Aggregation(nn.Module):
         )
 
     def merge(self, parts: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """C~ (B, N, L, D).
+        """Return C~ (B, N, L, D).
 
         ``parts`` is one tensor that holds at each place the token of its own branch (binary ``mask`` (B, N, L), or
         None without a split), or the foreground's and the background's (soft ``mask``).
@@ -58,11 +58,11 @@ class Aggregation(nn.Module):
         return share * foreground + (1 - share) * background
 
     def guide(self, appearance: Tensor) -> list[list[Tensor]]:
-        """What appearance guidance (B, L, G) adds in each layer; once an image, for all classes."""
+        """Return what appearance guidance (B, L, G) adds in each layer; once per image, for all classes."""
         return [layer.guide(appearance) for layer in self.layers]  # type: ignore[operator]
 
     def forward(self, x: Tensor, guided: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Tokens (B, N, L, D) -> (B, N, L, D)."""
+        """Map tokens (B, N, L, D) to (B, N, L, D)."""
         for layer, offsets in zip(self.layers, guided, strict=True):
             x = layer.run(x, offsets)  # type: ignore[operator]
         return x

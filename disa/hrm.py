@@ -1,4 +1,4 @@
-"""Hierarchical refinement module (Sec. 3.4): pixel-, category- and semantic-wise, one a branch."""
+"""Hierarchical refinement module (Sec. 3.4): pixel-, category- and semantic-wise, one per branch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PooledMlps(nn.Module):
         self.maximum = Mlp(dim, SQUEEZE, F.gelu)
 
     def forward(self, average: Tensor, maximum: Tensor) -> Tensor:
-        """Two (..., D) -> (..., D)."""
+        """Map two (..., D) to (..., D)."""
         return self.average(average) + self.maximum(maximum)
 
 
@@ -54,15 +54,15 @@ class Refinement(nn.Module):
         )
 
     def guide(self, appearance: Tensor) -> list[Tensor]:
-        """What appearance guidance (B, L, G) adds to queries and keys; once an image, for all classes."""
+        """Return what appearance guidance (B, L, G) adds to queries and keys; once per image, for all classes."""
         return self.swin.guide(appearance) if self.swin is not None else []
 
     def pixels(self, x: Tensor, keep: Tensor | None, guided: Sequence[Tensor]) -> Tensor:
-        """Pixel-wise refinement C' of tokens (B, N, L, D)."""
+        """Return pixel-wise refinement C' of tokens (B, N, L, D)."""
         return x if self.swin is None else self.swin.run(x, guided, keep)
 
     def prototypes(self, x: Tensor, keep: Tensor | None) -> Tensor | None:
-        """P_c (B, N, D) of refined tokens (B, N, L, D); zero for a class with no token of the branch."""
+        """Return P_c (B, N, D) of refined tokens (B, N, L, D); zero for a class with no token of the branch."""
         if self.category is None:
             return None
         if keep is None:
@@ -75,7 +75,7 @@ class Refinement(nn.Module):
         return torch.where(some, self.category(average, torch.where(some, maximum, 0.0)), 0.0)
 
     def gate(self, prototypes: Tensor | None) -> Tensor | None:
-        """sigmoid(MLP(Concat(P_c, P_s))) of Eqs. 3 and 4, (B, N, D), from P_c (B, N, D) of ALL classes."""
+        """Return sigmoid(MLP(Concat(P_c, P_s))) of Eqs. 3 and 4, (B, N, D), from P_c (B, N, D) of ALL classes."""
         if self.mix is None or prototypes is None:
             return None
         parts = [prototypes] if self.concat_category else []

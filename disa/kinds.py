@@ -14,7 +14,7 @@ TAXONOMY_FIRST = "coco_stuff171"
 
 @cache
 def known_kinds() -> Mapping[str, str]:
-    """``thing`` or ``stuff`` of every class name and synonym, folded, of the package's vocabularies."""
+    """Return ``thing`` or ``stuff`` of every class name and synonym, folded, of the package's vocabularies."""
     kinds: dict[str, str] = {}
     for vocabulary in sorted(vocabulary_names(), key=lambda name: (name != TAXONOMY_FIRST, name)):
         loaded = load_vocabulary(vocabulary)
@@ -25,7 +25,7 @@ def known_kinds() -> Mapping[str, str]:
 
 
 def things(classes: Sequence[str], kinds: Mapping[str, str] | None = None) -> list[bool]:
-    """True where a class is a thing; a name of no known kind is one.
+    """Return True where a class is a thing; a name of no known kind is one.
 
     ``kinds`` maps folded names to ``thing`` or ``stuff`` (default: :func:`known_kinds`).
     """
@@ -34,10 +34,10 @@ def things(classes: Sequence[str], kinds: Mapping[str, str] | None = None) -> li
 
 
 def class_facts(options: DisaOptions, classes: Sequence[str]) -> list[bool] | None:
-    """What DiSa reads of ``classes`` beside their names: their kinds where tokens are split by them."""
+    """Return what DiSa reads of ``classes`` beside their names: their kinds where tokens are split by them."""
     return things(classes) if options.splits == "class_level" else None
 
 
 def fold(name: str) -> str:
-    """A name as it is compared."""
+    """Return a name as it is compared."""
     return name.strip().casefold()

@@ -12,7 +12,8 @@ from repro.layers.losses import IGNORED, per_class_bce, softmax_ce
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]) -> Tensor:
-    """Mean loss of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels; 0 without any.
+    """Return the mean loss of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels; 0 without
+    any.
 
     ``ce``: softmax cross-entropy over the N classes. ``bce``: CAT-Seg's, a mean over classes too. In float32.
     """
@@ -22,20 +23,22 @@ def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]
 
 
 def matching_labels(labels: Tensor, classes: int) -> Tensor:
-    """Eq. 1: (B, N) int64, 1 where a class labels at least one pixel of ``labels`` (B, H, W)."""
+    """Compute Eq. 1: (B, N) int64, 1 where a class labels at least one pixel of ``labels`` (B, H, W)."""
     flat = labels.flatten(1)
     present = torch.zeros(len(labels), classes + 1, dtype=torch.long, device=labels.device)
     return present.scatter(1, torch.where(flat == IGNORED, classes, flat), 1)[:, :classes]
 
 
 def matching_loss(logits: Tensor, matched: Tensor) -> Tensor:
-    """L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N) over all pairs, in float32."""
+    """Return L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N) over all pairs, in
+    float32.
+    """
     return F.cross_entropy(logits.float().flatten(0, 1), matched.flatten())
 
 
 @torch.no_grad()
 def matching_metrics(logits: Tensor, matched: Tensor) -> dict[str, Tensor]:
-    """``itm_accuracy`` and ``itm_ap``, the average precision over all pairs (NaN where nothing matches)."""
+    """Return ``itm_accuracy`` and ``itm_ap``, the average precision over all pairs (NaN where nothing matches)."""
     score = (logits[..., 1] - logits[..., 0]).float().flatten()
     hits = matched.flatten()[score.argsort(descending=True, stable=True)]
     precision = hits.cumsum(0).double() / torch.arange(1, len(hits) + 1, device=hits.device)

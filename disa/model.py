@@ -58,7 +58,7 @@ class DiSa(Method):
         self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
         if not len(self.guide_blocks) == len(o.decoder_guidance) == len(o.decoder_dims) == len(o.decoder_guidance_proj):
             raise UsageError(
-                "disa needs one guidance block and one width of guidance a decoder stage",
+                "disa needs one guidance block and one width of guidance per decoder stage",
                 expected=f"{len(o.decoder_dims)} of each",
                 found=(self.guide_blocks, o.decoder_guidance, o.decoder_guidance_proj),
                 mend="change guide_blocks or the decoder's widths in the profile",
@@ -84,11 +84,11 @@ class DiSa(Method):
             ) from error
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, 4 grid, 4 grid) with the two stages of the published decoder."""
+        """Return logits (B, N, 4 grid, 4 grid) with the two stages of the published decoder."""
         return self._run(images, classes)[0]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_seg`` and, with the saliency module, ``loss_itm`` (weighted), ``itm_accuracy`` and ``itm_ap``.
+        """Return ``loss_seg`` and, with the saliency module, ``loss_itm`` (weighted), ``itm_accuracy`` and ``itm_ap``.
 
         With ``aux`` also ``loss_mccl`` (weighted).
         """
@@ -107,19 +107,19 @@ class DiSa(Method):
         return values
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
-        """The name in the template."""
+        """Put the name in the template."""
         return [(self.options.template.replace("{}", name),) for name in classes]
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
-        """Labelled pixels for the segmentation loss; pairs of an image and a class for the others."""
+        """Choose labelled pixels for the segmentation loss; pairs of an image and a class for the others."""
         return "pixels" if name == "loss_seg" else "images"
 
     def switches(self) -> dict[str, Any]:
-        """All options: most of them change what the weights mean without changing a name or a shape."""
+        """Return all options: most of them change what the weights mean without changing a name or a shape."""
         return dataclasses.asdict(self.options)
 
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
-        """``saliency`` is all that divides the tokens, the cosines it starts from included."""
+        """Name the stages: ``saliency`` is all that divides the tokens, the cosines it starts from included."""
         return {
             "saliency": [(self, "_divide")],
             "aggregation": [(self.segmenter, "guide"), (self.segmenter, "forward")],
@@ -128,7 +128,7 @@ class DiSa(Method):
 
     @torch.no_grad()
     def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor | None:
-        """The class tokens that enter the last cross-attention layer; None without the saliency module."""
+        """Return the class tokens that enter the last cross-attention layer; None without the saliency module."""
         if self.sdm is None:
             return None
         features, text = self.clip.dense(images), self.clip.text(classes, self.options.template)
@@ -155,7 +155,7 @@ class DiSa(Method):
     def _run(
         self, images: Tensor, classes: Sequence[str], matched: Tensor | None = None
     ) -> tuple[Tensor, Division, Tensor, Tensor]:
-        """Logits, division, dense features (B, C, H, W) and text features (N, C)."""
+        """Return logits, division, dense features (B, C, H, W) and text features (N, C)."""
         if not classes:
             raise ValueError("no classes to segment")
         features = self.clip.dense(images, self.guide_blocks)
@@ -166,7 +166,7 @@ class DiSa(Method):
         return self.segmenter(division.cost, division.mask, guidance, division.share), division, features.map, text
 
     def _divide(self, features: Tensor, text: Tensor, classes: Sequence[str], matched: Tensor | None) -> Division:
-        """Division by dense features (B, C, H, W) and text features (N, C).
+        """Divide the tokens by dense features (B, C, H, W) and text features (N, C).
 
         ``matched`` (B, N) are the labels of Eq. 1 where known.
         """
@@ -213,7 +213,9 @@ class DiSa(Method):
         return cosine - cosine.amin(dim=2, keepdim=True)
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""
+        """Put new modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight
+        decay.
+        """
         return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor)
 
 

@@ -67,7 +67,7 @@ class DisaOptions:
     itm_weight: float = 0.1
     """Weight of the image-text matching loss (Eq. 1) beside the segmentation loss."""
     itm_labels: Literal["own", "shuffled"] = "own"
-    """Labels of Eq. 1: of the image, or, as a control, of another image of the batch: what is left is no matching."""
+    """Labels of Eq. 1: of the image, or, as a control, of another image of the batch: what is left is not matching."""
 
     pixel: bool = True
     """HRM: two Swin blocks over the tokens of the branch (Sec. 3.4; Table 3, V)."""
@@ -111,9 +111,9 @@ class DisaOptions:
     decoder_dims: tuple[int, ...] = (64, 32)
     """Output channels of the upsampling stages."""
     decoder_guidance: tuple[int, ...] = (256, 128)
-    """Channels of the upsampled CLIP guidance, one a stage."""
+    """Channels of the upsampled CLIP guidance, one per stage."""
     decoder_guidance_proj: tuple[int, ...] = (32, 16)
-    """Channels of the projected CLIP guidance, one a stage."""
+    """Channels of the projected CLIP guidance, one per stage."""
 
     def __post_init__(self) -> None:
         layers = range(-self.sdm_layers, self.sdm_layers)
@@ -131,12 +131,12 @@ class DisaOptions:
         return "none" if self.split == "sdm" and self.saliency == "none" else self.split
 
     def tokens(self, places: int) -> int:
-        """k of a map of ``places`` tokens; UsageError where a fixed k is more than there are."""
+        """Return k of a map of ``places`` tokens; UsageError where a fixed k is more than there are."""
         if self.k_policy == "ratio":
             return min(places, round(self.k * places / PAPER_TOKENS))
         if self.k_policy == "fixed" and self.k > places:
             raise UsageError(
-                "disa is to keep more tokens than its map has",
+                "disa is asked to keep more tokens than its map has",
                 expected=f"k of at most {places}",
                 found=self.k,
                 mend='set k, or k_policy="ratio" to keep the same share of any map, in the profile',

@@ -26,7 +26,8 @@ def refine_branches(
     front_guided: Sequence[Tensor],
     back_guided: Sequence[Tensor],
 ) -> Tensor:
-    """M C'_f + (1 - M) C'_b of tokens (B, N, L, D), where ``mask`` (B, N, L) has ``k`` foreground tokens a class.
+    """Return M C'_f + (1 - M) C'_b of tokens (B, N, L, D), where ``mask`` (B, N, L) has ``k`` foreground tokens per
+    class.
 
     The guidance is that of :meth:`GuidedSwinPair.guide` for each branch.
     """
@@ -55,7 +56,7 @@ def refine_branches(
 
 
 def branch_order(mask: Tensor, k: int) -> Tensor:
-    """Flat indices (B N L) into ``mask`` (B, N, L): the ``k`` True of every class, then all the others."""
+    """Return flat indices (B N L) into ``mask`` (B, N, L): the ``k`` True of every class, then all the others."""
     rows = mask.flatten(0, 1)
     rank = (~rows).to(torch.uint8).argsort(dim=1, stable=True)
     rank = rank + rows.shape[1] * torch.arange(len(rows), device=mask.device).unsqueeze(1)
@@ -63,7 +64,7 @@ def branch_order(mask: Tensor, k: int) -> Tensor:
 
 
 def inverse(order: Tensor) -> Tensor:
-    """The permutation that undoes ``order``."""
+    """Return the permutation that undoes ``order``."""
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
 
@@ -72,5 +73,5 @@ def _blocks(pair: GuidedSwinPair) -> tuple[GuidedWindowBlock, GuidedWindowBlock]
 
 
 def _each(function: Callable[..., Tensor], blocks: Sequence[GuidedWindowBlock], *parts: Sequence[Tensor]) -> Tensor:
-    """``function(block, own part of each)`` of both branches, one after the other."""
+    """Return ``function(block, own part of each)`` of both branches, one after the other."""
     return torch.cat([function(block, *own) for block, *own in zip(blocks, *parts, strict=True)])

@@ -18,21 +18,21 @@ from repro.layers.tokens import Mlp
 
 
 def full_precision(device_type: str) -> AbstractContextManager[object]:
-    """No autocast on ``device_type``: rankings should not depend on rounding to eight bits."""
+    """Switch off autocast on ``device_type``: rankings should not depend on rounding to eight bits."""
     if not torch.amp.is_autocast_available(device_type):
         return contextlib.nullcontext()
     return torch.autocast(device_type, enabled=False)
 
 
 def gelu_vjp(grad: Tensor, x: Tensor) -> Tensor:
-    """Of the exact GELU at ``x``: d/dx x Phi(x) = Phi(x) + x phi(x)."""
+    """Compute the vector-Jacobian product of the exact GELU at ``x``: d/dx x Phi(x) = Phi(x) + x phi(x)."""
     cdf = 0.5 * (1.0 + torch.erf(x * math.sqrt(0.5)))
     density = torch.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     return grad * (cdf + x * density)
 
 
 def layer_norm_vjp(grad: Tensor, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """Of ``norm`` over the last axis at ``x`` (..., C)."""
+    """Compute the vector-Jacobian product of ``norm`` over the last axis at ``x`` (..., C)."""
     variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
     scale = torch.rsqrt(variance + norm.eps)
     unit = (x - mean) * scale
@@ -42,15 +42,15 @@ def layer_norm_vjp(grad: Tensor, x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 def mlp_vjp(grad: Tensor, hidden: Tensor, mlp: Mlp) -> Tensor:
-    """Of a GELU ``mlp`` whose first linear map gave ``hidden`` (..., H)."""
+    """Compute the vector-Jacobian product of a GELU ``mlp`` whose first linear map gave ``hidden`` (..., H)."""
     return gelu_vjp(grad @ mlp.fc2.weight, hidden) @ mlp.fc1.weight
 
 
 def softmax_vjp(grad: Tensor, probabilities: Tensor) -> Tensor:
-    """Of a softmax over the last axis that gave ``probabilities``."""
+    """Compute the vector-Jacobian product of a softmax over the last axis that gave ``probabilities``."""
     return probabilities * (grad - (grad * probabilities).sum(dim=-1, keepdim=True))
 
 
 def weighted_attention(grad: Tensor, attention: Tensor) -> Tensor:
-    """Eq. 2: max(0, gradient) times attention, both (B, heads, N, L), and the mean over heads: (B, N, L)."""
+    """Compute Eq. 2: max(0, gradient) times attention, both (B, heads, N, L), and the mean over heads: (B, N, L)."""
     return (grad.clamp(min=0) * attention).mean(dim=1)

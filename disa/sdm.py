@@ -49,11 +49,11 @@ class CrossAttentionLayer(nn.Module):
         self.mlp = Mlp(dim, ratio, F.gelu)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(B, L, C) -> (B, h, L, d)."""
+        """Map (B, L, C) to (B, h, L, d)."""
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
     def forward(self, x: Tensor, image: Tensor) -> tuple[Tensor, LayerState]:
-        """Class tokens (B, N, C) and image tokens (B, L, C) -> class tokens (B, N, C)."""
+        """Map class tokens (B, N, C) and image tokens (B, L, C) to class tokens (B, N, C)."""
         query = self._heads(self.query(self.norm1(x)) * self.scale)
         key, value = self._heads(self.key(image)), self._heads(self.value(image))
         attention = (query @ key.transpose(-1, -2)).softmax(dim=-1)
@@ -63,7 +63,8 @@ class CrossAttentionLayer(nn.Module):
         return out, LayerState(x, key, value, attention, attended, hidden)
 
     def attention_vjp(self, grad: Tensor, state: LayerState) -> tuple[Tensor, Tensor]:
-        """Gradient (B, N, C) by the output -> by ``attended`` (B, N, C) and by ``attention`` (B, h, N, L).
+        """Map the gradient (B, N, C) by the output to those by ``attended`` (B, N, C) and by ``attention``
+        (B, h, N, L).
 
         With o_n = concat_h(A_nh V_h), ds_n/dA_nh = V_h (ds_n/do_n)_h.
         """
@@ -72,7 +73,7 @@ class CrossAttentionLayer(nn.Module):
         return grad, mixed @ state.value.transpose(-1, -2)
 
     def input_vjp(self, attended: Tensor, attention: Tensor, state: LayerState) -> Tensor:
-        """Gradients by ``attended`` and by ``attention`` -> by the input class tokens (B, N, C)."""
+        """Map gradients by ``attended`` and by ``attention`` to that by the input class tokens (B, N, C)."""
         query = (softmax_vjp(attention, state.attention) @ state.key * self.scale).transpose(1, 2).flatten(2)
         return attended + layer_norm_vjp(query @ self.query.weight, state.x, self.norm1)
 
@@ -87,12 +88,12 @@ class MatchingHead(nn.Module):
         self.mlp.fc2 = nn.Linear(dim, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Class tokens (B, N, C) -> logits (B, N, 2), activations before the GELU (B, N, C)."""
+        """Map class tokens (B, N, C) to logits (B, N, 2), activations before the GELU (B, N, C)."""
         hidden = self.mlp.fc1(self.norm(x))
         return self.mlp.fc2(F.gelu(hidden)), hidden
 
     def vjp(self, grad: Tensor, x: Tensor, hidden: Tensor) -> Tensor:
-        """Gradient by the logits (B, N, 2) -> by the class tokens (B, N, C)."""
+        """Map the gradient by the logits (B, N, 2) to that by the class tokens (B, N, C)."""
         return layer_norm_vjp(mlp_vjp(grad, hidden, self.mlp), x, self.norm)
 
 
@@ -120,7 +121,7 @@ class SaliencyModule(nn.Module):
         self.head = MatchingHead(dim)
 
     def forward(self, text: Tensor, image: Tensor) -> Matching:
-        """Text tokens (N, C) of the classes and image tokens (B, L, C) -> matching of every pair."""
+        """Map text tokens (N, C) of the classes and image tokens (B, L, C) to matching of every pair."""
         image = self.norm(image)
         x = text.expand(image.shape[0], -1, -1)
         states = []
@@ -131,7 +132,7 @@ class SaliencyModule(nn.Module):
         return Matching(logits, x, hidden, tuple(states))
 
     def attention(self, found: Matching, layer: int | Literal["mean"]) -> Tensor:
-        """Attention alone: mean over heads (B, N, L), detached."""
+        """Compute attention alone: mean over heads (B, N, L), detached."""
         chosen = found.layers if layer == "mean" else (found.layers[layer],)
         return torch.stack([state.attention.detach().float().mean(dim=1) for state in chosen]).mean(dim=0)
 
@@ -144,7 +145,7 @@ class SaliencyModule(nn.Module):
         *,
         live: bool = False,
     ) -> Tensor:
-        """Eq. 2 (B, N, L): attention of ``layer`` weighted by the positive part of its gradient.
+        """Compute Eq. 2 (B, N, L): attention of ``layer`` weighted by the positive part of its gradient.
 
         ``score`` differentiates the matched logit of each class, ``margin`` what it has over the other logit, ``loss``
         the cross-entropy of both with ``labels`` (B, N), 1 where the class is in the image (None: everywhere, as at
@@ -163,7 +164,7 @@ class SaliencyModule(nn.Module):
     def _gradients(
         self, found: Matching, layer: int | Literal["mean"], target: SaliencyTarget, labels: Tensor | None
     ) -> dict[int, Tensor]:
-        """Gradient (B, h, N, L) by the attention of each layer that is asked for."""
+        """Return the gradient (B, h, N, L) by the attention of each layer that is asked for."""
         weight = self.head.norm.weight
         logits = found.logits.to(weight.dtype)
         matched = torch.ones_like(logits[..., 0]) if labels is None else labels.to(logits.dtype)

@@ -1,4 +1,4 @@
-"""From the correlation and the split of its tokens to one logit map a class (Sec. 3.4, 3.5)."""
+"""From the correlation and the split of its tokens to one logit map per class (Sec. 3.4, 3.5)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Guidance(NamedTuple):
     decoder: list[Tensor]
 
     def image(self, index: int) -> Guidance:
-        """The guidance of one image, with a batch axis of one."""
+        """Return the guidance of one image, with a batch axis of one."""
         part = slice(index, index + 1)
         return Guidance(
             [[t[part] for t in branch] for branch in self.branches],
@@ -40,7 +40,8 @@ class Guidance(NamedTuple):
 
 
 def _two_pairs(segmenter: Segmenter, x: Tensor, *_: object) -> int:
-    """Swin pairs of both branches over all tokens (B, N, L, D), guidance joined to queries and keys of every token.
+    """Count Swin pairs of both branches over all tokens (B, N, L, D), guidance joined to queries and keys of every
+    token.
 
     A token of a block: q, k, v, projection, MLP, the two products of attention, 5 operations of each norm; and of a
     pair the norm of the guidance.
@@ -78,14 +79,14 @@ class Segmenter(nn.Module):
         self.decoder = CostDecoder(o.hidden, o.decoder_dims, o.decoder_guidance_proj, grid)
 
     def guide(self, features: Tensor, guides: Sequence[Tensor]) -> Guidance:
-        """Guidance from dense features (B, C, H, W) and upsampled CLIP maps, smallest first."""
+        """Return guidance from dense features (B, C, H, W) and upsampled CLIP maps, smallest first."""
         appearance = F.relu(self.appearance(features)).flatten(2).transpose(1, 2)
         branches = [refinement.guide(appearance) for refinement in self.refinements]  # type: ignore[operator]
         projected = [F.relu(conv(g)) for conv, g in zip(self.decoder_guidance, guides, strict=True)]
         return Guidance(branches, self.aggregation.guide(appearance), projected)
 
     def forward(self, cost: Tensor, mask: Tensor | None, guidance: Guidance, share: Tensor | None = None) -> Tensor:
-        """Logits (B, N, h, w) of cosines ``cost`` (B, 1, N, H, W).
+        """Return logits (B, N, h, w) of cosines ``cost`` (B, 1, N, H, W).
 
         ``mask`` (B, N, L) is True (or, soft, near 1) at foreground tokens; None does not split. ``share`` (B, N, L)
         takes the gradient of a binary mask where the branches are gated.
@@ -131,13 +132,13 @@ class Segmenter(nn.Module):
         return logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
 
     def _branches(self) -> tuple[Refinement, Refinement]:
-        """HRM of the foreground and of the background."""
+        """Run HRM of the foreground and of the background."""
         return self.refinements[0], self.refinements[-1]  # type: ignore[return-value]
 
     def _refine(
         self, cost: Tensor, mask: Tensor | None, guidance: Guidance
     ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Refined tokens as :meth:`Aggregation.merge` takes them, and P_c (B, N, D) of each branch."""
+        """Return refined tokens as :meth:`Aggregation.merge` takes them, and P_c (B, N, D) of each branch."""
         x = self.embedding(cost)
         front, back = self._branches()
         front_guided, back_guided = guidance.branches[0], guidance.branches[-1]
@@ -153,7 +154,7 @@ class Segmenter(nn.Module):
         return [x], [front.prototypes(x, mask), back.prototypes(x, ~mask)]
 
     def pixels(self, x: Tensor, mask: Tensor, guidance: Guidance) -> Tensor:
-        """M C'_f + (1 - M) C'_b of tokens (B, N, L, D): each place holds the token of its own branch."""
+        """Return M C'_f + (1 - M) C'_b of tokens (B, N, L, D): each place holds the token of its own branch."""
         front, back = self._branches()
         guided = guidance.branches[0], guidance.branches[-1]
         if front.swin is None or back.swin is None:
@@ -164,11 +165,13 @@ class Segmenter(nn.Module):
         return torch.where(mask.unsqueeze(3), foreground, background)
 
     def published_forms(self) -> Mapping[str, Callable[..., int]]:
-        """Multiply-adds of :meth:`pixels` as two pairs of Swin blocks over all tokens, which is what Table 2 counts."""
+        """Return multiply-adds of :meth:`pixels` as two pairs of Swin blocks over all tokens, which is what Table 2
+        counts.
+        """
         return {"pixels": _two_pairs}
 
     def _gates(self, pooled: list[list[Tensor | None]]) -> list[Tensor | None]:
-        """Gates (B, N, D) of each branch from the prototypes of all chunks of classes."""
+        """Return gates (B, N, D) of each branch from the prototypes of all chunks of classes."""
         gates = []
         for branch, prototypes in zip(self._branches(), zip(*pooled, strict=True), strict=False):
             whole = None if prototypes[0] is None else torch.cat([p for p in prototypes if p is not None], dim=1)
@@ -178,7 +181,7 @@ class Segmenter(nn.Module):
     def _update(
         self, parts: list[Tensor], mask: Tensor | None, gates: list[Tensor | None], share: Tensor | None
     ) -> Tensor:
-        """Eqs. 3 and 4, then C~ (B, N, L, D)."""
+        """Compute Eqs. 3 and 4, then C~ (B, N, L, D)."""
         front, back = gates[0], gates[-1]
         if front is not None and back is not None:
             if len(parts) == 2:

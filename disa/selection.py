@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def most_salient(saliency: Tensor, k: int) -> Tensor:
-    """Mask (..., L), True at the ``k`` largest of ``saliency`` (..., L); of equals the first places win.
+    """Return mask (..., L), True at the ``k`` largest of ``saliency`` (..., L); of equals the first places win.
 
     Raises ValueError unless 0 <= k <= L.
     """
@@ -22,7 +22,9 @@ def most_salient(saliency: Tensor, k: int) -> Tensor:
 
 
 def salient_mass(saliency: Tensor, share: float) -> Tensor:
-    """Mask (..., L) of the fewest tokens with ``share`` of the sum of ``saliency`` (..., L); none for a sum of 0."""
+    """Return mask (..., L) of the fewest tokens with ``share`` of the sum of ``saliency`` (..., L); none for a sum of
+    0.
+    """
     values, order = saliency.sort(dim=-1, descending=True, stable=True)
     before = values.cumsum(dim=-1) - values
     keep = (before < share * values.sum(dim=-1, keepdim=True)) & (values > 0)
@@ -40,7 +42,7 @@ def relative(saliency: Tensor) -> Tensor:
 
 
 def drawn_saliency(classes: Sequence[str], places: int, device: torch.device) -> Tensor:
-    """Uniform values (N, places) that depend on the class's name alone, the same in every process."""
+    """Return uniform values (N, places) that depend on the class's name alone, the same in every process."""
     rows = []
     for name in classes:
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))

@@ -20,12 +20,12 @@ class TokenSplit(nn.Module):
         self.conv = nn.Linear(dim, 1)  # a 1x1 convolution over tokens
 
     def forward(self, mean: Tensor) -> Tensor:
-        """Mean over classes (B, L, D) of the correlation -> share of foreground (B, L), in 0..1."""
+        """Map mean over classes (B, L, D) of the correlation to share of foreground (B, L), in 0..1."""
         return torch.sigmoid(self.conv(mean)).squeeze(-1)
 
 
 def class_split(classes: Sequence[str], kinds: Mapping[str, str] | None = None) -> Tensor:
-    """Row III: mask (N,), True where a class is a thing; a name of no known kind is one.
+    """Return, for row III, the mask (N,), True where a class is a thing; a name of no known kind is one.
 
     ``kinds`` maps folded names to ``thing`` or ``stuff`` (default: :func:`known_kinds`).
     """

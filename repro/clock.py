@@ -1,4 +1,4 @@
-"""Seconds per stage of a long loop, honest on a GPU too, and the name of the machine they were measured on."""
+"""Seconds per stage of a long loop, correct on a GPU too, and the name of the machine they were measured on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StageClock:
 
 
 def hardware_label(device: torch.device | str) -> str:
-    """A short name of what computes: the GPU, or the CPU and the number of threads torch uses."""
+    """Return a short name of what computes: the GPU, or the CPU and the number of threads torch uses."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

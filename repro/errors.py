@@ -76,7 +76,7 @@ class Preempted(KeyboardInterrupt):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "repro list") -> UsageError:
-    """A :class:`UsageError` for an unknown ``kind`` called ``name``, with the nearest known names suggested."""
+    """Return a :class:`UsageError` for an unknown ``kind`` called ``name``, with the nearest known names suggested."""
     names = sorted(known)
     folded = {n.casefold(): n for n in names}
     close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
@@ -85,7 +85,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "rep
 
 
 def command(*words: object) -> str:
-    """The words as one line that can be pasted into a shell: everything a shell would read otherwise is quoted.
+    """Join the words to one line that can be pasted into a shell: everything a shell would read otherwise is quoted.
 
     Paths are given as ``Path``, so that one that begins with a dash is not taken for an option. Words in
     capitals (``DIR``, ``FILE``) stand for what the user must name. Every command in a message is made here.

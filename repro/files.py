@@ -47,7 +47,9 @@ def _explained(error: OSError, path: Path) -> ReproError | OSError:
 
 
 def _partial_name(name: str) -> str:
-    """The temporary name of ``name``: a hidden file of this process, shortened where it could be too long to exist."""
+    """Return the temporary name of ``name``: a hidden file of this process, shortened where it could be too long to
+    exist.
+    """
     ending = f".{os.getpid()}.partial"
     whole = f".{name}{ending}"
     return whole if len(os.fsencode(whole)) <= _NAME_BYTES else f".{digest(name, 16)}{ending}"
@@ -104,7 +106,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``; ResourceError naming the file where it is not JSON."""
+    """Read the JSON value in ``path``; ResourceError naming the file where it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -117,7 +119,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, *keys: str) -> dict[str, Any]:
-    """The JSON object in ``path``, which has ``keys``; ResourceError naming the file where it is something else."""
+    """Read the JSON object in ``path``, which has ``keys``; ResourceError naming the file where it is something
+    else.
+    """
     value = read_json(path)
     if not isinstance(value, dict) or not set(keys) <= value.keys():
         raise ResourceError(

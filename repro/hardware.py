@@ -10,7 +10,7 @@ from repro.errors import ResourceError, UsageError
 
 
 def cpu_name() -> str:
-    """The processor's model name, or the machine's architecture where the system does not tell."""
+    """Return the processor's model name, or the machine's architecture where the system does not tell."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():
@@ -20,17 +20,17 @@ def cpu_name() -> str:
 
 
 def cpu_count() -> int:
-    """Cores this process may use."""
+    """Count the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_gib() -> float:
-    """Physical memory in GiB."""
+    """Return physical memory in GiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def choose_device(name: str) -> str:
-    """``cpu`` or ``cuda[:n]``; ResourceError where a GPU is asked for and there is none."""
+    """Choose ``cpu`` or ``cuda[:n]``; ResourceError where a GPU is asked for and there is none."""
     if name == "cpu":
         return "cpu"
     if name != "auto" and not name.startswith("cuda"):

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def digest(value: Any, length: int = 12) -> str:
-    """The first ``length`` hex digits of SHA-256 over ``value`` as canonical JSON.
+    """Return the first ``length`` hex digits of SHA-256 over ``value`` as canonical JSON.
 
     Raises TypeError for values JSON cannot hold: silently hashing their ``repr`` would make addresses unstable.
     """
@@ -23,6 +23,6 @@ def plain(value: Any) -> Any:
 
 
 def file_digest(path: Path, length: int = 64) -> str:
-    """The first ``length`` hex digits of SHA-256 over the file's bytes."""
+    """Return the first ``length`` hex digits of SHA-256 over the file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:length]

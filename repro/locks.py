@@ -52,7 +52,7 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """Who wrote the lock file ``path`` last, in words."""
+    """Say who wrote the lock file ``path`` last, in words."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return f"process {record['pid']} on {record['host']}, since {record['since']}: {record['command']}"
@@ -61,7 +61,7 @@ def holder(path: Path) -> str:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether some process holds the lock of ``folder`` now."""
+    """Tell whether some process holds the lock of ``folder`` now."""
     try:
         descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -78,7 +78,7 @@ def _take(descriptor: int, path: Path, wait: bool) -> None:
         if not wait:
             raise RunError(
                 f"{path.parent} is in use by another process",
-                expected="one process a run",
+                expected="one process per run",
                 found=holder(path),
                 mend="wait for the other process to end, or stop it, and run the same command again",
             )
@@ -109,7 +109,9 @@ def _sign(descriptor: int) -> None:
 
 
 def _forget() -> None:
-    """In a forked child: without this a data worker that outlives a killed training would hold its lock."""
+    """Forget the locks in a forked child: without this a data worker that outlives a killed training would hold its
+    lock.
+    """
     for descriptor in _held:
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -18,7 +18,7 @@ class Missing:
 
 
 def make_again(path: Path, what: str = "damaged") -> str:
-    """How to get rid of ``path``, which this program wrote, so that the same command makes it again.
+    """Say how to get rid of ``path``, which this program wrote, so that the same command makes it again.
 
     In a run store that is ``repro runs gc --what`` with ``what`` (one of its kinds) for the run, or for the damaged
     files of the cache; elsewhere nothing is removed.
@@ -32,13 +32,15 @@ def make_again(path: Path, what: str = "damaged") -> str:
 
 
 def same_folders(runs: Path, data_root: Path | str | None = None) -> tuple[object, ...]:
-    """The words that name the run store and the data of a call, for a command that is to work on the same ones."""
+    """Return the words that name the run store and the data of a call, for a command that is to work on the same
+    ones.
+    """
     store = () if runs == DEFAULT_RUNS else ("--runs", runs)
     return store if data_root is None else (*store, "--data-root", data_root)
 
 
 def _in_store(path: Path) -> tuple[Path, str | None] | None:
-    """The run store that holds ``path`` and the run it belongs to (None: the store's cache)."""
+    """Return the run store that holds ``path`` and the run it belongs to (None: the store's cache)."""
     for folder in (path, *path.parents):
         if folder.parent.name == "cache" and folder.name in ("clip", "data", "views"):
             return folder.parent.parent, None

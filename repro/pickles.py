@@ -31,7 +31,9 @@ _ARCHIVE = (
 
 
 def refused_class(error: BaseException) -> str | None:
-    """The class or function for which reading was refused with ``error``; None where the fault is another one."""
+    """Return the class or function for which reading was refused with ``error``; None where the fault is another
+    one.
+    """
     for pattern in _REFUSED:
         if match := re.search(pattern, str(error)):
             return next(name for name in match.groups() if name)
@@ -39,12 +41,12 @@ def refused_class(error: BaseException) -> str | None:
 
 
 def what_is_refused(name: str) -> str:
-    """What a file with the class ``name`` is, in words."""
-    return f"a pickle that asks for {name}, which is no tensor; nothing of it was run"
+    """Return what a file with the class ``name`` is, in words."""
+    return f"a pickle that asks for {name}, which is not a tensor; nothing of it was run"
 
 
 def plain_copy(path: Path, *, archive: bool = False, imports: bool = True) -> str:
-    """How to turn the file ``path`` into a plain state dict (and import it), as commands to paste.
+    """Say how to turn the file ``path`` into a plain state dict (and import it), as commands to paste.
 
     ``archive``: it is TorchScript. The first command unpickles the file, which runs code of it: that is said. It
     replaces no file.

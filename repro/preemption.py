@@ -35,13 +35,14 @@ def install() -> None:
 
 
 def requested() -> str:
-    """The name of the signal that asked this process to end; empty where none did."""
+    """Return the name of the signal that asked this process to end; empty where none did."""
     return _State.asked
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Inside, a signal is only noted (:func:`requested`); who works there ends by :func:`end` at the next safe place.
+    """Defer signals: inside, a signal is only noted (:func:`requested`); who works there ends by :func:`end` at the
+    next safe place.
 
     Where the block ends by itself after a signal, Preempted is raised behind it.
     """

@@ -6,10 +6,10 @@ import os
 
 
 def started() -> int:
-    """How many processes the launcher (torchrun, Slurm) started for this command; 1 without a launcher."""
+    """Return how many processes the launcher (torchrun, Slurm) started for this command; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Tell whether this is the process that writes and prints."""
     return started() == 1 or os.environ["RANK"] == "0"

@@ -250,7 +250,7 @@ class TableRequest(ProfileRequest):
         return self.results or DEFAULT_RESULTS / Path(self.profile).stem
 
     def given(self, option: str) -> bool:
-        """Whether the option of the commands called so was named."""
+        """Tell whether the option of the commands called so was named."""
         if option == "no_timing":
             return not self.timing
         return bool(self.training.get(option) if option in ("iterations", "amp") else getattr(self, option))

@@ -1,4 +1,4 @@
-"""Process-wide settings that must stand before torch is imported, and the mends that make imports work.
+"""Process-wide settings that must stand before torch is imported, and workarounds that make imports work.
 
 Call :func:`prepare` first in every entry point (command line, worker process, test session). It imports nothing heavy.
 """
@@ -31,7 +31,7 @@ def keep_memory() -> None:
 
 
 def allocator_thresholds(mapped: int, trimmed: int) -> None:
-    """From how many bytes on glibc maps a block by itself, and how many free ones it keeps at the heap's end."""
+    """Set from which size on glibc allocates a block by mmap, and how much free memory it keeps at the heap's end."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, mapped)

@@ -44,7 +44,7 @@ class AggregatorLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, appearance: Tensor, text: Tensor) -> Tensor:
-        """Tokens (B, T, L, C), appearance guidance (B, L, G), text guidance (B or 1, T, G) -> (B, T, L, C)."""
+        """Map tokens (B, T, L, C), appearance guidance (B, L, G), text guidance (B or 1, T, G) to (B, T, L, C)."""
         return self.classes(self.swin(x, appearance), text)
 
 
@@ -68,7 +68,8 @@ class Aggregator(nn.Module):
         self.decoder = CostDecoder(o.hidden, o.decoder_dims, o.decoder_guidance_proj, grid)
 
     def forward(self, features: Tensor, text: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest map first.
+        """Return logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest map
+        first.
 
         More than ``pad_len`` classes are pruned per image to the ones with the largest cosine anywhere; the others
         get the logit -100 (unless ``pruning`` is off). Where no gradient is recorded images go one by one: each keeps
@@ -88,7 +89,7 @@ class Aggregator(nn.Module):
         return result  # type: ignore[return-value]
 
     def _logits(self, features: Tensor, text: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """:meth:`forward` of all images at once."""
+        """Run :meth:`forward` on all images at once."""
         classes = text.shape[0]
         text = text.unsqueeze(0)
         cost = cosine_cost(features, text)

@@ -42,7 +42,9 @@ _MASK = _HEAD + "transformer.layers.{layer}.swin_block.block_2.attn_mask"
 
 
 def official_name(name: str) -> str:
-    """The name the official checkpoint has for the entry ``name`` of our state dict; KeyError for an unknown one."""
+    """Return the name the official checkpoint has for the entry ``name`` of our state dict; KeyError for an unknown
+    one.
+    """
     if match := re.fullmatch(r"aggregator\.decoder\.stages\.(\d)\.(\w+)\.(\w+)", name):
         stage, part, leaf = match.groups()
         return f"{_HEAD}transformer.decoder{int(stage) + 1}.{_STAGE_PARTS[part]}.{leaf}"
@@ -55,7 +57,7 @@ def official_name(name: str) -> str:
 
 
 def official_masks(options: CatSegOptions, grid: int) -> dict[str, Tensor]:
-    """The attention masks the official modules store: shifted windows on a map of ``grid`` x ``grid`` places."""
+    """Return the attention masks the official modules store: shifted windows on a map of ``grid`` x ``grid`` places."""
     window = min(options.window, grid)
     if window == grid:
         return {}
@@ -80,26 +82,28 @@ class CatSegOfficial:
     }
 
     def guess(self, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-        """The variant of the image tower's width; both where that entry is missing."""
+        """Return the variant of the image tower's width; both where that entry is missing."""
         if not any(name.startswith(_HEAD) for name in shapes):
             return ()
         width = (shapes.get(f"{_HEAD}clip_model.visual.class_embedding") or (0,))[0]
         return {768: ("catseg-vitb",), 1024: ("catseg-vitl",)}.get(width, tuple(self.variants))
 
     def official_name(self, name: str) -> str:
-        """As :func:`official_name`."""
+        """Apply :func:`official_name`."""
         return official_name(name)
 
     def buffers(self, options: Any, grid: int) -> dict[str, Tensor]:
-        """As :func:`official_masks`."""
+        """Apply :func:`official_masks`."""
         return official_masks(options, grid)
 
     def ignored(self, name: str) -> bool:
-        """Pixel means and deviations, which detectron2 keeps beside some models."""
+        """Tell whether ``name`` is a pixel mean or deviation, which detectron2 keeps beside some models."""
         return re.fullmatch(r"(clip_)?pixel_(mean|std)", name) is not None
 
     def hint(self, shapes: Mapping[str, Shape]) -> str | None:
-        """The first release had a second image encoder and other modules; its files do not fit the released code."""
+        """Say that the first release had a second image encoder and other modules; its files do not fit the released
+        code.
+        """
         if any(name.startswith("backbone.") for name in shapes):
             return (
                 "entries below backbone. belong to the first release (2023: ResNet-101 or Swin), which is not supported"

@@ -39,7 +39,7 @@ class CatSeg(Method):
         self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
         if len(self.guide_blocks) != len(o.decoder_guidance):
             raise UsageError(
-                "CAT-Seg needs one guidance block a decoder stage",
+                "CAT-Seg needs one guidance block per decoder stage",
                 expected=f"{len(o.decoder_guidance)} guide_blocks",
                 found=self.guide_blocks,
             )
@@ -58,11 +58,11 @@ class CatSeg(Method):
             ) from error
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, 4 grid, 4 grid) with the two stages of the released decoder."""
+        """Return logits (B, N, 4 grid, 4 grid) with the two stages of the released decoder."""
         return self._run(images, classes)[0]
 
     def _run(self, images: Tensor, classes: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, dense features (B, C, H, W) and text features (N, P, C)."""
+        """Return logits, dense features (B, C, H, W) and text features (N, P, C)."""
         if not classes:
             raise ValueError("no classes to segment")
         features = self.clip.dense(self._pad(images), self.guide_blocks)
@@ -71,17 +71,17 @@ class CatSeg(Method):
         return self.aggregator(features.map, text, guides), features.map, text
 
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
-        """Cost aggregation, and the decoder in it."""
+        """Name cost aggregation, and the decoder in it."""
         return {"aggregation": [(self.aggregator, "forward")], "decoder": [(self.aggregator.decoder, "forward")]}
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``correlation``: the cosine the cost volume starts from, mean over prompts."""
+        """Return ``correlation``: the cosine the cost volume starts from, mean over prompts."""
         features = self.clip.dense(self._pad(images))
         return {"correlation": cosine_cost(features.map, self._text(classes)[None]).mean(dim=1)}
 
     def _pad(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) padded, right and below, with what becomes 0 when the tower subtracts its mean."""
+        """Pad images (B, 3, H, W) right and below, with what becomes 0 when the tower subtracts its mean."""
         height, width = images.shape[-2:]
         step = self.options.size_divisibility
         right, below = -width % step, -height % step
@@ -93,7 +93,7 @@ class CatSeg(Method):
         return padded
 
     def _text(self, classes: Sequence[str]) -> Tensor:
-        """L2-normalised text features (N, P, C) of class names; synonyms in a name are separated by ``", "``."""
+        """Return L2-normalised text features (N, P, C) of class names; synonyms in a name are separated by ``", "``."""
         synonyms = self._synonyms(classes)
         words = [word for names in synonyms for word in names]
         text = torch.stack([self.clip.text(words, template) for template in self.options.templates], dim=1)
@@ -103,17 +103,17 @@ class CatSeg(Method):
         return F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=-1)
 
     def _synonyms(self, classes: Sequence[str]) -> list[list[str]]:
-        """The words of each class that are prompted."""
+        """Return the words of each class that are prompted."""
         synonyms = [name.split(", ") for name in classes]
         return [names[:1] for names in synonyms] if self.options.synonyms == "first" else synonyms
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
-        """Every synonym, or the first alone, in every template."""
+        """Put every synonym, or the first alone, in every template."""
         templates = self.options.templates
         return [tuple(t.replace("{}", w) for w in words for t in templates) for words in self._synonyms(classes)]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_bce``: mean binary cross-entropy over all pixels and classes, or ``loss_ce`` by ``seg_loss``.
+        """Return ``loss_bce``: mean binary cross-entropy over all pixels and classes, or ``loss_ce`` by ``seg_loss``.
 
         With ``aux`` also ``loss_mccl``.
         """
@@ -128,14 +128,16 @@ class CatSeg(Method):
         return values
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
-        """Labelled pixels for the segmentation loss where it leaves the others out."""
+        """Choose labelled pixels for the segmentation loss where it leaves the others out."""
         excluded = name == "loss_ce" or (name == "loss_bce" and self.options.ignore_in_loss == "excluded")
         return "pixels" if excluded else "images"
 
     def switches(self) -> dict[str, Any]:
-        """The loss decides how logits are read at test."""
+        """Return the loss, which decides how logits are read at test."""
         return {"seg_loss": self.options.seg_loss}
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """New modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight decay."""
+        """Put new modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight
+        decay.
+        """
         return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor)

@@ -53,7 +53,7 @@ class CatSegOptions:
     pruning: Literal["per_view", "off"] = "per_view"
     """More classes than ``pad_len``: each image of a batch (a window at test) keeps its own (code), or all stay."""
     masked_attention: Literal["minus_100", "minus_inf"] = "minus_100"
-    """Added to attention between places of a shifted window that are no neighbours (code: -100)."""
+    """Added to attention between places of a shifted window that are not neighbours (code: -100)."""
     cost_kernel: int = 7
     """Kernel of the convolution that embeds the cost map (code)."""
     appearance_guidance: int = 128
@@ -63,7 +63,7 @@ class CatSegOptions:
     decoder_dims: tuple[int, ...] = (64, 32)
     """Output channels of the upsampling stages (code: DECODER_DIMS)."""
     decoder_guidance: tuple[int, ...] = (256, 128)
-    """Channels of the upsampled CLIP guidance, one a stage (code: DECODER_GUIDANCE_DIMS)."""
+    """Channels of the upsampled CLIP guidance, one per stage (code: DECODER_GUIDANCE_DIMS)."""
     decoder_guidance_proj: tuple[int, ...] = (32, 16)
     """Channels of the projected decoder guidance (code: DECODER_GUIDANCE_PROJ_DIMS)."""
     clip_trains: Literal["qv", "nothing"] = "qv"

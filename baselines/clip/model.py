@@ -25,7 +25,7 @@ class DenseClip(Method):
         clip.train_only()
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, grid, grid)."""
+        """Return logits (B, N, grid, grid)."""
         if not classes:
             raise ValueError("no classes to segment")
         cost = self._cosine(images, classes)
@@ -34,19 +34,19 @@ class DenseClip(Method):
         return cost * self.clip.logit_scale.to(cost.dtype)
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
-        """The name in the template."""
+        """Put the name in the template."""
         return [(self.options.template.replace("{}", name),) for name in classes]
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``correlation``: the cosine of each place and class."""
+        """Return ``correlation``: the cosine of each place and class."""
         return {"correlation": self._cosine(images, classes)}
 
     def _cosine(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """(B, N, grid, grid)."""
+        """Compute cosines (B, N, grid, grid)."""
         text = self.clip.text(classes, self.options.template)
         return cosine_cost(self.clip.dense(images).map, text[None, :, None])[:, 0]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """Nothing trains: always raises NotImplementedError."""
+        """Raise NotImplementedError always: nothing trains."""
         raise NotImplementedError("zero-shot CLIP has nothing to train")

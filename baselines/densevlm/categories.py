@@ -14,7 +14,7 @@ SETS = ("coco133", "coco_stuff171", "densevlm273", "densevlm316")
 
 
 def load_categories(name: str) -> Vocabulary:
-    """The category set called ``name``: names in the order of the embeddings, ``things`` a mask over them.
+    """Load the category set called ``name``: names in the order of the embeddings, ``things`` a mask over them.
 
     ``densevlm273`` and ``densevlm316`` merge COCO-Stuff with ADE20K (150 and 847 classes); three names of the latter
     occur as a thing and as stuff. UsageError for an unknown set.

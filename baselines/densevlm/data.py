@@ -29,12 +29,12 @@ class Batch:
     """(B, R, N): what each class has of a region's labelled pixels, where labels are known; 0 without such a pixel."""
 
     def pin_memory(self) -> Batch:
-        """In page-locked memory: the loader asks for it on machines with a GPU."""
+        """Move the batch to page-locked memory: the loader asks for it on machines with a GPU."""
         shares = None if self.shares is None else self.shares.pin_memory()
         return Batch(self.images.pin_memory(), self.boxes.pin_memory(), self.valid.pin_memory(), shares)
 
     def to(self, device: torch.device) -> Batch:
-        """On ``device``."""
+        """Move the batch to ``device``."""
         parts = (self.images, self.boxes, self.valid, self.shares)
         return Batch(*(None if t is None else t.to(device, non_blocking=True) for t in parts))  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ class RegionSet(Dataset["Batch | ReproError"]):
 
 
 def region_shares(label: NDArray[np.integer], cells: NDArray[np.float32], classes: int) -> Tensor:
-    """Shares (R, N) of ``classes`` classes among the labelled pixels of ``cells`` (R, 4) of ``label`` (H, W).
+    """Return shares (R, N) of ``classes`` classes among the labelled pixels of ``cells`` (R, 4) of ``label`` (H, W).
 
     Cells are x1 y1 x2 y2 in pixels, rounded to whole ones and at least one each way.
     """
@@ -96,7 +96,7 @@ def region_shares(label: NDArray[np.integer], cells: NDArray[np.float32], classe
 
 
 def collate(samples: list[Batch | ReproError]) -> Batch | ReproError:
-    """A batch of stacked samples, or the first error among them."""
+    """Stack samples into a batch, or return the first error among them."""
     good: list[Batch] = []
     for sample in samples:
         if isinstance(sample, ReproError):

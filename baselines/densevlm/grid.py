@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 @cache
 def grid_pairs(max_split: int = 6) -> tuple[tuple[int, int], ...]:
-    """The (rows, columns) a grid may have: 17 for ``max_split`` 6, columns no fewer than about half of the rows."""
+    """Return the (rows, columns) a grid may have: 17 for ``max_split`` 6, columns no fewer than about half of
+    the rows.
+    """
     return tuple(
         (rows, columns)
         for rows in range(2, max_split + 1)
@@ -19,7 +21,7 @@ def grid_pairs(max_split: int = 6) -> tuple[tuple[int, int], ...]:
 
 
 def grid_boxes(height: int, width: int, rows: int, columns: int) -> NDArray[np.float32]:
-    """The cells (rows * columns, 4) of an equal partition of an image, x1 y1 x2 y2 in its pixels, row by row."""
+    """Return the cells (rows * columns, 4) of an equal partition of an image, x1 y1 x2 y2 in its pixels, row by row."""
     y = np.arange(rows + 1, dtype=np.float32) * np.float32(height / rows)
     x = np.arange(columns + 1, dtype=np.float32) * np.float32(width / columns)
     corners = [(x[j], y[i], x[j + 1], y[i + 1]) for i in range(rows) for j in range(columns)]

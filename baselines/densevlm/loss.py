@@ -28,7 +28,8 @@ def decoupled_alignment(
     things: Tensor,
     threshold: float,
 ) -> Alignment:
-    """KL divergence of the trained model's distribution over categories from the powerful one's, region by region.
+    """Return KL divergence of the trained model's distribution over categories from the powerful one's, region by
+    region.
 
     ``trained`` and ``powerful`` (B, R, N) are the logits of regions over the same N categories, ``valid`` (B, R) tells
     regions from padding, ``things`` (N,) things from stuff. The powerful model retrieves a region's category (Eq. 2);
@@ -55,7 +56,7 @@ def decoupled_alignment(
 
 
 def _divergence(trained: Tensor, powerful: Tensor, among: Tensor) -> Tensor:
-    """KL(powerful || trained) (B, R) of the softmax over the categories ``among`` (N,)."""
+    """Return KL(powerful || trained) (B, R) of the softmax over the categories ``among`` (N,)."""
     if not among.any():
         return trained.sum(dim=-1) * 0.0
     target, own = (logits[..., among].log_softmax(dim=-1) for logits in (powerful, trained))
@@ -63,12 +64,12 @@ def _divergence(trained: Tensor, powerful: Tensor, among: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:
-    """The mean of the ``chosen`` values, over everything or along ``dim``; 0 where none is chosen."""
+    """Return the mean of the ``chosen`` values, over everything or along ``dim``; 0 where none is chosen."""
     counted = torch.where(chosen, values, 0.0)
     total, count = (counted.sum(), chosen.sum()) if dim is None else (counted.sum(dim), chosen.sum(dim))
     return total / count.clamp(min=1)
 
 
 def region_logits(features: Tensor, text: Tensor, temperature: float) -> Tensor:
-    """Logits (B, R, N) of unit ``features`` (B, R, C) with ``text`` (N, C), its length as it is (Eq. 1)."""
+    """Return logits (B, R, N) of unit ``features`` (B, R, C) with ``text`` (N, C), its length as it is (Eq. 1)."""
     return F.normalize(features.float(), dim=-1) @ text.T / temperature

@@ -35,7 +35,7 @@ class Premise:
 
 
 def label_logits(shares: Tensor) -> Tensor:
-    """Logits (B, R, N) whose softmax is the share of each class in a region, of ``shares`` (B, R, N)."""
+    """Return logits (B, R, N) whose softmax is the share of each class in a region, of ``shares`` (B, R, N)."""
     return shares.clamp(min=FLOOR).log()
 
 
@@ -47,7 +47,8 @@ def premise(
     retrieval: tuple[Tensor, float],
     threshold: float,
 ) -> Premise:
-    """Whether the teacher, the first of ``towers``, names the regions it is to label better than the student does.
+    """Measure whether the teacher, the first of ``towers``, names the regions it is to label better than the student
+    does.
 
     ``towers`` are modules from images and boxes to region features, ``texts`` of unit length the classes of the labels
     ``data`` has, as each encodes them. ``retrieval`` are the teacher's text (N, C) of the alignment's categories and
@@ -72,7 +73,7 @@ def premise(
 
 
 def refuse_weak(found: Premise) -> None:
-    """RunError where the premise does not hold."""
+    """Raise RunError where the premise does not hold."""
     if found.holds:
         return
     raise RunError(

@@ -108,7 +108,9 @@ class RegionFeatures(nn.Module):
         self.tower = tower
 
     def forward(self, images: Tensor, boxes: Tensor) -> Tensor:
-        """RoIAlign features (B, R, C) of ``boxes`` on the normalised dense map of ``images`` (B, 3, S, S), 0..255."""
+        """Return RoIAlign features (B, R, C) of ``boxes`` on the normalised dense map of ``images`` (B, 3, S, S),
+        0..255.
+        """
         size = (images.shape[-2], images.shape[-1])
         dense = self.tower.dense(images, size=size).map.float()
         return roi_align(F.normalize(dense, dim=1), boxes)
@@ -137,7 +139,7 @@ class _Training(Task[Batch]):
             raise DataError("fewer images than a step takes", expected=f"{a_step} or more", found=len(images))
         if options.teacher == "labels" and labels is None:
             raise UsageError(
-                "the labels of the images are to teach and there are none",
+                "the labels of the images should teach, but there are none",
                 expected="the training set's images with their labels",
                 mend="leave teacher='labels' out of the options",
             )
@@ -203,7 +205,7 @@ class _Training(Task[Batch]):
         return {"loss": value}
 
     def loss(self, batch: Batch) -> Alignment:
-        """The loss of one batch of this process."""
+        """Return the loss of one batch of this process."""
         images, o = batch.images.float(), self.options
         with torch.no_grad():
             wanted = self.powerful(images, batch.boxes) if batch.shares is None else None
@@ -222,7 +224,7 @@ class _Training(Task[Batch]):
             )
 
     def _named(self, wanted: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The teacher's logits (B, R, N) of the regions, and which regions (B, R) it has any for."""
+        """Return the teacher's logits (B, R, N) of the regions, and which regions (B, R) it has any for."""
         if batch.shares is not None:
             return label_logits(batch.shares), batch.valid & (batch.shares.amax(dim=-1) > 0)
         assert wanted is not None
@@ -250,7 +252,7 @@ class _Training(Task[Batch]):
             self.sums.zero_()
 
     def mixed(self) -> dict[str, Tensor]:
-        """The trained weights mixed with the original ones, under open_clip's names, on the CPU."""
+        """Return the trained weights mixed with the original ones, under open_clip's names, on the CPU."""
         trained = self.tower.open_clip_state()
         return {
             name: (before.lerp(trained[name], self.options.mixing) if before.is_floating_point() else before).cpu()
@@ -258,7 +260,7 @@ class _Training(Task[Batch]):
         }
 
     def facts(self) -> dict[str, Any]:
-        """What is worth knowing of the finished training, as plain data."""
+        """Return facts about the finished training, as plain data."""
         trained = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
         facts = {"steps": self.total, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
         return {**facts, "premise": self._premise_facts()}
@@ -301,7 +303,7 @@ def train_last_blocks(tower: ClipTower, count: int) -> None:
 
 
 def param_groups(tower: ClipTower, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimiser groups of what trains: matrices decay, vectors (norms, biases) do not."""
+    """Return optimiser groups of what trains: matrices decay, vectors (norms, biases) do not."""
     trained = [p for p in tower.parameters() if p.requires_grad]
     return [
         {"name": "matrices", "params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -318,7 +320,7 @@ def _open_clip_config(base: TowerSpec) -> dict[str, Any]:
 def _fingerprint(
     base: TowerSpec, powerful: TowerSpec, options: DenseVLMOptions, images: Sequence[Path], seed: int
 ) -> str:
-    """Twelve hex digits over what decides the outcome, the contents of weights and images aside."""
+    """Return twelve hex digits over what decides the outcome, the contents of weights and images aside."""
     kept = {k: v for k, v in dataclasses.asdict(options).items() if k not in WITHOUT_EFFECT}
     specs = [{**dataclasses.asdict(s), "model": os.path.basename(s.model)} for s in (base, powerful)]  # noqa: PTH119
     payload = json.dumps([specs, kept, [image.name for image in images], seed], sort_keys=True)

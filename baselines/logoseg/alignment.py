@@ -13,7 +13,8 @@ from baselines.logoseg.options import LoGoSegOptions
 
 
 def object_prior(features: Tensor, text: Tensor) -> Tensor:
-    """Eq. 1: p (B, N), the mean over places of the cosine of ``features`` (B, C, H, W) and a class's mean prompt.
+    """Compute Eq. 1: p (B, N), the mean over places of the cosine of ``features`` (B, C, H, W) and a class's mean
+    prompt.
 
     ``text`` is (N, P, C). The mean is taken over the normalised features first: it is linear.
     """
@@ -22,7 +23,7 @@ def object_prior(features: Tensor, text: Tensor) -> Tensor:
 
 
 def region_members(height: int, width: int, regions: int) -> Tensor:
-    """Which places (K, H W) each region holds: 0 or 1, cut as adaptive average pooling cuts.
+    """Return which places (K, H W) each region holds: 0 or 1, cut as adaptive average pooling cuts.
 
     Regions do not overlap where ``regions`` divides both sides; elsewhere neighbours share a row or column of places.
     """
@@ -46,7 +47,7 @@ class ObjectPrior(nn.Module):
         self.positive = options.negative_prior == "zero"
 
     def forward(self, features: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, C, H, W) and text (N, P, C) to weights (B, N) and centres (B, N, C)."""
+        """Map features (B, C, H, W) and text (N, P, C) to weights (B, N) and centres (B, N, C)."""
         strength = self.fixed if self.strength is None else self.strength
         weights = 1 + strength * (object_prior(features, text) - 1)
         if self.positive:
@@ -71,7 +72,7 @@ class RegionalAlignment(nn.Module):
         self.register_buffer("members", region_members(grid, grid, options.regions), persistent=False)
 
     def similarity(self, regions: Tensor, text: Tensor, weights: Tensor) -> Tensor:
-        """Eq. 3: A (B, K, N), cosines of ``regions`` (B, K, C) and the centres of ``text`` (N, P, C).
+        """Compute Eq. 3: A (B, K, N), cosines of ``regions`` (B, K, C) and the centres of ``text`` (N, P, C).
 
         A centre is a class's mean prompt times its weight (B, N): of the weight, the cosine sees the sign alone.
         """
@@ -80,12 +81,13 @@ class RegionalAlignment(nn.Module):
         return cosine * scale.unsqueeze(1)
 
     def class_embedding(self, regions: Tensor, similarity: Tensor, centres: Tensor, tau: Tensor | float) -> Tensor:
-        """Eqs. 4 to 6: g_region (B, N, D) from regions (B, K, C), A (B, K, N) and text centres (B, N, C)."""
+        """Compute Eqs. 4 to 6: g_region (B, N, D) from regions (B, K, C), A (B, K, N) and text centres (B, N, C)."""
         looks = (tau * similarity).softmax(dim=1).transpose(1, 2) @ regions
         return self.class_projection(torch.cat([looks, centres], dim=-1))
 
     def region_embedding(self, tokens: Tensor) -> Tensor:
-        """g_image (B, K, D): in each region, the mean of ``tokens`` (B, H W, C) weighted by a softmax of their scores.
+        """Return g_image (B, K, D): in each region, the mean of ``tokens`` (B, H W, C) weighted by a softmax of their
+        scores.
 
         A score has no bias: a softmax would not see it.
         """
@@ -93,7 +95,7 @@ class RegionalAlignment(nn.Module):
         return self.image_guidance(scores.softmax(dim=-1) @ tokens)
 
     def integrate(self, image: Tensor, similarity: Tensor, classes: Tensor, beta: Tensor | float) -> Tensor:
-        """Eq. 7: G (B, K, D) from g_image (B, K, D), A (B, K, N) and g_region (B, N, D).
+        """Compute Eq. 7: G (B, K, D) from g_image (B, K, D), A (B, K, N) and g_region (B, N, D).
 
         The two exponentials of the norms are one sigmoid of their difference, which cannot overflow.
         """
@@ -110,7 +112,7 @@ class RegionalAlignment(nn.Module):
         tau: Tensor | float,
         beta: Tensor | float,
     ) -> Tensor:
-        """G (B, D, H, W) of features (B, C, H, W), text (N, P, C), weights (B, N) and text centres (B, N, C).
+        """Return G (B, D, H, W) of features (B, C, H, W), text (N, P, C), weights (B, N) and text centres (B, N, C).
 
         A place that two regions share gets the mean of their guidance.
         """

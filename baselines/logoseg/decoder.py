@@ -21,7 +21,7 @@ class Shared(NamedTuple):
 
 
 def correlate(queries: Tensor, fused: Tensor, channels: int) -> Tensor:
-    """Correlation (B, N, H, W, Cq) of queries (B, N, D) and a map (B, H, W, D).
+    """Return correlation (B, N, H, W, Cq) of queries (B, N, D) and a map (B, H, W, D).
 
     Channel c is the inner product of the c-th of ``channels`` equal groups of channels of query and map; with one
     channel a group, their product.
@@ -33,7 +33,7 @@ def correlate(queries: Tensor, fused: Tensor, channels: int) -> Tensor:
 
 
 class QueryDecoder(nn.Module):
-    """Correlation, stages that double the map with CLIP's guidance S_i (Eq. 11), and one logit a place (Eq. 12).
+    """Correlation, stages that double the map with CLIP's guidance S_i (Eq. 11), and one logit per place (Eq. 12).
 
     Without gradients the classes are decoded in chunks, so that memory does not grow with the vocabulary.
     """
@@ -55,8 +55,9 @@ class QueryDecoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     def forward(self, queries: Tensor, fused: Tensor, cosine: Tensor, guidance: Sequence[Tensor]) -> Tensor:
-        """Logits (B, N, h, w) of queries (B, N, D), the map (B, H, W, D), scaled cosines (B, N, H, W) and projected
-        guidance, smallest map first."""
+        """Return logits (B, N, h, w) of queries (B, N, D), the map (B, H, W, D), scaled cosines (B, N, H, W) and
+        projected guidance, smallest map first.
+        """
         shared = Shared(
             self.norm_fused(fused), [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
         )
@@ -72,7 +73,9 @@ class QueryDecoder(nn.Module):
         return per_class(self._decode, queries, of_image, cosine)
 
     def correlation(self, queries: Tensor, fused: Tensor, cosine: Tensor) -> Tensor:
-        """What the stages see: (B, N, H, W, Cq) of queries (B, N, D), the map (B, H, W, D), cosines (B, N, H, W)."""
+        """Return what the stages see: (B, N, H, W, Cq) of queries (B, N, D), the map (B, H, W, D), cosines
+        (B, N, H, W).
+        """
         return self._volume(self.norm_queries(queries), self.norm_fused(fused), cosine)
 
     def _volume(self, queries: Tensor, fused: Tensor, cosine: Tensor) -> Tensor:

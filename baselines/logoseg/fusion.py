@@ -1,6 +1,6 @@
 """Contextual cross-modal fusion (LoGoSeg, Eqs. 8 to 10).
 
-Maps are (B, H, W, D), channels last; queries (B, N, D), one a class.
+Maps are (B, H, W, D), channels last; queries (B, N, D), one per class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """Map (B, H, W, C) to (B, H, W, C)."""
         # (B, H, W, 3 C) -> q, k, v of (B, H, heads, W, C / heads)
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -43,13 +43,13 @@ class DirectionalAttention(nn.Module):
         self.vertical = RowAttention(dim, heads)
 
     def forward(self, middle: Tensor, guidance: Tensor) -> Tensor:
-        """Two maps (B, H, W, D) -> (B, H, W, 2 D)."""
+        """Map two maps (B, H, W, D) to (B, H, W, 2 D)."""
         rows, columns = halves(middle, guidance)
         return torch.cat([self.horizontal(rows), self.vertical(columns.transpose(1, 2)).transpose(1, 2)], dim=-1)
 
 
 def halves(middle: Tensor, guidance: Tensor) -> tuple[Tensor, Tensor]:
-    """(F_h || G_h) and (F_v || G_v), both (B, H, W, D), of two maps (B, H, W, D)."""
+    """Return (F_h || G_h) and (F_v || G_v), both (B, H, W, D), of two maps (B, H, W, D)."""
     (f_h, f_v), (g_h, g_v) = middle.chunk(2, dim=-1), guidance.chunk(2, dim=-1)
     return torch.cat([f_h, g_h], dim=-1), torch.cat([f_v, g_v], dim=-1)
 
@@ -67,14 +67,14 @@ class ChannelAdapter(nn.Module):
         self.project = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, D) -> (B, H, W, D)."""
+        """Map (B, H, W, D) to (B, H, W, D)."""
         y = self.expand(self.norm1(x))
         y = y + self.depthwise(self.norm2(y).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return x + self.project(F.glu(y, dim=-1))
 
 
 class LanguageQueries(nn.Module):
-    """Eq. 10: queries read map and text by linear attention, a gate a token mixes in what they read, then an MLP."""
+    """Eq. 10: queries read map and text by linear attention, one gate per token mixes it in, then an MLP."""
 
     def __init__(self, dim: int, heads: int, ratio: float) -> None:
         super().__init__()
@@ -88,7 +88,9 @@ class LanguageQueries(nn.Module):
         self.mlp = Mlp(dim, ratio, F.gelu)
 
     def read(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """phi(q) (phi(K)^T V) / (phi(q) sum phi(K)) with phi = elu + 1, head by head: (B, N, D) from (B, M, D)."""
+        """Compute phi(q) (phi(K)^T V) / (phi(q) sum phi(K)) with phi = elu + 1, head by head: (B, N, D) from
+        (B, M, D).
+        """
         q = F.elu(self.q(queries)).unflatten(-1, (self.heads, -1)).transpose(1, 2) + 1
         k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         k = F.elu(k) + 1
@@ -98,7 +100,7 @@ class LanguageQueries(nn.Module):
         return (mixed / (norm + EPSILON)).transpose(1, 2).flatten(2)
 
     def forward(self, queries: Tensor, fused: Tensor, text: Tensor) -> Tensor:
-        """Queries (B, N, D) over key and value [fused map (B, H, W, D) || text (B, N, D)] -> (B, N, D)."""
+        """Map queries (B, N, D) over key and value [fused map (B, H, W, D) || text (B, N, D)] to (B, N, D)."""
         memory = self.norm_memory(torch.cat([fused.flatten(1, 2), text], dim=1))
         found = self.read(self.norm_queries(queries), memory)
         gate = self.gate(torch.cat([queries, found], dim=-1)).sigmoid()
@@ -119,13 +121,15 @@ class FusionBlock(nn.Module):
         self.queries = LanguageQueries(o.hidden, o.heads, o.mlp_ratio)
 
     def merge(self, middle: Tensor, guidance: Tensor) -> Tensor:
-        """Eq. 9: X_fused (B, H, W, D), a 1x1 convolution of [X_local || SS2D(G)], of F_mid and G (B, H, W, D)."""
+        """Compute Eq. 9: X_fused (B, H, W, D), a 1x1 convolution of [X_local || SS2D(G)], of F_mid and G
+        (B, H, W, D).
+        """
         local = self.local(middle, guidance) if self.local is not None else torch.cat(halves(middle, guidance), dim=-1)
         streams = [local] if self.whole is None else [local, self.whole(guidance)]
         return self.fuse(torch.cat(streams, dim=-1))
 
     def forward(self, middle: Tensor, guidance: Tensor, queries: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """F_mid and G (B, H, W, D), queries and text (B, N, D) -> fused map (B, H, W, D) and queries (B, N, D)."""
+        """Map F_mid and G (B, H, W, D), queries and text (B, N, D) to fused map (B, H, W, D) and queries (B, N, D)."""
         fused = self.adapter(self.merge(middle, guidance))
         return fused, self.queries(queries, fused, text)
 
@@ -142,7 +146,7 @@ class Fusion(nn.Module):
         self.plain = None if options.depth else nn.Linear(2 * options.hidden, options.hidden)
 
     def forward(self, middle: Tensor, guidance: Tensor, queries: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """As FusionBlock."""
+        """Fuse as FusionBlock does."""
         if self.plain is not None:
             return self.plain(torch.cat([middle, guidance], dim=-1)), queries
         for block in self.blocks:

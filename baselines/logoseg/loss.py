@@ -10,7 +10,8 @@ IGNORED = 255
 
 
 def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 13: binary cross-entropy of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels.
+    """Compute Eq. 13: binary cross-entropy of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled
+    pixels.
 
     Summed over classes and pixels and divided by the number of pixels with a label (not 255), which makes it N times
     a mean over classes. 0 where no pixel has a label. Computed in float32.

@@ -80,7 +80,7 @@ class LoGoSeg(Method):
         self.decoder = QueryDecoder(o.hidden, o.correlation, o.decoder_dims, o.decoder_guidance_proj, kernel)
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, 4 grid, 4 grid) with two decoder stages."""
+        """Return logits (B, N, 4 grid, 4 grid) with two decoder stages."""
         seen = self._fuse(images, classes)
         guidance = [
             F.relu(project(up(guide)))
@@ -113,20 +113,20 @@ class LoGoSeg(Method):
         return Fused(queries, fused, cosine * self.clip.embed_dim**0.5, features.guides[1:])
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
-        """The name in every template."""
+        """Put the name in every template."""
         return [tuple(t.replace("{}", name) for t in self.options.templates) for name in classes]
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_bce``: Eq. 13."""
+        """Return ``loss_bce``: Eq. 13."""
         return {"loss_bce": masked_bce(self(images, classes), labels)}
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
-        """Labelled pixels (Eq. 13)."""
+        """Choose labelled pixels (Eq. 13)."""
         del name
         return "pixels"
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """New modules at ``lr``, the image tower at ``lr`` times ``clip_lr_factor``.
+        """Put new modules at ``lr``, the image tower at ``lr`` times ``clip_lr_factor``.
 
         No weight decay on norm layers, on a learned lambda and on SS2D's time constants.
         """
@@ -135,23 +135,25 @@ class LoGoSeg(Method):
         return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor, undecayed)
 
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
-        """``aggregation`` is all between the towers and the decoder: prior, alignment, fusion."""
+        """Name the stages: ``aggregation`` is all between the towers and the decoder: prior, alignment, fusion."""
         return {"aggregation": [(self, "_fuse")], "decoder": [(self.decoder, "forward")]}
 
     @torch.no_grad()
     def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """The queries the fused map is correlated with."""
+        """Return the queries the fused map is correlated with."""
         return self._fuse(images, classes).queries
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``correlation``: the correlation tensor the decoder sees, averaged over its channels (B, N, grid, grid)."""
+        """Return ``correlation``: the correlation tensor the decoder sees, averaged over its channels
+        (B, N, grid, grid).
+        """
         seen = self._fuse(images, classes)
         return {"correlation": self.decoder.correlation(seen.queries, seen.fused, seen.cosine).mean(dim=-1)}
 
 
 def default_blocks(clip: ClipTower, stages: int) -> tuple[int, tuple[int, ...]]:
-    """The block that gives F_mid and those that guide ``stages`` decoder stages.
+    """Return the block that gives F_mid and those that guide ``stages`` decoder stages.
 
     In a transformer the middle and equal parts of the tower, as CAT-Seg: 5 and 3, 7 of 12. In a tower whose map shrinks
     from stage to stage, the one before the last and, for each decoder stage, the last one no coarser than its output.
@@ -178,7 +180,7 @@ class GuideUpsample(nn.Module):
         self.up = nn.ConvTranspose2d(clip.guide_channels(block), dim, stride, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, dim, size, size)."""
+        """Map (B, C, h, w) to (B, dim, size, size)."""
         if self.resize:
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
         return self.up(x)

@@ -66,7 +66,7 @@ class LoGoSegOptions:
     decoder_dims: tuple[int, ...] = (64, 32)
     """Output channels of the decoder stages (silent; CAT-Seg's)."""
     decoder_guidance: tuple[int, ...] = (256, 128)
-    """Channels of the upsampled CLIP features, one a stage (silent; CAT-Seg's)."""
+    """Channels of the upsampled CLIP features, one per stage (silent; CAT-Seg's)."""
     decoder_guidance_proj: tuple[int, ...] = (32, 16)
     """Channels of the projected decoder guidance S_i (silent; CAT-Seg's)."""
     clip_trains: Literal["image", "qv", "nothing"] = "image"
@@ -85,7 +85,7 @@ class LoGoSegOptions:
             "depth": (self.depth >= 0, "at least 0"),
             "hidden": (self.hidden % 2 == self.hidden % self.heads == 0, f"even, a multiple of {self.heads} heads"),
             "correlation": (self.hidden % self.correlation == 0, f"a divisor of hidden = {self.hidden}"),
-            "decoder_dims": (len(stages) == 1, "one entry a stage, as decoder_guidance, its _proj and guide_blocks"),
+            "decoder_dims": (len(stages) == 1, "one entry per stage, as decoder_guidance, its _proj and guide_blocks"),
             "decoder_guidance_proj": (
                 all(g < w for g, w in zip(self.decoder_guidance_proj, widths, strict=False)),
                 f"less than the channels that enter each stage, {widths}",

@@ -14,7 +14,7 @@ from repro.hashing import file_digest
 
 
 def build(clip: ClipTower, options: SynSegOptions) -> SynSeg:
-    """The method around ``clip``; WeightsError for an absent, another or an unfitting file of decoder weights."""
+    """Build the method around ``clip``; WeightsError for an absent, another or an unfitting file of decoder weights."""
     method = SynSeg(clip, options)
     if options.decoder_weights:
         path = Path(options.decoder_weights).expanduser()

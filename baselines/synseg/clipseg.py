@@ -27,7 +27,7 @@ _STEMS = {"trans_conv.": "head.", "transposed_convolution.": "head.", "reduces."
 
 
 def decoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of ``state`` that belong to CLIPSeg's decoder, under the names of :class:`ActivationDecoder`.
+    """Return the entries of ``state`` that belong to CLIPSeg's decoder, under the names of :class:`ActivationDecoder`.
 
     FiLM is left out: SynSeg's is an MLP and reads normalised text features, CLIPSeg's is linear and does not.
     """

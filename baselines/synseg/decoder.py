@@ -25,7 +25,7 @@ class Film(nn.Module):
         nn.init.zeros_(self.fc2.bias[dim:])
 
     def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """L2-normalised text features (N, C) -> gamma and beta (N, D).
+        """Map L2-normalised text features (N, C) to gamma and beta (N, D).
 
         They are brought to a mean square of 1 first, the scale an MLP expects.
         """
@@ -47,7 +47,7 @@ class DecoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, L, D) -> (P, L, D)."""
+        """Map (P, L, D) to (P, L, D)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = self.norm1(x + self.proj(attended))
@@ -71,27 +71,29 @@ class ActivationDecoder(nn.Module):
         self.reduces = nn.ModuleList(nn.Linear(c, dim) for c in channels)
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, hidden) for _ in channels)
         self.head = nn.ConvTranspose2d(dim, 1, patch, patch)
-        with torch.no_grad():  # one value a place at first: a pattern within places would be the same in all of them
+        with torch.no_grad():  # one value per place at first: a pattern within places would be the same in all of them
             self.head.weight.copy_(self.head.weight.mean(dim=(2, 3), keepdim=True).expand_as(self.head.weight) * patch)
 
     def reduce(self, activations: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (B, c, H, W), the deepest first -> tokens (B, L, D) of each: what all classes share."""
+        """Turn maps (B, c, H, W), the deepest first, into tokens (B, L, D) of each: what all classes share."""
         tokens = [a.flatten(2).transpose(1, 2) for a in activations]
         if self.normalise:
             tokens = [F.layer_norm(t, t.shape[-1:]) for t in tokens]
         return [reduce(t) for reduce, t in zip(self.reduces, tokens, strict=True)]
 
     def tokens(self, conditional: Tensor, shallower: Sequence[Tensor]) -> Tensor:
-        """Conditional features and the other stages' tokens (P, L, D) of P pairs -> the last layer's tokens."""
+        """Map conditional features and the other stages' tokens (P, L, D) of P pairs to the last layer's tokens."""
         x = self.layers[0](conditional)
         for layer, tokens in zip(self.layers[1:], shallower, strict=True):
             x = layer(tokens + x)
         return x
 
     def forward(self, conditional: Tensor, shallower: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        """Conditional features and the other stages' tokens (P, L, D) of P pairs -> logits (P, patch H, patch W)."""
+        """Map conditional features and the other stages' tokens (P, L, D) of P pairs to logits
+        (P, patch H, patch W).
+        """
         return self.maps(self.tokens(conditional, shallower), grid)
 
     def maps(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Tokens (P, L, D) -> logits (P, patch H, patch W)."""
+        """Map tokens (P, L, D) to logits (P, patch H, patch W)."""
         return self.head(tokens.transpose(1, 2).unflatten(2, grid)).squeeze(1)

@@ -64,17 +64,17 @@ class SynSeg(Method):
         self.projector = projected if o.features != "clip" else None
 
     def prompts(self, names: Sequence[str], background: int | None) -> tuple[str, ...]:
-        """With a threshold one class ``background`` in place of all words that mean it."""
+        """Put, with a threshold, one class ``background`` in place of all words that mean it."""
         if background is None or self.options.background_threshold is None:
             return tuple(names)
         return (*names[:background], BACKGROUND)
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
-        """The name in the template."""
+        """Put the name in the template."""
         return [(self.options.template.replace("{}", name),) for name in classes]
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, S, S), S the tower's resolution; of a class ``background`` the logit of the threshold.
+        """Return logits (B, N, S, S), S the tower's resolution; of a class ``background`` the logit of the threshold.
 
         Classes go in chunks where no gradient is recorded; the result is the same and memory is bounded.
         """
@@ -103,11 +103,11 @@ class SynSeg(Method):
         return logits
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """The losses of :meth:`image_loss` for the set of classes that label a pixel of each image."""
+        """Return the losses of :meth:`image_loss` for the set of classes that label a pixel of each image."""
         return self.image_loss(images, image_labels(labels, len(classes)), classes)
 
     def image_loss(self, images: Tensor, present: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``loss_align``, ``loss_cont``, ``loss_back``, ``loss_sep``, ``loss_present`` and ``loss_absent``
+        """Return ``loss_align``, ``loss_cont``, ``loss_back``, ``loss_sep``, ``loss_present`` and ``loss_absent``
         (weighted; none of weight 0).
 
         ``present`` (B, N) bool says which classes an image holds; these and a draw of the others are decoded.
@@ -132,7 +132,8 @@ class SynSeg(Method):
         return losses
 
     def _present(self, logits: Tensor, pairs: Pairs, present: Tensor) -> Tensor:
-        """Cross-entropy of "the class is somewhere" for the classes that are, mean over each image's, then over images.
+        """Return cross-entropy of "the class is somewhere" for the classes that are, mean over each image's, then over
+        images.
 
         The evidence is a soft maximum over the places: the logarithm of their mean exponential.
         """
@@ -141,7 +142,8 @@ class SynSeg(Method):
         return (F.softplus(-evidence) / present.sum(dim=1)[pairs.image]).sum() / len(present)
 
     def _absent(self, seen: Seen, film: tuple[Tensor, Tensor], images: Tensor, present: Tensor) -> Tensor:
-        """Binary cross-entropy of the maps of some absent classes with a mask of nothing, mean over their pixels.
+        """Return binary cross-entropy of the maps of some absent classes with a mask of nothing, mean over their
+        pixels.
 
         Of an image without any label nothing is known to be absent.
         """
@@ -154,7 +156,7 @@ class SynSeg(Method):
         return (each / chosen.sum(dim=1)[pairs.image]).sum() / len(images)
 
     def _features(self, seen: Seen, conditional: Tensor, tokens: Tensor, pairs: Pairs) -> Tensor:
-        """V_c (P, L, C) of the pairs, in the space of the text features."""
+        """Return V_c (P, L, C) of the pairs, in the space of the text features."""
         kind = self.options.features
         dense = F.normalize(seen.dense, dim=-1)[pairs.image]
         if self.projector is None:
@@ -171,7 +173,7 @@ class SynSeg(Method):
 
     @staticmethod
     def _condition(seen: Seen, film: tuple[Tensor, Tensor], pairs: Pairs) -> Tensor:
-        """FiLM: gamma_c F + beta_c for every token of every pair, (P, L, D)."""
+        """Apply FiLM: gamma_c F + beta_c for every token of every pair, (P, L, D)."""
         scale, shift = (x[pairs.category].unsqueeze(1) for x in film)
         return scale * seen.stages[0][pairs.image] + shift
 
@@ -179,30 +181,30 @@ class SynSeg(Method):
         return self.decoder.tokens(conditional, [x[pairs.image] for x in seen.stages[1:]])
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """All new modules at ``lr``; norm layers without weight decay."""
+        """Put all new modules at ``lr``; norm layers without weight decay."""
         return optimizer_groups(self, lr, weight_decay, clip_factor=0.0)
 
     def switches(self) -> dict[str, Any]:
-        """What trained weights are read with: prompt, blocks, heads."""
+        """Return what trained weights are read with: prompt, blocks, heads."""
         return {"template": self.options.template, "blocks": self.blocks, "heads": self.options.heads}
 
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
-        """The decoder; conditioning on classes is ``other``."""
+        """Name the decoder; conditioning on classes is ``other``."""
         return {"decoder": [(self, "_decode")]}
 
     @torch.no_grad()
     def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """The conditional features of each class, mean over the places."""
+        """Return the conditional features of each class, mean over the places."""
         seen, film = self._read(images), self.film(self.clip.text(classes, self.options.template))
         pairs = pairs_of(torch.ones(len(images), len(classes), dtype=torch.bool, device=images.device))
         return self._condition(seen, film, pairs).mean(dim=1).unflatten(0, (len(images), len(classes)))
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """``saliency``: the activation map of each class, in 0..1."""
+        """Return ``saliency``: the activation map of each class, in 0..1."""
         return {"saliency": self(images, classes).sigmoid()}
 
 
 def default_blocks(depth: int) -> tuple[int, ...]:
-    """Blocks at one, two and three quarters of a tower, before its last: 3, 6, 9 of 12."""
+    """Return blocks at one, two and three quarters of a tower, before its last: 3, 6, 9 of 12."""
     return tuple(max(0, min(depth * part // 4, depth - 2)) for part in (1, 2, 3))

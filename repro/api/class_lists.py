@@ -22,7 +22,7 @@ _KEYS = ("names", "classes", "categories")
 
 
 def class_names(text: str) -> list[str]:
-    """The names that ``--classes`` asks for: A,B,.. or @FILE.
+    """Return the names that ``--classes`` asks for: A,B,.. or @FILE.
 
     Raises UsageError for the name of a file without its @ and for JSON: both would be taken for names of classes.
     """
@@ -54,10 +54,10 @@ def _is_file(path: Path) -> bool:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The names in ``path``, in their order.
+    """Read the names in ``path``, in their order.
 
-    A text file has a name a line; a ``.json`` file a list of strings or of objects with ``name``, alone or below one
-    of ``_KEYS``; a ``.csv`` file (or ``.tsv``) one column, or a header with ``name``. Raises UsageError for a file
+    A text file has one name per line; a ``.json`` file a list of strings or of objects with ``name``, alone or below
+    one of ``_KEYS``; a ``.csv`` file (or ``.tsv``) one column, or a header with ``name``. Raises UsageError for a file
     that cannot be read and for one of another form: nothing is taken for a name that is not one.
     """
     try:
@@ -141,7 +141,7 @@ def _kind(value: Any) -> str:
 def _refused(path: Path, found: str) -> UsageError:
     return UsageError(
         f"cannot read the class names in {path}",
-        expected="a text file in UTF-8 with a name a line, a .json list of names, or a .csv file with a column name",
+        expected="a UTF-8 text file with one name per line, a .json list of names, or a .csv file with a column name",
         found=found,
         mend='correct the file, or name the classes themselves: --classes "cat,dog,sky"',
     )

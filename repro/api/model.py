@@ -102,7 +102,7 @@ def _checked(image: Any) -> NDArray[np.uint8]:
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise UsageError(
-            "this is no image",
+            "this is not an image",
             expected="a file, or a uint8 RGB array (H, W, 3)",
             found=f"{pixels.dtype} {pixels.shape}",
         )

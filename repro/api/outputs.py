@@ -44,7 +44,7 @@ class Target:
         return self._file(".json")
 
     def files(self, save_probs: bool) -> list[Path]:
-        """What is written, the sidecar last."""
+        """Return what is written, the sidecar last."""
         return [self.label, self.overlay, *([self.probabilities] if save_probs else []), self.sidecar]
 
     def check_names(self, save_probs: bool) -> None:
@@ -59,7 +59,7 @@ class Target:
                 )
 
     def finished(self, key: str, save_probs: bool) -> dict[str, Any] | None:
-        """The sidecar where everything is there and was made under ``key``.
+        """Return the sidecar where everything is there and was made under ``key``.
 
         Raises UsageError where a file is in the way that was not.
         """
@@ -88,7 +88,7 @@ class Target:
 
 
 def name_too_long(path: Path) -> bool:
-    """Whether the file system of ``path`` takes no file of this name."""
+    """Tell whether the file system of ``path`` takes no file of this name."""
     try:
         path.lstat()
     except OSError as error:
@@ -97,7 +97,8 @@ def name_too_long(path: Path) -> bool:
 
 
 def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
-    """The images that files, folders and patterns name, each once and in that order, with their outputs below ``out``.
+    """Find the images that files, folders and patterns name, each once and in that order, with their outputs below
+    ``out``.
 
     Outputs are named after the image without its ending; images that share this name get a digest of their path as
     well. Raises DataError where nothing is found, UsageError where an output would replace an image or ``out`` lies
@@ -157,7 +158,7 @@ def _collect(argument: str) -> list[Path]:
 
 
 def image_digest(path: Path) -> str:
-    """A digest of the file; "unreadable", which is no digest, where it cannot be opened (decoding says why)."""
+    """Return a digest of the file; "unreadable" where it cannot be opened (decoding says why)."""
     try:
         return file_digest(path)
     except OSError:

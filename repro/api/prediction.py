@@ -228,7 +228,7 @@ class _Job:
 
 
 def _notes(run: Run, weights: str) -> list[str]:
-    """Why the outputs mean nothing, if they do."""
+    """Say why the outputs mean nothing, if they do."""
     notes = []
     if weights == "untrained":
         notes.append("the weights are not trained: this picture means nothing")

@@ -53,7 +53,7 @@ class _Guarded(io.FileIO):
 
 
 def check(path: Path) -> None:
-    """DataError where ``path`` does not begin as an uncompressed tar does."""
+    """Raise DataError where ``path`` does not begin as an uncompressed tar does."""
     try:
         with _Guarded(path) as stream, tarfile.open(fileobj=stream, mode="r:"):
             return
@@ -69,13 +69,13 @@ def check(path: Path) -> None:
 
 
 def safe_name(name: str) -> bool:
-    """Whether a member's name stays below the folder it would be unpacked to."""
+    """Tell whether a member's name stays below the folder it would be unpacked to."""
     path = PurePosixPath(name.replace("\\", "/"))
     return bool(name.strip()) and not (path.is_absolute() or ".." in path.parts or "\0" in name or name[1:2] == ":")
 
 
 def read(path: Path, fault: Fault) -> Iterator[Sample]:
-    """The samples of an archive in the order of their first members.
+    """Yield the samples of an archive in the order of their first members.
 
     Links, devices, names that lead out of a folder, captions above MAX_TEXT and archives that break off are reported to
     ``fault`` (where, why) and left out; what precedes a break is kept.

@@ -1,4 +1,4 @@
-"""``repro data captions``: captions to files of labels, shard by shard, so that a killed run goes on where it was."""
+"""``repro data captions``: captions to files of labels, shard by shard, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def convert(
     """
     if shard_images < 1 or jobs < 1:
         raise UsageError(
-            "a shard needs images and the work a process", expected="1 or more", found=(shard_images, jobs)
+            "a shard needs an image and the work a process", expected="1 or more", found=(shard_images, jobs)
         )
     exclusion_list = phrases.Exclusions.read(exclusions)
     versions = phrases.parser_versions()
@@ -102,7 +102,7 @@ def convert(
                 progress(done, total)
     except BrokenProcessPool as error:
         raise ResourceError(
-            "the system ended a process, probably for want of memory",
+            "the system ended a process, probably for lack of memory",
             expected=f"{jobs} processes of about 0.5 GiB each",
             found=error,
             mend="the same command with fewer --jobs; finished shards are kept",
@@ -139,7 +139,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
         differing = [k for k in identity if not isinstance(found, dict) or found.get(k) != identity[k]]
         if differing:
             raise UsageError(
-                f"{out} holds labels that were made otherwise: {', '.join(differing)} differ",
+                f"{out} holds labels that were made differently: {', '.join(differing)} differ",
                 expected=f"the same {differing[0]}: {json.dumps(identity[differing[0]])[:200]}",
                 found=json.dumps(found.get(differing[0]) if isinstance(found, dict) else found)[:200],
                 mend="name another --out",
@@ -153,7 +153,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
 
 
 def _pending(out: Path, plan: Plan) -> list[int]:
-    """The shards without a complete result; the report is written last and says how long its labels are.
+    """Return the shards without a complete result; the report is written last and says how long its labels are.
 
     Archives are not identified by a digest of their bytes: one that was touched since is looked into again.
     """
@@ -204,7 +204,7 @@ def _work(task: _Task) -> None:
 
 
 def _kept(task: _Task) -> dict[str, Any]:
-    """The report of labels that are there whole, {} where none are."""
+    """Return the report of labels that are there whole, {} where none are."""
     try:
         report = dict(read_json(_report(task.target)))
         return report if file_digest(task.target) == report["sha256"] else {}
@@ -226,7 +226,7 @@ def _line(record: Record, labels: list[str]) -> str:
 
 @functools.cache
 def _end_with_parent() -> None:
-    """In a worker: end when the command is killed, which would otherwise leave it waiting for work for ever."""
+    """End this worker when the command is killed, which would otherwise leave it waiting for work forever."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -77,7 +77,7 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
         return len(self._file)
 
     def record(self, index: int) -> LabelledImage:
-        """The image of number ``index`` with its labels."""
+        """Return the image of number ``index`` with its labels."""
         with self.files[self._file[index]].open("rb") as stream:
             stream.seek(int(self._offset[index]))
             try:
@@ -103,7 +103,9 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
         return {"image": torch.from_numpy(crop).permute(2, 0, 1), "labels": record.labels, "position": position}
 
     def load(self, record: LabelledImage) -> np.ndarray:
-        """The uint8 RGB image (H, W, 3), upright; DataError where it cannot be read or lies outside the folder."""
+        """Return the uint8 RGB image (H, W, 3), upright; DataError where it cannot be read or lies outside the
+        folder.
+        """
         name = record.archive or record.image
         if "://" in name or not safe_name(name):
             raise DataError(
@@ -131,7 +133,7 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
 
 
 def crop_square(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A random ``side`` x ``side`` square of uint8 RGB (H, W, 3) with the shorter side brought to ``side``."""
+    """Cut a random ``side`` x ``side`` square of uint8 RGB (H, W, 3) with the shorter side brought to ``side``."""
     height, width = image.shape[:2]
     scale = side / min(height, width)
     size = (max(side, round(width * scale)), max(side, round(height * scale)))
@@ -142,7 +144,9 @@ def crop_square(image: np.ndarray, side: int, rng: np.random.Generator) -> np.nd
 
 
 def collate_labels(samples: Sequence[LabelSample | ReproError]) -> LabelBatch | ReproError:
-    """A batch whose classes are the labels of its images, in order of appearance; or the first error among them."""
+    """Return a batch whose classes are the labels of its images, in order of appearance; or the first error
+    among them.
+    """
     good: list[LabelSample] = []
     for sample in samples:
         if isinstance(sample, ReproError):

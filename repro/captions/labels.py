@@ -29,7 +29,7 @@ class LabelledImage:
 
 
 def load_vocabulary(folder: Path, min_count: int = 1) -> dict[str, int]:
-    """Labels and in how many records each is, the most frequent first, down to ``min_count``.
+    """Load labels and in how many records each is, the most frequent first, down to ``min_count``.
 
     Raises DataError where ``folder`` holds no finished labels.
     """
@@ -45,7 +45,8 @@ def load_vocabulary(folder: Path, min_count: int = 1) -> dict[str, int]:
 
 
 def iterate_labels(folder: Path, min_count: int = 1) -> Iterator[LabelledImage]:
-    """The images of ``folder`` in the order of the source, with their labels that are in ``min_count`` records or more.
+    """Yield the images of ``folder`` in the order of the source, with their labels that are in ``min_count`` records or
+    more.
 
     Images without such a label are left out; one that the source names far apart comes more than once.
     Raises DataError where ``folder`` holds no finished labels.
@@ -59,7 +60,7 @@ def iterate_labels(folder: Path, min_count: int = 1) -> Iterator[LabelledImage]:
 
 
 def load_labels(folder: Path, min_count: int = 1) -> dict[str, tuple[str, ...]]:
-    """All images of ``folder`` with the union of their labels (see :func:`iterate_labels`), in memory."""
+    """Load all images of ``folder`` with the union of their labels (see :func:`iterate_labels`), in memory."""
     labels: dict[str, tuple[str, ...]] = {}
     for item in iterate_labels(folder, min_count):
         known = labels.get(item.image, ())
@@ -68,18 +69,18 @@ def load_labels(folder: Path, min_count: int = 1) -> dict[str, tuple[str, ...]]:
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The files of labels, in order."""
+    """Return the files of labels, in order."""
     return sorted((folder / SHARDS).glob("[0-9]*.jsonl"))
 
 
 def parse_line(line: str | bytes, kept: dict[str, int]) -> LabelledImage | None:
-    """The record of a line with its labels in ``kept``; None where it has none of them."""
+    """Return the record of a line with its labels in ``kept``; None where it has none of them."""
     value: dict[str, Any] = json.loads(line)
     value["labels"] = tuple(label for label in value["labels"] if label in kept)
     return LabelledImage(**value) if value["labels"] else None
 
 
 def read_counts(path: Path) -> Counter[str]:
-    """In how many records of a file of labels each label is."""
+    """Count in how many records of a file of labels each label is."""
     with path.open(encoding="utf-8") as stream:
         return Counter(label for line in stream for label in json.loads(line)["labels"])

@@ -41,37 +41,45 @@ class Exclusions:
 
     @classmethod
     def read(cls, path: Path) -> Exclusions:
-        """The list in ``path``: UTF-8, a term a line, comments after ``# ``. UsageError where it cannot be read."""
+        """Read the list in ``path``: UTF-8, one term per line, comments after ``# ``. UsageError where it cannot be
+        read.
+        """
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"cannot read the exclusion list {path}",
-                expected="a UTF-8 text file, a term a line",
+                expected="a UTF-8 text file, one term per line",
                 found=error,
                 mend=f"correct --exclude, or leave it out for {EXCLUSIONS}",
             ) from error
         return cls(line for line in lines if not line.startswith("# "))
 
     def __contains__(self, phrase: str) -> bool:
-        """Whether a normalised phrase is generic."""
+        """Tell whether a normalised phrase is generic."""
         return phrase in self.whole or (self._parts is not None and self._parts.search(phrase) is not None)
 
 
 def clean(caption: str) -> str:
-    """A caption as it is parsed: NFC, single spaces, no control characters; CC12M's ``<PERSON>`` is ``person``."""
+    """Return a caption as it is parsed: NFC, single spaces, no control characters; CC12M's ``<PERSON>`` is
+    ``person``.
+    """
     text = unicodedata.normalize("NFC", caption.encode("utf-8", "replace").decode("utf-8"))
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     return " ".join(_PLACEHOLDER.sub("person", text).split())
 
 
 def holds_noun(chunk: Span) -> bool:
-    """The first filter: a chunk counts where at least one of its tokens is a NOUN (a name or a pronoun is not)."""
+    """Apply the first filter: a chunk counts where at least one of its tokens is a NOUN
+    (a name or a pronoun is not).
+    """
     return any(token.pos_ == "NOUN" for token in chunk)
 
 
 def normalise(chunk: Span) -> str:
-    """The phrase of a chunk: lower case, without articles, possessives and counts before it and signs around it."""
+    """Return the phrase of a chunk: lower case, without articles, possessives and counts before it and signs
+    around it.
+    """
     first, last = 0, len(chunk)
     while first < last and chunk[first].pos_ in _LEADING:
         first += 1
@@ -81,7 +89,9 @@ def normalise(chunk: Span) -> str:
 
 
 def labels_of(chunks: Iterable[Span], exclusions: Exclusions, counts: Counter[str]) -> list[str]:
-    """The labels of noun chunks in order, each once; ``counts`` gains ``chunks``, ``without_noun`` and ``generic``."""
+    """Return the labels of noun chunks in order, each once; ``counts`` gains ``chunks``, ``without_noun`` and
+    ``generic``.
+    """
     labels: dict[str, None] = {}
     for chunk in chunks:
         counts["chunks"] += 1
@@ -97,7 +107,7 @@ def labels_of(chunks: Iterable[Span], exclusions: Exclusions, counts: Counter[st
 
 
 def extract(captions: Sequence[str], exclusions: Exclusions, counts: Counter[str]) -> list[list[str]]:
-    """The labels of each of ``captions`` (cleaned); ResourceError without spaCy or its model."""
+    """Extract the labels of each of ``captions`` (cleaned); ResourceError without spaCy or its model."""
     parser = _parser()
     # What the parser remembers of words is dropped at the end: over millions of captions it would fill the memory.
     with parser.memory_zone():
@@ -105,7 +115,7 @@ def extract(captions: Sequence[str], exclusions: Exclusions, counts: Counter[str
 
 
 def parser_versions() -> dict[str, str]:
-    """``spacy`` and ``model``, as the labels' provenance names them; ResourceError where one is absent."""
+    """Return ``spacy`` and ``model``, as the labels' provenance names them; ResourceError where one is absent."""
     model = next((m for m in MODELS if importlib.util.find_spec(m)), None)
     absent = "spaCy" if importlib.util.find_spec("spacy") is None else "its small English model"
     if absent == "spaCy" or model is None:

@@ -86,7 +86,7 @@ class Plan:
 
 
 def find_files(source: Path, format_: str) -> tuple[str, list[Path]]:
-    """The format and the files of ``source``, a file or a folder of them, ordered by name.
+    """Find the format and the files of ``source``, a file or a folder of them, ordered by name.
 
     Raises UsageError for an unknown format or one that cannot be told, DataError where there is no such file.
     """
@@ -119,7 +119,7 @@ def make_plan(format_: str, files: list[Path], images: int) -> Plan:
 
 
 def read_shard(format_: str, shard: Shard, tally: Tally) -> list[Record]:
-    """The images of ``shard`` with their cleaned captions; what cannot be used is counted in ``tally``.
+    """Read the images of ``shard`` with their cleaned captions; what cannot be used is counted in ``tally``.
 
     An image that comes twice is one record with all its captions; an equal caption of the same image counts once.
     """
@@ -153,7 +153,7 @@ def read_shard(format_: str, shard: Shard, tally: Tally) -> list[Record]:
 
 
 def confined(image: str) -> bool:
-    """Whether an image's name is an address, or a path that stays below the folder it is looked for in."""
+    """Tell whether an image's name is an address, or a path that stays below the folder it is looked for in."""
     controls = any(ord(character) < 32 or ord(character) == 127 for character in image)
     return not controls and ("://" in image or archive.safe_name(image))
 
@@ -162,7 +162,7 @@ Row = tuple[str, Any, Any, archive.Place | None]
 
 
 def _lines(stream: BinaryIO, digest: Any = None) -> Iterator[bytes | None]:
-    """The lines of a stream with their ends; None for one longer than MAX_ROW, which is skipped unkept."""
+    """Yield the lines of a stream with their ends; None for one longer than MAX_ROW, which is skipped unkept."""
     while line := stream.readline(MAX_ROW):
         long = len(line) == MAX_ROW and not line.endswith(b"\n")
         while True:

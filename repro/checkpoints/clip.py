@@ -80,13 +80,13 @@ class ClipFormat(Format):
 
 
 def model_config(name: str) -> dict[str, Any]:
-    """open_clip's configuration of ``name``, one of the variants."""
+    """Return open_clip's configuration of ``name``, one of the variants."""
     return dict(_configs()[name])
 
 
 @functools.cache
 def model_shapes(name: str) -> dict[str, Shape]:
-    """Entries of the open_clip model ``name`` and their shapes."""
+    """Return entries of the open_clip model ``name`` and their shapes."""
     import_torchvision()
     import torch
     from open_clip.model import CLIP, CustomTextCLIP
@@ -99,7 +99,7 @@ def model_shapes(name: str) -> dict[str, Shape]:
 
 
 def clip_formats() -> tuple[ClipFormat, ...]:
-    """All spellings of CLIP files that are known."""
+    """Return all spellings of CLIP files that are known."""
     plain = r"(visual\.conv1\.weight|visual\.transformer\.resblocks\.0\.ln_1\.weight)"
     return (
         ClipFormat(
@@ -156,7 +156,7 @@ def _move_text(name: str, below: bool) -> str:
 
 
 def _sizes_of_file(shapes: Mapping[str, Shape]) -> dict[str, int]:
-    """The sizes that tell models apart, as far as the file has the entries they are read off."""
+    """Return the sizes that tell models apart, as far as the file has the entries they are read off."""
     plain = {n.removeprefix("text."): s for n, s in shapes.items()}
     sizes: dict[str, int] = {}
     if len(projection := plain.get("text_projection", ())) == 2:

@@ -59,7 +59,7 @@ class Misfit:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The whole lists."""
+        """Return the whole lists."""
         return {
             "missing": [{"name": n, "shape": list(s)} for n, s in self.missing.items()],
             "unexpected": [{"name": n, "shape": list(s)} for n, s in self.unexpected.items()],
@@ -80,30 +80,34 @@ class Format(ABC):
 
     @abstractmethod
     def variants(self) -> tuple[str, ...]:
-        """Ids that ``--as`` takes, the most usual first."""
+        """Return ids that ``--as`` takes, the most usual first."""
 
     @abstractmethod
     def guess(self, file: ForeignFile) -> tuple[str, ...]:
-        """Variants ``file`` may be, judged by a few telling entries; empty where it is not of this format."""
+        """Return the variants ``file`` may be, judged by a few telling entries; empty where it is not of this
+        format.
+        """
 
     @abstractmethod
     def layout(self, variant: str, shapes: Mapping[str, Shape]) -> Layout:
-        """The layout of ``variant``; ``shapes`` of the file at hand choose between spellings of the same."""
+        """Return the layout of ``variant``; ``shapes`` of the file at hand choose between spellings of the same."""
 
     @abstractmethod
     def describe(self, variant: str) -> dict[str, Any]:
-        """What the result is, as plain data: ``title`` and either ``method``, ``tower``, ``options`` or ``model``."""
+        """Return what the result is, as plain data: ``title`` and either ``method``, ``tower``, ``options`` or
+        ``model``.
+        """
 
     def ignored(self, name: str) -> bool:
-        """Whether a file may hold ``name`` without it being a weight."""
+        """Tell whether a file may hold ``name`` without it being a weight."""
         return False
 
     def hint(self, shapes: Mapping[str, Shape]) -> str | None:
-        """What is known about files that look like this format and do not fit."""
+        """Return what is known about files that look like this format and do not fit."""
         return None
 
     def misfit(self, file: ForeignFile, layout: Layout) -> Misfit:
-        """How ``file`` differs from ``layout``; scalars may be stored as one element."""
+        """Return how ``file`` differs from ``layout``; scalars may be stored as one element."""
         found = {n: s for n, s in file.shapes.items() if n not in layout.buffers and not self.ignored(n)}
         return Misfit(
             {n: s for n, s in layout.shapes.items() if n not in found},

@@ -47,14 +47,14 @@ class MethodFormat(Format):
 
 
 def method_formats() -> tuple[MethodFormat, ...]:
-    """One format for every installed method that has official checkpoints."""
+    """Return one format for every installed method that has official checkpoints."""
     found = ((entry, entry.official_format()) for entry in registry().values())
     return tuple(MethodFormat(entry, official) for entry, official in found if official is not None)
 
 
 @lru_cache(maxsize=8)
 def _layout(method: str, variant: str) -> Layout:
-    """What an official file of ``variant`` holds, read off the method built without memory."""
+    """Return what an official file of ``variant`` holds, read off the method built without memory."""
     import torch
 
     from repro.clip.tower import build_tower

@@ -31,16 +31,18 @@ class OfficialFormat(Protocol):
     variants: Mapping[str, OfficialVariant]
 
     def guess(self, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-        """Ids of the variants a file with these entries may be; empty where it is not this method's."""
+        """Return ids of the variants a file with these entries may be; empty where it is not this method's."""
 
     def official_name(self, name: str) -> str:
-        """The official name of the entry ``name`` of our state dict; KeyError for an unknown one."""
+        """Return the official name of the entry ``name`` of our state dict; KeyError for an unknown one."""
 
     def buffers(self, options: Any, grid: int) -> dict[str, Tensor]:
-        """Entries that official files hold and our modules compute, for a dense map of ``grid`` x ``grid`` places."""
+        """Return entries that official files hold and our modules compute, for a dense map of ``grid`` x ``grid``
+        places.
+        """
 
     def ignored(self, name: str) -> bool:
-        """Whether a file may hold ``name`` without it being a weight (normalisation constants and the like)."""
+        """Tell whether a file may hold ``name`` without it being a weight (normalisation constants and the like)."""
 
     def hint(self, shapes: Mapping[str, Shape]) -> str | None:
-        """What is known about files that look official but do not fit (another release), if this is one."""
+        """Return what is known about files that look official but do not fit (another release), if this is one."""

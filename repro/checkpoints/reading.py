@@ -61,7 +61,7 @@ TORCH, TORCHSCRIPT, SAFETENSORS = "torch file", "TorchScript archive", "safetens
 
 
 def read_foreign(path: Path) -> ForeignFile:
-    """The tensors of ``path`` on the CPU (memory-mapped where the form allows).
+    """Return the tensors of ``path`` on the CPU (memory-mapped where the form allows).
 
     Raises WeightsError for an absent file, a folder, a web page, a truncated file, a pickle that holds more than
     tensors, numpy values and plain values, and for a file of this program (which needs no import).
@@ -144,8 +144,9 @@ def _read(path: Path) -> tuple[str, Any]:
 
 
 def allowed_globals() -> list[Any]:
-    """What detectron2 files hold besides tensors: numpy scalars and arrays (schedules, meters), under both spellings
-    of numpy's module. None of these runs code of the file."""
+    """Return what detectron2 files hold besides tensors: numpy scalars and arrays (schedules, meters), under both
+    spellings of numpy's module. None of these runs code of the file.
+    """
     multiarray = np._core.multiarray  # type: ignore[attr-defined]
     listed: list[Any] = [np.ndarray, np.dtype]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
@@ -155,7 +156,7 @@ def allowed_globals() -> list[Any]:
 
 
 def _refuse_text(path: Path, head: bytes) -> None:
-    """Downloads that gave something else than the file are common; say what came instead."""
+    """Refuse text and say what came in place of the file: downloads often give something else."""
     text = head.lstrip()[:64].lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         found = "a web page (HTML): the link leads to a page about the file, or asks to log in"
@@ -166,7 +167,7 @@ def _refuse_text(path: Path, head: bytes) -> None:
     else:
         return
     raise WeightsError(
-        f"{path} is no checkpoint", expected="tensors", found=found,
+        f"{path} is not a checkpoint", expected="tensors", found=found,
         mend="download the file itself (on the Hugging Face hub: the link with /resolve/ in it)",
     )  # fmt: skip
 
@@ -181,7 +182,7 @@ def _unreadable(path: Path, found: str) -> WeightsError:
 
 
 def _unwrap(value: Any) -> tuple[Any, dict[str, Any]]:
-    """The innermost state dict, and what lay beside it on the way."""
+    """Return the innermost state dict, and what lay beside it on the way."""
     outer: dict[str, Any] = {}
     while isinstance(value, Mapping):
         key = next((k for k in _WRAPPERS if isinstance(value.get(k), Mapping)), None)

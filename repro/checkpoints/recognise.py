@@ -1,4 +1,4 @@
-"""Which known format a file is of, and an error that says how near it comes where it is of none."""
+"""Which known format a file has, and, where it has none, an error that says how near it comes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class Recognised:
 
 @cache
 def known_formats() -> tuple[Format, ...]:
-    """Methods' official checkpoints first, then CLIP's."""
+    """List methods' official checkpoints first, then CLIP's."""
     return (*method_formats(), *clip_formats())
 
 
 def recognise(file: ForeignFile, wanted: str | None = None) -> Recognised:
-    """The format and variant of ``file``; ``wanted`` (``--as``) names the variant, or a format, instead of guessing.
+    """Recognise the format and variant of ``file``; ``wanted`` (``--as``) names the variant, or a format, instead of
+    guessing.
 
     Raises MisfitError for a file that is incomplete, of a variant other than ``wanted`` or of no known format, and for
     one whose tensors fit several variants that compute different things; UsageError for an unknown ``wanted``.
@@ -126,7 +127,7 @@ def _unknown(file: ForeignFile) -> MisfitError:
     names = sorted(file.state)
     shown = ", ".join(f"{n} {'x'.join(map(str, file.shapes[n])) or 'scalar'}" for n in names[:5])
     return MisfitError(
-        f"{file.path} is a checkpoint of no known format",
+        f"{file.path} is not a checkpoint of a known format",
         {
             "nearest": variant if share >= _ALIKE else None,
             "likeness": {v: round(s, 3) for s, _, v in likenesses},

@@ -8,7 +8,7 @@ _MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "Defau
 
 
 def explain(error: Exception) -> ReproError | None:
-    """The clear error for ``error``; None for one that is a defect and deserves its traceback."""
+    """Return the clear error for ``error``; None for a defect, whose traceback should be seen."""
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in _MEMORY)):
         return ResourceError(
             "not enough memory",

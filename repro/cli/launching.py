@@ -17,7 +17,7 @@ from repro.training.settings import Placement
 
 
 def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:
-    """Where the command runs, and how a training is fitted to the machine (docs/scaling-out.md)."""
+    """Add the options for where the command runs, and how a training is fitted to the machine (docs/scaling-out.md)."""
     _add_launcher(parser, launchers)
     group = parser.add_argument_group("memory and determinism (docs/scaling-out.md)")
     group.add_argument(
@@ -57,20 +57,20 @@ def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> 
 
 
 def add_amp_option(parser: argparse.ArgumentParser) -> None:
-    """The precision of a training; it belongs to its recipe."""
+    """Add the precision of a training; it belongs to its recipe."""
     parser.add_argument(
         "--amp", choices=("off", "bf16", "fp16"), help="train in this precision (this is a different recipe and run)"
     )
 
 
 def overrides(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings of the training that the options replace."""
+    """Return settings of the training that the options replace."""
     given = {"iterations": getattr(options, "iterations", None), "amp": getattr(options, "amp", None)}
     return {name: value for name, value in given.items() if value}
 
 
 def placement(options: argparse.Namespace) -> Placement:
-    """How a training is fitted to the machine; UsageError for what cannot be."""
+    """Return how a training is fitted to the machine; UsageError for what cannot be."""
     if options.accumulate < 1:
         raise UsageError("a batch has at least one part", expected="--accumulate 1 or more", found=options.accumulate)
     if options.deterministic:
@@ -85,7 +85,7 @@ def placement(options: argparse.Namespace) -> Placement:
 
 
 def chosen(options: argparse.Namespace) -> Launch | None:
-    """What ``--launcher`` and its companions ask for; None without it, and in the processes it started.
+    """Return what ``--launcher`` and its companions ask for; None without it, and in the processes it started.
 
     Raises UsageError for companions that do not belong to it.
     """
@@ -162,7 +162,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def own_words(options: argparse.Namespace) -> tuple[str, ...]:
-    """The words of this command line without those that launch."""
+    """Return the words of this command line without those that launch."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_launcher(parser, ("local", "torchrun", "slurm"))
     return tuple(parser.parse_known_args(options.words)[1])
@@ -194,6 +194,6 @@ def start(options: argparse.Namespace, how: Launch, runs: Path, name: str) -> in
 
 
 def torchrun_words(options: argparse.Namespace, how: Launch) -> tuple[str, ...]:
-    """The words of one run of a grid whose runs are divided over processes, each by an agent of its own."""
+    """Return the words of one run of a grid whose runs are divided over processes, each by an agent of its own."""
     extra: list[Any] = ["--launcher", "torchrun", "--gpus", how.processes]
     return (*own_words(options), *map(str, extra))

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 
 def add(parser: argparse.ArgumentParser, *, shared: bool = False) -> None:
-    """``--amp``, ``--cuda-graphs``, ``--tf32`` and, where they are not ``shared`` with the options of a training,
-    ``--compile`` and ``--channels-last``."""
+    """Add ``--amp``, ``--cuda-graphs``, ``--tf32`` and, where they are not ``shared`` with the options of a training,
+    ``--compile`` and ``--channels-last``.
+    """
     group = parser.add_argument_group("faster inference, with different rounding (docs/performance.md)")
     group.add_argument("--amp", choices=("off", "bf16", "fp16"), help="mixed precision (default: off)")
     group.add_argument("--cuda-graphs", action="store_true", help="capture the forward pass as a CUDA graph (GPU)")
@@ -24,7 +25,7 @@ def add(parser: argparse.ArgumentParser, *, shared: bool = False) -> None:
 
 
 def chosen(options: argparse.Namespace) -> Speedups:
-    """What the options of :func:`add` say."""
+    """Return what the options of :func:`add` say."""
     from repro.methods.speedups import Speedups
 
     return Speedups(options.amp or "off", options.compile, options.channels_last, options.cuda_graphs, options.tf32)

@@ -30,7 +30,7 @@ class SplitAttention(nn.Module):
 
     @classmethod
     def from_joint(cls, joint: nn.MultiheadAttention) -> SplitAttention:
-        """The same attention with the same weights, split."""
+        """Return the same attention with the same weights, split."""
         split = cls(joint.embed_dim, joint.num_heads)
         with torch.no_grad():
             q, k, v = joint.in_proj_weight.chunk(3)
@@ -44,7 +44,7 @@ class SplitAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """Attention of ``query`` (B, L, C) to itself; the other arguments are those open_clip passes."""
+        """Compute attention of ``query`` (B, L, C) to itself; the other arguments are those open_clip passes."""
         weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         q, k, v = (
             F.linear(query, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -56,7 +56,7 @@ class SplitAttention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), None
 
     def value_path(self, x: Tensor) -> Tensor:
-        """Value and output projection of every token of (B, L, C), without attention."""
+        """Return value and output projection of every token of (B, L, C), without attention."""
         return self.out_proj(F.linear(x, self.v_proj_weight, self.in_proj_bias.chunk(3)[2]))
 
 
@@ -67,7 +67,7 @@ def split_attention_(transformer: Any) -> None:
 
 
 def join_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` with the split projections of every attention joined again, under open_clip's names."""
+    """Return ``state`` with the split projections of every attention joined again, under open_clip's names."""
     joined: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.endswith("attn.q_proj_weight"):

@@ -35,7 +35,7 @@ class DenseOptions(NamedTuple):
 class Backbone:
     """One image encoder: ``blocks`` are its transformer blocks or ConvNeXt stages.
 
-    ``channels`` and ``strides`` (pixels a place) are those of the output of each block; ``embed_dim`` is the width of
+    ``channels`` and ``strides`` (pixels per place) are those of the output of each block; ``embed_dim`` is the width of
     dense features. ``residual`` is the default of ``dense_residual`` (None: the last block has no value path).
     ``features`` computes dense features of normalised images of any size.
     """
@@ -49,12 +49,12 @@ class Backbone:
 
 
 def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tokens (B, h * w, C) of the places of a grid as a map (B, C, h, w)."""
+    """Return tokens (B, h * w, C) of the places of a grid as a map (B, C, h, w)."""
     return tokens.transpose(1, 2).unflatten(2, grid)
 
 
 def attach(x: Tensor, unused: Iterable[Tensor | None]) -> Tensor:
-    """``x`` with a gradient of zero, not none, for the ``unused`` parameters that train.
+    """Return ``x`` with a gradient of zero, not none, for the ``unused`` parameters that train.
 
     Query and key of the last block train by name but have no part in its value path. In the official code of CAT-Seg
     their gradient is zero, not absent; distributed training would wait for an absent one.
@@ -67,7 +67,7 @@ def attach(x: Tensor, unused: Iterable[Tensor | None]) -> Tensor:
 
 
 def unsupported(name: str, found: str) -> UsageError:
-    """The error for a model whose architecture gives no dense features here."""
+    """Return the error for a model whose architecture gives no dense features here."""
     return UsageError(
         f"the architecture of {name} is not supported",
         expected="a plain vision transformer, ConvNeXt or EVA with a plain text transformer, such as "

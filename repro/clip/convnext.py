@@ -16,7 +16,7 @@ from repro.clip.backbone import Backbone, DenseFeatures, DenseOptions, unsupport
 
 
 def convnext_backbone(visual: Any, name: str) -> Backbone:
-    """An open_clip ``TimmModel`` around timm's ``ConvNeXt`` as a backbone.
+    """Return an open_clip ``TimmModel`` around timm's ``ConvNeXt`` as a backbone.
 
     Raises UsageError where features are pooled by attention or normalised before they are pooled.
     """
@@ -39,7 +39,7 @@ def convnext_backbone(visual: Any, name: str) -> Backbone:
 
 
 def dense_features(visual: Any, images: Tensor, guides: Sequence[int], options: DenseOptions) -> DenseFeatures:
-    """Dense features of normalised ``images`` (B, 3, H, W): map (B, C, H / 32, W / 32).
+    """Compute dense features of normalised ``images`` (B, 3, H, W): map (B, C, H / 32, W / 32).
 
     Each place of the last stage's map takes the way the pooled vector was trained to take: the head's LayerNorm over
     channels, then open_clip's projection. On a map of one place that is the model's own image feature; on larger ones

@@ -20,7 +20,7 @@ from repro.clip.positions import resize_position, rotary_table
 
 
 def eva_backbone(visual: Any, name: str) -> Backbone:
-    """An open_clip ``TimmModel`` around timm's ``Eva`` as a backbone.
+    """Return an open_clip ``TimmModel`` around timm's ``Eva`` as a backbone.
 
     Raises UsageError for the relatives of EVA-CLIP that ``Eva`` implements too: post-norm blocks (EVA02-E), register
     tokens, attention pooling (PE), gated attention, learned or per-layer rotary embeddings.
@@ -68,7 +68,7 @@ def register_tiny() -> None:
 
 
 def dense_features(visual: Any, images: Tensor, guides: Sequence[int], options: DenseOptions) -> DenseFeatures:
-    """Dense features of normalised ``images`` (B, 3, H, W), pixels that fill no whole patch dropped.
+    """Compute dense features of normalised ``images`` (B, 3, H, W), pixels that fill no whole patch dropped.
 
     All blocks but the last run as trained, rotary embedding included. In the last, ``value`` takes only the value path
     of the attention (value projection, inner norm, output projection; no softmax, no rotation), whose residual is each

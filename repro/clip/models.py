@@ -37,7 +37,9 @@ class Description:
 
 
 def describe_model(spec: TowerSpec) -> Description:
-    """What ``spec.model`` stands for; UsageError for an unknown or unsupported model, WeightsError for a bad folder."""
+    """Return what ``spec.model`` stands for; UsageError for an unknown or unsupported model, WeightsError for a bad
+    folder.
+    """
     import_torchvision()
     import open_clip
 
@@ -62,7 +64,7 @@ def describe_model(spec: TowerSpec) -> Description:
 
 
 def build_model(spec: TowerSpec, config: dict[str, Any]) -> tuple[Any, Backbone]:
-    """The open_clip model of ``config`` with the weights of ``spec``, its text attention split, and its backbone.
+    """Build the open_clip model of ``config`` with the weights of ``spec``, its text attention split, and its backbone.
 
     Raises WeightsError for absent, unreadable or unfitting weights, UsageError for an unsupported image encoder.
     """

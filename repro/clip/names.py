@@ -60,5 +60,5 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {"tiny": TINY, "tiny-eva": TINY_EVA,
 
 
 def uses_quick_gelu(model: str) -> bool:
-    """Whether the open_clip model name stands for QuickGELU; open_clip says so in the name."""
+    """Tell whether the open_clip model name stands for QuickGELU; open_clip says so in the name."""
     return model.endswith("-quickgelu")

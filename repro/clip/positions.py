@@ -12,7 +12,7 @@ from torch import Tensor
 def resize_position(
     embedding: Tensor, native: tuple[int, int], grid: tuple[int, int], *, antialias: bool = False
 ) -> Tensor:
-    """Absolute positional embedding (1 + h * w, C), class token first, for another grid.
+    """Resize the absolute positional embedding (1 + h * w, C), class token first, for another grid.
 
     ``native`` is (h, w), ``grid`` the wanted one. The class token's row is kept, the places are resized bicubically
     with half-pixel centres. Without antialiasing as the released code of CAT-Seg, CLIPSelf and DenseVLM; open_clip and
@@ -26,7 +26,7 @@ def resize_position(
 
 
 def rotary_table(rope: Any, grid: tuple[int, int]) -> Tensor | None:
-    """Sines and cosines (h * w, 2 * head width) of a timm ``RotaryEmbeddingCat`` on a ``grid`` of h x w places.
+    """Return sines and cosines (h * w, 2 * head width) of a timm ``RotaryEmbeddingCat`` on a ``grid`` of h x w places.
 
     EVA02's axial rule: row i of h has the coordinate ``i / h * r``, r the side of the reference grid (16), column j of
     w ``j / w * r``; the class token is not rotated. None where the model has no rotary embedding.

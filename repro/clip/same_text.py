@@ -1,4 +1,4 @@
-"""Classes that are one to a model, because it reads the same tokens of both, and texts that it reads in part.
+"""Classes a model cannot tell apart, because it reads the same tokens for both, and texts that it truncates.
 
 A tokenizer folds case, composes accents, turns typographic marks into plain ones and reads 77 tokens at most; a method
 may prompt a part of a name only. Of classes with equal tokens only the first can ever be predicted.
@@ -31,7 +31,7 @@ class Reading:
 
 
 def read_classes(method: Method, classes: Sequence[str]) -> Reading:
-    """What ``method`` reads of ``classes``; nothing is the same or cut for a method without a CLIP tower."""
+    """Return what ``method`` reads of ``classes``; nothing is the same or cut for a method without a CLIP tower."""
     texts = [tuple(own) for own in method.texts(classes)]
     tower = next((part for part in method.modules() if isinstance(part, ClipTower)), None)
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
@@ -64,7 +64,7 @@ def refuse_same(reading: Reading, classes: Sequence[str]) -> None:
 
 
 def same_note(reading: Reading, classes: Sequence[str]) -> str:
-    """One sentence that says which classes are one to the model; empty where none are."""
+    """Return one sentence that says which classes are one to the model; empty where none are."""
     if not reading.same:
         return ""
     groups = "; ".join(f"{classes[group[0]]} ({', '.join(map(str, group))})" for group in reading.same)
@@ -73,7 +73,7 @@ def same_note(reading: Reading, classes: Sequence[str]) -> str:
 
 
 def cut_note(reading: Reading, classes: Sequence[str]) -> str:
-    """One sentence that says whose text is longer than the model reads; empty where none is."""
+    """Return one sentence that says whose text is longer than the model reads; empty where none is."""
     if not reading.cut:
         return ""
     names = ", ".join(repr(textwrap.shorten(classes[i], 40)) for i in reading.cut[:_SHOWN])

@@ -15,12 +15,12 @@ BATCH = 256
 
 
 def text_tower(model: Any) -> Any:
-    """The module with the text transformer: open_clip's ``CLIP`` itself, or ``text`` of a ``CustomTextCLIP``."""
+    """Return the module with the text transformer: open_clip's ``CLIP`` itself, or ``text`` of a ``CustomTextCLIP``."""
     return getattr(model, "text", model)
 
 
 def encode_tokens(model: Any, tokens: Tensor) -> Tensor:
-    """L2-normalised features (N, C) of token ids (N, context_length), given on the CPU, by an open_clip CLIP.
+    """Return L2-normalised features (N, C) of token ids (N, context_length), given on the CPU, by an open_clip CLIP.
 
     Only as many positions run as the longest prompt has: with a causal mask the padding behind the end-of-text token
     cannot reach it, so that the result is exact.
@@ -62,7 +62,7 @@ class FeatureCache:
         self._items.clear()
 
     def get(self, key: Hashable, state: Hashable) -> Tensor | None:
-        """The result stored under ``key``, if the weights are still in ``state``."""
+        """Return the result stored under ``key``, if the weights are still in ``state``."""
         if state != self._state:
             self.clear()
             self._state = state
@@ -78,11 +78,13 @@ class FeatureCache:
 
 
 def weights_state(parameters: Sequence[nn.Parameter]) -> Hashable:
-    """What changes whenever a parameter is written in place (optimiser step, loading), moved or replaced."""
+    """Return what changes whenever a parameter is written in place (optimiser step, loading), moved or replaced."""
     return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters)
 
 
 def autocast_state(device: torch.device) -> Hashable:
-    """Whether and to which type autocast casts on ``device``: features of different precision are different keys."""
+    """Return whether and to which type autocast casts on ``device``: features of different precision are different
+    keys.
+    """
     kind = device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None

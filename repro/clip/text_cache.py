@@ -31,7 +31,7 @@ Encode = Callable[[list[str]], Tensor]
 
 
 def weights_digest(parameters: Sequence[Tensor]) -> str:
-    """SHA-256 over shapes, types and bits of ``parameters``, on any device."""
+    """Return SHA-256 over shapes, types and bits of ``parameters``, on any device."""
     whole = hashlib.sha256()
     for parameter in parameters:
         whole.update(f"{tuple(parameter.shape)} {parameter.dtype}".encode())
@@ -42,7 +42,7 @@ def weights_digest(parameters: Sequence[Tensor]) -> str:
 
 @dataclasses.dataclass
 class TextStore:
-    """Features (N, C) float32 in ``folder``, an npz a list of prompts, named by a hash of weights and prompts.
+    """Features (N, C) float32 in ``folder``, one npz per list of prompts, named by a hash of weights and prompts.
 
     The hash is over the bytes of all text parameters, the prompts (names in their template) in order, and ``extra``
     (what else decides the numbers, e.g. the precision). A file that cannot be read or written is as good as none.
@@ -55,7 +55,7 @@ class TextStore:
     _weights: str = ""
 
     def key(self, parameters: Sequence[nn.Parameter], texts: Sequence[str], extra: str = "") -> str:
-        """The hash; that of the weights is taken again only when they have changed (0.3 s for ViT-B/16)."""
+        """Return the hash; that of the weights is taken again only when they have changed (0.3 s for ViT-B/16)."""
         state = weights_state(parameters)
         if state != self._state:
             self._state, self._weights = state, weights_digest(parameters)
@@ -63,11 +63,11 @@ class TextStore:
         return hashlib.sha256(payload.encode()).hexdigest()[:32]
 
     def source(self) -> str:
-        """The digest of the code that computes the features."""
+        """Return the digest of the code that computes the features."""
         return sources().source(self.roots).digest
 
     def get(self, key: str, texts: Sequence[str], encode: Encode) -> Tensor | None:
-        """The features of ``texts`` stored under ``key``, on the CPU, or None.
+        """Return the features of ``texts`` stored under ``key``, on the CPU, or None.
 
         What other code made is compared with the first, the middle and the last text encoded now.
         """

@@ -78,11 +78,11 @@ class ClipTower(nn.Module):
         return self._blocks
 
     def guide_channels(self, index: int) -> int:
-        """Channels of the output of image block ``index``."""
+        """Return the number of channels of the output of image block ``index``."""
         return self._channels[index]
 
     def guide_grid(self, index: int) -> int:
-        """Side in places of the output of image block ``index`` at ``resolution``."""
+        """Return the side in places of the output of image block ``index`` at ``resolution``."""
         return self.resolution // self._strides[index]
 
     def train_only(self, suffixes: Iterable[str] = (), *, within: str = "") -> None:
@@ -99,7 +99,7 @@ class ClipTower(nn.Module):
     def dense(
         self, images: Tensor, guides: Sequence[int] = (), *, size: tuple[int, int] | None = None
     ) -> DenseFeatures:
-        """Dense features of ``images`` (B, 3, H, W), RGB, 0..255, any size: map (B, embed_dim, grid, grid).
+        """Compute dense features of ``images`` (B, 3, H, W), RGB, 0..255, any size: map (B, embed_dim, grid, grid).
 
         Images are resized to ``resolution`` squared, or to ``size`` (height, width) in pixels, which makes the map's
         grid that of ``size``. ``guides`` are indices of blocks whose outputs (B, channels, height, width) are wanted
@@ -131,12 +131,14 @@ class ClipTower(nn.Module):
             )
 
     def open_clip_state(self) -> dict[str, Tensor]:
-        """The model's tensors under open_clip's names: what a file named as ``weights`` of a TowerSpec may hold."""
+        """Return the model's tensors under open_clip's names: what a file named as ``weights`` of a TowerSpec
+        may hold.
+        """
         return join_attention(self.model.state_dict())
 
     @torch.compiler.disable  # tokenising and the cache are Python
     def text(self, names: Sequence[str], template: str) -> Tensor:
-        """L2-normalised features (N, C) of ``template`` with each of ``names`` in place of ``{}``.
+        """Return L2-normalised features (N, C) of ``template`` with each of ``names`` in place of ``{}``.
 
         With a graph where text parameters train and gradients are recorded; cached otherwise, until a weight changes,
         and kept on disk where a ``text_store`` is set (:func:`keep_text`).
@@ -159,7 +161,7 @@ class ClipTower(nn.Module):
         return features
 
     def tokens(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
-        """The token ids of each text as the model reads them, and whether a text was longer than it can read."""
+        """Return the token ids of each text as the model reads them, and whether a text was longer than it can read."""
         found = self._tokenize(list(texts))
         whole = self._tokenize_whole(list(texts))
         return [
@@ -167,13 +169,13 @@ class ClipTower(nn.Module):
         ]
 
     def _tokenize_whole(self, texts: list[str]) -> Tensor:
-        """Token ids without the limit of the model, where the tokenizer has one that can be lifted."""
+        """Return token ids without the limit of the model, where the tokenizer has one that can be lifted."""
         if not isinstance(self._tokenize, partial):
             return self._tokenize(texts)
         return self._tokenize.func(texts, context_length=LONGEST)
 
     def _stored(self, texts: list[str], parameters: list[nn.Parameter]) -> Tensor:
-        """Features from disk where they are kept there, else computed; in float32 only, the type files hold."""
+        """Return features from disk where they are kept there, else computed; in float32 only, the type files hold."""
         device = parameters[0].device
         if self.text_store is None or device.type == "meta" or autocast_state(device) is not None:
             return self._encode(texts)
@@ -198,7 +200,7 @@ class ClipTower(nn.Module):
 
 
 def build_tower(spec: TowerSpec) -> ClipTower:
-    """The tower ``spec`` describes, on the CPU, in float32, in evaluation mode.
+    """Build the tower ``spec`` describes, on the CPU, in float32, in evaluation mode.
 
     Supported are open_clip's vision transformers, ConvNeXt and EVA with a plain text transformer. Raises WeightsError
     for absent, unreadable or unfitting weights, UsageError for an unknown model and for another architecture.

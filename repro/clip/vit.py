@@ -14,7 +14,7 @@ from repro.clip.positions import resize_position
 
 
 def vit_backbone(visual: Any) -> Backbone:
-    """An open_clip ``VisionTransformer`` as a backbone; its joint attention is split in place."""
+    """Return an open_clip ``VisionTransformer`` as a backbone; its joint attention is split in place."""
     split_attention_(visual.transformer)
     blocks = visual.transformer.resblocks
     return Backbone(
@@ -28,7 +28,7 @@ def vit_backbone(visual: Any) -> Backbone:
 
 
 def dense_features(visual: Any, images: Tensor, guides: Sequence[int], options: DenseOptions) -> DenseFeatures:
-    """Dense features of normalised ``images`` (B, 3, H, W) by an open_clip ``VisionTransformer``.
+    """Compute dense features of normalised ``images`` (B, 3, H, W) by an open_clip ``VisionTransformer``.
 
     All blocks but the last run as trained. In the last, ``value`` takes only the value path of the attention, whose
     residual is the class token's input for every place (``cls``) or each token's own (``token``); ``full`` runs it

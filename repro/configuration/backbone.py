@@ -26,7 +26,7 @@ def swap(
     dense_residual: Residual | None = None,
     cache: Path,
 ) -> Profile:
-    """``profile`` with its ``tower`` replaced by ``backbone`` (``clipself:FILE``, ``openclip:MODEL/TAG`` ..).
+    """Return ``profile`` with its ``tower`` replaced by ``backbone`` (``clipself:FILE``, ``openclip:MODEL/TAG`` ..).
 
     Resolution and read-out are those of the replaced tower, but for the residual of the last block, which is
     ``dense_residual``, else what the backbone's source was trained with. Without ``backbone`` only that changes.
@@ -50,7 +50,7 @@ def swap(
 
 
 def swap_table(table: Table, profile: Profile, tower: str, label: str) -> Table:
-    """The rows of ``table`` built on the ``tower`` that was replaced in ``profile``, as a table of its own.
+    """Return the rows of ``table`` built on the ``tower`` that was replaced in ``profile``, as a table of its own.
 
     Its name ends with ``label``, so that the original's files stay; nothing published belongs to its rows. UsageError
     where there is no such row.

@@ -23,7 +23,7 @@ _PLAIN = (
 
 
 def check_config(path: Path) -> None:
-    """Raise UsageError where ``path``, or a file it builds on, is no file of values."""
+    """Raise UsageError where ``path``, or a file it builds on, is not a file of values."""
     _check(path, ())
 
 
@@ -115,6 +115,6 @@ def check_fields(value: Any, positive: tuple[str, ...] = ()) -> None:
         if type(default) not in kinds:
             continue
         if not isinstance(found, kinds[type(default)]) or (isinstance(found, bool) and not isinstance(default, bool)):
-            raise TypeError(f"{field.name} = {found!r}, which is no {type(default).__name__}")
+            raise TypeError(f"{field.name} = {found!r}, which is not of type {type(default).__name__}")
         if field.name in positive and getattr(value, field.name) < 1:
             raise TypeError(f"{field.name} = {found!r}, which must be positive")

@@ -58,18 +58,18 @@ class Profile:
         return self.data["kind"] == "synthetic"
 
     def train_settings(self, method: str) -> TrainSettings:
-        """The schedule of ``method`` in this profile."""
+        """Return the schedule of ``method`` in this profile."""
         return dataclasses.replace(self.train, **self.train_overrides.get(method, {}))
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that come with the project."""
+    """Return the names of the profiles that come with the project."""
     return sorted(p.stem for p in (CONFIGS / "profiles").glob("*.py"))
 
 
 @cache
 def load_profile(name: str) -> Profile:
-    """The profile called ``name``, or the one in the file ``name`` when it ends with ``.py``.
+    """Load the profile called ``name``, or the one in the file ``name`` when it ends with ``.py``.
 
     Raises UsageError for an unknown name (with the nearest), a missing key or an unknown one.
     """
@@ -108,7 +108,7 @@ def load_profile(name: str) -> Profile:
 
 
 def _check(profile: Profile) -> None:
-    """TypeError for values that no run could use, before anything is made from them."""
+    """Raise TypeError for values that no run could use, before anything is made from them."""
     check_fields(profile.train, ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"))
     check_fields(profile.protocol, ("short_side", "max_long_side", "canvas", "window"))
     kinds = [name for name, kind in tower_kinds().items() if kind.in_profiles]
@@ -148,7 +148,7 @@ def with_variants(profile: Profile, rows: Iterable[Row]) -> tuple[Profile, list[
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The values of a Python configuration file (mmengine's format, ``_base_`` included)."""
+    """Read the values of a Python configuration file (mmengine's format, ``_base_`` included)."""
     from mmengine.config import Config
     from mmengine.config.utils import ConfigParsingError
 

@@ -30,7 +30,7 @@ def _rows() -> tuple[dict[str, str], ...]:
 
 
 def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> Published | None:
-    """The number printed for ``benchmark`` in the row that ``selection`` (column -> value) describes, or None.
+    """Return the number printed for ``benchmark`` in the row that ``selection`` (column -> value) describes, or None.
 
     ``selection["benchmarks"]`` maps benchmarks to what a paper calls them where it has names of its own.
     Raises ValueError where the selection is ambiguous: two numbers for one cell must be told apart by their source.
@@ -49,7 +49,8 @@ def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "
 
 
 def also_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> list[Published]:
-    """What other papers print for the method and tower of ``selection``, trained on the same set: a number a paper.
+    """Return what other papers print for the method and tower of ``selection``, trained on the same set: one number per
+    paper.
 
     Empty where the selection names no method. Papers write "ViT-B/16" and "CLIP ViT-B/16" of one tower.
     """

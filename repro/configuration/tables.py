@@ -1,7 +1,8 @@
 """Tables: rows (a method on a tower, with options) by columns, in ``configs/tables/*.py``.
 
-Three kinds: ``benchmarks`` (mean IoU of trained methods, a column a benchmark), ``cost`` (parameters, multiply-adds,
-seconds and memory of one inference, nothing trained) and ``regions`` (how well a CLIP tower names boxes and masks).
+Three kinds: ``benchmarks`` (mean IoU of trained methods, one column per benchmark), ``cost`` (parameters,
+multiply-adds, seconds and memory of one inference, nothing trained) and ``regions`` (how well a CLIP tower names boxes
+and masks).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Row:
         return self.select or self.method
 
     def under(self, profile: str) -> Row:
-        """The row as it is in the profile called ``profile``."""
+        """Return the row as it is in the profile called ``profile``."""
         own = self.by_profile.get(profile)
         if own is None:
             return self
@@ -93,7 +94,7 @@ class Table:
 
 
 def table_names() -> list[str]:
-    """Names of the tables that exist."""
+    """Return the names of the tables that exist."""
     return sorted(p.stem for p in (CONFIGS / "tables").glob("*.py"))
 
 

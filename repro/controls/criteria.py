@@ -25,7 +25,7 @@ class Verdict:
 
 
 def judge_overfit(found: Mapping[str, Any], supervision: str) -> Verdict:
-    """Control (a) from the fields of :class:`repro.controls.overfit.Overfit`."""
+    """Judge control (a) from the fields of :class:`repro.controls.overfit.Overfit`."""
     if supervision == "masks":
         text = (
             f"{100 * found['shown_accuracy']:.1f} % right of the pixels that a map of its size can show (95 wanted), "
@@ -42,7 +42,7 @@ def judge_overfit(found: Mapping[str, Any], supervision: str) -> Verdict:
 
 
 def judge_start(found: Mapping[str, Any]) -> Verdict:
-    """Control (b) from the fields of :class:`repro.controls.start.Start`."""
+    """Judge control (b) from the fields of :class:`repro.controls.start.Start`."""
     ratio = found["over_classes"] / found["over_places"] if found["over_places"] else 0.0
     text = f"variance over classes {ratio:.2g} of that over places ({CLASS_SHARE:g} wanted)"
     holds = ratio >= CLASS_SHARE
@@ -56,7 +56,7 @@ def judge_start(found: Mapping[str, Any]) -> Verdict:
 def judge_trained(
     trained: Mapping[str, float], untrained: Mapping[str, float], zero_shot: Mapping[str, float], seen: Sequence[str]
 ) -> Verdict:
-    """Control (c): mIoU (fractions) by benchmark of a method, of itself before training, of zero-shot CLIP.
+    """Judge control (c): mIoU (fractions) by benchmark of a method, of itself before training, of zero-shot CLIP.
 
     ``seen`` are the benchmarks whose classes are in the training set.
     """
@@ -72,7 +72,7 @@ def judge_trained(
 
 
 def judge_teacher(found: Mapping[str, Any]) -> Verdict:
-    """Control (d) from the fields ``teacher``, ``student`` and ``regions`` of an alignment's premise."""
+    """Judge control (d) from the fields ``teacher``, ``student`` and ``regions`` of an alignment's premise."""
     text = (
         f"the teacher names {100 * found['teacher']:.1f} % of {found['regions']} regions right, its student "
         f"{100 * found['student']:.1f} %"

@@ -16,8 +16,8 @@ from repro.layers.losses import IGNORED
 
 
 def squares(pairs: Sequence[Pair], count: int, side: int) -> tuple[Tensor, Tensor]:
-    """The middle square of ``count`` of ``pairs``, evenly spread: images (B, 3, side, side), 0..255, labels (B, side,
-    side), 255 unlabelled. Images are resized with antialiasing, labels to the nearest pixel.
+    """Return the middle square of ``count`` of ``pairs``, evenly spread: images (B, 3, side, side), 0..255, labels
+    (B, side, side), 255 unlabelled. Images are resized with antialiasing, labels to the nearest pixel.
 
     Raises DataError for an unreadable file.
     """
@@ -35,7 +35,7 @@ def squares(pairs: Sequence[Pair], count: int, side: int) -> tuple[Tensor, Tenso
 
 
 def only_present(labels: Tensor, classes: int) -> tuple[Tensor, list[int]]:
-    """``labels`` (B, H, W) renumbered to the classes that occur, and the indices of these among ``classes``."""
+    """Return ``labels`` (B, H, W) renumbered to the classes that occur, and the indices of these among ``classes``."""
     present = [int(c) for c in labels.unique() if c < classes]
     table = torch.full((int(labels.max()) + 2,), IGNORED)
     table[torch.tensor(present, dtype=torch.long)] = torch.arange(len(present))

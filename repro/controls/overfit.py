@@ -111,7 +111,9 @@ def _cosine(method: Method, images: Tensor, classes: Sequence[str]) -> Tensor:
 
 
 def map_ap(maps: Tensor, labels: Tensor) -> float:
-    """Mean over (image, class in it) of the average precision of pixels, of maps (B, N, h, w) and labels (B, H, W)."""
+    """Return the mean over (image, class in it) of the average precision of pixels, of maps (B, N, h, w) and labels
+    (B, H, W).
+    """
     found: list[float] = []
     for own, label in zip(maps.double().cpu().numpy(), labels.cpu().numpy(), strict=True):
         tokens = pixels_by_token(label, len(own), own.shape[1:])
@@ -122,7 +124,7 @@ def map_ap(maps: Tensor, labels: Tensor) -> float:
 
 
 def chance_ap(labels: Tensor) -> float:
-    """The same of a random ranking."""
+    """Return the same for a random ranking."""
     shares: list[float] = []
     for label in labels:
         counts = torch.bincount(label[label != IGNORED])

@@ -49,7 +49,7 @@ def start(method: Method, images: Tensor, classes: Sequence[str]) -> Start:
 
 
 def mean_cosine(vectors: Tensor) -> float:
-    """Mean cosine of different ones of the N vectors (B, N, D), mean over B."""
+    """Return the mean cosine of different ones of the N vectors (B, N, D), mean over B."""
     unit = F.normalize(vectors, dim=-1)
     count = unit.shape[1]
     together = unit.sum(dim=1).pow(2).sum(dim=-1)

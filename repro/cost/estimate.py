@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_on_meta(entry: MethodEntry, spec: TowerSpec, options: object) -> Method:
-    """The method with all its shapes and no numbers; ``spec.weights`` are not looked for."""
+    """Build the method with all its shapes and no numbers; ``spec.weights`` are not looked for."""
     import torch
 
     from repro.clip.tower import build_tower

@@ -1,7 +1,7 @@
 """Multiply-adds by the papers' convention, counted without weights and without computing: on torch's meta device.
 
 The convention is fvcore's: one multiply-add is one "FLOP"; matrix products and convolutions count in full, norms five
-and bilinear resizing four operations an element, everything else nothing. What a tensor library fuses is seen through:
+and bilinear resizing four operations per element, everything else nothing. What a tensor library fuses is seen through:
 attention counts as its two matrix products, except where published counts left it out.
 """
 

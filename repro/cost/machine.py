@@ -28,7 +28,7 @@ GPU_FIELDS = {
 
 
 def machine_facts(device: torch.device | str) -> dict[str, Any]:
-    """Device, driver, versions, threads and the time; None for what this machine does not tell.
+    """Return device, driver, versions, threads and the time; None for what this machine does not tell.
 
     ``kind`` is ``GPU`` or ``CPU``.
     """
@@ -51,7 +51,7 @@ def machine_facts(device: torch.device | str) -> dict[str, Any]:
 
 
 def clocks(device: torch.device | str) -> dict[str, float | None]:
-    """Clock rates (MHz) now, with a GPU's power and temperature, and the load average of the last minute.
+    """Return clock rates (MHz) now, with a GPU's power and temperature, and the load average of the last minute.
 
     On a CPU the mean rate of its cores where the system tells it.
     """
@@ -67,7 +67,7 @@ def clocks(device: torch.device | str) -> dict[str, float | None]:
 
 
 def _nvidia_smi(device: torch.device | str) -> dict[str, str]:
-    """What nvidia-smi says of ``device``; empty where it is absent or fails."""
+    """Return what nvidia-smi says of ``device``; empty where it is absent or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return {}

@@ -1,9 +1,9 @@
 """What shared layers would cost in the form their papers' code has, for counts that stand beside published ones.
 
 Our layers give the same results with less work: what guidance adds to queries, keys and convolutions is computed once
-an image instead of once a class, identical padded class slots are counted instead of repeated, unused parts of CLIP's
-last block are not computed. Published counts are of the longer form; these functions count it from the shapes alone,
-by the conventions of :mod:`repro.cost.flops`.
+per image instead of once per class, identical padded class slots are counted instead of repeated, unused parts of
+CLIP's last block are not computed. Published counts are of the longer form; these functions count it from the shapes
+alone, by the conventions of :mod:`repro.cost.flops`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Form = Callable[..., int]
 
 
 def nothing(*_: Any) -> int:
-    """What the published form does elsewhere."""
+    """Return 0: the published form does this elsewhere."""
     return 0
 
 
 def projection(layer: GuidedProjection, x: Tensor, *_: Any) -> int:
-    """Queries and keys of [token || guidance] for every token (..., C), values of the token alone.
+    """Count queries and keys of [token || guidance] for every token (..., C), values of the token alone.
 
     With half of the norm of the guidance, which is repeated for every class before a pair of blocks.
     """
@@ -40,7 +40,8 @@ def projection(layer: GuidedProjection, x: Tensor, *_: Any) -> int:
 
 
 def class_aggregation(layer: ClassAggregation, x: Tensor, *_: Any) -> int:
-    """Class attention over ``pad_len`` slots at every place, nothing pooled, and the resizing that then does nothing.
+    """Count class attention over ``pad_len`` slots at every place, nothing pooled, and the resizing that then does
+    nothing.
 
     A slot: q, k, v, 5 operations of each of 2 norms, the MLP, and of linear attention the key-value product and its
     use (C times the width of a head each), the normaliser (C) and its product with the result (C / 2, as fvcore rounds
@@ -56,7 +57,9 @@ def class_aggregation(layer: ClassAggregation, x: Tensor, *_: Any) -> int:
 
 
 def up_stage(stage: UpStage, x: Tensor, *_: Any) -> int:
-    """Upsampling of maps (B T, C, H, W), and two convolutions of the map joined with its guidance, each with a norm."""
+    """Count the upsampling of maps (B T, C, H, W), and two convolutions of the map joined with its guidance, each with
+    a norm.
+    """
     maps, dim, height, width = x.shape
     outer = stage.conv1.out_channels
     convolutions = 9 * outer * (dim + outer) + 2 * NORM_OPERATIONS * outer
@@ -64,7 +67,7 @@ def up_stage(stage: UpStage, x: Tensor, *_: Any) -> int:
 
 
 def last_block(attention: SplitAttention, x: Tensor) -> int:
-    """Query, key and value of all tokens and of the class token, all three through the output projection.
+    """Count query, key and value of all tokens and of the class token, all three through the output projection.
 
     With the class token's share of the block's MLP (ratio 4), which the shorter form leaves out too.
     """
@@ -81,7 +84,8 @@ FORMS: Mapping[type[nn.Module], Mapping[str, Form]] = {
 
 
 def forms_of(module: nn.Module) -> Mapping[str, Form]:
-    """The methods of ``module`` whose published form costs something else, with a function of it and its arguments.
+    """Return the methods of ``module`` whose published form costs something else, with a function of it and its
+    arguments.
 
     A module of a method may name its own by a method ``published_forms()``.
     """

@@ -45,7 +45,7 @@ class StageTimes:
         self._exit.close()
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by stage; call it after the block."""
+        """Return seconds by stage; call it after the block."""
         if self._on_gpu:
             self._marks[-1][1].synchronize()
         found: dict[str, float] = {}

@@ -33,7 +33,7 @@ STAGE_RUNS = 5
 
 
 def default_runs(device: torch.device | str) -> tuple[int, int]:
-    """Runs to warm up and measured runs on ``device``."""
+    """Return the numbers of warm-up runs and of measured runs on ``device``."""
     return GPU_RUNS if torch.device(device).type == "cuda" else CPU_RUNS
 
 
@@ -89,11 +89,11 @@ class Timing:
         return self.clock == GPU_CLOCK and (self.warmup < GPU_RUNS[0] or len(self.seconds) < GPU_RUNS[1])
 
     def percentile(self, percent: float) -> float:
-        """Linear between runs."""
+        """Interpolate linearly between runs."""
         return float(np.percentile(self.seconds, percent))
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain data, with what is derived."""
+        """Return all of it as plain data, with what is derived."""
         derived = {name: getattr(self, name) for name in ("median", "p10", "p90", "trial", "cpu_median")}
         return {**dataclasses.asdict(self), "seconds": list(self.seconds), **derived}
 
@@ -166,7 +166,9 @@ def time_inference(
 
 
 def forward_share(stages: dict[str, float] | None, stage: str) -> float | None:
-    """The share of ``stage`` in a method's forward pass (all stages but the windows around it); None if it has none."""
+    """Return the share of ``stage`` in a method's forward pass (all stages but the windows around it); None if it has
+    none.
+    """
     if not stages or stage not in stages:
         return None
     return stages[stage] / sum(seconds for name, seconds in stages.items() if name != WINDOWS)
@@ -174,7 +176,7 @@ def forward_share(stages: dict[str, float] | None, stage: str) -> float | None:
 
 @contextlib.contextmanager
 def drawn_text(method: Method) -> Iterator[None]:
-    """Unit vectors from a fixed seed in place of text features, one set a number of names."""
+    """Use unit vectors from a fixed seed in place of text features, one set per number of names."""
     with contextlib.ExitStack() as leave:
         for tower in (m for m in method.modules() if isinstance(m, ClipTower)):
             drawn: dict[int, torch.Tensor] = {}
@@ -231,7 +233,9 @@ def forget_peak(device: str, *, free: bool = False) -> None:
 
 
 def peak_mib(device: str) -> float | None:
-    """MiB at the peak since :func:`forget_peak`: allocated by torch on a GPU, resident on a CPU (None: not known)."""
+    """Return MiB at the peak since :func:`forget_peak`: allocated by torch on a GPU, resident on a CPU
+    (None: not known).
+    """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / _MIB
     with contextlib.suppress(OSError):

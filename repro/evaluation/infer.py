@@ -26,7 +26,7 @@ _MIB = 2**20
 
 
 def shortest_edge_size(height: int, width: int, short_side: int, max_long_side: int) -> tuple[int, int]:
-    """(height, width) with the shorter side ``short_side`` unless the longer would exceed ``max_long_side``.
+    """Return (height, width) with the shorter side ``short_side`` unless the longer would exceed ``max_long_side``.
 
     Rounds as detectron2's ResizeShortestEdge does (half a pixel is added, then truncated), in the same order of
     floating-point operations, so that sizes agree to the pixel; but a side that would vanish keeps one pixel.
@@ -68,7 +68,7 @@ class SlidingWindow:
         self.corners = [(top, left) for top in starts for left in starts]
 
     def images_at_once(self, num_classes: int, device: torch.device | str) -> int:
-        """How many images' views go through a method together: a function of its arguments alone, 1 or more.
+        """Return how many images' views go through a method together: a function of its arguments alone, 1 or more.
 
         A view is taken to need 32 times its pixels in activations, and logits at a quarter of its size. On a GPU the
         default is 4 GiB; on a CPU one image, which keeps its cores as busy as many do.
@@ -79,7 +79,7 @@ class SlidingWindow:
         return max(1, budget * _MIB // (view * self.protocol.views))
 
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """``image`` uint8 (H, W, 3) resized as the test pipeline does it."""
+        """Resize ``image`` uint8 (H, W, 3) as the test pipeline does."""
         height, width = shortest_edge_size(
             image.shape[0], image.shape[1], self.protocol.short_side, self.protocol.max_long_side
         )
@@ -88,7 +88,9 @@ class SlidingWindow:
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
     def views(self, resized: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-        """The views (V, 3, window, window), float RGB 0..255, of a ``resized`` image; the whole image is the last."""
+        """Return the views (V, 3, window, window), float RGB 0..255, of a ``resized`` image; the whole image is the
+        last.
+        """
         p = self.protocol
         pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float()
         canvas = _resize(pixels, (p.canvas, p.canvas))[0]
@@ -99,14 +101,14 @@ class SlidingWindow:
 
     @torch.no_grad()
     def scores(self, method: Method, image: NDArray[np.uint8], classes: Sequence[str]) -> Tensor:
-        """Scores (N, H, W) float32 on the method's device for a uint8 RGB image (H, W, 3) and N class names."""
+        """Return scores (N, H, W) float32 on the method's device for a uint8 RGB image (H, W, 3) and N class names."""
         (logits,) = self.logits(method, [self.resize(image)], classes)
         return torch.cat([chunk for _, chunk in self.score_chunks(method, logits, (image.shape[0], image.shape[1]))])
 
     def predict(
         self, method: Method, image: NDArray[np.uint8], classes: Sequence[str], clock: StageClock | None = None
     ) -> NDArray[np.int64]:
-        """The class index (H, W) int64 with the largest score at each pixel (the first of equals).
+        """Return the class index (H, W) int64 with the largest score at each pixel (the first of equals).
 
         ``clock`` collects the seconds of the stages ``resize`` (before and after the method) and ``forward``. Raises
         RunError when the method returns NaN.
@@ -126,7 +128,7 @@ class SlidingWindow:
         classes: Sequence[str],
         clock: StageClock | None = None,
     ) -> list[Tensor]:
-        """Logits (V, N, h, w) float32 of all views of each of the ``resized`` images, which run together."""
+        """Return logits (V, N, h, w) float32 of all views of each of the ``resized`` images, which run together."""
         clock = clock or StageClock(_device(method))
         with clock("resize"):
             views = [self.views(image, _device(method)) for image in resized]
@@ -143,10 +145,10 @@ class SlidingWindow:
 
     @torch.no_grad()
     def labels(self, method: Method, logits: Tensor, size: tuple[int, int], last: int | None = None) -> NDArray[Any]:
-        """The class (H, W) with the largest score at each pixel of an image of ``size``, the first of equals.
+        """Return the class (H, W) with the largest score at each pixel of an image of ``size``, the first of equals.
 
         ``logits`` (V, N, h, w) are those of its views. With ``last`` all classes from there on are that one. Beside
-        one chunk of classes six bytes a pixel are held. The type is uint8 for up to 255 classes, else uint16. Raises
+        one chunk of classes six bytes per pixel are held. The type is uint8 for up to 255 classes, else uint16. Raises
         RunError for NaN.
         """
         if any(bool(torch.isnan(view).any()) for view in logits):
@@ -190,7 +192,7 @@ class SlidingWindow:
             yield first, _resize(fused[None], size)[0]
 
     def _fuse(self, views: Tensor) -> Tensor:
-        """One map (k, canvas, canvas) from the scores (V, k, window, window) of all views."""
+        """Return one map (k, canvas, canvas) from the scores (V, k, window, window) of all views."""
         p = self.protocol
         total = views.new_zeros(views.shape[1], p.canvas, p.canvas)
         cover = views.new_zeros(p.canvas, p.canvas)

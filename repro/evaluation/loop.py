@@ -119,7 +119,7 @@ class EvaluationLoop:
         return result
 
     def _count(self, items: Sequence[_Item], logits: list[Tensor], bar: tqdm[Any]) -> None:
-        """Arg-max and counts of a batch, in a thread of its own; frees the logits one by one."""
+        """Take arg-max and counts of a batch, in a thread of its own; free the logits one by one."""
         for item in items:
             with self.clock("resize"):
                 prediction = self.window.labels(self.method, logits.pop(0), item.size)
@@ -138,7 +138,7 @@ class EvaluationLoop:
             self._saved_at = now
 
     def _read_ahead(self, batches: Sequence[Sequence[Pair]]) -> Iterator[list[_Item]]:
-        """Batches of images with their checked labels, read by one thread a little ahead of the method."""
+        """Yield batches of images with their checked labels, read by one thread a little ahead of the method."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as pool:
             waiting: list[list[Future[_Item]]] = []
             try:
@@ -160,7 +160,7 @@ class EvaluationLoop:
             return _Item(pair, (image.shape[0], image.shape[1]), self.window.resize(image), label)
 
     def _parts(self) -> list[tuple[Path, CountsBuilder]]:
-        """The partial files of the measures and what is counted for them."""
+        """Return the partial files of the measures and what is counted for them."""
         return [
             (self.partial.with_name(f"{part}.{self.partial.name.removeprefix('counts.')}"), builder)
             for measure in self.measures
@@ -244,7 +244,9 @@ class EvaluationLoop:
 
 
 def _summary(result: EvalResult) -> str:
-    """One line: where the time went. Stages overlap, so that shares of the total may add up to more than all of it."""
+    """Say in one line where the time went. Stages overlap, so that shares of the total may add up to more than all of
+    it.
+    """
     seconds, images = result.record["seconds"], result.record["num_images"]
     total = max(seconds["total"], 1e-9)
     shares = ", ".join(f"{stage} {seconds[stage]:.1f} s ({seconds[stage] / total:.0%})" for stage in STAGES)

@@ -46,7 +46,7 @@ def evaluate_together(
     progress: bool | None = None,
     data: str = "",
 ) -> EvalResult:
-    """As :func:`repro.evaluation.evaluate.evaluate`, by all processes that are joined; each must call.
+    """Evaluate as :func:`repro.evaluation.evaluate.evaluate`, by all processes that are joined; each must call.
 
     The folder ends with the same files. Their ``seconds`` are those of the slowest process. An interrupted evaluation
     goes on where it stopped if as many processes take it up. Raises on every process what any of them raises.
@@ -106,7 +106,7 @@ def _complete(out_dir: Path, benchmark: Benchmark, measures: Sequence[str], own:
 
 
 def _merged(run: EvaluationLoop, folders: Sequence[Path], measures: Sequence[str]) -> EvalResult:
-    """The evaluation that the parts in ``folders`` make together, written as one process would."""
+    """Return the evaluation that the parts in ``folders`` make together, written as one process would."""
     for name in measures:
         measure = MEASURES[name](run.benchmark)
         for part, builder in measure.builders.items():

@@ -53,11 +53,11 @@ class MapScores:
         return len(self.pairs)
 
     def has(self, name: str) -> bool:
-        """Whether there is a figure ``name``."""
+        """Tell whether there is a figure ``name``."""
         return name in self.names or (name in SCENES and self.scenes is not None)
 
     def mean(self, name: str, kind: str | None = None, times: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Mean over (image, class) of figure ``name``, of classes of ``kind`` (None: all), a fraction: (R,).
+        """Return the mean over (image, class) of figure ``name``, of classes of ``kind`` (None: all), a fraction: (R,).
 
         ``kind``: thing, stuff, seen or unseen. Figures of :data:`SCENES` are means over images, of no kind. ``times``
         (images, R): how often each image counts; without, once each and R = 1. NaN where nothing is averaged.
@@ -86,7 +86,7 @@ class MapScores:
 
     @classmethod
     def load(cls, path: Path) -> MapScores:
-        """What :meth:`save` wrote, now or in version 0.2."""
+        """Load what :meth:`save` wrote, now or in version 0.2."""
         with np.load(path, allow_pickle=False) as stored:
             groups = tuple(stored["groups"].tolist()) if "groups" in stored else KINDS
             scenes = stored.get("scenes")
@@ -94,7 +94,7 @@ class MapScores:
 
 
 def whole_view(protocol: Protocol, image: NDArray[np.uint8], device: torch.device | str) -> Tensor:
-    """The view (1, 3, window, window), 0..255, of all of ``image`` (H, W, 3), made as the protocol makes it."""
+    """Return the view (1, 3, window, window), 0..255, of all of ``image`` (H, W, 3), made as the protocol makes it."""
     window = SlidingWindow(dataclasses.replace(protocol, whole_image=True))
     return window.views(window.resize(image), device)[-1:]
 
@@ -107,7 +107,7 @@ def measure_maps(
     protocol: Protocol,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapScores:
-    """Figures of every map that ``method`` offers, over the classes that are in each of the images.
+    """Measure figures of every map that ``method`` offers, over the classes that are in each of the images.
 
     Each image is the view of ``protocol`` that shows all of it; nothing is averaged over windows. A folded background
     is not looked at as a class: it is many prompts and has no map of its own; it is what is not foreground. Raises
@@ -141,7 +141,7 @@ def measure_maps(
 
 
 def figure_names(maps: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
-    """The figures that follow from ``maps``, in the order :func:`image_figures` gives them."""
+    """Return the figures that follow from ``maps``, in the order :func:`image_figures` gives them."""
     names = [f"{name}_{figure}" for name in CONTINUOUS if name in maps for figure in ("ap", "best_iou")]
     return (*names, *((f"{MASK}_iou",) if MASK in maps else ()), CHANCE)
 
@@ -149,7 +149,8 @@ def figure_names(maps: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
 def image_figures(
     maps: Mapping[str, NDArray[np.float64]], label: NDArray[np.integer], classes: int, groups: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sums (figures, groups) over the classes in ``label`` (H, W), and how many (groups,) there are of each group.
+    """Return sums (figures, groups) over the classes in ``label`` (H, W), and how many (groups,) there are of each
+    group.
 
     ``maps`` are (N, h, w) with N >= ``classes``; ``groups`` the index in :data:`GROUPS` of each class; other labels are
     ignored.
@@ -178,7 +179,8 @@ def image_figures(
 def foreground_figures(
     maps: Mapping[str, NDArray[np.float64]], label: NDArray[np.integer], classes: int, things: Sequence[bool]
 ) -> NDArray[np.float64]:
-    """:data:`SCENES` of an image: how its maps, whatever their class, find the pixels of things among things and stuff.
+    """Return :data:`SCENES` of an image: how its maps, whatever their class, find the pixels of things among things and
+    stuff.
 
     A place is ranked by the largest value there of the maps of the classes in ``label`` (H, W): the saliency, or of a
     method without one the correlation. ``maps`` are (N, h, w) with N >= ``classes``, ``things`` says it of all

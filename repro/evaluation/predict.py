@@ -2,7 +2,7 @@
 
 An evaluation counts the arg-max of :class:`repro.evaluation.infer.SlidingWindow`, with background folded where the
 benchmark folds it; this module keeps that same map, and optionally the scores behind it, instead of counting it. Images
-may be photographs of any size here, so that the running arg-max is held in as few bytes a pixel as it takes.
+may be photographs of any size here, so that the running arg-max is held in as few bytes per pixel as it takes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ClassList:
     """The classes of a label map in the order of its values, and the words a method is asked for.
 
     With ``background_index`` every prompt from that index on stands for the one class of that index (the fold of
-    PAS-20b); without it there is one prompt a class.
+    PAS-20b); without it there is one prompt per class.
     """
 
     names: tuple[str, ...]
@@ -46,12 +46,13 @@ class ClassList:
 
     @classmethod
     def of_benchmark(cls, benchmark: Benchmark) -> ClassList:
-        """Classes and prompts as an evaluation on ``benchmark`` has them."""
+        """Return classes and prompts as an evaluation on ``benchmark`` has them."""
         return cls(benchmark.class_names(), benchmark.prompt_names(), benchmark.background_index)
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> ClassList:
-        """The user's own names, each its own prompt; runs of white space become one space, empty names are left out.
+        """Return the user's own names, each its own prompt; runs of white space become one space, empty names are left
+        out.
 
         Raises UsageError for no name, for more than 1,000, and for names that differ in nothing a text encoder reads.
         """
@@ -61,7 +62,7 @@ class ClassList:
                 "no class to segment" if not cleaned else "too many classes",
                 expected=f"1 to {MAX_CLASSES} class names",
                 found=len(cleaned) or "none",
-                mend='--classes "cat,dog,sky", or --classes @FILE with a name a line',
+                mend='--classes "cat,dog,sky", or --classes @FILE with one name per line',
             )
         first: dict[str, int] = {}
         for index, name in enumerate(cleaned):
@@ -81,7 +82,7 @@ class ClassList:
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
-    """The image as uint8 RGB (H, W, 3), read as evaluations read it, from the formats of ``FORMATS`` only.
+    """Read the image as uint8 RGB (H, W, 3), read as evaluations read it, from the formats of ``FORMATS`` only.
 
     Raises DataError for an absent or damaged file, another format, and a mode that has no conversion to RGB.
     """
@@ -98,7 +99,7 @@ class Predictor:
     """Label maps of ``method`` for ``classes`` under ``protocol``; the method is taken as it is, on its device.
 
     With ``keep_logits`` the scores of the last image can be written too. Memory does not grow with classes times
-    pixels: classes are worked off in chunks (SlidingWindow), scores are written as they come.
+    pixels: classes are processed in chunks (SlidingWindow), scores are written as they come.
     """
 
     def __init__(self, method: Method, classes: ClassList, protocol: Protocol, *, keep_logits: bool = False) -> None:
@@ -108,7 +109,7 @@ class Predictor:
         self._logits: Tensor | None = None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[Any]:
-        """Class index (H, W), uint8 for up to 255 classes, else uint16, of a uint8 RGB image (H, W, 3).
+        """Return the class index (H, W), uint8 for up to 255 classes, else uint16, of a uint8 RGB image (H, W, 3).
 
         Raises RunError when the method returns NaN.
         """
@@ -119,7 +120,7 @@ class Predictor:
         return self.window.labels(self.method, logits, self._size, last=len(self.classes) - 1)
 
     def probabilities(self) -> Iterator[NDArray[np.float32]]:
-        """Scores (k, H, W) of the last image, k classes at a time in label order.
+        """Yield scores (k, H, W) of the last image, k classes at a time in label order.
 
         They are what the arg-max was taken of; sigmoid scores need not sum to one. A folded background has the largest
         score of its prompts, so that the arg-max over classes is the label map. Raises RuntimeError where no logits
@@ -173,8 +174,8 @@ def write_label(path: Path, labels: NDArray[Any]) -> None:
 
 
 def class_pixels(labels: NDArray[Any], classes: ClassList) -> NDArray[np.int64]:
-    """Pixels of each class (N,) in a label map."""
+    """Count the pixels of each class (N,) in a label map."""
     total = np.zeros(len(classes), dtype=np.int64)
-    for strip in np.array_split(labels, -(-labels.size // _STRIP)):  # bincount takes 8 bytes a pixel
+    for strip in np.array_split(labels, -(-labels.size // _STRIP)):  # bincount takes 8 bytes per pixel
         total += np.bincount(strip.ravel(), minlength=len(classes))
     return total

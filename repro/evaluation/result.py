@@ -41,17 +41,17 @@ class EvalResult:
 
     @property
     def per_class(self) -> list[dict[str, Any]]:
-        """One entry a class: name, iou, accuracy, and the pixel counts."""
+        """One entry per class: name, iou, accuracy, and the pixel counts."""
         rows: list[dict[str, Any]] = self.record["per_class"]
         return rows
 
     def counts(self) -> Counts:
-        """The per-image counts."""
+        """Return the per-image counts."""
         return Counts.load(self.folder / "counts.npz")
 
 
 def finished(out_dir: Path, fingerprint: str) -> EvalResult | None:
-    """The evaluation in ``out_dir`` if it is complete and of the same thing."""
+    """Return the evaluation in ``out_dir`` if it is complete and of the same thing."""
     path = out_dir / "metrics.json"
     if not path.is_file() or not (out_dir / "counts.npz").is_file():
         return None
@@ -65,7 +65,7 @@ def finished(out_dir: Path, fingerprint: str) -> EvalResult | None:
 
 
 def fingerprint(method: Method, benchmark: Benchmark, pairs: Sequence[Pair], protocol: Protocol, data: str = "") -> str:
-    """Sixteen hex digits over weights, protocol, vocabulary, image keys and ``data``; 1 s for 433 M parameters.
+    """Return sixteen hex digits over weights, protocol, vocabulary, image keys and ``data``; 1 s for 433 M parameters.
 
     ``data`` identifies the content of the images and labels; "" where nothing but a recipe makes them.
     """

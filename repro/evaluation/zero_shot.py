@@ -58,7 +58,7 @@ class ClassSignal:
         return self.mean_class / self.chance
 
     def bar(self, times_chance: float) -> float:
-        """What ``mean_class`` must exceed: ``times_chance`` and what luck gives, whichever is more."""
+        """Return what ``mean_class`` must exceed: ``times_chance`` and what luck gives, whichever is more."""
         return max(times_chance * self.chance, self.shuffled)
 
 
@@ -70,11 +70,12 @@ def class_signal(
     images: int = IMAGES,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClassSignal:
-    """The class signal of ``tower`` on ``images`` of ``pairs``, evenly spread; ``names`` are the words of the labels.
+    """Measure the class signal of ``tower`` on ``images`` of ``pairs``, evenly spread; ``names`` are the words of the
+    labels.
 
     Of each image the largest square in its middle is shown, at the tower's resolution. A patch has the label of the
-    pixel in its centre; labels that are no index of ``names`` are left out. ``progress`` is called with (images done,
-    in all). Raises DataError for unreadable files and where fewer than two classes are found.
+    pixel in its centre; labels that are not an index of ``names`` are left out. ``progress`` is called with (images
+    done, in all). Raises DataError for unreadable files and where fewer than two classes are found.
     """
     chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(images, len(pairs))).astype(int))]
     features, labels = [], []
@@ -103,7 +104,7 @@ def class_signal(
 
 @torch.no_grad()
 def _patches(tower: ClipTower, pair: Pair, classes: int) -> tuple[Tensor, Tensor]:
-    """Unit features (P, C) and labels (P,) of the labelled patches of one image, on the CPU."""
+    """Return unit features (P, C) and labels (P,) of the labelled patches of one image, on the CPU."""
     image, label = middle_square(stored_image(pair.image)), middle_square(read_label(pair.label))
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().to(tower.mean.device)
     dense = F.normalize(tower.dense(pixels).map[0].float(), dim=0).cpu()
@@ -114,14 +115,14 @@ def _patches(tower: ClipTower, pair: Pair, classes: int) -> tuple[Tensor, Tensor
 
 
 def middle_square(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The largest square in the middle of an image or label map (H, W, ..)."""
+    """Return the largest square in the middle of an image or label map (H, W, ..)."""
     side = min(values.shape[:2])
     top, left = (values.shape[0] - side) // 2, (values.shape[1] - side) // 2
     return values[top : top + side, left : left + side]
 
 
 def _signal(confusion: NDArray[np.float64], images: int) -> ClassSignal:
-    """The figures of a matrix (true class, named class) of counts."""
+    """Return the figures of a matrix (true class, named class) of counts."""
     shares = confusion / confusion.sum(axis=1, keepdims=True)
     number = len(shares)
     rng = np.random.default_rng(0)

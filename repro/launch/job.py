@@ -15,13 +15,13 @@ _SHOWN_LINES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """How commands are started. ``gpus`` are device numbers for ``local``, else a number of processes a node."""
+    """How commands are started. ``gpus`` are device numbers for ``local``, else a number of processes per node."""
 
     launcher: str
     gpus: tuple[int, ...] = ()
     processes: int = 1
     max_parallel: int = 0
-    """Jobs at a time; 0: one a device for ``local``, all for ``slurm``."""
+    """Jobs at a time; 0: one per device for ``local``, all for ``slurm``."""
     nodes: int = 1
     rendezvous: str = ""
     """``host:port`` of the first machine, for torchrun on several."""
@@ -52,7 +52,7 @@ class Outcome:
     reason: str = ""
 
     def document(self) -> Any:
-        """The JSON document the job printed; None where it printed none."""
+        """Return the JSON document the job printed; None where it printed none."""
         try:
             return json.loads(self.out)
         except ValueError:
@@ -65,12 +65,12 @@ OnEnd = Callable[[Job, Outcome], None]
 
 
 def outcome(code: int, out: str, err: str) -> Outcome:
-    """The outcome of a process with exit ``code`` (negative: a signal), what it printed and wrote to stderr."""
+    """Return the outcome of a process with exit ``code`` (negative: a signal), what it printed and wrote to stderr."""
     return Outcome(code, out, "" if code == 0 else describe_failure(code, err))
 
 
 def describe_failure(code: int, err: str) -> str:
-    """Why a command ended with ``code``: its own error message, else the signal or the last lines of ``err``."""
+    """Say why a command ended with ``code``: its own error message, else the signal or the last lines of ``err``."""
     if MARK in err:
         message = err.rpartition(MARK)[2].splitlines()
         # The lines that belong to the message are indented (repro.errors.ReproError).

@@ -1,4 +1,4 @@
-"""Jobs side by side on this machine, one process a device, none of which outlives this one."""
+"""Jobs side by side on this machine, one process per device, none of which outlives this one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Slot = tuple[str, Mapping[str, str]]
 
 
 def slots(launch: Launch) -> Sequence[Slot]:
-    """A place for each GPU named, or ``max_parallel`` places on the CPU, which share its cores."""
+    """Return a place for each GPU named, or ``max_parallel`` places on the CPU, which share its cores."""
     if launch.gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         ids = visible.split(",") if visible else []
@@ -80,7 +80,7 @@ class _Child:
                 )
 
     def ended(self) -> bool:
-        """Whether the job has ended; what it left running is then ended too, while its group is surely its own."""
+        """Tell whether the job has ended; what it left running is then ended too, while its group is surely its own."""
         if self.process.returncode is None:
             if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False

@@ -25,17 +25,17 @@ PATIENCE = datetime.timedelta(hours=2)
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
-    """How many processes work together."""
+    """Return how many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Tell whether this is the process that writes and prints."""
     return rank() == 0
 
 
@@ -58,7 +58,7 @@ def group(device: str) -> Iterator[str]:
         if place >= visible:
             raise ResourceError(
                 "more processes than GPUs on this machine",
-                expected="one GPU a process",
+                expected="one GPU per process",
                 found=f"{visible} GPUs, process {place + 1}",
                 mend="--gpus with the number of GPUs, or --device cpu",
             )
@@ -87,7 +87,7 @@ def agree(error: ReproError | None) -> None:
 
 
 def together(work: Callable[[], T]) -> T:
-    """What ``work`` returns here, once every process has done it; an error of one is raised on all."""
+    """Return what ``work`` returns here, once every process has done it; an error of one is raised on all."""
     value: list[T] = []
     error = None
     try:
@@ -99,7 +99,7 @@ def together(work: Callable[[], T]) -> T:
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """What ``work`` returns, or the error it raises, on the first process, which alone does it."""
+    """Return what ``work`` returns, or the error it raises, on the first process, which alone does it."""
     if world() == 1:
         return work()
     outcome: list[T | ReproError | None] = [None]
@@ -115,7 +115,9 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def check_same(value: object, what: str) -> None:
-    """RunError on all processes where one of them has another ``value`` than the first, which stands for ``what``."""
+    """Raise RunError on all processes where one of them has another ``value`` than the first, which stands for
+    ``what``.
+    """
     first = on_first(lambda: value)
     error = None
     if value != first:
@@ -137,14 +139,14 @@ def held_by_first(lock: contextlib.AbstractContextManager[None]) -> Iterator[Non
 
 
 def total(values: torch.Tensor) -> torch.Tensor:
-    """``values`` summed over the processes (changed in place where there are several)."""
+    """Sum ``values`` over the processes (changed in place where there are several)."""
     if world() > 1:
         dist.all_reduce(values)
     return values
 
 
 def gathered(own: torch.Tensor) -> list[torch.Tensor]:
-    """``own`` of every process, all of one shape, in the order of their numbers."""
+    """Gather ``own`` of every process, all of one shape, in the order of their numbers."""
     if world() == 1:
         return [own]
     parts = [torch.empty_like(own) for _ in range(world())]

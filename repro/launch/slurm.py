@@ -35,7 +35,7 @@ class Task:
     words: tuple[str, ...]
 
     def __call__(self) -> tuple[int, str, str]:
-        """The command's exit code, what it printed, and the end of what it wrote to stderr.
+        """Return the command's exit code, what it printed, and the end of what it wrote to stderr.
 
         Where the command was told to end, its job goes back into the queue.
         """
@@ -106,7 +106,9 @@ class _Submitted:
         self.missing_since = 0.0
 
     def ended(self, lives: bool, patience: float) -> Outcome | None:
-        """How the job ended, or None while it has not, or may have left its result less than ``patience`` s ago."""
+        """Return how the job ended, or None while it has not, or may have left its result less than ``patience``
+        s ago.
+        """
         handles = [self.handle.task(number) for number in range(self.handle.num_tasks)]
         if all(h.paths.result_pickle.exists() for h in handles):
             return self._outcome(handles)
@@ -129,7 +131,7 @@ class _Submitted:
         return Outcome(1, "", f"{self.state()} and left no result; its log: {handles[0].paths.stderr}")
 
     def state(self) -> str:
-        """What became of the job, in Slurm's words, while it still remembers."""
+        """Return what became of the job, in Slurm's words, while it still remembers."""
         if self.cluster != "slurm":
             return "its process ended"
         asked = subprocess.run(
@@ -159,7 +161,7 @@ def _executor(launch: Launch, folder: Path) -> Any:
 
 
 def _parameters(launch: Launch) -> dict[str, Any]:
-    """submitit's parameters of a job: one task a process, each with a GPU."""
+    """Return submitit's parameters of a job: one task per process, each with a GPU."""
     parameters: dict[str, Any] = {
         "timeout_min": launch.minutes,
         "nodes": launch.nodes,
@@ -192,7 +194,7 @@ def _submit(executor: Any, job: Job) -> Any:
 
 
 def _lives(cluster: str) -> Callable[[Any], bool]:
-    """Tells of a handle whether its job waits or runs.
+    """Return a function that tells of a handle whether its job waits or runs.
 
     Slurm is asked for its queue and not for its accounting, which small clusters lack; where it does not answer now,
     all jobs are taken to live.

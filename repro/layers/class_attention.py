@@ -56,7 +56,7 @@ class LinearClassAttention(nn.Module):
         self.register_buffer("heads_sum", same[:, :: dim // heads].contiguous(), persistent=False)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """Tokens (B, T, L, C) and text guidance (B or 1, T, G) -> (B, T, L, C)."""
+        """Map tokens (B, T, L, C) and text guidance (B or 1, T, G) to (B, T, L, C)."""
         offset = self.attention.offset(guidance).unsqueeze(1)
         padding = self._padding(x.shape[1])
         if torch.is_grad_enabled():
@@ -75,7 +75,7 @@ class LinearClassAttention(nn.Module):
         return result
 
     def _padding(self, classes: int) -> tuple[int, Tensor | None, Tensor | None]:
-        """Slots in all, and what the padded ones add to the key-value sum (C, C) and to the key sum (C)."""
+        """Return the slots in all, and what the padded ones add to the key-value sum (C, C) and to the key sum (C)."""
         count = self.pad_len - classes
         if count <= 0:
             return classes, None, None
@@ -85,7 +85,7 @@ class LinearClassAttention(nn.Module):
         return self.pad_len, count * torch.outer(k, v), count * k
 
     def _attend(self, x: Tensor, offset: Tensor, padding: tuple[int, Tensor | None, Tensor | None]) -> Tensor:
-        """Tokens (B, L, T, C) -> (B, L, T, C)."""
+        """Map tokens (B, L, T, C) to (B, L, T, C)."""
         x = x.contiguous()
         slots, kv_padding, k_padding = padding
         qkv = self.attention(self.norm1(x), offset)
@@ -140,7 +140,7 @@ class ClassAggregation(nn.Module):
         self.attention = LinearClassAttention(dim, guidance_dim, heads, pad_len, ratio, padding=padding)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """Tokens (B, T, L, C) in raster order and text guidance (B or 1, T, G) -> (B, T, L, C)."""
+        """Map tokens (B, T, L, C) in raster order and text guidance (B or 1, T, G) to (B, T, L, C)."""
         pooling = self.pooling if self.training else self.test_pooling
         if pooling == (1, 1):
             y = self.attention(x, guidance)

@@ -22,7 +22,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 class UpStage(nn.Module):
     """Twice the size: transposed convolution, concatenation with guidance, twice (3x3 convolution, GroupNorm, ReLU).
 
-    The first convolution acts on [map || guidance]; its guidance half is computed once an image, for all classes, and
+    The first convolution acts on [map || guidance]; its guidance half is computed once per image, for all classes, and
     so is what the bias of the transposed convolution adds. What remains of the two, with nothing between them, is one
     transposed convolution (kernel 4, stride 2) with half of their multiply-adds.
     """
@@ -39,18 +39,22 @@ class UpStage(nn.Module):
         self.norm2 = _norm(out_dim)
 
     def guide(self, guidance: Tensor) -> Tensor:
-        """What all classes share: guidance (B, G, 2H, 2W) and the bias in the first convolution, (B, out, 2H, 2W)."""
+        """Return what all classes share: guidance (B, G, 2H, 2W) and the bias in the first convolution,
+        (B, out, 2H, 2W).
+        """
         bias = self.up.bias.to(guidance.dtype).view(1, -1, 1, 1)  # type: ignore[union-attr]
         bias = bias.expand(guidance.shape[0], -1, *guidance.shape[2:])
         share = F.conv2d(torch.cat([bias, guidance], dim=1), self.conv1.weight, padding=1)
         return share.contiguous(memory_format=torch.channels_last)  # the layout of the maps it is added to
 
     def merged(self) -> Tensor:
-        """The kernel (C, out, 4, 4) of transposed and first convolution in one, for the map's share of the channels."""
+        """Return the kernel (C, out, 4, 4) of transposed and first convolution in one, for the map's share of the
+        channels.
+        """
         return F.conv2d(self.up.weight, self.conv1.weight[:, : self.kept], padding=2)
 
     def forward(self, x: Tensor, guided: Tensor, merged: Tensor | None = None) -> Tensor:
-        """Maps (B T, C, H, W) and what :meth:`guide` gave -> (B T, out, 2H, 2W).
+        """Turn maps (B T, C, H, W) and what :meth:`guide` gave into (B T, out, 2H, 2W).
 
         ``merged`` saves computing :meth:`merged` for every part of the classes again.
         """
@@ -65,7 +69,7 @@ class UpStage(nn.Module):
 
 
 class CostDecoder(nn.Module):
-    """Stages that double the map, one a guidance map, and a last 3x3 convolution to one logit a place and class.
+    """Stages that double the map, one per guidance map, and a last 3x3 convolution to one logit per place and class.
 
     Training on a CPU decodes few classes at a time: a convolution's weight gradient is summed there in float32 over all
     its maps one after another, which for 171 maps is off by 2e-3 of the gradient's maximum (decoder2), for 16 by 5e-6.
@@ -81,7 +85,9 @@ class CostDecoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
-        """Tokens (B, T, L, C) in raster order and projected guidance maps, smallest first -> logits (B, T, h, w)."""
+        """Map tokens (B, T, L, C) in raster order and projected guidance maps, smallest first, to logits
+        (B, T, h, w).
+        """
         guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
         merged = [stage.merged() for stage in self.stages]
         if torch.is_grad_enabled() and x.is_cpu:

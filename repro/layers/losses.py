@@ -12,7 +12,7 @@ IGNORED = 255
 
 
 def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target", "excluded"]) -> Tensor:
-    """CAT-Seg's loss: mean binary cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W).
+    """Compute CAT-Seg's loss: mean binary cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W).
 
     Targets are one-hot, the mean is over all B x H x W x T entries. Pixels labelled 255 have all-zero targets
     (``zero_target``, as released) or are left out of sum and count (``excluded``).
@@ -34,7 +34,8 @@ def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target"
 
 
 def softmax_ce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean softmax cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), over labelled pixels.
+    """Return the mean softmax cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), over labelled
+    pixels.
 
     0 where no pixel has a label. Computed in float32 or wider.
     """

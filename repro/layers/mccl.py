@@ -64,14 +64,16 @@ class Pairs(NamedTuple):
 
 
 def image_labels(labels: Tensor, classes: int) -> Tensor:
-    """(B, N) bool: which of ``classes`` classes label at least one pixel of ``labels`` (B, H, W; 255 is none)."""
+    """Return (B, N) bool: which of ``classes`` classes label at least one pixel of ``labels``
+    (B, H, W; 255 is none).
+    """
     flat = labels.flatten(1)
     present = torch.zeros(len(labels), classes + 1, dtype=torch.bool, device=labels.device)
     return present.scatter(1, torch.where(flat == IGNORED, classes, flat), True)[:, :classes]
 
 
 def pairs_of(present: Tensor) -> Pairs:
-    """The pairs of ``present`` (B, N) bool."""
+    """Return the pairs of ``present`` (B, N) bool."""
     if present.is_meta:
         images, classes = present.shape
         count = images * min(classes, PAIRS_WITHOUT_VALUES)
@@ -80,7 +82,7 @@ def pairs_of(present: Tensor) -> Pairs:
 
 
 def drawn(chosen: Tensor, count: int, keys: Tensor) -> Tensor:
-    """Of the True of every row of ``chosen`` (B, N) bool, ``count`` drawn without order; all where there are fewer.
+    """Draw ``count`` of the True of every row of ``chosen`` (B, N) bool, without order; all where there are fewer.
 
     The draw follows from ``keys`` (B,) int64 alone, so that it does not depend on how a batch is divided.
     """
@@ -96,7 +98,8 @@ def drawn(chosen: Tensor, count: int, keys: Tensor) -> Tensor:
 
 
 def at_places(activation: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mean activation (P, L) around each place of ``grid`` of maps (P, H, W), by the weights of bilinear resizing.
+    """Return the mean activation (P, L) around each place of ``grid`` of maps (P, H, W), by the weights of bilinear
+    resizing.
 
     Pooling with these weights is pooling features that are resized to the maps, at the price of the places; pixels of
     a place then differ in their gradients, which those of a plain mean do not.
@@ -111,7 +114,8 @@ def at_places(activation: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def synergy(activation: Tensor, features: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """FSS: foreground and background synergy features (P, C) of activations (P, L) in 0..1 and features (P, L, C).
+    """Compute FSS: foreground and background synergy features (P, C) of activations (P, L) in 0..1 and features
+    (P, L, C).
 
     The means of the features weighted by the activation and by what is missing from it to one.
     """
@@ -121,7 +125,7 @@ def synergy(activation: Tensor, features: Tensor, eps: float = 1e-6) -> tuple[Te
 
 
 def bounded_similarity(cosine: Tensor, options: MCCL) -> Tensor:
-    """s in [eps, 1 - eps] of a cosine: eps + (1 - 2 eps) (cosine + 1) / 2, or the clipped cosine itself."""
+    """Return s in [eps, 1 - eps] of a cosine: eps + (1 - 2 eps) (cosine + 1) / 2, or the clipped cosine itself."""
     if options.similarity == "clipped":
         return cosine.clamp(options.eps, 1 - options.eps)
     return options.eps + (1 - 2 * options.eps) * (cosine.clamp(-1, 1) + 1) / 2
@@ -130,7 +134,7 @@ def bounded_similarity(cosine: Tensor, options: MCCL) -> Tensor:
 def mccl(
     foreground: Tensor, background: Tensor, text: Tensor, image: Tensor, images: int, options: MCCL
 ) -> dict[str, Tensor]:
-    """The weighted losses of a batch of ``images`` images, by :data:`TERMS`; those of weight 0 are left out.
+    """Return the weighted losses of a batch of ``images`` images, by :data:`TERMS`; those of weight 0 are left out.
 
     ``foreground``, ``background`` and ``text`` are (P, C), of any length: only their directions matter. Every loss is a
     mean over images of the mean over the image's classes (align, cont) or over its ordered pairs of different classes
@@ -173,7 +177,7 @@ def _terms(
 def auxiliary_mccl(
     scores: Tensor, features: Tensor, text: Tensor, labels: Tensor, options: MCCL | None = None
 ) -> Tensor:
-    """MCCL beside the loss of a method that is trained with masks, of which it uses the sets of classes only.
+    """Compute MCCL beside the loss of a method that is trained with masks, of which it uses the sets of classes only.
 
     As in SynSeg here: ``scores`` (B, N, h, w) in 0..1 take the part of the activation maps; dense features (B, C, H, W)
     in the space of the text features (N, C), each place of unit length, are pooled by them (:func:`at_places`).

@@ -25,7 +25,7 @@ _serial = threading.local()
 
 @contextlib.contextmanager
 def serial() -> Iterator[None]:
-    """One part after another in this thread, with torch's own threads inside each: for telling stages apart."""
+    """Run one part after another in this thread, with torch's own threads inside each: for telling stages apart."""
     before = getattr(_serial, "on", False)
     _serial.on = True
     try:
@@ -35,7 +35,7 @@ def serial() -> Iterator[None]:
 
 
 def threads(device: torch.device) -> int:
-    """How many parts may run at once: torch's threads on a CPU while no gradient is recorded, else 1.
+    """Return how many parts may run at once: torch's threads on a CPU while no gradient is recorded, else 1.
 
     Modes that watch operations (FLOP counters, tracing, compiling) are bound to a thread: under one of them it is 1.
     """
@@ -49,7 +49,7 @@ def threads(device: torch.device) -> int:
 
 
 def even_step(total: int, step: int, device: torch.device) -> int:
-    """At most ``step``, so that ``total`` falls into parts that keep all threads busy to the end."""
+    """Return at most ``step``, so that ``total`` falls into parts that keep all threads busy to the end."""
     count = threads(device)
     if count == 1 or total <= 1:
         return step
@@ -58,7 +58,7 @@ def even_step(total: int, step: int, device: torch.device) -> int:
 
 
 def each(function: Callable[[int], Result], count: int, device: torch.device) -> list[Result]:
-    """``[function(0), .., function(count - 1)]``; the calls must not depend on each other.
+    """Return ``[function(0), .., function(count - 1)]``; the calls must not depend on each other.
 
     Inference mode and autocast of the caller hold in every call. An exception of a call is raised here, that of the
     first part that has one.
@@ -77,7 +77,7 @@ def each(function: Callable[[int], Result], count: int, device: torch.device) ->
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads of this process (a fork has none of its parent's) in which torch uses one thread."""
+    """Return threads of this process (a fork has none of its parent's) in which torch uses one thread."""
     key = (os.getpid(), workers)
     with _lock:
         if key not in _pools:

@@ -23,7 +23,8 @@ CHUNK = 8
 
 
 def linear_recurrence(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
-    """h with h_t = a_t h_{t-1} + b_t along the third axis and zero before it, for ``a`` and ``b`` (B, K, L, S, D).
+    """Return h with h_t = a_t h_{t-1} + b_t along the third axis and zero before it, for ``a`` and ``b``
+    (B, K, L, S, D).
 
     ``reverse`` runs from the last place to the first, where the first factor in that order is not used either. Records
     no gradient.
@@ -35,7 +36,7 @@ def linear_recurrence(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
 
 
 def _recur(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
-    """``linear_recurrence`` of (R, L, F)."""
+    """Compute ``linear_recurrence`` of (R, L, F)."""
     length = b.shape[1]
     steps = min(CHUNK, length)
     missing = -length % steps
@@ -63,7 +64,8 @@ def _recur(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
 
 
 def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """y (B, K, L, D) of h_t = exp(delta_t a) h_{t-1} + delta_t b_t u_t, y_t = c_t h_t + d u_t (Mamba, eq. 2 and 4).
+    """Compute y (B, K, L, D) of h_t = exp(delta_t a) h_{t-1} + delta_t b_t u_t, y_t = c_t h_t + d u_t
+    (Mamba, eq. 2 and 4).
 
     ``u`` and the positive step sizes ``delta`` are (B, K, L, D): K independent scans (directions) of D channels over
     L places. ``a`` (K, D, S) is negative, S the size of a channel's state; ``b`` and ``c`` (B, K, L, S) are shared by
@@ -80,14 +82,14 @@ def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d:
 
 
 def parallel_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """``selective_scan`` in plain torch operations, on any device; first derivatives only."""
+    """Run ``selective_scan`` in plain torch operations, on any device; first derivatives only."""
     y: Tensor = _SelectiveScan.apply(u, delta, a, b, c, d)
     return y
 
 
 @cache
 def cuda_kernel() -> Callable[..., Tensor] | None:
-    """``selective_scan_fn`` of mamba_ssm, or None where the package is not installed."""
+    """Return ``selective_scan_fn`` of mamba_ssm, or None where the package is not installed."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except ImportError:
@@ -99,7 +101,9 @@ def cuda_kernel() -> Callable[..., Tensor] | None:
 def _kernel_scan(
     kernel: Callable[..., Tensor], u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor
 ) -> Tensor:
-    """The kernel wants channels before places, with the scans as groups of channels: (B, K D, L), (B, K, S, L)."""
+    """Run the kernel, which wants channels before places, with the scans as groups of channels: (B, K D, L),
+    (B, K, S, L).
+    """
 
     def channels_first(x: Tensor) -> Tensor:
         return x.transpose(2, 3).flatten(1, 2).contiguous()

@@ -16,7 +16,7 @@ MIN_STEP, MAX_STEP = 1e-3, 1e-1
 
 
 def cross_scan(x: Tensor) -> Tensor:
-    """Four readings (B, 4, H W, C) of a map (B, H, W, C): by rows, by columns, and both backwards."""
+    """Return four readings (B, 4, H W, C) of a map (B, H, W, C): by rows, by columns, and both backwards."""
     forward = torch.stack([x.flatten(1, 2), x.transpose(1, 2).flatten(1, 2)], dim=1)
     return torch.cat([forward, forward.flip(2)], dim=1)
 
@@ -30,7 +30,7 @@ def cross_merge(y: Tensor, height: int, width: int) -> Tensor:
 class SS2D(nn.Module):
     """Linear, depth-wise 3x3 convolution, SiLU, four selective scans, their sum, LayerNorm, linear.
 
-    Without the multiplicative gate of the first version, with a state of one number a channel and no expansion: the
+    Without the multiplicative gate of the first version, with a state of one number per channel and no expansion: the
     settings of the released VMamba models. ``state`` is the size of a channel's state, ``expansion`` the inner width
     over ``dim``; step sizes come from a bottleneck of ``dim / 16``.
     """
@@ -51,11 +51,13 @@ class SS2D(nn.Module):
         self.out_proj = nn.Linear(inner, dim, bias=False)
 
     def undecayed(self) -> list[nn.Parameter]:
-        """Parameters that weight decay would drive away from their meaning (time constants and skips), as in Mamba."""
+        """Return parameters that weight decay would drive away from their meaning (time constants and skips), as in
+        Mamba.
+        """
         return [self.a_log, self.skip, self.step_bias]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """Map (B, H, W, C) to (B, H, W, C)."""
         maps = self.conv(self.in_proj(x).permute(0, 3, 1, 2))
         u = cross_scan(F.silu(maps).permute(0, 2, 3, 1))
         step, b, c = torch.einsum("bkld,kdc->bklc", u, self.x_proj).split(self.split, dim=-1)

@@ -23,12 +23,14 @@ GPU_CHUNKS = 32
 
 
 def chunk_elements(device: torch.device) -> int:
-    """Elements of a chunk on ``device``; its widest buffer (the hidden layer of an MLP) has four times as many."""
+    """Return the number of elements of a chunk on ``device``; its widest buffer (the hidden layer of an MLP) has four
+    times as many.
+    """
     return CHUNK_ELEMENTS * (GPU_CHUNKS if device.type == "cuda" else 1)
 
 
 def chunk_step(total: int, volume: int, device: torch.device) -> int:
-    """How many of ``total`` classes or places with ``volume`` elements each make a chunk, 1 or more.
+    """Return how many of ``total`` classes or places with ``volume`` elements each make a chunk, 1 or more.
 
     Chunks that run side by side share the elements of one, so that memory does not grow with the number of cores.
     """
@@ -47,7 +49,7 @@ class Mlp(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
+        """Map (..., C) to (..., C)."""
         return self.fc2(self.activation(self.fc1(x)))
 
 
@@ -70,18 +72,18 @@ class GuidedProjection(nn.Module):
         return torch.cat([self.q.weight[:, : self.dim], self.k.weight[:, : self.dim], self.v.weight])
 
     def offset(self, guidance: Tensor) -> Tensor:
-        """What ``guidance`` (..., G) and the biases add to q, k, v: (..., 3 C)."""
+        """Return what ``guidance`` (..., G) and the biases add to q, k, v: (..., 3 C)."""
         weight = torch.cat([self.q.weight[:, self.dim :], self.k.weight[:, self.dim :]])
         q_k = F.linear(guidance, weight, torch.cat([self.q.bias, self.k.bias]))
         return torch.cat([q_k, self.v.bias.to(q_k.dtype).expand(*q_k.shape[:-1], -1)], dim=-1)
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
-        """q, k, v (..., 3 C) of tokens (..., C), with ``offset`` broadcast over those that share it."""
+        """Return q, k, v (..., 3 C) of tokens (..., C), with ``offset`` broadcast over those that share it."""
         return add_(F.linear(x, self.token_weight()), offset)
 
 
 def add_(fresh: Tensor, other: Tensor) -> Tensor:
-    """``fresh + other``, into ``fresh`` where the type allows it.
+    """Return ``fresh + other``, into ``fresh`` where the type allows it.
 
     ``fresh`` must come straight from an operation that does not keep its result for the backward pass (a linear map, a
     convolution), and be wider or as wide as ``other``.
@@ -106,13 +108,13 @@ class _Permute(torch.autograd.Function):
 
 
 def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-    """Tokens (..., L, C) in another order: place i of the result is place ``order[i]`` of ``x``."""
+    """Return tokens (..., L, C) in another order: place i of the result is place ``order[i]`` of ``x``."""
     result: Tensor = _Permute.apply(x, order, inverse)
     return result
 
 
 def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
-    """Parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most a chunk's elements."""
+    """Yield parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most a chunk's elements."""
     step = chunk_step(x.shape[1], x.shape[2] * x.shape[3], x.device)
     for image in range(x.shape[0]):
         for start in range(0, x.shape[1], step):
@@ -120,7 +122,7 @@ def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
 
 
 def per_class(function: Callable[..., Tensor], x: Tensor, shared: Callable[[int | None], Any], *more: Tensor) -> Tensor:
-    """``function(x, shared(None), *more)``, or the same in chunks of classes where no gradient is recorded.
+    """Return ``function(x, shared(None), *more)``, or the same in chunks of classes where no gradient is recorded.
 
     ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
     axis of one), ``shared(None)`` of all images. ``more`` (B, T, ..) are cut as ``x`` is, which decides the chunks.

@@ -19,14 +19,16 @@ without such a key gives numbers (of no meaning), not NaN."""
 
 
 def window_order(grid: int, window: int, shift: int) -> Tensor:
-    """Raster indices (grid * grid) of places, window after window, of a map rolled by ``-shift`` on both axes."""
+    """Return raster indices (grid * grid) of places, window after window, of a map rolled by ``-shift`` on both
+    axes.
+    """
     raster = torch.arange(grid * grid).view(grid, grid).roll((-shift, -shift), (0, 1))
     count = grid // window
     return raster.view(count, window, count, window).transpose(1, 2).flatten()
 
 
 def shift_mask(grid: int, window: int, shift: int, masked: float = MASKED) -> Tensor:
-    """What is added to the attention within each shifted window: (windows, window ** 2, window ** 2).
+    """Return what is added to the attention within each shifted window: (windows, window ** 2, window ** 2).
 
     0 between places that are neighbours on the map, ``masked`` between the others.
     """
@@ -71,7 +73,7 @@ class GuidedWindowBlock(nn.Module):
         self.register_buffer("mask", shift_mask(grid, window, shift, masked) if shift else None, persistent=False)
 
     def forward(self, x: Tensor, offset: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance -> (B, T, L, C).
+        """Map tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance to (B, T, L, C).
 
         ``keep`` (B, T, L), in raster order, is True at the tokens that take part as keys (None: all).
         """
@@ -79,26 +81,28 @@ class GuidedWindowBlock(nn.Module):
         return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
 
     def apart(self, mask: Tensor) -> Tensor:
-        """Bias for :meth:`attend` that keeps tokens of different value in ``mask`` (B, T, L), raster, apart."""
+        """Return a bias for :meth:`attend` that keeps tokens of different value in ``mask`` (B, T, L), raster,
+        apart.
+        """
         own = self._windows(mask)
         return self._bias(own.unsqueeze(2) == own.unsqueeze(3))
 
     def _windows(self, mask: Tensor) -> Tensor:
-        """(B, T, L) in raster order -> (B T, windows, window ** 2)."""
+        """Map (B, T, L) in raster order to (B T, windows, window ** 2)."""
         return mask[:, :, self.order].view(-1, self.order.numel() // self.window**2, self.window**2)
 
     @staticmethod
     def _bias(seen: Tensor) -> Tensor:
-        """(B T, windows, queries or 1, keys) -> the same with an axis of heads."""
+        """Map (B T, windows, queries or 1, keys) to the same with an axis of heads."""
         return torch.where(seen, 0.0, LEFT_OUT).unsqueeze(2)
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """What follows the attention: projection and residual, then the MLP; all (..., C)."""
+        """Run what follows the attention: projection and residual, then the MLP; all (..., C)."""
         x = add_(self.proj(mixed), x)
         return add_(self.mlp(self.norm2(x)), x)
 
     def attend(self, qkv: Tensor, bias: Tensor | None) -> Tensor:
-        """Attention within windows of q, k, v (B, T, L, 3 C), in this block's order -> (B, T, L, C).
+        """Compute attention within windows of q, k, v (B, T, L, 3 C), in this block's order, as (B, T, L, C).
 
         ``bias`` (B T, windows, 1, queries or 1, keys) is added to the attention of all heads.
         """
@@ -166,20 +170,22 @@ class GuidedSwinPair(nn.Module):
             self.register_buffer(f"{name}_back", order.argsort(), persistent=False)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
-        """Tokens (B, T, L, C) and guidance (B, L, G), both in raster order -> (B, T, L, C) in raster order."""
+        """Map tokens (B, T, L, C) and guidance (B, L, G), both in raster order, to (B, T, L, C) in raster order."""
         offsets = self.guide(guidance)
         return per_class(self.run, x, lambda i: offsets if i is None else [o[i : i + 1] for o in offsets])
 
     def guide(self, guidance: Tensor) -> list[Tensor]:
-        """What guidance (B, L, G), in raster order, adds to q, k, v of each block: (B, 1, L, 3 C), for all classes."""
+        """Return what guidance (B, L, G), in raster order, adds to q, k, v of each block: (B, 1, L, 3 C), for all
+        classes.
+        """
         guidance = self.guidance_norm(guidance)
         return [block.attn.offset(guidance[:, block.order]).unsqueeze(1) for block in (self.block_1, self.block_2)]
 
     def run(self, x: Tensor, offsets: Sequence[Tensor], keep: Tensor | None = None) -> Tensor:
-        """Tokens (B, T, L, C) and ``offsets`` of :meth:`guide` -> (B, T, L, C), in raster order, in one go.
+        """Map tokens (B, T, L, C) and ``offsets`` of :meth:`guide` to (B, T, L, C), in raster order, in one go.
 
         ``keep`` (B, T, L) is True at the tokens that take part as keys (None: all); what comes out at the others
-        depends on windows they are no member of and has no meaning.
+        depends on windows they are not members of and has no meaning.
         """
         if self.one_order:
             return self.block_2(self.block_1(x, offsets[0], keep), offsets[1], keep)

@@ -73,7 +73,7 @@ class Control:
         return {"images": IMAGES, "steps": STEPS, **self.run.profile.controls}
 
     def untrained(self, benchmark: str) -> Path:
-        """The evaluation of the run's method before its training."""
+        """Return the evaluation of the run's method before its training."""
         cell = next(c for c in self.cells if c.benchmark.id == benchmark)
         token = self.run.assets.code.token(evaluation_subject(self.run))
         return self.folder / "untrained" / f"{benchmark}-{digest([cell.key, token], 10)}"
@@ -95,7 +95,7 @@ class ControlStatus:
     needs: list[Missing] = dataclasses.field(default_factory=list)
 
     def to_json(self, table: str) -> dict[str, Any]:
-        """One flat object; the keys are an interface and documented in docs/json.md."""
+        """Return one flat object; the keys are an interface and documented in docs/json.md."""
         run = self.control.run
         return {
             "table": table,
@@ -114,7 +114,7 @@ class ControlStatus:
 
 
 def controls_of(run: Run, benchmarks: Sequence[Benchmark] = (), seen: Sequence[str] = ()) -> list[Control]:
-    """The controls that make sense for ``run``."""
+    """Return the controls that make sense for ``run``."""
     kinds = [OVERFIT, START, TRAINED] if run.entry.trainable else []
     kinds += [TEACHER] if run.assets.kind_of(run.row.tower).premise else []
     named = {b.id for b in benchmarks}
@@ -122,7 +122,7 @@ def controls_of(run: Run, benchmarks: Sequence[Benchmark] = (), seen: Sequence[s
 
 
 def control_status(plan: Plan) -> list[ControlStatus]:
-    """The state of every control now, without computing anything."""
+    """Return the state of every control now, without computing anything."""
     reference = _zero_shot(plan)
     blocked: dict[str, list[Missing]] = {}
     for cell in plan_status(plan):
@@ -186,7 +186,7 @@ def _judge_trained(control: Control, zero_shot: dict[str, float]) -> Verdict | N
 
 
 def _zero_shot(plan: Plan) -> dict[str, float]:
-    """mIoU of the first row that needs no training and whose tower is made from no other, by benchmark."""
+    """Return mIoU of the first row that needs no training and whose tower is made from no other, by benchmark."""
     for run in plan.runs:
         if not run.entry.trainable and not run.assets.tower_parts(run.row.tower):
             results = {b.id: RunStore.result(Cell(run, b).place.path) for b in plan.benchmarks}

@@ -44,7 +44,7 @@ class TimingPlace:
 
     @classmethod
     def here(cls, device: str, repeat: int | None = None) -> TimingPlace:
-        """This process and machine; ``repeat`` None: as many runs as the device deserves."""
+        """Return this process and machine; ``repeat`` None: as many runs as suit the device."""
         import torch
 
         from repro.clock import hardware_label
@@ -72,7 +72,7 @@ class CostCell:
         return list(self.benchmark.prompt_names())
 
     def facts(self, place: TimingPlace) -> dict[str, Any]:
-        """Everything a timing depends on."""
+        """Return everything a timing depends on."""
         run = self.run
         plan = run.profile.towers[run.row.tower]
         tower = {**dataclasses.asdict(plan.spec), "weights": None, "recipe": plan.recipe}
@@ -87,7 +87,7 @@ class CostCell:
         }
 
     def timing_file(self, place: TimingPlace) -> Path:
-        """Where the timing made in ``place`` is kept."""
+        """Return where the timing made in ``place`` is kept."""
         name = f"{self.run.entry.name}-{self.run.profile.name}-{self.run.row.tower}-{digest(self.facts(place), 10)}"
         return self.run.assets.store.cache / "timing" / f"{name}.json"
 
@@ -105,12 +105,12 @@ class CostStatus:
     error: str | None = None
 
     def published(self) -> dict[str, float | None]:
-        """The paper's value for each column of :data:`PUBLISHED`."""
+        """Return the paper's value for each column of :data:`PUBLISHED`."""
         found = {k: find_published(self.cell.run.row.published, "", metric) for k, metric in PUBLISHED.items()}
         return {k: p.value if p else None for k, p in found.items()}
 
     def measured(self) -> dict[str, float | None]:
-        """Our value for the same columns."""
+        """Return our value for the same columns."""
         return {
             "params_million": self.cost.parameters / 1e6 if self.cost else None,
             "gflops": self.cost.gflops if self.cost else None,
@@ -118,7 +118,7 @@ class CostStatus:
         }
 
     def to_json(self, table: str) -> dict[str, Any]:
-        """One flat object; the keys are an interface and documented in docs/json.md."""
+        """Return one flat object; the keys are an interface and documented in docs/json.md."""
         run, cost, timing = self.cell.run, self.cost, self.timing or {}
         published, measured = self.published(), self.measured()
         return {
@@ -158,15 +158,15 @@ class CostStatus:
 
 
 def cost_cells(plan: Plan) -> list[CostCell]:
-    """One cell a row, over the vocabulary of the only benchmark the table names."""
+    """Return one cell per row, over the vocabulary of the only benchmark the table names."""
     benchmark = get_benchmark(plan.table.benchmarks[0])
     return [CostCell(run, benchmark) for run in plan.runs]
 
 
 def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
-    """Every row, counted, with the timing that is kept; ``place`` None: timings are not asked for.
+    """Return every row, counted, with the timing that is kept; ``place`` None: timings are not asked for.
 
-    Counting takes about a second a row and is not kept.
+    Counting takes about a second per row and is not kept.
     """
     from repro.cost.estimate import count_inference
 

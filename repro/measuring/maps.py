@@ -81,7 +81,9 @@ class MapStatus:
         return adopted_of([self.cell.place]) or adopted(self.cell.cell)
 
     def values(self, kind: str | None = None) -> dict[str, tuple[float, float, float] | None]:
-        """Every figure as (value, low, high), fractions with a 95 % bootstrap interval over images; None without."""
+        """Return every figure as (value, low, high), fractions with a 95 % bootstrap interval over images; None
+        without.
+        """
         from repro.stats.interval import percentile_interval
         from repro.stats.resample import draw_images
 
@@ -109,7 +111,7 @@ class MapStatus:
         return (float(scores.mean(name)[0] - scores.mean(over)[0]), *percentile_interval(drawn))
 
     def to_json(self, table: str) -> dict[str, Any]:
-        """One flat object; the keys are an interface and documented in docs/json.md."""
+        """Return one flat object; the keys are an interface and documented in docs/json.md."""
         run, benchmark = self.cell.cell.run, self.cell.cell.benchmark
         figures: dict[str, float | None] = {}
         for kind in (None, *KINDS):
@@ -140,7 +142,7 @@ class MapStatus:
 
 
 def map_status(plan: Plan) -> list[MapStatus]:
-    """The state of every cell now, without computing anything."""
+    """Return the state of every cell now, without computing anything."""
     return [_status(plan, MapCell(cell)) for cell in plan.cells]
 
 

@@ -47,7 +47,7 @@ class RegionSettings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> RegionSettings:
-        """The settings of a profile; UsageError for a key that does not exist."""
+        """Return the settings of a profile; UsageError for a key that does not exist."""
         known = {f.name for f in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
@@ -135,14 +135,14 @@ class RegionStatus:
         return adopted_of([self.cell.place, assets.data_place, assets.tower_place(tower)])
 
     def measured(self) -> dict[str, float | None]:
-        """``boxes_top1`` .. ``masks_stuff_top5`` as fractions, None where there is no number."""
+        """Return ``boxes_top1`` .. ``masks_stuff_top5`` as fractions, None where there is no number."""
         if self.ranks is None:
             return {f"{g}_{t}": None for g in GROUPS for t in TOP}
         found = {f"{g}_{t}": self.ranks.accuracy(g, k) for g in GROUPS for t, k in TOP.items()}  # type: ignore[arg-type]
         return {name: value if value == value else None for name, value in found.items()}
 
     def published(self) -> dict[str, float | None]:
-        """The paper's percentages under the same keys."""
+        """Return the paper's percentages under the same keys."""
         values = {}
         for group, heading in GROUPS.items():
             for top in TOP:
@@ -153,7 +153,7 @@ class RegionStatus:
         return values
 
     def to_json(self, table: str) -> dict[str, Any]:
-        """One flat object; the keys are an interface and documented in docs/json.md."""
+        """Return one flat object; the keys are an interface and documented in docs/json.md."""
         run, ranks = self.cell.run, self.ranks
         return {
             "table": table,
@@ -188,7 +188,7 @@ class Gain:
 
 
 def regions_subject(run: Run, settings: RegionSettings) -> Subject:
-    """The code that names the regions of the tower of ``run``."""
+    """Return the code that names the regions of the tower of ``run``."""
 
     def take() -> Trace:
         from repro.traces.towers import regions_trace
@@ -206,7 +206,7 @@ def regions_subject(run: Run, settings: RegionSettings) -> Subject:
 
 
 def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCell]:
-    """One cell a row and panoptic set; UsageError for a set the table does not have."""
+    """Return one cell per row and panoptic set; UsageError for a set the table does not have."""
     for name in sets or ():
         if name not in plan.table.panoptic:
             mend = command("repro", "describe", plan.table.name)
@@ -218,7 +218,7 @@ def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCe
 
 
 def region_status(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionStatus]:
-    """The state of every cell now, without computing anything."""
+    """Return the state of every cell now, without computing anything."""
     return [_status(cell) for cell in region_cells(plan, sets)]
 
 
@@ -277,7 +277,7 @@ def _measure(cell: RegionCell, device: str, log: Callable[[str], None]) -> Ranks
 
 
 def gains(plan: Plan, states: Sequence[RegionStatus], top: str = "top1") -> list[Gain]:
-    """What alignment is worth: every finished row against the row of the tower its own was aligned from."""
+    """Return what alignment is worth: every finished row against the row of the tower its own was aligned from."""
     from repro.stats.interval import percentile_interval
     from repro.stats.resample import draw_images
 

@@ -51,32 +51,34 @@ class MethodEntry:
     official: str = ""
 
     def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
-        """Options with ``values`` over the paper's defaults; UsageError for an unknown one and for a wrong type."""
+        """Make options with ``values`` over the paper's defaults; UsageError for an unknown one and for a wrong
+        type.
+        """
         mend = command("repro", "describe", self.name)
         return self.options(**option_values(f"method {self.name}", self.options, values or {}, mend=mend))
 
     def create(self, clip: ClipTower, options: Any) -> Method:
-        """The method as a torch module around ``clip`` (imports torch)."""
+        """Build the method as a torch module around ``clip`` (imports torch)."""
         method: Method = load(self.build)(clip, options)
         return method
 
     def class_facts(self, options: Any, names: Sequence[str]) -> Any:
-        """What the method reads of ``names`` beside the words, as plain data; None for nothing."""
+        """Return what the method reads of ``names`` beside the words, as plain data; None for nothing."""
         return load(self.classes)(options, names) if self.classes else None
 
     def official_format(self) -> OfficialFormat | None:
-        """The names of the method's released checkpoints (imports torch); None where it has none."""
+        """Return the names of the method's released checkpoints (imports torch); None where it has none."""
         return load(self.official) if self.official else None
 
 
 @cache
 def registry() -> dict[str, MethodEntry]:
-    """All installed methods by id, in the order of their ids."""
+    """Return all installed methods by id, in the order of their ids."""
     return {entry.name: entry for entry in announced(ENTRY_POINT_GROUP, MethodEntry).values()}
 
 
 def get_method(name: str) -> MethodEntry:
-    """The method called ``name``; UsageError with suggestions where there is none."""
+    """Return the method called ``name``; UsageError with suggestions where there is none."""
     if name not in registry():
         raise unknown_name("method", name, registry())
     return registry()[name]

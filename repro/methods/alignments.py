@@ -1,7 +1,7 @@
 """Trainings that turn one CLIP into a better one, announced as entry points of the group ``repro.alignments``.
 
-Such a recipe is no segmenter: it takes a tower, a frozen second one and unlabelled images, and leaves the folder of a
-tower that any method can be built on (towers of kind ``aligned`` in a profile)::
+Such a recipe is not a segmenter: it takes a tower, a frozen second one and unlabelled images, and leaves the folder of
+a tower that any method can be built on (towers of kind ``aligned`` in a profile)::
 
     [project.entry-points."repro.alignments"]
     densevlm = "baselines.densevlm:ALIGNMENT"
@@ -55,7 +55,7 @@ class AlignmentEntry:
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def make_options(self, values: Mapping[str, Any]) -> Any:
-        """Options with ``values`` over the preset they name (``preset``, default: the paper's reading).
+        """Make options with ``values`` over the preset they name (``preset``, default: the paper's reading).
 
         UsageError for an unknown preset or option, and for a value of the wrong type.
         """
@@ -68,25 +68,26 @@ class AlignmentEntry:
         return self.options(**{**known[preset], **given})
 
     def class_facts(self, options: Any) -> Any:
-        """What ``classes`` says of ``options``, as plain data; None where it is not named."""
+        """Return what ``classes`` says of ``options``, as plain data; None where it is not named."""
         return load(self.classes)(options) if self.classes else None
 
     def trainer(self) -> Callable[..., Any]:
-        """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
-        cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
-        :class:`Labels` or None."""
+        """Return the function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed,
+        device, cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
+        :class:`Labels` or None.
+        """
         train: Callable[..., Any] = load(self.train)
         return train
 
 
 @cache
 def alignments() -> dict[str, AlignmentEntry]:
-    """All installed alignments by id."""
+    """Return all installed alignments by id."""
     return {entry.name: entry for entry in announced(ENTRY_POINT_GROUP, AlignmentEntry).values()}
 
 
 def get_alignment(name: str) -> AlignmentEntry:
-    """The alignment called ``name``; UsageError with suggestions where there is none."""
+    """Return the alignment called ``name``; UsageError with suggestions where there is none."""
     if name not in alignments():
         raise unknown_name("alignment", name, alignments(), mend=MEND)
     return alignments()[name]

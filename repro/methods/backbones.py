@@ -37,10 +37,10 @@ class BackboneSource:
     models: tuple[str, ...] = ()
 
     def check_model(self, model: str) -> None:
-        """UsageError where an open_clip ``model`` is none of this source."""
+        """Raise UsageError where an open_clip ``model`` is not one of this source."""
         if self.models and not model.startswith(self.models):
             raise UsageError(
-                f"{model} is no model of {self.title}",
+                f"{model} is not a model of {self.title}",
                 expected=f"a model that begins with {' or '.join(self.models)}",
                 found=model,
                 mend=command("--backbone", f"openclip:{model}/.."),
@@ -52,13 +52,13 @@ BUILT_IN = (BackboneSource("openclip", "OpenCLIP"), BackboneSource("eva", "EVA-C
 
 @cache
 def backbone_sources() -> dict[str, BackboneSource]:
-    """All sources by name."""
+    """Return all sources by name."""
     others = announced(ENTRY_POINT_GROUP, BackboneSource).values()
     return {source.name: source for source in (*BUILT_IN, *others)}
 
 
 def split_backbone(text: str) -> tuple[BackboneSource, str]:
-    """The source and what follows the colon of ``text``; UsageError for another form or an unknown source."""
+    """Return the source and what follows the colon of ``text``; UsageError for another form or an unknown source."""
     name, colon, what = text.partition(":")
     if not colon or not what:
         raise UsageError(

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 def new_method(entry: MethodEntry, tower: ClipTower, options: Any, seed: int) -> Method:
-    """``entry`` on ``tower``, its new parameters drawn from ``seed``."""
+    """Build ``entry`` on ``tower``, its new parameters drawn from ``seed``."""
     torch.manual_seed(seed)
     return entry.create(tower, options)

@@ -25,20 +25,21 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, h, w) for N = len(classes); h, w are the method's own output size.
+        """Return logits (B, N, h, w) for N = len(classes); h, w are the method's own output size.
 
         Raises ValueError for an empty class list.
         """
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """Named scalars for images (B, 3, H, W) and labels (B, H, W) int64 with 255 = ignored; their sum is minimised.
+        """Return named scalars for images (B, 3, H, W) and labels (B, H, W) int64 with 255 = ignored; their sum is
+        minimised.
 
         Names that do not start with ``loss`` are logged and not optimised.
         """
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
-        """Whether the value ``name`` of :meth:`loss` is a mean over the batch's images or over its labelled pixels.
+        """Say whether the value ``name`` of :meth:`loss` is a mean over the batch's images or over its labelled pixels.
 
         From it the harness puts the loss of a batch together that it has divided over processes or parts. Default:
         images, which is also right for a mean over all pixels, labelled or not.
@@ -47,7 +48,8 @@ class Method(nn.Module, ABC):
         return "images"
 
     def prompts(self, names: Sequence[str], background: int | None) -> tuple[str, ...]:
-        """The classes to call the method with for ``names``, of which those from ``background`` on mean background.
+        """Return the classes to call the method with for ``names``, of which those from ``background`` on mean
+        background.
 
         The first ``background`` of them must stay; every later prediction counts as background (None: there is none).
         A method with a rule of its own for background names fewer. Default: all.
@@ -55,26 +57,26 @@ class Method(nn.Module, ABC):
         return tuple(names)
 
     def texts(self, classes: Sequence[str]) -> list[tuple[str, ...]]:
-        """What the text encoder reads of each of ``classes``: one text a prompt, of all words that are read.
+        """Return what the text encoder reads of each of ``classes``: one text per prompt, of all words that are read.
 
         Two classes with equal texts are one to the method. Default: the name itself.
         """
         return [(name,) for name in classes]
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Optimiser groups over exactly the parameters that train: dicts with params, lr, weight_decay, name."""
+        """Return optimiser groups over exactly the parameters that train: dicts with params, lr, weight_decay, name."""
         trained = [p for p in self.parameters() if p.requires_grad]
         return [{"name": "all", "params": trained, "lr": lr, "weight_decay": weight_decay}]
 
     def switches(self) -> dict[str, Any]:
-        """Options, as plain data, without which trained weights mean something else though names and shapes fit.
+        """Return options, as plain data, without which trained weights mean something else though names and shapes fit.
 
         They are stored with the weights; weights trained with others are refused. Default: none.
         """
         return {}
 
     def stages(self) -> Mapping[str, Sequence[tuple[nn.Module, str]]]:
-        """Parts of a forward pass that timings tell apart: of each the methods (module, name) it consists of.
+        """Return parts of a forward pass that timings tell apart: of each the methods (module, name) it consists of.
 
         The image tower (``clip``) and what is left (``other``) need no naming; one part may run inside another. Names
         in use: ``saliency``, ``aggregation``, ``decoder``. Default: none.
@@ -83,7 +85,8 @@ class Method(nn.Module, ABC):
 
     @torch.no_grad()
     def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor | None:
-        """The vector (B, N, D) that stands for each of ``classes`` where it last meets ``images``, for a control.
+        """Return the vector (B, N, D) that stands for each of ``classes`` where it last meets ``images``, for a
+        control.
 
         They must differ for a method to tell classes apart. Default: None, no such vectors.
         """
@@ -92,20 +95,20 @@ class Method(nn.Module, ABC):
 
     @torch.no_grad()
     def scores(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Scores (B, N, h, w) in 0..1, ready to be averaged over windows."""
+        """Return scores (B, N, h, w) in 0..1, ready to be averaged over windows."""
         return self.activate(self(images, classes))
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Logits (B, N, h, w) to scores in 0..1 by the method's ``activation``, over the N classes."""
+        """Map logits (B, N, h, w) to scores in 0..1 by the method's ``activation``, over the N classes."""
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """Maps that explain the prediction, for figures and measurements; a method returns those it has.
+        """Return maps that explain the prediction, for figures and measurements; a method returns those it has.
 
         All are detached (B, N, h, w) at the method's own resolution: ``saliency`` (>= 0, any scale), ``foreground``
         (0 or 1: what counts as foreground of each class), ``attention`` (that which a saliency weights, by itself) and
-        ``correlation`` (image-text similarity where the method last holds one map a class: what the decoder sees, or
+        ``correlation`` (image-text similarity where the method last holds one map per class: what the decoder sees, or
         the cosine itself). Default: none.
         """
         return {}

@@ -13,7 +13,7 @@ from repro.errors import UsageError, command, unknown_name
 
 
 def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str) -> dict[str, Any]:
-    """``values`` with tuples for lists; ``kind`` is what they are options of ("method catseg").
+    """Return ``values`` with tuples for lists; ``kind`` is what they are options of ("method catseg").
 
     Raises UsageError for a name that ``options`` lacks, with the nearest, and for a value of another type. Which words
     and numbers make sense, ``options`` itself says.
@@ -34,7 +34,9 @@ def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` is of the type ``hint``: whole numbers are numbers, True is none, of words only the type."""
+    """Tell whether ``value`` is of the type ``hint``: whole numbers are numbers, True is none, of words only the
+    type.
+    """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, each) for each in inner)
@@ -51,7 +53,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def described(hint: Any) -> str:
-    """A type in words."""
+    """Describe a type in words."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(described(each) for each in inner)
@@ -84,7 +86,7 @@ def check_options(method: str, options: Any, checks: Mapping[str, tuple[bool, st
 
 
 def _words(hint: Any) -> list[str]:
-    """The words that a type allows; none where it allows any text."""
+    """Return the words that a type allows; none where it allows any text."""
     if get_origin(hint) is Literal:
         return [each for each in get_args(hint) if isinstance(each, str)]
     return [word for each in get_args(hint) for word in _words(each)] if get_origin(hint) is not tuple else []

@@ -39,12 +39,12 @@ class Speedups:
             raise UsageError("unknown precision", expected=", ".join(AMP), found=self.amp)
 
     def facts(self) -> dict[str, Any]:
-        """What is on, as plain data; empty for plain float32, so that nothing that stands without it changes."""
+        """Return what is on, as plain data; empty for plain float32, so that nothing that stands without it changes."""
         plain = dataclasses.asdict(Speedups())
         return {k: v for k, v in dataclasses.asdict(self).items() if v != plain[k]}
 
     def label(self) -> str:
-        """In words for tables: ``float32``, ``bf16, compiled``."""
+        """Describe in words for tables: ``float32``, ``bf16, compiled``."""
         names = {
             "compile": "compiled",
             "channels_last": "channels-last",
@@ -56,7 +56,7 @@ class Speedups:
         )
 
     def check(self, device: torch.device | str) -> None:
-        """ResourceError where ``device`` cannot do what is asked for."""
+        """Raise ResourceError where ``device`` cannot do what is asked for."""
         on_gpu = torch.device(device).type == "cuda"
         for name, wanted in (("CUDA graphs", self.graphs), ("TF32", self.tf32)):
             if wanted and not on_gpu:
@@ -83,7 +83,7 @@ def _can_compile(on_gpu: bool) -> bool:
 
 @contextlib.contextmanager
 def float32_products(tf32: bool) -> Iterator[None]:
-    """Float32 products and convolutions of a GPU in full precision, or with ``tf32`` in TF32; as before afterwards.
+    """Run float32 products and convolutions of a GPU in full precision, or with ``tf32`` in TF32; as before afterwards.
 
     PyTorch's own default is TF32 in convolutions only.
     """
@@ -99,7 +99,7 @@ def float32_products(tf32: bool) -> Iterator[None]:
 
 
 def speed_up(method: Method, speedups: Speedups, device: torch.device | str) -> Method:
-    """``method`` on ``device`` as ``speedups`` say, the method itself where they say nothing.
+    """Put ``method`` on ``device`` as ``speedups`` say, the method itself where they say nothing.
 
     ResourceError where the device cannot do it. Apply :func:`float32_products` around its use.
     """
@@ -127,7 +127,7 @@ class SpedUp(Method):
         self._graphs: dict[tuple[Any, ...], _Graph] = {}
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, N, h, w) float32. RunError where a CUDA graph cannot be captured."""
+        """Return logits (B, N, h, w) float32. RunError where a CUDA graph cannot be captured."""
         if self.speedups.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         if not self.speedups.graphs or torch.is_grad_enabled():

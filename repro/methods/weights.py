@@ -36,7 +36,7 @@ def save_weights(method: Method, path: Path, method_name: str, **header: str | i
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header of a weights file; WeightsError when ``path`` is none."""
+    """Read the header of a weights file; WeightsError when ``path`` is none."""
     header: dict[str, Any] = read_weights(path)["header"]
     return header
 
@@ -77,13 +77,13 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
 
 
 def describe_switches(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(option, expected, found) of every switch that both name and that differs, compared as JSON."""
+    """Return (option, expected, found) of every switch that both name and that differs, compared as JSON."""
     own = plain(dict(expected))
     return [(name, own[name], found[name]) for name in sorted(own.keys() & found.keys()) if own[name] != found[name]]
 
 
 def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Missing names, unexpected names and other shapes of ``found``, in words; empty when it fits."""
+    """Describe missing names, unexpected names and other shapes of ``found``, in words; empty when it fits."""
     shapes = [
         f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in sorted(expected.keys() & found.keys())
@@ -98,7 +98,7 @@ def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor])
 
 
 def save_torch(path: Path, value: Any) -> None:
-    """``torch.save`` that is atomic and reports a full disk as ResourceError."""
+    """Save by ``torch.save``, atomically, and report a full disk as ResourceError."""
 
     def write(stream: IO[bytes]) -> None:
         try:
@@ -114,7 +114,7 @@ def save_torch(path: Path, value: Any) -> None:
 
 
 def read_torch(path: Path, *, own: bool = False) -> Any:
-    """``torch.load`` of tensors and plain values only, on the CPU; WeightsError for anything else.
+    """Load tensors and plain values only by ``torch.load``, on the CPU; WeightsError for anything else.
 
     The file is mapped, so that what is not used is not read; it is never written in place, only replaced. One of our
     ``own`` that asks for more than tensors is damaged, not foreign.
@@ -138,14 +138,14 @@ def read_torch(path: Path, *, own: bool = False) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Say why a file cannot be read; torch's own words for what is no pickle at all advise to execute it."""
+    """Say why a file cannot be read; torch's own words for what is not a pickle at all advise executing it."""
     if isinstance(error, pickle.UnpicklingError):
         return "something else, or a part of such a file"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is none."""
+    """Read ``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is none."""
     stored = read_torch(path)
     if not isinstance(stored, dict) or not {"header", "state_dict"} <= stored.keys():
         raise WeightsError(

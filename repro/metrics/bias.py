@@ -20,13 +20,13 @@ _KINDS = ("thing", "stuff")
 
 
 def cross_counts(confusion: Int64, kinds: Sequence[str]) -> Int64:
-    """The confusion (C, C) between classes, rows ground truth, as a confusion (2, 2) between thing and stuff."""
+    """Return the confusion (C, C) between classes, rows ground truth, as a confusion (2, 2) between thing and stuff."""
     groups = np.array([[kind == own for kind in kinds] for own in _KINDS], dtype=np.int64)
     return np.asarray(groups @ confusion @ groups.T)
 
 
 def bias_shares(cross: Int64) -> dict[str, float]:
-    """``stuff_as_thing``, ``thing_as_stuff`` and ``foreground_bias`` of a thing / stuff confusion (2, 2).
+    """Return ``stuff_as_thing``, ``thing_as_stuff`` and ``foreground_bias`` of a thing / stuff confusion (2, 2).
 
     The first two are shares of the pixels whose ground truth is stuff, respectively thing; NaN where there are none.
     ``foreground_bias`` is predicted minus true thing pixels as a share of all: above 0 where things are favoured.

@@ -28,12 +28,12 @@ Mask = NDArray[np.bool_]
 
 
 def band_width(height: int, width: int, ratio: float = DILATION_RATIO) -> int:
-    """Width in pixels of the boundary band of an image: ``ratio`` times the diagonal, at least 1."""
+    """Return the width in pixels of the boundary band of an image: ``ratio`` times the diagonal, at least 1."""
     return max(1, round(ratio * (height**2 + width**2) ** 0.5))
 
 
 def near_contour(labels: Int32, distance: int) -> Mask:
-    """Where a pixel with another label lies within ``distance`` (chessboard, pixels), (H, W)."""
+    """Return where a pixel with another label lies within ``distance`` (chessboard, pixels), (H, W)."""
     # OpenCV's rectangles are separable; float32 is exact for class numbers and the widest type it filters. Its default
     # border makes the outside of the image no neighbour of anyone.
     values = labels.astype(np.float32)
@@ -42,7 +42,7 @@ def near_contour(labels: Int32, distance: int) -> Mask:
 
 
 def boundary_band(labels: Int32, distance: int) -> Mask:
-    """The pixels of every region within ``distance`` of its contour, (H, W); the image's edge is a contour.
+    """Return the pixels of every region within ``distance`` of its contour, (H, W); the image's edge is a contour.
 
     A class's own band, G_d intersected with G in the words of Cheng et al., is the band where the label is the class.
     """

@@ -32,7 +32,7 @@ def confusion_matrix(
     ignore_label: int,
     background_index: int | None = None,
 ) -> Int64:
-    """The confusion of one image, (num_classes, num_classes) int64, rows ground truth, columns prediction.
+    """Return the confusion of one image, (num_classes, num_classes) int64, rows ground truth, columns prediction.
 
     ``prediction`` (H, W) holds indices into the prompt vocabulary; with ``background_index`` every prediction from
     there on is background (the fold of PAS-20b, docs/specs/benchmarks.md). ``label`` (H, W) holds classes; values from
@@ -90,11 +90,11 @@ class Counts:
         return len(self.keys)
 
     def totals(self) -> tuple[Int64, Int64, Int64]:
-        """Intersection, ground truth and prediction per class over all images, each (num_classes,) int64."""
+        """Return intersection, ground truth and prediction per class over all images, each (num_classes,) int64."""
         return self.subset_totals(np.ones(len(self), dtype=np.int64))
 
     def subset_totals(self, times: Int64) -> tuple[Int64, Int64, Int64]:
-        """As :meth:`totals`, with image i counted ``times[i]`` times (a bootstrap resample, a subset)."""
+        """Return :meth:`totals`, with image i counted ``times[i]`` times (a bootstrap resample, a subset)."""
         weight = np.repeat(times, np.diff(self.offsets))
 
         def total(values: Int64) -> Int64:
@@ -105,7 +105,7 @@ class Counts:
         return total(self.intersection), total(self.ground_truth), total(self.prediction)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays as they are stored; keys as a unicode array, so that nothing needs unpickling."""
+        """Return the arrays as they are stored; keys as a unicode array, so that nothing needs unpickling."""
         stored: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
         return {"format": np.array(FORMAT), "keys": np.array(self.keys, dtype=np.str_), **stored}
 
@@ -121,7 +121,7 @@ class Counts:
 
     @classmethod
     def load_with(cls, path: Path, *extra: str) -> tuple[Counts, dict[str, NDArray[Any]]]:
-        """The counts in ``path`` and the ``extra`` arrays beside them; RunError for a file that is not that."""
+        """Load the counts in ``path`` and the ``extra`` arrays beside them; RunError for a file that is not that."""
         content = io.BytesIO(path.read_bytes())
         try:
             with np.load(content, allow_pickle=False) as stored:
@@ -174,7 +174,7 @@ class CountsBuilder:
         self._confusion += matrix
 
     def build(self) -> Counts:
-        """All images added so far, in the order they were added."""
+        """Return all images added so far, in the order they were added."""
         empty = np.zeros(0, dtype=np.int64)
         classes, intersection, truth, predicted = (
             np.concatenate([empty, *(part[i] for part in self._parts)]) for i in range(4)
@@ -191,7 +191,7 @@ class CountsBuilder:
 
 
 def merge(parts: Sequence[Counts]) -> Counts:
-    """The images of all ``parts`` (at least one) in order, e.g. of several processes."""
+    """Merge the images of all ``parts`` (at least one) in order, e.g. of several processes."""
     builder = CountsBuilder(parts[0].num_classes, parts[0].num_classes)
     for part in parts:
         builder.extend(part)

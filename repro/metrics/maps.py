@@ -25,13 +25,15 @@ class Detection:
 
 
 def token_of_pixels(size: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """Index (H, W) of the token of a ``grid`` (h, w), row by row, that each pixel centre of ``size`` (H, W) lies in."""
+    """Return the index (H, W) of the token of a ``grid`` (h, w), row by row, that each pixel centre of ``size`` (H, W)
+    lies in.
+    """
     rows, columns = ((np.arange(n) * 2 + 1) * g // (2 * n) for n, g in zip(size, grid, strict=True))
     return np.asarray(rows[:, None] * grid[1] + columns)
 
 
 def pixels_by_token(label: NDArray[np.integer], classes: int, grid: tuple[int, int]) -> NDArray[np.int64]:
-    """Pixels (h w, classes + 1) of each class in each token; the last column counts those of any other label."""
+    """Return pixels (h w, classes + 1) of each class in each token; the last column counts those of any other label."""
     tokens = token_of_pixels(label.shape, grid)
     values = np.where((label >= 0) & (label < classes), label, classes).astype(np.int64)
     cells = grid[0] * grid[1]
@@ -39,7 +41,7 @@ def pixels_by_token(label: NDArray[np.integer], classes: int, grid: tuple[int, i
 
 
 def detect(scores: Float64, own: NDArray[np.int64], labelled: NDArray[np.int64]) -> Detection:
-    """How ``scores`` (tokens,) find the ``own`` pixels of a class among the ``labelled`` ones of each token.
+    """Measure how ``scores`` (tokens,) find the ``own`` pixels of a class among the ``labelled`` ones of each token.
 
     Raises ValueError where the class has no pixel.
     """
@@ -56,7 +58,9 @@ def detect(scores: Float64, own: NDArray[np.int64], labelled: NDArray[np.int64])
 
 
 def overlap(mask: NDArray[np.bool_], own: NDArray[np.int64], labelled: NDArray[np.int64]) -> float:
-    """Intersection over union of the tokens in ``mask`` (tokens,) and the ``own`` pixels of a class; 0 for no union."""
+    """Return intersection over union of the tokens in ``mask`` (tokens,) and the ``own`` pixels of a class; 0 for no
+    union.
+    """
     hits = int(own[mask].sum())
     union = int(own.sum() + labelled[mask].sum()) - hits
     return hits / union if union else 0.0

@@ -31,21 +31,23 @@ class Measure(ABC):
     @classmethod
     @abstractmethod
     def parts(cls, benchmark: Benchmark) -> dict[str, int]:
-        """The parts and the number of classes each counts; in the maps of a part this number means "ignored"."""
+        """Return the parts and the number of classes each counts; in the maps of a part this number means "ignored"."""
 
     @classmethod
     def facts(cls, benchmark: Benchmark) -> Any:
-        """JSON values, besides the code, that decide what is counted."""
+        """Return JSON values, besides the code, that decide what is counted."""
         del benchmark
 
     @abstractmethod
     def maps(self, prediction: Int32, label: Int32) -> Maps:
-        """Prediction and label (H, W) of each part; ``num_classes`` in ``label`` means that the pixel is ignored."""
+        """Return prediction and label (H, W) of each part; ``num_classes`` in ``label`` means that the pixel is
+        ignored.
+        """
 
     @classmethod
     @abstractmethod
     def values(cls, parts: Mapping[str, Counts]) -> dict[str, float]:
-        """The aggregate figures of finished ``parts``, fractions; NaN where there is nothing to average."""
+        """Return the aggregate figures of finished ``parts``, fractions; NaN where there is nothing to average."""
 
     def add(self, key: str, prediction: NDArray[Any], label: NDArray[Any]) -> None:
         """Count one image; ``prediction`` (H, W) in prompt classes, ``label`` (H, W) as stored."""
@@ -56,5 +58,5 @@ class Measure(ABC):
             self.builders[part].add(key, p, t)
 
     def build(self) -> dict[str, Counts]:
-        """The counts of every part, over the images added so far."""
+        """Return the counts of every part, over the images added so far."""
         return {part: builder.build() for part, builder in self.builders.items()}

@@ -1,4 +1,4 @@
-"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``, a file a part and ``measure.json``, which means
+"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``, one file per part and ``measure.json``, which means
 "done"."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AS = "adopted.json"
 
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
-    """``names`` without repetition; UsageError for one that does not exist."""
+    """Return ``names`` without repetition; UsageError for one that does not exist."""
     known = (*MEASURES, *FROM_COUNTS)
     for name in names:
         if name not in known:
@@ -39,12 +39,13 @@ def check_measures(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def counted_measures(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of ``names`` that need a pass over the images; raises as :func:`check_measures` does."""
+    """Return those of ``names`` that need a pass over the images; raises as :func:`check_measures` does."""
     return tuple(name for name in check_measures(names) if name in MEASURES)
 
 
 def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
-    """The folder of measure ``name`` of an evaluation; its address covers what it counts and the facts that decide it.
+    """Return the folder of measure ``name`` of an evaluation; its address covers what it counts and the facts that
+    decide it.
 
     Where a folder of another name stands for it (:data:`AS`), that one.
     """
@@ -58,7 +59,9 @@ def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
 
 
 def read_measure(evaluation: Path, name: str, benchmark: Benchmark) -> dict[str, Any] | None:
-    """What ``measure.json`` holds (``fingerprint``, ``num_images``, ``values``), or None where it is not computed."""
+    """Return what ``measure.json`` holds (``fingerprint``, ``num_images``, ``values``), or None where it is not
+    computed.
+    """
     path = measure_folder(evaluation, name, benchmark) / DONE
     if not path.is_file():
         return None
@@ -67,7 +70,7 @@ def read_measure(evaluation: Path, name: str, benchmark: Benchmark) -> dict[str,
 
 
 def measured(evaluation: Path, name: str, benchmark: Benchmark, fingerprint: str) -> bool:
-    """Whether measure ``name`` of exactly this evaluation (``fingerprint``) is there."""
+    """Tell whether measure ``name`` of exactly this evaluation (``fingerprint``) is there."""
     record = read_measure(evaluation, name, benchmark)
     return record is not None and record["fingerprint"] == fingerprint
 
@@ -96,7 +99,7 @@ def write_measure(
 
 
 def part_counts(evaluation: Path, part: str, benchmark: Benchmark) -> Counts:
-    """The counts called ``part`` of whichever measure has it; RunError where it was not computed."""
+    """Return the counts called ``part`` of whichever measure has it; RunError where it was not computed."""
     name = next(n for n, m in MEASURES.items() if part in m.parts(benchmark))
     if read_measure(evaluation, name, benchmark) is None:
         raise RunError(

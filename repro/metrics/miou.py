@@ -31,13 +31,15 @@ class ClassScores:
 
 
 def class_scores(intersection: Int64, ground_truth: Int64, prediction: Int64) -> ClassScores:
-    """IoU and accuracy of each class from pixel counts, each (num_classes,)."""
+    """Return IoU and accuracy of each class from pixel counts, each (num_classes,)."""
     union = ground_truth + prediction - intersection
     return ClassScores(iou=_divide(intersection, union), accuracy=_divide(intersection, ground_truth))
 
 
 def metrics_from_totals(intersection: Int64, ground_truth: Int64, prediction: Int64) -> dict[str, float]:
-    """``miou_gt``, ``miou_union``, ``fwiou``, ``macc`` and ``pacc`` in 0..1; NaN where there is nothing to average."""
+    """Return ``miou_gt``, ``miou_union``, ``fwiou``, ``macc`` and ``pacc`` in 0..1; NaN where there is nothing to
+    average.
+    """
     scores = class_scores(intersection, ground_truth, prediction)
     has_truth = ground_truth > 0
     present = has_truth | (prediction > 0)
@@ -52,12 +54,12 @@ def metrics_from_totals(intersection: Int64, ground_truth: Int64, prediction: In
 
 
 def metrics_from_counts(counts: Counts) -> dict[str, float]:
-    """:func:`metrics_from_totals` over all images of ``counts``."""
+    """Compute :func:`metrics_from_totals` over all images of ``counts``."""
     return metrics_from_totals(*counts.totals())
 
 
 def describe_counts(counts: Counts, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """All metrics and one entry a class as JSON values (None where a number does not exist).
+    """Return all metrics and one entry per class as JSON values (None where a number does not exist).
 
     Raises ValueError when ``class_names`` are not as many as the classes counted.
     """

@@ -19,7 +19,7 @@ SIZES = ((40, 57), (331, 402))
 
 @cache
 def measure_digest(kind: type[Measure]) -> str:
-    """Eight hex digits over the counts and values of ``kind`` on four pairs of masks."""
+    """Return eight hex digits over the counts and values of ``kind`` on four pairs of masks."""
     found: list[object] = []
     for folded in (False, True):
         benchmark = small_benchmark(folded)

@@ -12,7 +12,7 @@ Record = Mapping[str, Any]
 
 
 def visit_document(summary: Record, found: Mapping[str, Sequence[Record]], tolerance: float) -> str:
-    """All sections that were ``found`` as Markdown; ``tolerance`` is that of the correctness section."""
+    """Return all sections that were ``found`` as Markdown; ``tolerance`` is that of the correctness section."""
     machine = summary["machine"]
     lines = [f"# {machine['device']}", "", machine_line({"machine": machine}) + "."]
     if summary["quick"]:
@@ -42,7 +42,9 @@ def visit_document(summary: Record, found: Mapping[str, Sequence[Record]], toler
 
 
 def steps_table(records: Sequence[Record]) -> list[str]:
-    """A line a method: a step with fast and with deterministic kernels, and whether two trainings end alike."""
+    """Return one line per method: a step with fast and with deterministic kernels, and whether two trainings end
+    alike.
+    """
     if not records:
         return []
     lines = ["", "## Training steps", "",
@@ -65,7 +67,7 @@ def steps_table(records: Sequence[Record]) -> list[str]:
 
 
 def _step_cells(record: Record | None) -> list[str]:
-    """Milliseconds, same bits, MiB."""
+    """Return milliseconds, same bits, MiB."""
     if record is None:
         return ["", "", ""]
     if record["status"] != DONE:
@@ -75,7 +77,7 @@ def _step_cells(record: Record | None) -> list[str]:
 
 
 def memory_table(records: Sequence[Record]) -> list[str]:
-    """A line a case and method."""
+    """Return one line per case and method."""
     if not records:
         return []
     lines = ["", "## Memory of one prediction", "", "| Method | CLIP | Case | MiB above the weights | Budget | |",

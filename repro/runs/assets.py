@@ -65,7 +65,7 @@ class Assets:
         self._places: dict[str, Place] = {}
 
     def under(self, profile: Profile) -> Assets:
-        """The same folders under another profile."""
+        """Return the same folders under another profile."""
         return Assets(profile, self.store.root, None if profile.synthetic else self._data_root)
 
     @property
@@ -102,14 +102,17 @@ class Assets:
         return self._places["data"]
 
     def inputs(self, tower: str | None = None) -> dict[str, str]:
-        """Names of the made things a piece of work rests on: the drawn data, and ``tower`` where it is trained here."""
+        """Return the names of the made things a piece of work rests on: the drawn data, and ``tower`` where it is
+        trained here.
+        """
         found = {} if self.data_place is None else {"data": self.data_place.path.name}
         if tower is not None and (place := self.tower_place(tower)) is not None:
             found["tower"] = place.path.name
         return found
 
     def data_key(self, set_id: str) -> str:
-        """What identifies the images and labels of a set: the recipe of generated data, else the content of all files.
+        """Return what identifies the images and labels of a set: the recipe of generated data, else the content of all
+        files.
 
         Files are read when it is first needed, with a bar, and remembered in the cache.
         """
@@ -133,11 +136,13 @@ class Assets:
         return named_content(set_id, self._data_root, self.store.cache)
 
     def content_key(self, set_id: str) -> str:
-        """What a finished evaluation of a set is known by besides its images' names; "" for drawn data."""
+        """Return what a finished evaluation of a set is known by besides its images' names; "" for drawn data."""
         return "" if self.profile.synthetic else self.data_key(set_id)
 
     def missing_data(self, benchmark: Benchmark) -> list[Missing]:
-        """What must still be downloaded or prepared before ``benchmark`` can be used (empty for generated data)."""
+        """Return what must still be downloaded or prepared before ``benchmark`` can be used
+        (empty for generated data).
+        """
         if self.profile.synthetic:
             return []
         if self._data_root is None:
@@ -162,7 +167,7 @@ class Assets:
             compare_unaccounted(benchmark, self._data_root, self.store.cache)
 
     def ensure_data(self, progress: Callable[[str], None] | None = None) -> Path:
-        """The data root, generated and prepared first where the profile draws its own data."""
+        """Return the data root, generated and prepared first where the profile draws its own data."""
         root = self.data_root
         if root is None:
             raise UsageError(
@@ -212,7 +217,7 @@ class Assets:
         return MiniSizes(**self.profile.data.get("sizes", {}))
 
     def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:
-        """The data root with its panoptic sets, which are drawn too where the profile draws its own data."""
+        """Return the data root with its panoptic sets, which are drawn too where the profile draws its own data."""
         root = self.ensure_data(log)
         if self.profile.synthetic:
             from repro.mini.panoptic import synth_panoptic
@@ -257,7 +262,9 @@ class Assets:
         )
 
     def remember(self, key: str, find: Callable[[], Place]) -> Place:
-        """The place called ``key``, looked for once: what is made in this process goes where it was said to go."""
+        """Return the place called ``key``, looked for once: what is made in this process goes where it was said
+        to go.
+        """
         if key not in self._places:
             self._places[key] = find()
         return self._places[key]

@@ -1,4 +1,4 @@
-"""What evaluations will take on this machine: a few images of each benchmark through the real loop, times their number.
+"""Expected time of evaluations on this machine: a few images of each benchmark through the real loop, scaled up.
 
 ``repro run TABLE --dry-run --calibrate`` measures, with random weights (time depends on none); every later
 ``--dry-run`` uses what is kept in the run store's cache, as long as method, options, tower, protocol and code are the
@@ -35,14 +35,16 @@ TYPICAL_SIZE = (375, 500)
 
 
 def calibrated(run: Run, benchmark: str) -> dict[str, Any] | None:
-    """``seconds_per_image``, ``hardware`` and ``date`` of ``run`` on ``benchmark``, None where not calibrated."""
+    """Return ``seconds_per_image``, ``hardware`` and ``date`` of ``run`` on ``benchmark``, None where not
+    calibrated.
+    """
     path = _file(run)
     found: dict[str, Any] | None = read_json(path).get(benchmark) if path.is_file() else None
     return found
 
 
 def calibrated_seconds(run: Run, benchmark: Benchmark) -> float | None:
-    """Expected seconds of the whole evaluation of ``benchmark``, None where it was not calibrated."""
+    """Return expected seconds of the whole evaluation of ``benchmark``, None where it was not calibrated."""
     found = calibrated(run, benchmark.id)
     if found is None:
         return None
@@ -100,7 +102,7 @@ def seconds_per_image(
 
 
 def _sample(run: Run, benchmark: Benchmark, folder: Path) -> list[Pair]:
-    """``MORE`` images of the benchmark, evenly spread; noise of a typical size where they are not there."""
+    """Return ``MORE`` images of the benchmark, evenly spread; noise of a typical size where they are not there."""
     pairs = _pairs(run, benchmark)
     if pairs:
         chosen = [pairs[i * len(pairs) // MORE] for i in range(MORE)]
@@ -128,7 +130,7 @@ def _number_of_images(run: Run, benchmark: Benchmark) -> int:
 
 
 def _file(run: Run) -> Path:
-    """Where the calibration of everything with the same cost is kept: seeds and weights do not matter."""
+    """Return where the calibration of everything with the same cost is kept: seeds and weights do not matter."""
     plan = run.profile.towers[run.row.tower]
     facts = {
         "method": run.entry.name,

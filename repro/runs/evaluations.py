@@ -44,7 +44,9 @@ class Evaluation:
         return Counts.load(self.folder / COUNTS_FILE)
 
     def source(self, name: str) -> Counts:
-        """The counts called ``name``: ``counts``, or a part of a measure (RunError where it was not measured)."""
+        """Return the counts called ``name``: ``counts``, or a part of a measure (RunError where it was not
+        measured).
+        """
         if name == "counts":
             return self.counts
         from repro.metrics.measured import part_counts
@@ -75,13 +77,13 @@ class Where:
     seeds: Sequence[int] | None = None
 
     def evaluating(self, *words: object) -> str:
-        """The commands that evaluate a table or a method there; ``words`` are further ones of both."""
+        """Return the commands that evaluate a table or a method there; ``words`` are further ones of both."""
         asked = (*words, "--profile", self.profile, *same_folders(self.runs, self.data_root))
         return f"{command('repro', 'run', 'TABLE', *asked)}, or {command('repro', 'eval', 'METHOD', *asked)}"
 
 
 def find_side(text: str, where: Where) -> Side:
-    """What ``text`` names: ``table:row``, or runs separated by commas that differ in nothing but their seed.
+    """Find what ``text`` names: ``table:row``, or runs separated by commas that differ in nothing but their seed.
 
     Raises UsageError for unknown and ambiguous names, RunError where nothing is evaluated.
     """
@@ -178,7 +180,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 def matching(
     a: Mapping[int, Sequence[Evaluation]], b: Mapping[int, Sequence[Evaluation]]
 ) -> list[dict[int, Evaluation]]:
-    """Of both sides one evaluation a seed, such that all may be compared: same images, labels and protocol.
+    """Return of both sides one evaluation per seed, such that all may be compared: same images, labels and protocol.
 
     Raises UsageError that says what differs where there are none.
     """
@@ -200,7 +202,7 @@ def matching(
 
 
 def differences(a: Evaluation, b: Evaluation) -> list[str]:
-    """In what ``a`` and ``b`` differ that forbids to compare them, in words; empty where they may be compared."""
+    """Say in words in what ``a`` and ``b`` differ that forbids comparing them; empty where they may be compared."""
     if a.folder == b.folder:
         return []
     found = []

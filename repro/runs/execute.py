@@ -1,4 +1,4 @@
-"""Working off a plan in this process: data, towers, trainings, evaluations; each only if it is not finished yet."""
+"""Execution of a plan in this process: data, towers, trainings, evaluations; each only if it is not finished yet."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _work_off(
 
 
 def build_method(plan: Plan, run: Run, log: Log) -> Method:
-    """The untrained method of ``run`` on its tower (which is made first where the profile trains its own)."""
+    """Build the untrained method of ``run`` on its tower (which is made first where the profile trains its own)."""
     from repro.clip.tower import build_tower
     from repro.methods.build import new_method
 
@@ -111,7 +111,7 @@ def build_method(plan: Plan, run: Run, log: Log) -> Method:
 
 
 def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Placement | None = None) -> Method:
-    """The method of ``run`` with its final weights, trained (or resumed) first if they are not there."""
+    """Return the method of ``run`` with its final weights, trained (or resumed) first if they are not there."""
     from repro.launch import processes
 
     placement = placement or Placement()
@@ -172,7 +172,9 @@ def describe_run(run: Run, device: str, placement: Placement | None = None) -> N
 
 
 def asked_of(run: Run) -> dict[str, Any]:
-    """What a run is called where it is asked for, as plain data: nothing is ever read out of its folder's name."""
+    """Return what a run is called where it is asked for, as plain data: nothing is ever read out of its folder's
+    name.
+    """
     recipe = dict(run.tower.recipe)
     if "weights" not in recipe:  # an imported file is known by its content, wherever it lay
         recipe.pop("path", None)
@@ -189,7 +191,7 @@ def asked_of(run: Run) -> dict[str, Any]:
 
 
 def claim_evaluation(run: Run, folder: Path, key: str, facts: Mapping[str, Any]) -> Path:
-    """The evaluation ``folder`` of ``run``, marked as that of ``key`` with the code that makes it."""
+    """Return the evaluation ``folder`` of ``run``, marked as that of ``key`` with the code that makes it."""
     if not (folder / CODE).is_file():
         inputs = run.assets.inputs(run.row.tower)
         write_json(folder / CODE, run.assets.code.record(evaluation_subject(run), inputs))

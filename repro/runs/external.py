@@ -18,7 +18,7 @@ NOT_COMPARED = "not compared with the rule"
 
 
 def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | None = None) -> tuple[list[Pair], Path]:
-    """Pairs of ``benchmark`` below ``data_root`` and the root their labels lie under.
+    """Return pairs of ``benchmark`` below ``data_root`` and the root their labels lie under.
 
     Labels that are not prepared yet are converted into a view of the set in ``cache`` (symbolic links to the images
     and source labels, real folders for what is written), so that a named data root is only read; they are made again
@@ -41,7 +41,7 @@ def open_data(benchmark: Benchmark, data_root: Path, cache: Path, split: str | N
 
 
 def not_compared(benchmark: Benchmark, data_root: Path, split: str | None = None) -> str:
-    """In words, whose labels are not known to be what the rule makes; "" where they are, or can be compared."""
+    """Say whose labels are not known to be what the rule makes; "" where they are, or can be compared."""
     from repro.datasets.layout import source_pairs
 
     words = unaccounted(benchmark, data_root, split)
@@ -103,7 +103,7 @@ def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tup
 
 
 def named_content(set_id: str, data_root: Path, cache: Path, split: str | None = None) -> str:
-    """The fingerprint of a set that the user named, with a bar while its files are read for the first time."""
+    """Return the fingerprint of a set that the user named, with a bar while its files are read for the first time."""
     from repro.datasets.verify.fingerprint import fingerprint
     from repro.runs.progress import reading_progress
 
@@ -112,7 +112,9 @@ def named_content(set_id: str, data_root: Path, cache: Path, split: str | None =
 
 
 def unfit(benchmark: Benchmark, data_root: Path, cache: Path | None = None) -> DataError | None:
-    """Why the prepared labels of a set cannot be used: absent, incomplete, of other sources, or without any class."""
+    """Return the reason why the prepared labels of a set cannot be used: absent, incomplete, of other sources, or
+    without any class.
+    """
     from repro.datasets.layout import prepared_pairs
     from repro.datasets.prepare.origin import refuse_unfit
 
@@ -125,7 +127,7 @@ def unfit(benchmark: Benchmark, data_root: Path, cache: Path | None = None) -> D
 
 
 def unaccounted(benchmark: Benchmark, data_root: Path, split: str | None = None) -> str:
-    """In words, labels that do not remember what they were made of; "" where they do or none are there."""
+    """Name in words the labels that do not remember what they were made of; "" where they do or none are there."""
     from repro.datasets.prepare.marker import read_marker
     from repro.datasets.prepare.origin import read_origin
 
@@ -139,7 +141,7 @@ def unaccounted(benchmark: Benchmark, data_root: Path, split: str | None = None)
 
 
 def _seen_from(error: DataError, view: Path, data_root: Path) -> DataError:
-    """The same error in terms of the folder the user named: the view means nothing to them."""
+    """Return the same error in terms of the folder the user named: the view means nothing to them."""
 
     def named(value: object) -> str | None:
         return None if value is None else str(value).replace(str(view), str(data_root))

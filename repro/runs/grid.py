@@ -1,4 +1,4 @@
-"""A table worked off by a launcher: one job a run, whatever came of it in the cells."""
+"""A table computed by a launcher: one job per run, whatever came of it in the cells."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[Cell
 
 
 def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
-    """The run of ``plan`` whose id is or begins with ``run_id``; UsageError for none and for several."""
+    """Return the run of ``plan`` whose id is or begins with ``run_id``; UsageError for none and for several."""
     found = tuple(run for run in plan.runs if run.id == run_id) or tuple(
         run for run in plan.runs if run.id.startswith(run_id)
     )
@@ -67,7 +67,7 @@ def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
 
 
 def _states(plan: Plan, run: Run, outcome: Outcome) -> list[CellStatus]:
-    """The cells of a run whose job has ended: what is stored counts, and the rest has failed for a reason."""
+    """Return the cells of a run whose job has ended: what is stored counts, and the rest has failed for a reason."""
     document = outcome.document()
     told = {c["benchmark"]: c["error"] for c in document} if isinstance(document, list) else {}
     states = []
@@ -75,6 +75,6 @@ def _states(plan: Plan, run: Run, outcome: Outcome) -> list[CellStatus]:
         state = cell_status(plan, Cell(run, benchmark))
         if state.status not in (DONE, BLOCKED):
             state.status = FAILED
-            state.error = told.get(benchmark.id) or outcome.reason or "its job ended without a word"
+            state.error = told.get(benchmark.id) or outcome.reason or "its job ended without an error message"
         states.append(state)
     return states

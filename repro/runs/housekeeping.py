@@ -96,7 +96,7 @@ class StoredRun:
         return max((p.lstat().st_mtime for p in _files(self.folder) if p.name != ".lock"), default=0.0)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of ``weights``, ``checkpoints``, ``rests`` and ``results`` (all that is never removed)."""
+        """Return bytes of ``weights``, ``checkpoints``, ``rests`` and ``results`` (all that is never removed)."""
         sizes = dict.fromkeys(("weights", "checkpoints", "rests", "results"), 0)
         for path in _files(self.folder):
             sizes[_kind(path, self.folder) or "results"] += path.lstat().st_size
@@ -118,7 +118,7 @@ class Rules:
     """Which things go; all rules must agree.
 
     ``kinds`` of :data:`KINDS`; ``older_days``: untouched for so many days; ``orphaned``: only what is stale, made by
-    code that computes something else than what is installed now; ``keep_newest`` and ``keep_best`` spare so many runs
+    code that computes something other than what is installed now; ``keep_newest`` and ``keep_best`` spare so many runs
     of each method, profile and tower (best by the mean mIoU over the benchmarks that all of them have); ``runs``: ids
     or their beginnings.
     """
@@ -132,7 +132,9 @@ class Rules:
 
 
 def stored_runs(store: RunStore) -> list[StoredRun]:
-    """All runs of the store; a damaged provenance counts as none, so that its run is shown and never orphaned."""
+    """Return all runs of the store; a damaged provenance counts as none, so that its run is shown and never
+    orphaned.
+    """
     found = []
     for folder in sorted(store.root.iterdir()) if store.root.is_dir() else ():
         if folder.is_symlink() or not (folder / "provenance.json").is_file():
@@ -146,18 +148,18 @@ def stored_runs(store: RunStore) -> list[StoredRun]:
 
 
 def cache_entries(store: RunStore) -> list[Path]:
-    """Folders of generated data, towers and views."""
+    """Return folders of generated data, towers and views."""
     entries = (p for kind in CACHES for p in sorted((store.cache / kind).glob("[!.]*")))
     return [p for p in entries if p.is_dir() and not p.is_symlink()]
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below ``folder``; links are not followed."""
+    """Count the bytes of all files below ``folder``; links are not followed."""
     return sum(path.lstat().st_size for path in _files(folder))
 
 
 def select(store: RunStore, rules: Rules) -> list[Removal]:
-    """What ``rules`` remove, nothing of which is in use. UsageError for a run that does not exist."""
+    """Select what ``rules`` remove, nothing of which is in use. UsageError for a run that does not exist."""
     runs = stored_runs(store)
     _check(rules, runs, store)
     newest = time.time() - rules.older_days * _DAY_S
@@ -264,7 +266,7 @@ def _select_cache(store: RunStore, runs: list[StoredRun], rules: Rules, newest: 
 
 
 def _addresses_now(store: RunStore) -> set[str]:
-    """Names of the cache entries that the profiles of this installation use."""
+    """Return the names of the cache entries that the profiles of this installation use."""
     from repro.configuration.profiles import load_profile, profile_names
     from repro.runs.assets import Assets
 
@@ -281,7 +283,7 @@ def _addresses_now(store: RunStore) -> set[str]:
 
 
 def _kind(path: Path, run: Path) -> str | None:
-    """The kind of a file of a run that may be removed; None for a result."""
+    """Return the kind of a file of a run that may be removed; None for a result."""
     if path.name.startswith(".") and path.name.endswith(".partial"):
         return "rests"
     if path.parent != run:

@@ -123,7 +123,9 @@ class Cell:
 def evaluation_key(
     run: Run, benchmark: Benchmark, data_key: str, weights: str = "own", speedups: Mapping[str, Any] | None = None
 ) -> str:
-    """The address of an evaluation within its run: protocol, vocabulary, data, and weights other than the run's own."""
+    """Return the address of an evaluation within its run: protocol, vocabulary, data, and weights other than the run's
+    own.
+    """
     kinds = run.entry.class_facts(run.options, benchmark.prompt_names())
     parts: list[Any] = [protocol_digest(benchmark, run.profile.protocol), data_key]
     parts += [{"classes": kinds}] if kinds is not None else []
@@ -133,7 +135,7 @@ def evaluation_key(
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All runs and cells of a table under a profile, in the order they are worked off.
+    """All runs and cells of a table under a profile, in the order they are computed.
 
     ``measures`` (repro.metrics.measured) are wanted beside the counts of every cell.
     """
@@ -162,7 +164,7 @@ def make_plan(
     overrides: dict[str, Any] | None = None,
     measures: Sequence[str] = (),
 ) -> Plan:
-    """The plan for ``table`` under ``profile``, narrowed to the named methods, benchmarks and seeds.
+    """Return the plan for ``table`` under ``profile``, narrowed to the named methods, benchmarks and seeds.
 
     ``overrides`` replaces fields of the training settings (``iterations`` ..), for trials. Raises UsageError for
     unknown names and for an empty selection.
@@ -201,5 +203,5 @@ def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] |
 
 
 def train_set() -> Benchmark:
-    """The one training set all methods share."""
+    """Return the one training set all methods share."""
     return TRAIN_SETS[TRAIN_SET]

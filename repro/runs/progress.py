@@ -13,21 +13,23 @@ QUIET_S = 1.0
 
 @contextlib.contextmanager
 def tower_progress(title: str) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
-    """A callback (steps done, steps, figures) that draws a bar, created on its first call."""
+    """Yield a callback (steps done, steps, figures) that draws a bar, created on its first call."""
     with _bar(f"training {title}", "step") as update:
         yield lambda step, steps, figures: update(step, steps, " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
 
 @contextlib.contextmanager
 def count_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, in all) that draws a bar, created on its first call."""
+    """Yield a callback (done, in all) that draws a bar, created on its first call."""
     with _bar(title, unit) as update:
         yield lambda done, total: update(done, total, "")
 
 
 @contextlib.contextmanager
 def reading_progress(set_id: str) -> Iterator[Callable[[int, int], None]]:
-    """As :func:`count_progress` while a set's files are read for its key; silent where that takes under a second."""
+    """Yield a callback as :func:`count_progress` does, while a set's files are read for its key; silent where that
+    takes under a second.
+    """
     with _bar(f"reading {set_id} once, to know it by its content", "file", quiet=QUIET_S) as update:
         yield lambda done, total: update(done, total, "")
 

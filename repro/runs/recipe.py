@@ -6,11 +6,11 @@ from repro.runs.plan import Plan, Run
 from repro.training.settings import TrainSettings
 
 GPU_RATE_TMACS = 10.0
-"""Multiply-adds a second, in units of 1e12, that a recent data-centre GPU is assumed to sustain in mixed precision."""
+"""Multiply-adds per second, in 1e12, that a recent data-centre GPU is assumed to sustain in mixed precision."""
 
 
 def recipe_lines(plan: Plan) -> list[str]:
-    """One block of lines for each run that trains, each figure with how it is known."""
+    """Return one block of lines for each run that trains, each figure with how it is known."""
     lines: list[str] = []
     for run in plan.runs:
         if run.train is None:
@@ -42,7 +42,7 @@ def _cost(run: Run, t: TrainSettings) -> list[str]:
         f"{e.parameters / 1e6:.1f} M parameters, {e.trained_parameters / 1e6:.1f} M trained; "
         f"{e.forward_gmacs:,.0f} G multiply-adds a forward step (counted)",
         f"expected {hours:,.0f} GPU hours: 3 forward passes an iteration at an assumed {GPU_RATE_TMACS:g} T "
-        "multiply-adds a second; not measured",
+        "multiply-adds per second; not measured",
         f"expected {e.memory_gib:.0f} GiB of GPU memory in fp32: {e.saved_gib:.1f} GiB of saved activations (counted), "
         "weights, gradients and optimiser states; not measured",
     ]

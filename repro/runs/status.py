@@ -42,7 +42,7 @@ class CellStatus:
         return self.status == DONE and self.metrics is not None and self.flag is None
 
     def to_json(self, table: str) -> dict[str, Any]:
-        """One flat object; the keys are an interface and documented in docs/json.md."""
+        """Return one flat object; the keys are an interface and documented in docs/json.md."""
         run = self.cell.run
         return {
             "table": table,
@@ -74,12 +74,12 @@ def _headline(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def plan_status(plan: Plan) -> list[CellStatus]:
-    """The state of every cell now, without computing anything."""
+    """Return the state of every cell now, without computing anything."""
     return [cell_status(plan, cell) for cell in plan.cells]
 
 
 def cell_status(plan: Plan, cell: Cell) -> CellStatus:
-    """The state of one cell now."""
+    """Return the state of one cell now."""
     run = cell.run
     metrics = RunStore.result(cell.place.path)
     if metrics is not None and not missing_measures(plan, cell):
@@ -94,7 +94,8 @@ def cell_status(plan: Plan, cell: Cell) -> CellStatus:
 
 
 def adopted(cell: Cell) -> str | None:
-    """Why and since when the number of a cell is used although the code that made it differs; None where it does not.
+    """Say why and since when the number of a cell is used although the code that made it differs; None where it does
+    not.
 
     The cell itself, its run, or the data and tower it rests on may be what was adopted.
     """
@@ -103,12 +104,12 @@ def adopted(cell: Cell) -> str | None:
 
 
 def flag_of(plan: Plan, metrics: dict[str, Any]) -> str | None:
-    """Why a finished number is left out of means; None in a profile that keeps all."""
+    """Say why a finished number is left out of means; None in a profile that keeps all."""
     return implausible(metrics) if plan.profile.flag_implausible else None
 
 
 def missing_measures(plan: Plan, cell: Cell) -> list[str]:
-    """The measures the plan asks for that a finished evaluation lacks."""
+    """Return the measures the plan asks for that a finished evaluation lacks."""
     if not plan.measures:
         return []
     from repro.metrics.measured import read_measure  # OpenCV: only for those who measure
@@ -126,7 +127,7 @@ class Step:
 
 
 def plan_steps(plan: Plan) -> list[Step]:
-    """Data, towers and trainings in the order they are made."""
+    """Return data, towers and trainings in the order they are made."""
     assets, cost = plan.assets, plan.profile.cost
     steps = []
     if plan.profile.synthetic:
@@ -150,13 +151,17 @@ def plan_steps(plan: Plan) -> list[Step]:
 
 
 def train_seconds(run: Run) -> float | None:
-    """Expected seconds of a training, from the profile's measured cost an iteration; None where nobody measured it."""
+    """Return expected seconds of a training, from the profile's measured cost per iteration; None where nobody measured
+    it.
+    """
     per_iteration = run.profile.cost.get("train_s_per_iteration", {}).get(run.entry.name)
     return per_iteration * run.train.iterations if per_iteration and run.train else None
 
 
 def evaluation_seconds(run: Run, benchmark: Benchmark) -> float | None:
-    """Expected seconds of an evaluation: calibrated on this machine, else the profile's; None where nobody measured."""
+    """Return expected seconds of an evaluation: calibrated on this machine, else the profile's; None where nobody
+    measured.
+    """
     seconds = calibrated_seconds(run, benchmark)
     if seconds is None:
         seconds = run.profile.cost.get("eval_s", {}).get(run.entry.name, {}).get(benchmark.id)
@@ -164,7 +169,7 @@ def evaluation_seconds(run: Run, benchmark: Benchmark) -> float | None:
 
 
 def remaining_seconds(plan: Plan, cells: list[CellStatus]) -> float | None:
-    """Expected seconds of all that is not done; None where a part of it was never measured."""
+    """Return expected seconds of all that is not done; None where a part of it was never measured."""
     open_steps = [s.seconds for s in plan_steps(plan) if not s.done]
     open_cells = [c.expected_seconds for c in cells if c.status != DONE]
     if all(c.status == DONE for c in cells):

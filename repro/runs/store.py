@@ -29,11 +29,12 @@ class RunStore:
         return self.root / run_id
 
     def weights(self, run_id: str) -> Path:
-        """The final weights of a training; present only once it has finished."""
+        """Return the final weights of a training; present only once it has finished."""
         return self.run(run_id) / FINAL_WEIGHTS
 
     def evaluation(self, run_id: str, benchmark: str, key: str) -> Path:
-        """The first folder of one evaluation; others follow it where the code has changed (:mod:`.addresses.judging`).
+        """Return the first folder of one evaluation; others follow it where the code has changed
+        (:mod:`.addresses.judging`).
 
         ``eval/<benchmark>`` belongs to the first protocol and data used; the same run evaluated another way lies in
         ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten.
@@ -46,14 +47,14 @@ class RunStore:
 
     @staticmethod
     def claim(folder: Path, key: str, facts: Mapping[str, Any]) -> Path:
-        """The evaluation ``folder``, marked as belonging to ``key`` before anything is computed into it."""
+        """Return the evaluation ``folder``, marked as belonging to ``key`` before anything is computed into it."""
         if not (folder / CELL).is_file():
             write_json(folder / CELL, {"key": key, **facts})
         return folder
 
     @staticmethod
     def result(folder: Path) -> dict[str, Any] | None:
-        """The metrics of the finished evaluation in ``folder``, or None."""
+        """Return the metrics of the finished evaluation in ``folder``, or None."""
         return read_record(folder / COMPLETE) if (folder / COMPLETE).is_file() else None
 
     def lock(self, name: str, *, wait: bool = False) -> contextlib.AbstractContextManager[None]:
@@ -64,7 +65,7 @@ class RunStore:
         return folder_lock(self.root / name, wait=wait)
 
     def check_space(self, needed_mib: float) -> None:
-        """ResourceError where the disk below the store has less than ``needed_mib`` MiB free."""
+        """Raise ResourceError where the disk below the store has less than ``needed_mib`` MiB free."""
         check_room(
             self.root, needed_mib * 2**20, str(self.root), mend="free some space, or name another folder with --runs"
         )

@@ -34,7 +34,9 @@ class Source:
     definitions: dict[str, str]
 
     def changes(self, since: dict[str, str]) -> list[str]:
-        """The definitions that differ from those of an earlier source, in words; moved ones are not among them."""
+        """Return the definitions that differ from those of an earlier source, in words; moved ones are not among
+        them.
+        """
         texts, before = set(self.definitions.values()), set(since.values())
         changed = [k for k in self.definitions if k in since and self.definitions[k] != since[k]]
         new = [f"{k} (new)" for k in self.definitions if k not in since and self.definitions[k] not in before]
@@ -56,7 +58,9 @@ class Sources:
         self._found: dict[tuple[str, ...], Source] = {}
 
     def source(self, roots: Sequence[str]) -> Source:
-        """What is named on the way from ``roots`` (``"module:name"``); ModuleNotFoundError, KeyError for unknown."""
+        """Return what is named on the way from ``roots`` (``"module:name"``); ModuleNotFoundError, KeyError for
+        unknown.
+        """
         key = tuple(sorted(roots))
         if key not in self._found:
             self._found[key] = self._remembered(key) or self._taken(key)
@@ -68,7 +72,7 @@ class Sources:
         return _bytes_of(tuple(sorted(self.project.packages.items())))
 
     def _path(self, roots: tuple[str, ...]) -> Path | None:
-        if self.memory is None or not self.memory.parent.parent.is_dir():  # whoever only looks makes no store
+        if self.memory is None or not self.memory.parent.parent.is_dir():  # a command that only reads makes no store
             return None
         return self.memory / f"{digest([FORMAT, self.files, roots], 20)}.json"
 
@@ -116,7 +120,9 @@ def _short(text: str) -> str:
 
 @cache
 def own_packages() -> dict[str, Path]:
-    """``repro`` and the top-level packages of installed methods, alignments and backbones, with their folders."""
+    """Return ``repro`` and the top-level packages of installed methods, alignments and backbones, with their
+    folders.
+    """
     tops = {"repro"} | {p.module.partition(".")[0] for group in GROUPS for p in entry_points(group=group)}
     found = {}
     for top in sorted(tops):
@@ -142,5 +148,5 @@ def _files(folder: Path) -> Iterable[Path]:
 
 @cache
 def sources(memory: Path | None = None) -> Sources:
-    """The source digests of the installed project, as its files were when they were first asked for."""
+    """Return the source digests of the installed project, as its files were when they were first asked for."""
     return Sources(memory=memory)

@@ -107,7 +107,7 @@ class Project:
         self._modules: dict[str, Module] = {}
 
     def file(self, module: str) -> Path | None:
-        """The file of ``module``, None for one that is not the project's."""
+        """Return the file of ``module``, None for one that is not the project's."""
         if module not in self._files:
             top, *inner = module.split(".")
             path = None
@@ -119,7 +119,7 @@ class Project:
         return self._files[module]
 
     def module(self, name: str) -> Module:
-        """The module called ``name``, which must be the project's."""
+        """Return the module called ``name``, which must be the project's."""
         if name not in self._modules:
             path = self.file(name)
             if path is None:
@@ -128,7 +128,7 @@ class Project:
         return self._modules[name]
 
     def find(self, module: str, name: str) -> str | None:
-        """The definition that ``name`` in ``module`` is, wherever it was imported from; None for none of ours."""
+        """Find the definition that ``name`` in ``module`` is, wherever it was imported from; None if not ours."""
         seen = set()
         while self.file(module) is not None and (module, name) not in seen:
             seen.add((module, name))
@@ -143,7 +143,7 @@ class Project:
         return None
 
     def normal(self, key: str) -> Normal:
-        """The normal text of the definition ``key``; of ``module:*`` references to all the module has."""
+        """Return the normal text of the definition ``key``; of ``module:*`` references to all the module has."""
         module, _, name = key.partition(":")
         own = self.module(module)
         if name != "*":
@@ -155,7 +155,7 @@ class Project:
 
 
 def closure(project: Project, roots: Iterable[str], known: dict[str, Normal]) -> set[str]:
-    """Every definition that is named on the way from ``roots``; ``known`` takes their normal texts."""
+    """Return every definition that is named on the way from ``roots``; ``known`` takes their normal texts."""
     waiting, found = list(roots), set[str]()
     while waiting:
         key = waiting.pop()
@@ -172,7 +172,7 @@ def closure(project: Project, roots: Iterable[str], known: dict[str, Normal]) ->
 
 
 def _for_others(node: ast.stmt) -> bool:
-    """Blocks that only a type checker or a command sees, and lists of what is public."""
+    """Tell whether a statement is a block that only a type checker or a command sees, or a list of what is public."""
     if isinstance(node, ast.Assign):
         return any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
     if not isinstance(node, ast.If):
@@ -182,7 +182,7 @@ def _for_others(node: ast.stmt) -> bool:
 
 
 def _defined(node: ast.stmt) -> list[str]:
-    """The names a statement of a module gives a value."""
+    """Return the names a statement of a module gives a value."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return [node.name]
     if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):

@@ -1,4 +1,4 @@
-"""One definition as text in which nothing is left that cannot change a number."""
+"""One definition as text, reduced to what can change a number."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ class Names(Protocol):
     """What the names of a module stand for."""
 
     def resolve(self, name: str, attributes: Sequence[str]) -> tuple[str, int] | None:
-        """The definition (``"module:name"``) or outside thing (``"=numpy.sum"``) that ``name.a.b`` begins with, and how
-        many of the attributes it takes up; None for a builtin or a local name."""
+        """Return the definition (``"module:name"``) or outside thing (``"=numpy.sum"``) that ``name.a.b`` begins with,
+        and how many of the attributes it takes up; None for a builtin or a local name.
+        """
         ...
 
     def files(self, words: Sequence[str]) -> str:
-        """A digest of the data files beside the module that ``words`` name, empty where there are none."""
+        """Return a digest of the data files beside the module that ``words`` name, empty where there are none."""
         ...
 
     def root(self, text: str) -> str | None:
-        """The definition that the text ``"module:name"`` names, None where there is none."""
+        """Return the definition that the text ``"module:name"`` names, None where there is none."""
         ...
 
 
@@ -47,13 +48,13 @@ class Normal:
         self.pieces.append("")
 
     def text(self, of: Callable[[str], str]) -> str:
-        """The whole text with ``of(key)`` in the place of each reference."""
+        """Return the whole text with ``of(key)`` in the place of each reference."""
         middle = (f"<{of(key)}>{piece}" for key, piece in zip(self.references, self.pieces[1:], strict=True))
         return self.pieces[0] + "".join(middle)
 
 
 def normalise(nodes: Sequence[ast.stmt], names: Names, own: str | None) -> Normal:
-    """The normal text of the statements that make up the definition called ``own``."""
+    """Return the normal text of the statements that make up the definition called ``own``."""
     return _Writer(nodes, names, own).out
 
 
@@ -131,14 +132,14 @@ class _Writer:
             self.out.say(f"{type(value).__name__}:{value!r},")
 
     def _called(self, name: str) -> str:
-        """The name, or the how-manieth private name of this definition it is."""
+        """Return the name, or which private name of this definition it is, by number."""
         if not name.startswith("_") or name.startswith("__"):
             return name
         return self._private.setdefault(name, f"_{len(self._private)}")
 
 
 def is_bare_string(node: ast.AST) -> bool:
-    """Whether the statement is a docstring or another text that stands alone."""
+    """Tell whether the statement is a docstring or another text that stands alone."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -151,7 +152,7 @@ def _is_log(node: ast.AST) -> bool:
 
 
 def _chain(node: ast.AST) -> tuple[str, list[str]] | None:
-    """``a.b.c`` as ("a", ["b", "c"]); None where it does not begin with a name."""
+    """Return ``a.b.c`` as ("a", ["b", "c"]); None where it does not begin with a name."""
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -160,7 +161,7 @@ def _chain(node: ast.AST) -> tuple[str, list[str]] | None:
 
 
 def _bound(nodes: Sequence[ast.AST]) -> Iterator[str]:
-    """Names that are given a value anywhere inside."""
+    """Yield names that are given a value anywhere inside."""
     for top in nodes:
         for node in ast.walk(top):
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):

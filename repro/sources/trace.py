@@ -17,7 +17,7 @@ FLOOR = 1e-14
 
 
 def summary(values: Any) -> list[float]:
-    """Four numbers of an array that depend on every entry and its place: sum, norm and two fixed projections."""
+    """Return four numbers of an array that depend on every entry and its place: sum, norm and two fixed projections."""
     flat = np.asarray(values, np.float64).ravel()
     place = np.arange(flat.size)
     # Frequencies without a common period: permuted entries change at least one projection.
@@ -26,7 +26,9 @@ def summary(values: Any) -> list[float]:
 
 
 def exact(values: Any) -> list[float]:
-    """Two numbers of an integer array that any other array would hardly have: a checksum of its bytes and its size."""
+    """Return two numbers of an integer array that any other array would hardly have: a checksum of its bytes and its
+    size.
+    """
     import zlib
 
     array = np.ascontiguousarray(values)
@@ -34,9 +36,10 @@ def exact(values: Any) -> list[float]:
 
 
 def difference(before: Trace, now: Trace) -> list[str]:
-    """The parts of ``before`` that ``now`` lacks or has otherwise, each with how far it is off; none where all agree.
+    """Return the parts of ``before`` that ``now`` lacks or has otherwise, each with how far it is off; none where all
+    agree.
 
-    Parts that only ``now`` has are no difference: an earlier trace did not look at them.
+    Parts that only ``now`` has are not a difference: an earlier trace did not look at them.
     """
     found = []
     for part, old in before.items():

@@ -22,17 +22,17 @@ class Estimate:
     high: float
 
     def to_json(self, scale: float = 1.0) -> dict[str, float | None]:
-        """``{value, low, high}``, None where a number does not exist."""
+        """Return ``{value, low, high}``, None where a number does not exist."""
         return {name: finite(scale * number) for name, number in dataclasses.asdict(self).items()}
 
 
 def finite(value: float) -> float | None:
-    """``value``, or None where JSON has no word for it."""
+    """Return ``value``, or None where JSON has no word for it."""
     return float(value) if np.isfinite(value) else None
 
 
 def percentile_interval(samples: Float64, level: float = LEVEL) -> tuple[float, float]:
-    """The quantiles of ``samples`` (R,) that leave half of 1 - ``level`` on each side; NaN samples are left out.
+    """Return the quantiles of ``samples`` (R,) that leave half of 1 - ``level`` on each side; NaN samples are left out.
 
     (NaN, NaN) where no sample is a number.
     """
@@ -44,7 +44,7 @@ def percentile_interval(samples: Float64, level: float = LEVEL) -> tuple[float, 
 
 
 def calibrated_interval(value: float, samples: Float64, left_out: Float64, level: float = LEVEL) -> tuple[float, float]:
-    """An interval for ``value`` from bootstrap ``samples`` (R,), with their bias and their spread set right.
+    """Return an interval for ``value`` from bootstrap ``samples`` (R,), with their bias and their spread set right.
 
     Where classes are rare, resamples lose classes that few images have, so that their mean is off and their spread too
     small. The samples are shifted to have ``value`` as their mean and stretched to the standard error of the jackknife
@@ -62,7 +62,7 @@ def calibrated_interval(value: float, samples: Float64, left_out: Float64, level
 
 
 def two_sided_p(differences: Float64) -> float:
-    """The smallest 1 - level at which the percentile interval of ``differences`` (R,) leaves zero out.
+    """Return the smallest 1 - level at which the percentile interval of ``differences`` (R,) leaves zero out.
 
     2 * min(share <= 0, share >= 0) with one added to counts and number, so that it is never 0: 2 / (R + 1) at least.
     NaN where no difference is a number.
@@ -75,7 +75,9 @@ def two_sided_p(differences: Float64) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979) of a family of tests, in the order given; NaN is no member of the family."""
+    """Return Holm's step-down correction (1979) of a family of tests, in the order given; NaN is not a member of the
+    family.
+    """
     corrected = [float("nan")] * len(p_values)
     order = sorted((i for i, p in enumerate(p_values) if np.isfinite(p)), key=lambda i: p_values[i])
     running = 0.0
@@ -95,13 +97,14 @@ class SeedSpread:
 
 
 def seed_spread(values: Sequence[float]) -> SeedSpread:
-    """The spread of one value a seed; the deviation of a single seed is NaN."""
+    """Return the spread of values, one per seed; the deviation of a single seed is NaN."""
     array = np.asarray(values, dtype=np.float64)
     return SeedSpread(len(array), float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else float("nan"))
 
 
 def two_level(values: Sequence[float], samples: Float64, images: int, level: float = LEVEL) -> tuple[Estimate, float]:
-    """Mean of ``values`` (one a seed, at least two) with an interval over seeds and images, and its two-sided p.
+    """Return the mean of ``values`` (one per seed, at least two) with an interval over seeds and images, and its
+    two-sided p.
 
     ``samples`` (R,) are resamples over images of the mean over seeds. The variance is theirs plus that of the mean of
     the seeds; the interval is Student's with Satterthwaite's degrees of freedom (1946): with two seeds that disagree

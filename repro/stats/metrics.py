@@ -29,7 +29,7 @@ COUNTS = "counts"
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A number in 0..1 from totals: ``of`` maps them to one value a resample, (R,).
+    """A number in 0..1 from totals: ``of`` maps them to one value per resample, (R,).
 
     ``source`` names the counts it needs; ``kind`` ("thing", "stuff", "seen", "unseen" or "") the classes that enter it.
     Lower is better for an error.
@@ -43,7 +43,7 @@ class Metric:
     error: bool = False
 
     def __call__(self, totals: Totals, kinds: Sequence[str]) -> Float64:
-        """The metric (R,) of ``totals`` over classes of ``kinds``; NaN where there is nothing to average.
+        """Return the metric (R,) of ``totals`` over classes of ``kinds``; NaN where there is nothing to average.
 
         ``kinds`` are of each class the words that are true of it (:func:`repro.metrics.seen.class_groups`).
         """
@@ -53,17 +53,17 @@ class Metric:
 
 
 def miou_gt(totals: Totals) -> Float64:
-    """Mean IoU over classes with ground truth in the resample, (R,)."""
+    """Return the mean IoU over classes with ground truth in the resample, (R,)."""
     return _mean(np.where(totals.ground_truth > 0, totals.iou(), np.nan))
 
 
 def miou_union(totals: Totals) -> Float64:
-    """Mean IoU over classes with ground truth or a prediction in the resample, (R,)."""
+    """Return the mean IoU over classes with ground truth or a prediction in the resample, (R,)."""
     return _mean(totals.iou())
 
 
 def boundary_iou(totals: Totals) -> Float64:
-    """:func:`miou_gt` of counts in boundary bands, whose last class means "not near a contour", (R,)."""
+    """Return :func:`miou_gt` of counts in boundary bands, whose last class means "not near a contour", (R,)."""
     return miou_gt(totals.of(np.arange(len(totals.ground_truth)) < len(totals.ground_truth) - 1))
 
 
@@ -76,7 +76,7 @@ def pixel_recall(totals: Totals) -> Float64:
 
 
 def seen_metrics(counts: Counts, benchmark: Benchmark) -> dict[str, float | None]:
-    """``miou_seen`` and ``miou_unseen`` of ``counts``, fractions; None where the benchmark has no such class."""
+    """Return ``miou_seen`` and ``miou_unseen`` of ``counts``, fractions; None where the benchmark has no such class."""
     totals, groups = observed_totals(counts), class_groups(benchmark)
     return {name: finite(METRICS[name](totals, groups)[0]) for name in SEEN_METRICS}
 
@@ -119,7 +119,7 @@ METRICS = {m.name: m for m in _ALL}
 
 
 def get_metric(name: str) -> Metric:
-    """The metric called ``name``; UsageError with the nearest names otherwise."""
+    """Return the metric called ``name``; UsageError with the nearest names otherwise."""
     if name not in METRICS:
         raise unknown_name("metric", name, METRICS, mend="repro compare --help")
     return METRICS[name]

@@ -38,13 +38,15 @@ class Sampled:
 def sample_metrics(
     counts: Counts, metrics: Sequence[Metric], kinds: Sequence[str], times: Float64
 ) -> dict[str, Sampled]:
-    """Every one of ``metrics`` on ``counts`` under the draws ``times`` (images, R); all must need these counts."""
+    """Return every one of ``metrics`` on ``counts`` under the draws ``times`` (images, R); all must need these
+    counts.
+    """
     observed, resampled, left_out = observed_totals(counts), resampled_totals(counts, times), left_out_totals(counts)
     return {m.name: Sampled(float(m(observed, kinds)[0]), m(resampled, kinds), m(left_out, kinds)) for m in metrics}
 
 
 def mean_of(seeds: Sequence[Sampled]) -> Sampled:
-    """The mean over ``seeds`` of one metric on the same images and draws."""
+    """Return the mean over ``seeds`` of one metric on the same images and draws."""
     return Sampled(
         float(np.mean([s.value for s in seeds])),
         np.mean([s.samples for s in seeds], axis=0),
@@ -53,7 +55,7 @@ def mean_of(seeds: Sequence[Sampled]) -> Sampled:
 
 
 def estimate(seeds: Sequence[Sampled]) -> tuple[Estimate, SeedSpread]:
-    """The mean over ``seeds`` with its interval: over images, and with several seeds over seeds and images."""
+    """Return the mean over ``seeds`` with its interval: over images, and with several seeds over seeds and images."""
     mean, values = mean_of(seeds), [s.value for s in seeds]
     if len(seeds) == 1:
         low, high = calibrated_interval(mean.value, mean.samples, mean.left_out)
@@ -70,7 +72,7 @@ class Difference:
 
 
 def difference(a: Sequence[Sampled], b: Sequence[Sampled]) -> Difference:
-    """Paired difference of runs on the same images and draws, ``a[k]`` with ``b[k]``.
+    """Return paired difference of runs on the same images and draws, ``a[k]`` with ``b[k]``.
 
     One seed: the percentile interval over images and the p-value it inverts to. Several: :func:`two_level` on the
     differences of the pairs. Raises ValueError where the numbers of seeds differ.
@@ -83,7 +85,7 @@ def difference(a: Sequence[Sampled], b: Sequence[Sampled]) -> Difference:
 
 
 def class_differences(a: Sequence[Counts], b: Sequence[Counts], times: Float64) -> list[Difference]:
-    """A minus B of every class's IoU with percentile intervals over images, means over the runs of each side.
+    """Return A minus B of every class's IoU with percentile intervals over images, means over the runs of each side.
 
     NaN where a class has no pixel on either side; resamples without the class are left out.
     """
@@ -100,13 +102,14 @@ def class_differences(a: Sequence[Counts], b: Sequence[Counts], times: Float64) 
 def interval_of(
     counts: Counts, metric: Metric, kinds: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """One metric of one run with its 95 % interval over images."""
+    """Return one metric of one run with its 95 % interval over images."""
     times = draw_images(len(counts), resamples, seed)
     return estimate([sample_metrics(counts, [metric], kinds, times)[metric.name]])[0]
 
 
 def pair_seeds(a: Mapping[int, T], b: Mapping[int, T]) -> tuple[list[T], list[T]] | None:
-    """The runs of two sides (by seed) in pairs: equal seeds; a side with one run is set against each of the other.
+    """Return the runs of two sides (by seed) in pairs: equal seeds; a side with one run is set against each of the
+    other.
 
     None where both sides have several runs and no seed in common.
     """

@@ -29,11 +29,11 @@ class Totals:
     prediction: Float64
 
     def of(self, classes: NDArray[np.bool_]) -> Totals:
-        """Only the ``classes`` (C,) that are True."""
+        """Keep only the ``classes`` (C,) that are True."""
         return Totals(self.intersection[classes], self.ground_truth[classes], self.prediction[classes])
 
     def iou(self) -> Float64:
-        """IoU (C, R); NaN where a class has neither ground truth nor prediction in a resample."""
+        """Return IoU (C, R); NaN where a class has neither ground truth nor prediction in a resample."""
         union = self.ground_truth + self.prediction - self.intersection
         out = np.full(union.shape, np.nan)
         np.divide(self.intersection, union, out=out, where=union > 0)
@@ -41,7 +41,7 @@ class Totals:
 
 
 def draw_images(images: int, resamples: int, seed: int = 0) -> Float64:
-    """How often each image is drawn, (images, resamples): each column has sum ``images`` (with replacement).
+    """Return how often each image is drawn, (images, resamples): each column has sum ``images`` (with replacement).
 
     The same for equal arguments, so that two methods are resampled alike. Raises ValueError for no image.
     """
@@ -55,7 +55,9 @@ def draw_images(images: int, resamples: int, seed: int = 0) -> Float64:
 
 
 def resampled_totals(counts: Counts, times: Float64) -> Totals:
-    """The totals of ``counts`` with image i counted ``times[i, r]`` times in resample r; ``times`` (images, R)."""
+    """Return the totals of ``counts`` with image i counted ``times[i, r]`` times in resample r; ``times``
+    (images, R).
+    """
     shape = (counts.num_classes, len(counts))
     image = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
 
@@ -67,12 +69,12 @@ def resampled_totals(counts: Counts, times: Float64) -> Totals:
 
 
 def observed_totals(counts: Counts) -> Totals:
-    """The totals of all images, each once: (C, 1)."""
+    """Return the totals of all images, each once: (C, 1)."""
     return resampled_totals(counts, np.ones((len(counts), 1)))
 
 
 def left_out_totals(counts: Counts) -> Totals:
-    """The totals without image i in column i, for the jackknife: (C, images)."""
+    """Return the totals without image i in column i, for the jackknife: (C, images)."""
     shape = (counts.num_classes, len(counts))
     image = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
 

@@ -142,7 +142,7 @@ def _recognise(path: Path, model: str | None, source: BackboneSource) -> Recogni
         raise
     if not isinstance(found.format, ClipFormat):
         raise WeightsError(
-            f"{path} is no CLIP model but a trained method",
+            f"{path} is not a CLIP model but a trained method",
             expected="weights of a CLIP model",
             found=found.format.describe(found.variant)["title"],
             mend=command("repro", "import-checkpoint", path),
@@ -171,14 +171,15 @@ def _check_model(source: BackboneSource, model: str, what: str) -> None:
     known = {*open_clip.list_models(), *BUILT_IN}
     if model not in known:
         error = unknown_name("CLIP model", model, known, mend="docs/backbones.md")
-        error.message = f"{what} is no file, no folder and begins with no CLIP model" + error.message.partition("; ")[2]
+        unknown = f"{what} is neither a file nor a folder and does not begin with a CLIP model"
+        error.message = unknown + error.message.partition("; ")[2]
         error.expected, error.found = f"{FORMS}, MODEL one of open_clip.list_models()", what
         raise error
     source.check_model(model)
 
 
 def _only_tag(source: BackboneSource, model: str) -> str | None:
-    """The one published tag of ``model``, None where it has none; UsageError where there are several."""
+    """Return the one published tag of ``model``, None where it has none; UsageError where there are several."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(model)

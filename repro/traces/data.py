@@ -14,7 +14,7 @@ FEW = {"train": 2, "ade": 1, "context": 1, "voc": 2}
 
 
 def miniature_trace(seed: int, sizes: Mapping[str, Any]) -> Trace:
-    """Every concept drawn once, its value in every set, and all files of a miniature of six pictures."""
+    """Trace every concept drawn once, its value in every set, and all files of a miniature of six pictures."""
     from repro.mini.draw import CONTACT_SHEET, draw_miniature
 
     with undisturbed() as folder:
@@ -41,7 +41,9 @@ def _concepts(seed: int) -> list[float]:
 
 
 def _values() -> list[float]:
-    """What a picture that shows every concept once is written as, in the sets that were drawn from the beginning."""
+    """Return what a picture that shows every concept once is written as, in the sets that were drawn from the
+    beginning.
+    """
     from repro.datasets.registry import data_sets
     from repro.datasets.sets import pc59, pc459
     from repro.mini import panoptic

@@ -38,7 +38,7 @@ _FAMILIES = {"eva": ("tiny-eva", 8), "convnext": ("tiny-convnext", 32)}
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[Path]:
-    """A folder that is removed after the block, and random generators and threads as they were before it."""
+    """Make a folder that is removed after the block, and leave random generators and threads as they were before it."""
     import torch
 
     states = random.getstate(), np.random.get_state()  # noqa: NPY002  the work seeds them
@@ -54,7 +54,7 @@ def undisturbed() -> Iterator[Path]:
 
 
 def write_pairs(folder: Path, classes: int, sizes: Sequence[tuple[int, int]] = SIZES) -> list[Pair]:
-    """Images (lossless) and labels 0 .. ``classes`` - 1 with an ignored corner, below ``folder``."""
+    """Write images (lossless) and labels 0 .. ``classes`` - 1 with an ignored corner, below ``folder``."""
     from PIL import Image
 
     from repro.datasets.layout import Pair
@@ -76,7 +76,9 @@ def write_pairs(folder: Path, classes: int, sizes: Sequence[tuple[int, int]] = S
 
 
 def shrinking(architecture: TowerSpec) -> int:
-    """By how much sides in pixels are divided so that a trace takes seconds: the grid becomes twelve places or so."""
+    """Return by how much sides in pixels are divided so that a trace takes seconds: the grid becomes twelve places or
+    so.
+    """
     from repro.clip.models import describe_model
 
     vision = describe_model(dataclasses.replace(architecture, weights=None)).config["vision_cfg"]
@@ -85,7 +87,9 @@ def shrinking(architecture: TowerSpec) -> int:
 
 
 def _stride(vision: dict[str, Any]) -> int:
-    """Pixels a place of the dense map, by the patch in the configuration or in the name of timm's model."""
+    """Return the pixels per place of the dense map, by the patch in the configuration or in the name of timm's
+    model.
+    """
     name = str(vision.get("timm_model_name", ""))
     if "convnext" in name:
         return 32
@@ -94,7 +98,7 @@ def _stride(vision: dict[str, Any]) -> int:
 
 
 def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> TowerSpec:
-    """A narrow tower of the depth, embedding and read-out of ``architecture``, its configuration in ``folder``.
+    """Return a narrow tower of the depth, embedding and read-out of ``architecture``, its configuration in ``folder``.
 
     Its grid is that of ``architecture`` over ``shrink``.
 
@@ -123,7 +127,7 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
 
 
 def built_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> ClipTower:
-    """:func:`small_tower`, built in float64 with weights that follow from their names."""
+    """Return :func:`small_tower`, built in float64 with weights that follow from their names."""
     from repro.clip.tower import build_tower
 
     tower = build_tower(small_tower(architecture, folder, shrink)).double()

@@ -28,7 +28,8 @@ _PLACES = ("iteration", "seconds", "time", "eta", "memory")
 
 
 def small_settings(settings: TrainSettings, shrink: int = 1) -> TrainSettings:
-    """The schedule with ``ITERATIONS`` iterations of ``BATCH`` crops: one of warm-up if it has any, without autocast.
+    """Return the schedule with ``ITERATIONS`` iterations of ``BATCH`` crops: one of warm-up if it has any, without
+    autocast.
 
     Sides in pixels are divided by ``shrink``.
     """
@@ -48,14 +49,17 @@ def small_settings(settings: TrainSettings, shrink: int = 1) -> TrainSettings:
 
 
 def small_protocol(protocol: Protocol, shrink: int) -> Protocol:
-    """The protocol with its sides divided by ``shrink``, where its windows still tile the canvas; else as it is."""
+    """Return the protocol with its sides divided by ``shrink``, where its windows still tile the canvas; else as
+    it is.
+    """
     sides = {f: getattr(protocol, f) // shrink for f in ("short_side", "max_long_side", "canvas", "window")}
     small = dataclasses.replace(protocol, **sides)
     return small if (small.canvas - small.window) % small.stride == 0 else protocol
 
 
 def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, settings: TrainSettings) -> Trace:
-    """First weights, augmented crops, losses and gradient norms, last weights and logits of a training of three steps.
+    """Trace first weights, augmented crops, losses and gradient norms, last weights and logits of a training of three
+    steps.
 
     Raises what building the method on a small tower raises.
     """
@@ -101,7 +105,7 @@ def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, se
 
 
 def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
-    """Logits, averaged scores, counts and metrics of two tiny benchmarks, one with a folded background."""
+    """Trace logits, averaged scores, counts and metrics of two tiny benchmarks, one with a folded background."""
     from repro.evaluation.infer import SlidingWindow
     from repro.evaluation.many import evaluate_together
 
@@ -133,7 +137,7 @@ def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
 
 
 def prediction_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
-    """Label maps and scores of photographs, one of them of a single row."""
+    """Trace label maps and scores of photographs, one of them of a single row."""
     from repro.evaluation.predict import ClassList, Predictor, read_photo
 
     shrink = shrinking(architecture)
@@ -154,7 +158,7 @@ def prediction_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
 
 
 def maps_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, protocol: Protocol) -> Trace:
-    """The maps a method offers and the figures taken of them; empty for a method that offers none."""
+    """Trace the maps a method offers and the figures taken of them; empty for a method that offers none."""
     from repro.datasets.images import stored_image
     from repro.evaluation.maps import measure_maps, whole_view
 
@@ -197,7 +201,7 @@ def _logits(method: Method, side: int) -> dict[str, list[float]]:
 
 
 def _many_classes(method: Method, protocol: Protocol) -> dict[str, list[float]]:
-    """Logits of more classes than any method treats alike, and their maps made a few classes at a time."""
+    """Return logits of more classes than any method treats alike, and their maps made a few classes at a time."""
     import torch
 
     from repro.evaluation.infer import SlidingWindow

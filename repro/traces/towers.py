@@ -20,7 +20,7 @@ STEPS, BATCH = 2, 6
 
 
 def tiny_trace(recipe: TinyClipRecipe) -> Trace:
-    """Losses, weights and scores of a tiny CLIP after two steps of each phase of ``recipe``, a few pairs each.
+    """Trace losses, weights and scores of a tiny CLIP after two steps of each phase of ``recipe``, a few pairs each.
 
     In float32, as it is trained: only on the machine it was taken on does the trace repeat to the last digits.
     """
@@ -44,7 +44,7 @@ def tiny_trace(recipe: TinyClipRecipe) -> Trace:
 
 
 def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerful: TowerSpec) -> Trace:
-    """Weights and curve of an alignment of two small towers after a few steps.
+    """Trace weights and curve of an alignment of two small towers after a few steps.
 
     ``AlignmentEntry.trial`` names the options that make it short.
     """
@@ -67,7 +67,7 @@ def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerf
 
 
 def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str, ...]) -> Trace:
-    """Text embeddings, dense features and ranks of two drawn pictures with four segments each."""
+    """Trace text embeddings, dense features and ranks of two drawn pictures with four segments each."""
     import torch
     import torch.nn.functional as F
     from PIL import Image
@@ -111,7 +111,7 @@ def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str
 
 
 def class_signal_trace(architecture: TowerSpec) -> Trace:
-    """The class signal of a small tower on three drawn images."""
+    """Trace the class signal of a small tower on three drawn images."""
     from repro.evaluation.zero_shot import class_signal
 
     with undisturbed() as folder:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-_SMALLEST = 2  # members of a list of blocks; a list of one is no stack
+_SMALLEST = 2  # members of a list of blocks; a list of one is not a stack
 
 
 def checkpoint_activations(model: nn.Module) -> int:

@@ -19,7 +19,7 @@ FILE = "checkpoint.pth"
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of every global random generator, in tensors and plain values only."""
+    """Return the state of every global random generator, in tensors and plain values only."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002 (saved, not drawn from)
     return {
         "torch": torch.get_rng_state(),

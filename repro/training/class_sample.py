@@ -1,4 +1,4 @@
-"""Training on a part of the vocabulary a step: all classes of the crops and a random sample of the others."""
+"""Training on a part of the vocabulary per step: all classes of the crops and a random sample of the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from repro.training.pipeline import IGNORED
 
 
 def sample_classes(labels: Tensor, num_classes: int, limit: int, seed: tuple[int, ...]) -> tuple[list[int], Tensor]:
-    """Indices of at most ``limit`` classes, ascending, and ``labels`` (B, H, W) in terms of them (255 stays 255).
+    """Return indices of at most ``limit`` classes, ascending, and ``labels`` (B, H, W) in terms of them
+    (255 stays 255).
 
     Every class that labels a pixel is among them, even where these alone are more than ``limit``; the others are drawn
     uniformly without replacement by a generator seeded with ``seed``, so that a resumed training draws the same.

@@ -1,4 +1,4 @@
-"""What is kept of a training whose loss or gradient is no number any more, and labels that teach nothing."""
+"""What is kept of a training whose loss or gradient is no longer finite, and labels that teach nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ UNLABELLED_STEPS = 100
 
 
 def diverged(folder: Path, iteration: int, batch: Any, loader: Any, values: str) -> RunError:
-    """The error for a non-finite loss or gradient at ``iteration`` (from 1), with the batch saved for inspection.
+    """Return the error for a non-finite loss or gradient at ``iteration`` (from 1), with the batch saved for
+    inspection.
 
     ``folder``/diverged.pth then holds, readable with ``torch.load(weights_only=True)``: ``iteration``, ``values`` (the
     losses as text), ``images`` (the paths), and the batch as the method got it: ``image`` uint8 RGB (B, 3, S, S),
@@ -52,12 +53,12 @@ def _images(batch: Any, loader: Any) -> list[str]:
 
 
 def any_label(batch: Mapping[str, Tensor]) -> bool:
-    """Whether a pixel of the batch has a class."""
+    """Tell whether a pixel of the batch has a class."""
     return bool((batch["label"] != IGNORED).any())
 
 
 def need_labels(labelled: bool, steps: int, folder: Path, loader: DataLoader[Any], device: torch.device) -> None:
-    """DataError where no process has seen a labelled pixel in its first ``steps`` batches.
+    """Raise DataError where no process has seen a labelled pixel in its first ``steps`` batches.
 
     The checkpoint of such a training is removed: continued, it would end as if nothing were wrong.
     """

@@ -1,4 +1,4 @@
-"""The loop of every training: from where it stopped to its end, with checkpoints between, ended in good order.
+"""The loop of every training: from where it stopped to its end, with checkpoints between, ended cleanly.
 
 A training is a :class:`Task`: steps over a stream that can be entered anywhere, and a state that can be put back.
 Methods, alignments and the tiny CLIP are trained by it.
@@ -144,7 +144,7 @@ def _keep(task: Task[Any], checkpoints: Checkpoints, done: int, seconds: Any) ->
 
 
 def _asked_to_end() -> str:
-    """The signal that asked this or another process of the training to end; all processes get the same answer."""
+    """Name the signal that asked this or another process of the training to end; all processes get the same answer."""
     asked = preemption.requested()
     if dist.is_distributed():
         flag = torch.tensor(int(bool(asked)))

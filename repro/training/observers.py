@@ -28,7 +28,7 @@ class Curve(Observer):
     """The loss curve: one JSON line every ``every`` iterations in losses.jsonl, the log file and TensorBoard.
 
     A line holds the means since the line before (losses, grad_norm), each group's learning rate at that iteration,
-    and the seconds an iteration took. A resumed training drops the lines after its checkpoint, so that the file
+    and the seconds per iteration. A resumed training drops the lines after its checkpoint, so that the file
     reads as if it had never stopped. Without the package tensorboard its files are left out. Of several processes the
     first one writes, and what it writes is about the whole batch.
     """
@@ -44,7 +44,7 @@ class Curve(Observer):
         self._step_begin = 0.0
 
     def state(self) -> dict[str, Any]:
-        """What belongs in a checkpoint so that a mean over an interrupted interval comes out the same."""
+        """Return what belongs in a checkpoint so that a mean over an interrupted interval comes out the same."""
         return {"sums": dict(self.sums), "count": self.count}
 
     def restore(self, state: dict[str, Any], iteration: int) -> None:
@@ -183,5 +183,5 @@ def _flat(record: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def _json(value: float) -> float | None:
-    """NaN and infinities (a skipped fp16 step has such a gradient norm) have no place in JSON."""
+    """Replace NaN and infinities (a skipped fp16 step has such a gradient norm), which have no place in JSON."""
     return float(value) if abs(value) < float("inf") else None

@@ -25,7 +25,7 @@ _AUTOCAST = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 
 
 def build_optimizer(method: Method, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW (betas 0.9, 0.999) over ``method.param_groups``.
+    """Build AdamW (betas 0.9, 0.999) over ``method.param_groups``.
 
     Raises ValueError when a parameter that requires a gradient is in no group, or one in a group requires none.
     """

@@ -49,7 +49,7 @@ class _KeepOnePixel:
 
 
 def build_pipeline(settings: TrainSettings) -> list[Transform]:
-    """The transforms for ``settings``; ResourceError when mmsegmentation is not installed."""
+    """Return the transforms for ``settings``; ResourceError when mmsegmentation is not installed."""
     import_torchvision()
     try:
         # Importing the maintained fork prints a notice on stdout, where only results belong; it tells a user nothing.
@@ -73,7 +73,8 @@ def build_pipeline(settings: TrainSettings) -> list[Transform]:
 
 
 def augment(pipeline: list[Transform], image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A training crop: uint8 RGB (S, S, 3) and uint8 labels (S, S) from an image (H, W, 3) and its labels (H, W).
+    """Return a training crop: uint8 RGB (S, S, 3) and uint8 labels (S, S) from an image (H, W, 3) and its labels
+    (H, W).
 
     Draws from numpy's global generator (mmsegmentation does); see :func:`seeded`.
     """
@@ -94,7 +95,7 @@ def augment(pipeline: list[Transform], image: np.ndarray, label: np.ndarray) -> 
 
 @contextlib.contextmanager
 def seeded(seed: int, position: int) -> Iterator[None]:
-    """Numpy's and Python's global generators seeded from (seed, position) inside the block, as they were after it."""
+    """Seed numpy's and Python's global generators from (seed, position) inside the block and restore them after it."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 (mmsegmentation draws from it)
     words = np.random.SeedSequence((seed, position)).generate_state(4)
     np.random.seed(words)  # noqa: NPY002

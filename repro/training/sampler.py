@@ -29,7 +29,7 @@ class StreamSampler(Sampler[tuple[int, int]]):
         self._order = np.empty(0, dtype=np.int64)
 
     def index_at(self, position: int) -> int:
-        """The sample at ``position``."""
+        """Return the sample at ``position``."""
         epoch, place = divmod(position, self.size)
         if epoch != self._epoch:
             self._order = np.random.default_rng((self.seed, epoch)).permutation(self.size)

@@ -35,7 +35,7 @@ class TrainSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """How a training is fitted to a machine: it changes losses by rounding only and is no part of a run's address."""
+    """How a training is fitted to a machine: it changes losses by rounding only and is not part of a run's address."""
 
     accumulate: int = 1
     """Parts the batch of a process goes through the method in, one after the other, before a step."""

@@ -66,7 +66,7 @@ class TrainModel(nn.Module):
             self._wrapped = [wrapper]
 
     def train_step(self, data: dict[str, Tensor], optim_wrapper: AutocastOptimWrapper) -> dict[str, float]:
-        """One optimiser step on this process's part of the batch; the values of the whole batch.
+        """Take one optimiser step on this process's part of the batch; the values of the whole batch.
 
         FloatingPointError, with no weight changed, when the loss is not finite.
         """
@@ -106,7 +106,7 @@ class TrainModel(nn.Module):
         return self._compute(images, labels, classes)
 
     def _synchronised(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Gradients are exchanged once a step, in the backward pass of its last part."""
+        """Exchange gradients once per step, in the backward pass of its last part."""
         if last or not self._wrapped:
             return contextlib.nullcontext()
         return self._wrapped[0].no_sync()
@@ -124,10 +124,10 @@ class _Losses(nn.Module):
 
 
 def _compiled(method: Method, settings: TrainSettings, device: torch.device) -> Compute:
-    """The method's losses compiled; UsageError where every step has other classes, ResourceError without a compiler."""
+    """Compile the method's losses; UsageError where every step has other classes, ResourceError without a compiler."""
     if settings.classes_per_step:
         raise UsageError(
-            "a step over other classes each time would be compiled anew each time",
+            "steps with different classes would each be compiled again",
             expected="classes_per_step = 0",
             found=settings.classes_per_step,
             mend="leave --compile out, or train over the whole vocabulary",
@@ -152,7 +152,7 @@ def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], shares: Mapping[
 
 
 def _scalars(sums: Mapping[str, Tensor]) -> dict[str, float]:
-    """The values of the whole batch: each summed over the processes, which all get the same."""
+    """Return the values of the whole batch: each summed over the processes, which all get the same."""
     together = processes.total(torch.stack([v.reshape(()) for v in sums.values()]))
     return dict(zip(sums, together.tolist(), strict=True))
 

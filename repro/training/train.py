@@ -208,7 +208,7 @@ def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequenc
     if settings.batch_size % world or not 1 <= placement.accumulate <= settings.batch_size // world:
         raise UsageError(
             f"a batch of {settings.batch_size} images cannot be divided in this way",
-            expected="a number of processes that divides the batch, and at least one image a part",
+            expected="a number of processes that divides the batch, and at least one image per part",
             found=f"{world} processes, each in {placement.accumulate} parts",
             mend="choose another --gpus or --accumulate",
         )
@@ -217,7 +217,7 @@ def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequenc
 def _fingerprint(
     name: str, settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str], seed: int
 ) -> str:
-    """Twelve hex digits over what decides the outcome of a training, except the initial weights."""
+    """Return twelve hex digits over what decides the outcome of a training, except the initial weights."""
     kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in _WITHOUT_EFFECT}
     payload = json.dumps([name, kept, [p.key for p in pairs], list(classes), seed], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()[:12]

@@ -71,7 +71,9 @@ class TrainSet(Dataset["Sample | ReproError"]):
         }
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The uint8 RGB image (H, W, 3) and uint8 labels (H, W) of pair ``index``; DataError when they do not fit."""
+        """Load the uint8 RGB image (H, W, 3) and uint8 labels (H, W) of pair ``index``; DataError when they do
+        not fit.
+        """
         pair = self.pairs[index]
         image, label = stored_image(pair.image), read_label(pair.label)
         if image.shape[:2] != label.shape:
@@ -94,7 +96,7 @@ class TrainSet(Dataset["Sample | ReproError"]):
 
 
 def collate(samples: list[Sample | ReproError]) -> Sample | ReproError:
-    """A batch of stacked samples, or the first error among them."""
+    """Stack samples into a batch, or return the first error among them."""
     good: list[Sample] = []
     for sample in samples:
         if isinstance(sample, ReproError):

@@ -26,7 +26,7 @@ from repro.visit.sections import Visit
 
 BUDGET_MIB = 4096
 """Above the weights, for any number of classes and pixels: logits of all views, the tokens of the classes that are
-kept, a chunk of 128 MiB with its wider buffers, a GiB of scores, six bytes a pixel."""
+kept, a chunk of 128 MiB with its wider buffers, a GiB of scores, six bytes per pixel."""
 CASES = {
     "847 classes": (847, (480, 640), False),
     "1,000 names, encoded here": (1000, (480, 640), True),
@@ -37,7 +37,7 @@ QUICK = {"5 classes": (5, (60, 80), False), "5 names, encoded here": (5, (60, 80
 
 
 def memory(it: Visit) -> list[dict[str, Any]]:
-    """A record for every case and method of the curves, on the first tower, float32."""
+    """Return a record for every case and method of the curves, on the first tower, float32."""
     records = []
     window = SlidingWindow(it.protocol)
     for subject in it.subjects([it.small], it.curve_methods):

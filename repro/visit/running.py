@@ -39,7 +39,7 @@ class VisitRequest:
 
 
 def visit(request: VisitRequest) -> bool:
-    """Work off the sections and write what each measured; later visits to the same machine add theirs.
+    """Run the sections and write what each measured; later visits to the same machine add theirs.
 
     Returns whether the device computes what the CPU does and keeps the memory budget. Raises ResourceError without
     the device, UsageError for an unknown section and for a folder with results of another machine.

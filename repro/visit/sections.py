@@ -71,7 +71,7 @@ class Visit:
         self.left_out: list[str] = []
 
     def subjects(self, towers: Sequence[str], methods: Sequence[str] = ()) -> list[bench.Subject]:
-        """All methods (or those named) on the ``towers``."""
+        """Return all methods (or those named) on the ``towers``."""
         return [
             bench.Subject(entry, tower, self.towers[tower], entry.make_options(self._options(name)))
             for tower in towers
@@ -88,7 +88,7 @@ class Visit:
         return next(iter(self.towers))
 
     def measure(self, points: Sequence[bench.Point]) -> Iterator[Record]:
-        """Timings of ``points`` until the time is over; the others are left out and named."""
+        """Yield timings of ``points`` until the time is over; the others are left out and named."""
         for number, point in enumerate(points):
             if time.monotonic() > self.ends:
                 keys = ("title", "clip", "classes", "size", "batch", "precision")
@@ -99,7 +99,7 @@ class Visit:
 
     # -- sections -----------------------------------------------------------------------------------------------
     def correctness(self) -> list[Record]:
-        """Logits of every method on the device and on the CPU, float32, TF32 off, from the same weights."""
+        """Compare logits of every method on the device and on the CPU, float32, TF32 off, from the same weights."""
         records = []
         side, names = self.protocol.window, bench.class_names(self.classes if self.quick else 20)
         images = 255 * torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -129,7 +129,7 @@ class Visit:
         return records
 
     def table2(self) -> list[Record]:
-        """Every method on every tower, with its stages."""
+        """Time every method on every tower, with its stages."""
         return list(self.measure(self._grid(self.subjects(list(self.towers)), [Speedups()])))
 
     def scaling(self) -> list[Record]:
@@ -147,7 +147,7 @@ class Visit:
         return list(self.measure(points))
 
     def faster(self) -> list[Record]:
-        """What each way to run faster gains, and how many places keep their class."""
+        """Measure what each way to run faster gains, and how many places keep their class."""
         subjects = self.subjects([self.small], self.curve_methods)
         ways = [s for s in FASTER if not self.quick or not (s.compile or s.amp == "fp16")]
         records = []
@@ -156,15 +156,15 @@ class Visit:
         return records
 
     def training(self) -> list[Record]:
-        """Steps with and without deterministic kernels, each in a process of its own: cuBLAS asks once."""
+        """Time steps with and without deterministic kernels, each in a process of its own: cuBLAS asks once."""
         return [r for flags in ([], ["--deterministic"]) for r in self._beside("training", *flags)]
 
     def memory(self) -> list[Record]:
-        """Peak memory against a budget, for many classes, prompts and pixels."""
+        """Measure peak memory against a budget, for many classes, prompts and pixels."""
         return self._beside("memory")
 
     def _beside(self, part: str, *flags: str) -> list[Record]:
-        """What the module ``part`` measures in a process of its own; cut off with the budget of the visit."""
+        """Return what the module ``part`` measures in a process of its own; cut off with the budget of the visit."""
         left = self.ends - time.monotonic()
         name = " ".join([part, *flags])
         if left <= 0:
@@ -198,7 +198,7 @@ class Visit:
         )
 
     def _agreement(self, point: bench.Point, record: Record) -> float | None:
-        """The share of places with the class they have in float32."""
+        """Return the share of places with the class they have in float32."""
         if record["status"] != bench.DONE or time.monotonic() > self.ends:
             return None
         side, names = point.protocol.window, bench.class_names(point.classes)

@@ -32,7 +32,7 @@ BATCH, WARMUP, STEPS = 4, 5, 20
 
 
 def training(it: Visit, wanted: bool) -> list[dict[str, Any]]:
-    """A record for every method with weights to train, on the first tower."""
+    """Return a record for every method with weights to train, on the first tower."""
     vocabulary = load_vocabulary("coco_stuff171").prompts
     classes = vocabulary[:4] if it.quick else vocabulary
     records, batch = [], 2 if it.quick else BATCH
@@ -58,7 +58,8 @@ def training(it: Visit, wanted: bool) -> list[dict[str, Any]]:
 
 
 def measure(subject: Subject, classes: list[str], batch: int, it: Visit, wanted: bool) -> dict[str, Any] | None:
-    """Seconds of the steps of two trainings from one seed, peak memory, and whether both ended with the same bits.
+    """Measure seconds of the steps of two trainings from one seed, peak memory, and whether both ended with the same
+    bits.
 
     None for a method that does not train.
     """
@@ -98,7 +99,7 @@ def measure(subject: Subject, classes: list[str], batch: int, it: Visit, wanted:
 
 
 def crops(step: int, batch: int, side: int, classes: int, device: str) -> tuple[Tensor, Tensor]:
-    """Noise (B, 3, side, side), 0..255, and labels (B, side, side) in blocks, a twelfth of them ignored."""
+    """Draw noise (B, 3, side, side), 0..255, and labels (B, side, side) in blocks, a twelfth of them ignored."""
     generator = torch.Generator().manual_seed(step)
     images = 255 * torch.rand(batch, 3, side, side, generator=generator)
     blocks = torch.randint(0, classes, (batch, 1, 12, 12), generator=generator).float()

@@ -134,7 +134,7 @@ def test_an_incomplete_eva_file_is_named_in_its_own_spelling() -> None:
 
 def test_a_checkpoint_of_another_model_is_refused_with_the_nearest_format() -> None:
     resnet = {f"layer{i}.0.conv1.weight": (64, 64, 3, 3) for i in range(1, 5)} | {"fc.weight": (1000, 512)}
-    with pytest.raises(MisfitError, match="of no known format") as caught:
+    with pytest.raises(MisfitError, match="not a checkpoint of a known format") as caught:
         recognise(meta_file(resnet))
     assert caught.value.report["nearest"] is None
     assert len(caught.value.report["entries"]) == 5

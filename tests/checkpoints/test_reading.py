@@ -63,7 +63,7 @@ def test_a_truncated_archive_and_safetensors_are_called_unreadable(tmp_path: Pat
 def test_a_download_that_gave_something_else_is_called_what_it_is(content: bytes, found: str, tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="is no checkpoint") as caught:
+    with pytest.raises(WeightsError, match="is not a checkpoint") as caught:
         read_foreign(path)
     assert found in str(caught.value.found)
 

@@ -98,7 +98,7 @@ def test_a_failure_is_a_row_with_its_reason_and_only_it_is_done_again(tmp_path, 
 def test_a_job_that_ends_well_without_its_cells_is_a_failure_all_the_same(tmp_path, launched):
     launched(lambda job: Outcome(0, "[]"))
     states = grid.launch(plan_of(tmp_path), (), HERE, lambda _: None)
-    assert {(s.status, s.error) for s in states} == {(FAILED, "its job ended without a word")}
+    assert {(s.status, s.error) for s in states} == {(FAILED, "its job ended without an error message")}
 
 
 def test_a_run_is_named_by_its_id_or_a_unique_beginning(tmp_path):

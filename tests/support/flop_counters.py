@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def torch_multiply_adds(module: nn.Module, *inputs: Any) -> int:
-    """By torch's FlopCounterMode, which counts two operations a multiply-add.
+    """Count by torch's FlopCounterMode, which counts two operations per multiply-add.
 
     ``module`` and its inputs should be on the meta device, where fused attention is taken apart into its products.
     """
@@ -28,7 +28,7 @@ def torch_multiply_adds(module: nn.Module, *inputs: Any) -> int:
 
 
 def fvcore_multiply_adds(module: nn.Module, *inputs: Any) -> int:
-    """By fvcore's FlopCountAnalysis, the counter of the papers, with a rule for fused attention.
+    """Count by fvcore's FlopCountAnalysis, the counter of the papers, with a rule for fused attention.
 
     Inputs that are no tensors are passed on as they are. It traces the module, so that the meta device will not do, nor
     a module TorchScript has no words for; results nobody reads are not counted.
@@ -56,14 +56,16 @@ class _WithTensorsOnly(nn.Module):
 
 
 def _attention(inputs: Sequence[Any], _outputs: Sequence[Any]) -> int:
-    """Both products of attention of (.., L, E) over (.., S, E) and (.., S, V)."""
+    """Count both products of attention of (.., L, E) over (.., S, E) and (.., S, V)."""
     query, key, value = (x.type().sizes() for x in inputs[:3])
     return math.prod(query[:-1]) * int(key[-2]) * int(query[-1] + value[-1])
 
 
 @contextlib.contextmanager
 def _slow_attention() -> Iterator[None]:
-    """Without the fast path of ``nn.MultiheadAttention`` and encoder layers, one operation no counter knows."""
+    """Run the block without the fast path of ``nn.MultiheadAttention`` and encoder layers, one operation no counter
+    knows.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

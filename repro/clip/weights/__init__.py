@@ -27,7 +27,7 @@ CONFIG_FILE = "open_clip_config.json"
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder ``model`` stands for, or None where it is an open_clip name.
+    """Return the folder ``model`` stands for, or None where it is an open_clip name.
 
     Raises WeightsError for a folder without ``open_clip_config.json`` and for a path that does not exist.
     """
@@ -46,7 +46,7 @@ def model_folder(model: str) -> Path | None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of ``open_clip_config.json``; WeightsError where it is not one."""
+    """Read the content of ``open_clip_config.json``; WeightsError where it is not one."""
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def find_weights(spec: TowerSpec) -> Path | None:
-    """The file that holds the weights of ``spec``; None for random weights.
+    """Find the file that holds the weights of ``spec``; None for random weights.
 
     Raises WeightsError where the file or the cached download of a tag is absent (with the command that fetches it),
     where the tag does not exist, and where the weights are known to be trained with QuickGELU but the model uses GELU
@@ -98,7 +98,7 @@ def find_weights(spec: TowerSpec) -> Path | None:
 
 
 def quick_gelu_error(model: str, weights: str, trained_with: bool) -> WeightsError:
-    """The error for weights whose activation is not the model's: the result would be silently wrong."""
+    """Return the error for weights whose activation is not the model's: the result would be silently wrong."""
     right = f"{model}-quickgelu" if trained_with else model.removesuffix("-quickgelu")
     theirs, ours = ("QuickGELU", "GELU") if trained_with else ("GELU", "QuickGELU")
     return WeightsError(
@@ -110,7 +110,7 @@ def quick_gelu_error(model: str, weights: str, trained_with: bool) -> WeightsErr
 
 
 def download_command(source: TagSource) -> str:
-    """The shell command that puts the weights into the cache where :func:`find_weights` looks for them."""
+    """Return the shell command that puts the weights into the cache where :func:`find_weights` looks for them."""
     if not source.hub:
         return f"put the file {shlex.quote(source.file)} into {shlex.quote(str(_clip_cache()))}"
     call = f'hf_hub_download("{source.hub}", "{HUB_FILES[0]}")'  # a shell's quotes around it stay readable
@@ -118,7 +118,8 @@ def download_command(source: TagSource) -> str:
 
 
 def weights_digest(spec: TowerSpec) -> str:
-    """What identifies the weights of ``spec``: the SHA-256 of their file, or ``random-<seed>`` where they are drawn.
+    """Return what identifies the weights of ``spec``: the SHA-256 of their file, or ``random-<seed>`` where they are
+    drawn.
 
     Reads no tensor and needs no torch. Raises WeightsError as :func:`find_weights` does.
     """
@@ -155,7 +156,7 @@ def _tag_source(model: str, tag: str) -> TagSource | None:
 
 
 def _published(path: Path) -> TagSource | None:
-    """What a file in the hub's cache holds; None for a file elsewhere, of which only its user knows."""
+    """Return what a file in the hub's cache holds; None for a file elsewhere, of which only its user knows."""
     for source in TAGS.values():
         if source.hub and f"models--{source.hub.replace('/', '--')}" in path.parts:
             return source
@@ -179,7 +180,8 @@ def _cached(source: TagSource) -> Path | None:
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file (state dict, checkpoint with ``state_dict``, safetensors, TorchScript) on the CPU.
+    """Load the tensors of a weights file (state dict, checkpoint with ``state_dict``, safetensors, TorchScript) on the
+    CPU.
 
     No Python object is unpickled. Raises WeightsError for a truncated file and for one that holds something else.
     """

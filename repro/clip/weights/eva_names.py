@@ -27,12 +27,12 @@ _EVA, _TRUNK = "visual.", "visual.trunk."
 
 
 def has_eva_names(state: Mapping[str, object]) -> bool:
-    """Whether ``state`` is named as EVA-CLIP names its models."""
+    """Tell whether ``state`` is named as EVA-CLIP names its models."""
     return "visual.patch_embed.proj.weight" in state
 
 
 def from_eva(state: Mapping[str, T]) -> dict[str, T]:
-    """An EVA-CLIP state dict under open_clip's names.
+    """Return an EVA-CLIP state dict under open_clip's names.
 
     The tables of the rotary embedding are left out (open_clip computes them), and so is a stored causal mask.
     """
@@ -48,7 +48,7 @@ def from_eva(state: Mapping[str, T]) -> dict[str, T]:
 
 
 def to_eva(state: Mapping[str, T]) -> dict[str, T]:
-    """An open_clip state dict of an EVA model under EVA-CLIP's names: the inverse of :func:`from_eva`.
+    """Return an open_clip state dict of an EVA model under EVA-CLIP's names: the inverse of :func:`from_eva`.
 
     EVA-CLIP's code recomputes the tables of the rotary embedding for the resolution it is built for.
     """

@@ -42,7 +42,7 @@ _INPUT = re.compile(r"(.*)\.self_attn\.[qkv]_proj\.(weight|bias)")
 
 
 def without_common_prefix(state: Mapping[str, T]) -> tuple[str, dict[str, T]]:
-    """The prefix of wrappers that all names of ``state`` share (empty: none), and ``state`` without it."""
+    """Return the prefix of wrappers that all names of ``state`` share (empty: none), and ``state`` without it."""
     removed, named = "", dict(state)
     while found := next((p for p in PREFIXES if named and all(n.startswith(p) and n != p for n in named)), None):
         removed += found
@@ -51,14 +51,14 @@ def without_common_prefix(state: Mapping[str, T]) -> tuple[str, dict[str, T]]:
 
 
 def has_huggingface_names(state: Mapping[str, object]) -> bool:
-    """Whether ``state`` is named as Hugging Face's ``CLIPModel`` names its tensors, of both towers."""
+    """Tell whether ``state`` is named as Hugging Face's ``CLIPModel`` names its tensors, of both towers."""
     return {"vision_model.embeddings.patch_embedding.weight", "text_model.embeddings.token_embedding.weight"} <= set(
         state
     )
 
 
 def from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of ``CLIPModel`` under open_clip's names and in its layout; what is unknown keeps its name.
+    """Return a state dict of ``CLIPModel`` under open_clip's names and in its layout; what is unknown keeps its name.
 
     Projections are transposed; query, key and value become one matrix (their order is that of torch's
     MultiheadAttention). The tables ``position_ids`` are left out.
@@ -80,7 +80,7 @@ def from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _parts(state: Mapping[str, Tensor], block: str, kind: str) -> list[Tensor]:
-    """Query, key and value of a block in this order; empty where they are not three of one shape."""
+    """Return query, key and value of a block in this order; empty where they are not three of one shape."""
     names = [f"{block}.self_attn.{part}_proj.{kind}" for part in "qkv"]
     tensors = [state[n] for n in names if n in state]
     fit = len(tensors) == 3 and len({(t.shape, t.dtype) for t in tensors}) == 1 and tensors[0].ndim > 0

@@ -42,7 +42,7 @@ _DAMAGED = (
 
 
 def is_torchscript(path: Path) -> bool:
-    """True for a TorchScript archive, the form OpenAI published its CLIP weights in."""
+    """Return True for a TorchScript archive, the form OpenAI published its CLIP weights in."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -50,7 +50,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """The tensors of the archived module by their dotted names, on the CPU.
+    """Read the tensors of the archived module by their dotted names, on the CPU.
 
     Raises WeightsError for a damaged archive and for one whose objects are more than modules of tensors.
     """
@@ -90,7 +90,7 @@ def _unpickle(archive: zipfile.ZipFile, tree: str) -> Any:
                 return known[module, name]
             if module == "torch" and name in _STORAGES:
                 return name
-            raise pickle.UnpicklingError(f"the archive asks for {module}.{name}, which is no tensor")
+            raise pickle.UnpicklingError(f"the archive asks for {module}.{name}, which is not a tensor")
 
         def persistent_load(self, key: Any) -> Tensor:
             _kind, storage, record, _device, count = key

@@ -45,13 +45,14 @@ class Ranks:
     mask: NDArray[np.int16]
 
     def of(self, group: Group) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]:
-        """Image, category and rank of the segments of a group; "Boxes" are those of things only."""
+        """Return image, category and rank of the segments of a group; "Boxes" are those of things only."""
         chosen = ~self.thing if group == "masks_stuff" else self.thing
         rank = self.box if group == "boxes" else self.mask
         return self.image[chosen], self.category[chosen], rank[chosen]
 
     def accuracy(self, group: Group, k: int) -> float:
-        """Mean over the categories of the group's segments of the share ranked below ``k``; NaN without segments.
+        """Return the mean over the categories of the group's segments of the share ranked below ``k``; NaN without
+        segments.
 
         Each share is rounded to half precision before the mean, as in the released code.
         """
@@ -60,7 +61,8 @@ class Ranks:
         return float(np.mean(np.array(shares, np.float64))) if shares else float("nan")
 
     def resampled(self, group: Group, k: int, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """:meth:`accuracy`, unrounded, with image i counted ``times[i, r]`` times, (R,); NaN where nothing is left.
+        """Return :meth:`accuracy`, unrounded, with image i counted ``times[i, r]`` times, (R,); NaN where nothing is
+        left.
 
         ``times`` (images, R) as :func:`repro.stats.resample.draw_images` gives it.
         """
@@ -86,7 +88,7 @@ class Ranks:
 
     @classmethod
     def load(cls, path: Path) -> Ranks:
-        """What :meth:`save` wrote."""
+        """Load what :meth:`save` wrote."""
         with np.load(path, allow_pickle=False) as stored:
             values: dict[str, Any] = {name: stored[name] for name in stored.files}
         return cls(int(values.pop("images")), **values)
@@ -100,7 +102,7 @@ def classify_segments(
     side: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranks:
-    """Ranks of all segments of ``data`` in images framed to ``side`` pixels, one image at a time as published.
+    """Return ranks of all segments of ``data`` in images framed to ``side`` pixels, one image at a time as published.
 
     ``text`` (N, C) are the unit embeddings of ``data.names``. ``progress`` is called with (images done, in all).
     Raises DataError where an image and its mask differ in size or a file is unreadable.
@@ -133,7 +135,7 @@ def classify_segments(
 def _segments(
     item: PanopticImage, ids: NDArray[np.int32], things: tuple[bool, ...]
 ) -> tuple[list[int], NDArray[np.float32], Tensor]:
-    """Categories, boxes (R, 4) x1 y1 x2 y2 in pixels and masks (R, H, W) of the segments that are counted.
+    """Return categories, boxes (R, 4) x1 y1 x2 y2 in pixels and masks (R, H, W) of the segments that are counted.
 
     Boxes of things are those of the annotation, of stuff the extreme pixels of its mask. Crowds count.
     """
@@ -156,13 +158,17 @@ def _segments(
 
 
 def mask_features(dense: Tensor, masks: Tensor) -> Tensor:
-    """Unit mean (R, C) of the tokens of a normalised map (C, h, w) under each of ``masks`` (R, h, w); 0 for none."""
+    """Return unit mean (R, C) of the tokens of a normalised map (C, h, w) under each of ``masks`` (R, h, w); 0 for
+    none.
+    """
     weights = masks.flatten(1).to(dense.dtype)
     return F.normalize(weights @ dense.flatten(1).T / (weights.sum(dim=1, keepdim=True) + 1e-12), dim=-1)
 
 
 def rank_of(scores: Tensor, truth: Tensor) -> Tensor:
-    """How many of ``scores`` (R, N) stand before that of ``truth`` (R,); of equal ones the first stands first."""
+    """Return how many of ``scores`` (R, N) stand before that of ``truth`` (R,); of equal ones the first stands
+    first.
+    """
     own = scores.gather(1, truth[:, None])
     earlier = torch.arange(scores.shape[1], device=scores.device) < truth[:, None]
     return ((scores > own) | ((scores == own) & earlier)).sum(dim=1)

@@ -14,15 +14,15 @@ from torch import Tensor
 
 
 def framed_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """(height, width) after the longer side was brought to ``side``; at least one pixel each."""
+    """Return (height, width) after the longer side was brought to ``side``; at least one pixel each."""
     scale = side / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def frame_image(image: NDArray[np.uint8], side: int) -> Tensor:
-    """An RGB image (H, W, 3) as uint8 (3, side, side): Pillow's bicubic resizing, black right and bottom.
+    """Return an RGB image (H, W, 3) as uint8 (3, side, side): Pillow's bicubic resizing, black right and bottom.
 
-    The padding is black before the image is normalised, so that it is no zero after it.
+    The padding is black before the image is normalised, so that it is not zero after it.
     """
     height, width = framed_size(image.shape[0], image.shape[1], side)
     resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
@@ -32,7 +32,7 @@ def frame_image(image: NDArray[np.uint8], side: int) -> Tensor:
 
 
 def frame_boxes(boxes: NDArray[np.float32], height: int, width: int, side: int) -> Tensor:
-    """Boxes (R, 4) in pixels of an image as fractions of the frame's sides, float32.
+    """Return boxes (R, 4) in pixels of an image as fractions of the frame's sides, float32.
 
     The order of the two operations is that of the released code: it decides the last bit, and that the number of
     samples RoIAlign takes.
@@ -42,7 +42,8 @@ def frame_boxes(boxes: NDArray[np.float32], height: int, width: int, side: int) 
 
 
 def frame_masks(masks: Tensor, side: int) -> Tensor:
-    """Binary masks (R, H, W) on a grid of ``side`` x ``side`` places, bool: bicubic without antialiasing, above 0.
+    """Return binary masks (R, H, W) on a grid of ``side`` x ``side`` places, bool: bicubic without antialiasing, above
+    0.
 
     Without antialiasing as torchvision 0.15 resized tensors, which the published figures come from; with it masks
     would be larger. A small or thin mask may vanish.

@@ -39,7 +39,7 @@ _NAMES_AT_ONCE = 4
 
 
 def fill_prompts(name: str, templates: Sequence[str] = VILD63) -> list[str]:
-    """The prompts of one category; those that begin with "a" or "the" begin with "This is " instead."""
+    """Return the prompts of one category; those that begin with "a" or "the" begin with "This is " instead."""
     article = "an" if name[:1] in tuple("aeiou") else "a"
     word = name.replace("_", " ").replace("/", " or ").lower().rstrip(".")
     texts = [template.replace("{article}", article).replace("{}", word) for template in templates]
@@ -50,7 +50,8 @@ def fill_prompts(name: str, templates: Sequence[str] = VILD63) -> list[str]:
 def category_embeddings(
     tower: ClipTower, names: Sequence[str], cache: Path | None = None, templates: Sequence[str] = VILD63
 ) -> Tensor:
-    """Mean of the unit embeddings of each name's prompts (N, C), NOT of unit length, float32 on the tower's device.
+    """Return the mean of the unit embeddings of each name's prompts (N, C), NOT of unit length, float32 on the tower's
+    device.
 
     ``cache`` is a folder in which they are kept under a hash of the prompts and the text encoder's weights: what was
     computed once is read, by whoever asks. Raises ValueError for no names.
@@ -82,7 +83,7 @@ def _encode(tower: ClipTower, prompts: list[list[str]]) -> Iterator[Tensor]:
 
 
 def embeddings_key(tower: ClipTower, names: Sequence[str], templates: Sequence[str] = VILD63) -> str:
-    """24 hex digits over every prompt and every tensor of the tower's text encoder."""
+    """Return 24 hex digits over every prompt and every tensor of the tower's text encoder."""
     state = hashlib.sha256()
     for name in names:
         state.update("\0".join(["", *fill_prompts(name, templates)]).encode())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def roi_align(maps: Tensor, boxes: Tensor) -> Tensor:
-    """Features (B, R, C) of ``boxes`` (B, R, 4) on ``maps`` (B, C, h, w).
+    """Return features (B, R, C) of ``boxes`` (B, R, 4) on ``maps`` (B, C, h, w).
 
     Boxes are x1, y1, x2, y2 as fractions of the map's sides. A box without extent has the feature 0. Everything is
     computed in the maps' own precision but the places of the samples, which are float32.
@@ -26,7 +26,9 @@ def roi_align(maps: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _axis(begin: Tensor, end: Tensor, size: int) -> Tensor:
-    """Mean interpolation weights (B, R, size) of the samples between ``begin`` and ``end`` (B, R) in places."""
+    """Return the mean interpolation weights (B, R, size) of the samples between ``begin`` and ``end`` (B, R) in
+    places.
+    """
     extent = (end - 0.5) - (begin - 0.5)  # in this order: the rounding decides how many samples there are
     count = extent.ceil().clamp(min=0)
     number = torch.arange(int(count.max()) if count.numel() else 0, device=begin.device)

@@ -17,7 +17,7 @@ _APART = 14.0  # CIELAB distance; a larger one would leave fewer names their fir
 
 
 def class_colours(names: Sequence[str]) -> NDArray[np.uint8]:
-    """A colour (N, 3), RGB, for each of ``names``.
+    """Return a colour (N, 3), RGB, for each of ``names``.
 
     A name alone decides the row of colours it would take; it takes the first that is not too near (CIELAB) to one of
     an earlier name, or else the farthest. So a colour is the same in every picture, and in every list up to the few
@@ -35,7 +35,7 @@ def class_colours(names: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _candidates(name: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Colours (K, 3) that ``name`` would take, best first: as RGB and as CIELAB."""
+    """Return colours (K, 3) that ``name`` would take, best first: as RGB and as CIELAB."""
     raw = hashlib.shake_256(name.casefold().encode()).digest(3 * _CANDIDATES)
     unit = np.frombuffer(raw, np.uint8).reshape(1, -1, 3).astype(np.float32) / 255
     hsv = unit * np.array([360, 0.5, 0.55], np.float32) + np.array([0, 0.5, 0.45], np.float32)

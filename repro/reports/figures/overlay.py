@@ -51,7 +51,7 @@ def draw_overlay(
     colours: NDArray[np.uint8],
     caption: str = "",
 ) -> Image.Image:
-    """The photograph ``image`` (H, W, 3), grey, tinted by ``labels`` (H, W), above ``caption`` and a legend.
+    """Draw the photograph ``image`` (H, W, 3), grey, tinted by ``labels`` (H, W), above ``caption`` and a legend.
 
     The legend lists the classes that occur by falling share of the pixels, each with the index that its largest
     regions also carry; ``pixels`` (N,), ``names`` and ``colours`` (N, 3) are of all classes. Long names lose their
@@ -162,7 +162,7 @@ class _Legend:
         return cls(tuple(entries), tuple(notes), width, size)
 
     def below(self, picture: Image.Image, caption: str) -> Image.Image:
-        """The page: ``picture``, the caption, the entries, the notes."""
+        """Compose the page: ``picture``, the caption, the entries, the notes."""
         line, gap = round(self.size * 1.6), self.size
         index_width = max((e.font.getlength(e.index) for e in self.entries), default=0)
         name_width = max((e.font.getlength(e.name) for e in self.entries), default=0)
@@ -213,7 +213,9 @@ def _wrapped(text: str, font: _Font, width: float) -> list[str]:
 
 
 def _shortened(name: str, font: _Font, width: float) -> str:
-    """``name`` without its middle where it is wider than ``width`` pixels: long names often differ at their ends."""
+    """Return ``name`` without its middle where it is wider than ``width`` pixels: long names often differ at their
+    ends.
+    """
     if len(name) > _LONGEST:
         name = _ends(name, _LONGEST)
     if font.getlength(name) <= width:
@@ -229,7 +231,9 @@ def _ends(name: str, kept: int) -> str:
 
 # -- fonts --------------------------------------------------------------------------------------------------------
 def _drawable(name: str, size: int) -> tuple[str, _Font, bool]:
-    """``name``, the first font that has all its characters, and True; else with escapes for those it lacks, False."""
+    """Return ``name``, the first font that has all its characters, and True; else with escapes for those it lacks,
+    False.
+    """
     for font in _fonts(size):
         if all(_has(font, c) for c in name):
             return name, font, True
@@ -243,7 +247,9 @@ def _base_font(size: int) -> _Font:
 
 
 def _fonts(size: int) -> Iterator[_Font]:
-    """DejaVu Sans as it comes with matplotlib, then fonts of the system that cover more, then Pillow's own (Latin)."""
+    """Yield DejaVu Sans as it comes with matplotlib, then fonts of the system that cover more, then Pillow's own
+    (Latin).
+    """
     # Found without importing matplotlib, which would write a font cache into the user's home.
     spec = importlib.util.find_spec("matplotlib")
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -268,7 +274,9 @@ def _loaded(name: str, size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 @cache
 def _has(font: _Font, character: str) -> bool:
-    """Whether ``font`` has a glyph of its own for ``character``: it draws it otherwise than a code that is none."""
+    """Tell whether ``font`` has a glyph of its own for ``character``: it draws it otherwise than a code that is
+    none.
+    """
     if character.isspace():
         return True
     if not character.isprintable():
@@ -279,7 +287,7 @@ def _has(font: _Font, character: str) -> bool:
 
 @cache
 def _without_shaping(font: _Font) -> _Font:
-    """The font as it draws one code at a time: shaping would put a dotted circle below a lone combining mark."""
+    """Return the font as it draws one code at a time: shaping would put a dotted circle below a lone combining mark."""
     if isinstance(font, ImageFont.FreeTypeFont):
         return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
     return font

@@ -43,7 +43,7 @@ class Look(NamedTuple):
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """The figure as PDF and SVG, without dates, so that equal numbers give equal files."""
+    """Save the figure as PDF and SVG, without dates, so that equal numbers give equal files."""
     from matplotlib import rc_context
 
     paths = []
@@ -61,7 +61,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def looks(evidence: Evidence) -> dict[str, Look]:
-    """Colour and marker by row: rows of one title (other towers) share the colour and differ in the marker."""
+    """Return colour and marker by row: rows of one title (other towers) share the colour and differ in the marker."""
     titles = list(dict.fromkeys(r.title for r in evidence.rows))
     towers = list(dict.fromkeys(r.tower for r in evidence.rows))
     return {
@@ -74,13 +74,13 @@ def looks(evidence: Evidence) -> dict[str, Look]:
 
 
 def names(evidence: Evidence) -> dict[str, str]:
-    """By row its title, with the tower only where titles repeat."""
+    """Return by row its title, with the tower only where titles repeat."""
     titles = [r.title for r in evidence.rows]
     return {r.id: r.label if titles.count(r.title) > 1 else r.title for r in evidence.rows}
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of its own, not pyplot's (no display, nothing kept), inches, with axes (rows, columns)."""
+    """Make a figure of its own, not pyplot's (no display, nothing kept), inches, with axes (rows, columns)."""
     from matplotlib.figure import Figure as Canvas
 
     figure = Canvas(figsize=(width, height), layout="constrained")
@@ -90,7 +90,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
 def draw_legend(
     figure: Figure, rows: Sequence[tuple[str, str]], style: dict[str, Look], *, lines: bool = False, note: str = ""
 ) -> None:
-    """Rows with their colours and markers (or only ``lines``) below the panels, and a ``note`` behind them."""
+    """Draw rows with their colours and markers (or only ``lines``) below the panels, and a ``note`` behind them."""
     from matplotlib.lines import Line2D
 
     handles = [

@@ -62,7 +62,7 @@ def _classes(evidence: Evidence, row: RowRuns, against: RowRuns, benchmark: str)
 
 # -- differences --------------------------------------------------------------------------------------------------
 def differences_plot(evidence: Evidence, against: RowRuns) -> Figure | None:
-    """Forest plot: every row minus ``against`` on every benchmark, points of mIoU with 95 % intervals.
+    """Draw a forest plot: every row minus ``against`` on every benchmark, points of mIoU with 95 % intervals.
 
     Filled: p < 0.05 after Holm's correction over the benchmarks of the pair. None where nothing can be paired.
     """
@@ -111,7 +111,8 @@ def differences_plot(evidence: Evidence, against: RowRuns) -> Figure | None:
 
 
 def classes_plot(evidence: Evidence, row: RowRuns, against: RowRuns, benchmark: str) -> Figure | None:
-    """IoU of every class, ``row`` minus ``against``, with 95 % intervals; things and stuff in two colours and hatches.
+    """Plot IoU of every class, ``row`` minus ``against``, with 95 % intervals; things and stuff in two colours and
+    hatches.
 
     Of large vocabularies the classes from both ends of the order. None where the two cannot be paired.
     """

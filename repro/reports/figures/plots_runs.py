@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def cost_plot(evidence: Evidence) -> Figure | None:
-    """mIoU with its interval on every benchmark against GFLOPs and parameters of one inference (as in cost tables).
+    """Plot mIoU with its interval on every benchmark against GFLOPs and parameters of one inference
+    (as in cost tables).
 
     None where nothing can be counted.
     """
@@ -67,7 +68,9 @@ def cost_plot(evidence: Evidence) -> Figure | None:
 
 
 def curves_plot(evidence: Evidence) -> Figure | None:
-    """Training loss and norm of its gradient over iterations, a line a seed. None where nothing was trained."""
+    """Plot training loss and norm of its gradient over iterations, one line per seed. None where nothing was
+    trained.
+    """
     logged = [(r, run, evidence.losses(run)) for r in evidence.rows for run in r.runs]
     logged = [(r, run, records) for r, run, records in logged if records]
     if not logged:
@@ -87,12 +90,13 @@ def curves_plot(evidence: Evidence) -> Figure | None:
         panel.set_xlabel("iteration")
     rows = list(dict.fromkeys(r.id for r, _, _ in logged))
     several = any(len(r.runs) > 1 for r, _, _ in logged)
-    draw_legend(figure, [(r, title[r]) for r in rows], style, lines=True, note="a line style a seed" if several else "")
+    note = "one line style per seed" if several else ""
+    draw_legend(figure, [(r, title[r]) for r in rows], style, lines=True, note=note)
     return figure
 
 
 def confusion_plot(evidence: Evidence) -> Figure | None:
-    """Where the pixels of things and of stuff go: their class, another class of their kind, or the other kind."""
+    """Plot where the pixels of things and of stuff go: their class, another class of their kind, or the other kind."""
     rows = evidence.finished()
     title = names(evidence)
     bars = [
@@ -137,7 +141,8 @@ def confusion_plot(evidence: Evidence) -> Figure | None:
 
 
 def kind_shares(entry: Entry) -> tuple[tuple[float, float, float], ...] | None:
-    """Of the pixels of things and of stuff the shares (right class, same kind, other kind), all seeds together.
+    """Return, of the pixels of things and of stuff, the shares (right class, same kind, other kind), all seeds
+    together.
 
     NaN for a kind without pixels; None where there are none at all.
     """

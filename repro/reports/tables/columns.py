@@ -41,7 +41,8 @@ NONE = Columns()
 
 
 def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, float | None]:
-    """The columns of one cell, fractions: ``interval_low``, ``interval_high`` of the table's metric, each measure's.
+    """Return the columns of one cell, fractions: ``interval_low``, ``interval_high`` of the table's metric, each
+    measure's.
 
     Bias and seen classes follow from the counts every evaluation keeps; the others are None where they were not
     measured.
@@ -68,7 +69,7 @@ def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, 
 
 
 def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
-    """The table's metric of one row on one benchmark with its interval, over images and the seeds of ``cells``.
+    """Return the table's metric of one row on one benchmark with its interval, over images and the seeds of ``cells``.
 
     None where no cell is done, or where the seeds were evaluated on different images.
     """
@@ -82,7 +83,7 @@ def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
 
 
 def evaluation_folder(plan: Plan, status: CellStatus) -> Path | None:
-    """The folder of a finished evaluation, or None where its counts are not there."""
+    """Return the folder of a finished evaluation, or None where its counts are not there."""
     del plan
     folder = status.cell.place.path
     return folder if (folder / "counts.npz").is_file() else None

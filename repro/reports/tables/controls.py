@@ -14,7 +14,7 @@ HOLDS, FAILS = "holds", "does not hold"
 
 
 def control_sheet(plan: Plan, states: Sequence[ControlStatus]) -> Sheet:
-    """One line a row, one column a control; the numbers stand below."""
+    """Return one line per row, one column per control; the numbers stand below."""
     columns = [Column("title", "Method"), Column("seed", "Seed", right=True)]
     columns += [Column(kind, title) for kind, title in TITLES.items()]
     rows = []
@@ -32,7 +32,7 @@ def _word(state: ControlStatus) -> str:
 
 
 def control_notes(plan: Plan, states: Sequence[ControlStatus]) -> list[str]:
-    """What must stand under the table: profile, the numbers, gaps."""
+    """Return what must stand under the table: profile, the numbers, gaps."""
     lines = [f"Profile {plan.profile.name}: {plan.profile.title}.", *plan.table.remarks]
     for state in states:
         run, verdict = state.control.run, state.verdict
@@ -45,7 +45,7 @@ def control_notes(plan: Plan, states: Sequence[ControlStatus]) -> list[str]:
 
 
 def control_footnotes(runs: Iterable[Run]) -> list[str]:
-    """A line for each control that was taken of a row of another table and does not hold."""
+    """Return a line for each control that was taken of a row of another table and does not hold."""
     return [
         f"Control does not hold: {run.row.title} ({run.tower.title}, seed {run.seed}), {title}: {verdict.text} "
         f"({command('repro', 'run', 'controls', '--profile', run.profile.name)})."

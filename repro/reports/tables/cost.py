@@ -38,7 +38,7 @@ def _differences(state: CostStatus) -> dict[str, float | None]:
 
 
 def cost_sheet(plan: Plan, states: Sequence[CostStatus]) -> Sheet:
-    """Groups of columns: counted, timed, published and (where comparable) differences."""
+    """Return groups of columns: counted, timed, published and (where comparable) differences."""
     columns = [Column("title", "Method"), Column("clip", "CLIP")]
     columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in PUBLISHED]
     columns += [
@@ -71,7 +71,7 @@ def _cells(state: CostStatus) -> dict[str, str]:
 
 
 def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
-    """What must stand under the table: profile, how it is counted and timed, on what, sources, gaps."""
+    """Return what must stand under the table: profile, how it is counted and timed, on what, sources, gaps."""
     p, timings = plan.profile.protocol, [s.timing for s in states if s.timing]
     views = ((p.canvas - p.window) // p.stride + 1) ** 2 + p.whole_image
     classes = len(states[0].cell.classes)

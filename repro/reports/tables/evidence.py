@@ -66,7 +66,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class RowRuns:
-    """A row of the table and its runs, one a seed."""
+    """A row of the table and its runs, one per seed."""
 
     id: str
     title: str
@@ -97,11 +97,11 @@ class Evidence:
         return get_metric(self.plan.table.metric)
 
     def times(self, images: int) -> Float64:
-        """The draws every evaluation of so many images is resampled by."""
+        """Return the draws every evaluation of so many images is resampled by."""
         return draw_images(images, self.resamples)
 
     def entry(self, row: str, benchmark: str) -> Entry | None:
-        """What is finished of ``row`` on ``benchmark``; None where nothing is (or its counts are gone)."""
+        """Return what is finished of ``row`` on ``benchmark``; None where nothing is (or its counts are gone)."""
         if (row, benchmark) not in self._entries:
             self._entries[row, benchmark] = self._read(row, benchmark)
         return self._entries[row, benchmark]
@@ -120,7 +120,7 @@ class Evidence:
         return Entry(spec, {s: found[s][0] for s in counts}, counts, sampled)
 
     def pair(self, a: str, b: str, benchmark: str) -> Difference | None:
-        """Row ``a`` minus row ``b`` on the same images, seeds in pairs; None where they have none in common."""
+        """Return row ``a`` minus row ``b`` on the same images, seeds in pairs; None where they have none in common."""
         if (a, b, benchmark) not in self._pairs:
             ours, theirs = self.entry(a, benchmark), self.entry(b, benchmark)
             same = ours and theirs and next(iter(ours.counts.values())).keys == next(iter(theirs.counts.values())).keys
@@ -129,19 +129,21 @@ class Evidence:
         return self._pairs[a, b, benchmark]
 
     def family(self, a: str, b: str) -> dict[str, tuple[Difference, float]]:
-        """By benchmark the paired difference of two rows and its p-value, corrected over the benchmarks (Holm)."""
+        """Return by benchmark the paired difference of two rows and its p-value, corrected over the benchmarks
+        (Holm).
+        """
         found = {x.id: self.pair(a, b, x.id) for x in self.plan.benchmarks}
         known = {name: d for name, d in found.items() if d is not None}
         corrected = holm([d.p for d in known.values()])
         return {name: (d, p) for (name, d), p in zip(known.items(), corrected, strict=True)}
 
     def families(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
-        """:meth:`family` of every pair of rows with results in common, later row minus earlier."""
+        """Return :meth:`family` of every pair of rows with results in common, later row minus earlier."""
         pairs = {(b.id, a.id): self.family(b.id, a.id) for a, b in combinations(self.finished(), 2)}
         return {rows: found for rows, found in pairs.items() if found}
 
     def class_pairs(self, a: str, b: str, benchmark: str) -> list[Difference]:
-        """Row ``a`` minus row ``b`` in every class's IoU; empty where they cannot be paired."""
+        """Return row ``a`` minus row ``b`` in every class's IoU; empty where they cannot be paired."""
         ours, theirs = self.entry(a, benchmark), self.entry(b, benchmark)
         if self.pair(a, b, benchmark) is None or ours is None or theirs is None:
             return []
@@ -149,11 +151,11 @@ class Evidence:
         return class_differences(list(ours.counts.values()), list(theirs.counts.values()), times)
 
     def finished(self) -> list[RowRuns]:
-        """The rows with at least one finished evaluation."""
+        """Return the rows with at least one finished evaluation."""
         return [r for r in self.rows if any(self.entry(r.id, b.id) for b in self.plan.benchmarks)]
 
     def baseline(self, name: str | None = None) -> RowRuns:
-        """The row called ``name``, else the first finished one that was trained, else the first finished one.
+        """Return the row called ``name``, else the first finished one that was trained, else the first finished one.
 
         Raises UsageError for an unknown row and where nothing is finished.
         """
@@ -174,21 +176,23 @@ class Evidence:
         return next((r for r in finished if r.runs[0].train), finished[0])
 
     def _asked(self) -> tuple[str, ...]:
-        """The table and the profile as words of a command."""
+        """Return the table and the profile as words of a command."""
         return self.plan.table.name, "--profile", self.plan.profile.name
 
     def provenance(self, run: Run) -> dict[str, Any] | None:
-        """What ``run`` was made from, as written when it began; None where it was not begun."""
+        """Return what ``run`` was made from, as written when it began; None where it was not begun."""
         path = self.plan.assets.store.run(run.id) / "provenance.json"
         return read_json(path) if path.is_file() else None
 
     def losses(self, run: Run) -> list[dict[str, Any]]:
-        """The logged iterations of a training in order, each once; empty where there was none."""
+        """Return the logged iterations of a training in order, each once; empty where there was none."""
         return read_losses(self.plan.assets.store.run(run.id) / LOSSES)
 
 
 def read_losses(path: Any) -> list[dict[str, Any]]:
-    """The records of a ``losses.jsonl`` by iteration; one logged again after an interruption counts as last logged."""
+    """Read the records of a ``losses.jsonl`` by iteration; one logged again after an interruption counts as last
+    logged.
+    """
     if not path.is_file():
         return []
     records = {}

@@ -1,4 +1,4 @@
-"""From the cells of a plan to data frames: one tidy (a row a cell and seed), one as the paper prints it."""
+"""From the cells of a plan to data frames: one tidy (one row per cell and seed), one as the paper prints it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ FRACTIONS = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")
 
 
 def tidy_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """One row a cell and seed: all aggregate metrics as fractions in full precision, provenance, published value.
+    """Return one row per cell and seed: all aggregate metrics as fractions in full precision, provenance, published
+    value.
 
     ``published`` is in the paper's unit (percent). ``difference_percent`` (measured minus published) is given only
     in profiles whose numbers are comparable with the papers'. ``columns`` adds intervals, bias and boundary quality.
@@ -61,9 +62,9 @@ def _tidy_row(plan: Plan, status: CellStatus) -> dict[str, Any]:
 
 
 def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """The table as printed: a row a method, a column a benchmark, values in percent.
+    """Return the table as printed: one row per method, one column per benchmark, values in percent.
 
-    Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one a benchmark. Measured values
+    Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one per benchmark. Measured values
     are the mean over seeds of the table's metric; where a row has several seeds, columns ``<benchmark> sd`` hold their
     standard deviation. A published row follows the measured row it belongs to. A cell that is not done is missing
     (NaN), never zero. With intervals in ``columns``, ``<benchmark> low`` and ``high`` bound the mean.
@@ -81,7 +82,8 @@ def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE
 
 
 def beside_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """The table with published values in columns: ``method``, ``tower``, ``seeds``, one column a benchmark (percent).
+    """Return the table with published values in columns: ``method``, ``tower``, ``seeds``, one column per benchmark
+    (percent).
 
     Then ``<benchmark> sd`` where a row has several seeds, ``<benchmark> published`` and, only in profiles whose
     numbers are comparable with the papers', ``<benchmark> difference`` (measured minus published, points).
@@ -106,8 +108,9 @@ def _by_row(cells: Sequence[CellStatus]) -> list[list[CellStatus]]:
 
 
 def _measured(plan: Plan, cells: list[CellStatus], columns: Columns) -> dict[str, Any]:
-    """Number of seeds that count on some benchmark, and of each benchmark the mean; with several seeds planned their
-    standard deviation, and its interval."""
+    """Return the number of seeds that count on some benchmark, and of each benchmark the mean; with several seeds
+    planned their standard deviation, and its interval.
+    """
     planned = len({c.cell.run.seed for c in cells})
     found = {b.id: _percents(plan, cells, b.id) for b in plan.benchmarks}
     seeds = max((len(v) for v in found.values()), default=0)
@@ -121,7 +124,7 @@ def _measured(plan: Plan, cells: list[CellStatus], columns: Columns) -> dict[str
 
 
 def _fewer_seeds(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
-    """A remark on each row with benchmarks that have fewer seeds in their mean than the column Seeds says."""
+    """Return a remark on each row with benchmarks that have fewer seeds in their mean than the column Seeds says."""
     lines = []
     for own in _by_row(cells):
         counts = {b.id: len(_percents(plan, own, b.id)) for b in plan.benchmarks}
@@ -150,7 +153,7 @@ def _minus(a: float | None, b: float | None) -> float | None:
 
 
 def _finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a frame, deviations and intervals after the benchmarks whichever row has them first."""
+    """Return the rows as a frame, deviations and intervals after the benchmarks whichever row has them first."""
     frame = pd.DataFrame(rows)
     frame["seeds"] = frame["seeds"].astype("Int64")
     last = [c for end in (" sd", " low", " high") for c in frame.columns if c.endswith(end)]
@@ -158,13 +161,13 @@ def _finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def sources(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[str]:
-    """Where the published values of ``rows`` come from and under which mIoU convention."""
+    """Say where the published values of ``rows`` come from and under which mIoU convention."""
     found = [p for row in rows for b in benchmarks if (p := find_published(row.published, b))]
     return list(dict.fromkeys(f"{p.source} (mIoU convention: {p.convention})" for p in found))
 
 
 def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
-    """What must stand under the table: profile, metric, protocol, hardware, sources, gaps."""
+    """Return what must stand under the table: profile, metric, protocol, hardware, sources, gaps."""
     profile, p = plan.profile, plan.profile.protocol
     done = [c for c in cells if c.status == DONE and c.metrics]
     counts = {c.cell.benchmark.id: c.metrics["num_images"] for c in done if c.metrics}
@@ -211,7 +214,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
 
 
 def _others_labels(plan: Plan) -> list[str]:
-    """A line for each benchmark whose labels do not remember their sources and cannot be compared with them."""
+    """Return a line for each benchmark whose labels do not remember their sources and cannot be compared with them."""
     from repro.runs.external import not_compared
 
     root = None if plan.profile.synthetic else plan.assets.data_root

@@ -59,7 +59,9 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 # -- tables of benchmarks -----------------------------------------------------------------------------------------
 def table_section(evidence: Evidence, against: str | None = None) -> Section:
-    """The section of a table of benchmarks; differences are first shown to the row ``against`` (Evidence.baseline)."""
+    """Return the section of a table of benchmarks; differences are first shown to the row ``against``
+    (Evidence.baseline).
+    """
     plan = evidence.plan
     sources: dict[str, Published] = {}
     ranges = {b.id: _range(evidence, b.id) for b in plan.benchmarks}
@@ -100,7 +102,7 @@ def table_section(evidence: Evidence, against: str | None = None) -> Section:
 
 
 def _range(evidence: Evidence, benchmark: str) -> tuple[float, float]:
-    """The scale of a column's interval bars, from the lowest end to the highest."""
+    """Return the scale of a column's interval bars, from the lowest end to the highest."""
     found = [e.result[0] for r in evidence.rows if (e := evidence.entry(r.id, benchmark))]
     low, high = min((e.low for e in found), default=0.0), max((e.high for e in found), default=1.0)
     return (low, high) if math.isfinite(low) and high > low else (0.0, 1.0)
@@ -130,7 +132,7 @@ def _letter(sources: dict[str, Published], printed: Published) -> str:
 def _shown_cell(
     entry: Entry | None, printed: Sequence[tuple[Published, str]], scale: tuple[float, float], seeds: int, *, best: bool
 ) -> dict[str, Any]:
-    """The text of a cell, percent, and where its interval lies in the column's scale (0..100).
+    """Return the text of a cell, percent, and where its interval lies in the column's scale (0..100).
 
     ``seeds`` is how many there are to be; a mean of fewer says so.
     """
@@ -158,7 +160,7 @@ def _shown_cell(
 def _cell_record(
     evidence: Evidence, row: RowRuns, benchmark: str, entry: Entry | None, printed: Sequence[Published]
 ) -> dict[str, Any]:
-    """All that is known of one cell, for its window: fractions in full precision."""
+    """Return all that is known of one cell, for its window: fractions in full precision."""
     own = [c for c in evidence.cells if (c.cell.run.row.id, c.cell.benchmark.id) == (row.id, benchmark)]
     states = {c.cell.run.seed: c for c in own}
     seeds = []
@@ -191,7 +193,7 @@ def _images(evidence: Evidence, benchmark: str) -> int | None:
 
 
 def _charts(evidence: Evidence, against: str | None) -> dict[str, Any]:
-    """What the script draws: rows, classes of every benchmark, paired differences, curves, runs."""
+    """Return what the script draws: rows, classes of every benchmark, paired differences, curves, runs."""
     benchmarks = [b for b in evidence.plan.benchmarks if any(evidence.entry(r.id, b.id) for r in evidence.rows)]
     classes = {}
     for b in benchmarks:

@@ -1,4 +1,4 @@
-"""Map tables as CSV (full precision, one line a run), LaTeX and Markdown (seeds averaged)."""
+"""Map tables as CSV (full precision, one line per run), LaTeX and Markdown (seeds averaged)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
-    """One line a row and benchmark: mean over seeds with deviation; then saliency by parts of the classes."""
+    """Return one line per row and benchmark: mean over seeds with deviation; then saliency by parts of the classes."""
     columns = [
         Column("title", "Method"),
         Column("benchmark", "Benchmark"),
@@ -70,7 +70,7 @@ def _over_attention(state: MapStatus) -> str:
 
 
 def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
-    """What must stand under the table: profile, rules, intervals, gaps."""
+    """Return what must stand under the table: profile, rules, intervals, gaps."""
     lines = [
         f"Profile {plan.profile.name}: {plan.profile.title}.",
         "Mean over the pairs of an image and a class that is in it, each image a single view; ignored pixels left out. "

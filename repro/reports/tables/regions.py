@@ -15,7 +15,7 @@ from repro.runs.status import DONE, FAILED
 
 
 def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
-    """Measured rows, each followed by the published one where there is one; columns by set and top-k."""
+    """Return measured rows, each followed by the published one where there is one; columns by set and top-k."""
     tops = tuple(TOP) if plan.table.metric == "top5" else ("top1",)
     sets = list(dict.fromkeys(s.cell.source.id for s in states))
     columns = [Column("title", "Model"), Column("tower", "CLIP")]
@@ -47,7 +47,7 @@ def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]
 
 
 def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
-    """What must stand under the table: profile, rules, what alignment is worth, sources, gaps."""
+    """Return what must stand under the table: profile, rules, what alignment is worth, sources, gaps."""
     lines = [f"Profile {plan.profile.name}: {plan.profile.title}."]
     settings = states[0].cell.settings
     prompts = f"{len(settings.templates)} prompts" if settings.templates else "the 63 prompts of ViLD"

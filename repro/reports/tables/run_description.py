@@ -18,7 +18,7 @@ KEPT = ("miou_gt", "miou_union", "num_images", "protocol_digest", "hardware", "s
 
 
 def describe_run(store: RunStore, run_id: str) -> dict[str, Any]:
-    """What is known of ``run_id`` (keys: docs/reports.md); RunStore.run(run_id) must hold a provenance.json."""
+    """Return what is known of ``run_id`` (keys: docs/reports.md); RunStore.run(run_id) must hold a provenance.json."""
     folder = store.run(run_id)
     record = read_json(folder / "provenance.json")
     facts = record.get("facts", {})
@@ -38,7 +38,9 @@ def describe_run(store: RunStore, run_id: str) -> dict[str, Any]:
 
 
 def summaries(store: RunStore, *, method: str | None = None, benchmark: str | None = None) -> Iterator[tuple[str, str]]:
-    """Id and state in a line of every run in the store, or of those of ``method`` or evaluated on ``benchmark``."""
+    """Yield id and state in a line of every run in the store, or of those of ``method`` or evaluated on
+    ``benchmark``.
+    """
     for path in sorted(store.root.glob("*/provenance.json")):
         run_id, facts = path.parent.name, read_json(path).get("facts", {})
         metrics = {p.parent.name: p for p in sorted(path.parent.glob(f"eval/*/{COMPLETE}"))}
@@ -72,7 +74,7 @@ def _training(store: RunStore, run_id: str, settings: dict[str, Any] | None) -> 
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:
-    """The state of one evaluation folder and, where it is complete, its numbers."""
+    """Return the state of one evaluation folder and, where it is complete, its numbers."""
     if not (folder / COMPLETE).is_file():
         begun = any(folder.glob("*.partial.npz"))
         return {"state": "interrupted or under way" if begun else "not begun"}
@@ -83,7 +85,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
 
 
 def _users(store: RunStore, run_id: str) -> dict[str, list[str]]:
-    """The rows of tables that this run serves, and why it does not serve those of the same name."""
+    """Return the rows of tables that this run serves, and why it does not serve those of the same name."""
     try:
         served, others = uses(stored_run(run_id, store.root), run_id)
     except ReproError as error:
@@ -92,7 +94,7 @@ def _users(store: RunStore, run_id: str) -> dict[str, list[str]]:
 
 
 def code_of(store: RunStore, run_id: str) -> dict[str, str]:
-    """Of everything the run rests on, whether the code of now computes the same."""
+    """Tell, of everything the run rests on, whether the current code computes the same."""
     try:
         return {
             p.what: ": ".join(filter(None, (p.verdict.state, p.verdict.reason))) for p in pieces(run_id, store.root)

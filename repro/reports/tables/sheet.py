@@ -60,7 +60,7 @@ class Sheet:
         return cls(title, caption, f"tab:{plan.table.name}-{plan.profile.name}", columns, rows, remarks)
 
     def markdown(self) -> str:
-        """A Markdown document: title, caption, table, remarks."""
+        """Return a Markdown document: title, caption, table, remarks."""
         head = [f"{c.heading} ({c.group})" if c.group else c.heading for c in self.columns]
         rule = ["--:" if c.right else ":--" for c in self.columns]
         body = [[row.get(c.key) or "-" for c in self.columns] for row in self.rows]
@@ -69,7 +69,7 @@ class Sheet:
         return "\n".join([*lines, "", *(f"- {r}" for r in self.remarks), ""])
 
     def latex(self) -> str:
-        """A booktabs table environment, as wide as the text; needs the packages booktabs and graphicx."""
+        """Return a booktabs table environment, as wide as the text; needs the packages booktabs and graphicx."""
         lines = [
             "% Needs \\usepackage{booktabs,graphicx}.",
             "\\begin{table*}[t]",
@@ -114,14 +114,14 @@ def unfinished(states: Sequence[str], words: str) -> list[str]:
 
 
 def number(value: float | None, digits: int, *, signed: bool = False) -> str:
-    """``value`` with ``digits`` decimals and thousands separators, empty where there is none."""
+    """Write ``value`` with ``digits`` decimals and thousands separators, empty where there is none."""
     if value is None or math.isnan(value):
         return ""
     return f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
 
 
 def escape(text: str) -> str:
-    """``text`` with LaTeX's special characters escaped."""
+    """Return ``text`` with LaTeX's special characters escaped."""
     return "".join(_LATEX_SPECIALS.get(c, c) for c in text)
 
 

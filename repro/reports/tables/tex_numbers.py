@@ -1,4 +1,4 @@
-"""``numbers.tex``: one ``\\newcommand`` a number, so that a paper's text quotes results by name and never by hand."""
+"""``numbers.tex``: one ``\\newcommand`` per number, so that a paper's text quotes results by name and never by hand."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ Number = tuple[str, str, str]
 
 
 def macro_name(*words: str) -> str:
-    """The words as one name of letters: ``("table1", "disa-base", "A-150")`` is ``TableOneDisaBaseAOneFiveZero``."""
+    """Return the words as one name of letters: ``("table1", "disa-base",
+    "A-150")`` is ``TableOneDisaBaseAOneFiveZero``.
+    """
     parts = re.findall(r"[A-Za-z]+|\d", re.sub(r"=-(?=\d)", " minus ", " ".join(words)))
     return "".join(_DIGITS[int(p)] if p.isdigit() else p[0].upper() + p[1:] for p in parts)
 
 
 def table_numbers(evidence: Evidence, against: str | None = None) -> Iterator[Number]:
-    """The numbers of a table of benchmarks, percent with one decimal.
+    """Yield the numbers of a table of benchmarks, percent with one decimal.
 
     Each cell: its mean over seeds, ``Sd``, ``Low`` and ``High`` of its 95 % interval, ``Published``; and minus the
     baseline (the row ``against``, see Evidence.baseline) ``Gain``, ``GainLow``, ``GainHigh`` and ``GainP``, corrected

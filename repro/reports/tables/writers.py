@@ -35,7 +35,9 @@ def write_report(
 
 
 def table_text(plan: Plan, cells: Sequence[CellStatus], form: str, columns: Columns = NONE) -> str:
-    """The table as ``csv``, ``latex`` or ``md``, with published values in rows or in columns as the table says."""
+    """Return the table as ``csv``, ``latex`` or ``md``, with published values in rows or in columns as the table
+    says.
+    """
     remarks = notes(plan, cells)
     if columns.intervals:
         remarks.append("In brackets: 95 % intervals over images, with several seeds over seeds and images.")
@@ -54,7 +56,7 @@ def table_text(plan: Plan, cells: Sequence[CellStatus], form: str, columns: Colu
 
 
 def beside_sheet(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> Sheet:
-    """Measured, published and (where comparable) difference as groups of columns."""
+    """Return measured, published and (where comparable) difference as groups of columns."""
     measured = f"measured, {plan.profile.name}"
     ids = [b.id for b in plan.benchmarks]
     columns = [Column("method", "Method"), Column("tower", "VLM"), Column("seeds", "Seeds", right=True)]
@@ -73,7 +75,7 @@ def beside_sheet(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> She
 
 
 def csv_text(plan: Plan, frame: pd.DataFrame) -> str:
-    """The printed table in full precision, with profile and metric in every row."""
+    """Return the printed table in full precision, with profile and metric in every row."""
     out = frame.copy()
     out.insert(0, "profile", [plan.profile.name if s != PUBLISHED else "" for s in out["source"]])
     out.insert(1, "metric", [plan.table.metric if s != PUBLISHED else "mIoU as printed" for s in out["source"]])
@@ -81,7 +83,7 @@ def csv_text(plan: Plan, frame: pd.DataFrame) -> str:
 
 
 def _display(frame: pd.DataFrame, benchmarks: Sequence[str], gap: str) -> pd.DataFrame:
-    """Strings as they are printed: one decimal, as the papers do; ``gap`` where there is no number."""
+    """Return strings as they are printed: one decimal, as the papers do; ``gap`` where there is no number."""
     out = frame.copy()
     for b in benchmarks:
         out[b] = [_with_sd(r, b, gap) for r in frame.to_dict("records")]
@@ -90,7 +92,9 @@ def _display(frame: pd.DataFrame, benchmarks: Sequence[str], gap: str) -> pd.Dat
 
 
 def _with_sd(row: Mapping[Any, Any], benchmark: str, gap: str = "") -> str:
-    """``12.3``; ``12.3 ± 0.4`` where the row has several seeds; ``12.3 [11.6, 13.1]`` where it has an interval."""
+    """Return ``12.3``; ``12.3 ± 0.4`` where the row has several seeds; ``12.3 [11.6, 13.1]`` where it has an
+    interval.
+    """
     mean, sd = row[benchmark], row.get(f"{benchmark} sd")
     low, high = row.get(f"{benchmark} low"), row.get(f"{benchmark} high")
     text = number(mean, 1) or gap
@@ -102,7 +106,7 @@ def _with_sd(row: Mapping[Any, Any], benchmark: str, gap: str = "") -> str:
 
 
 def markdown_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
-    """A Markdown document: caption, table, notes."""
+    """Return a Markdown document: caption, table, notes."""
     benchmarks = [b.id for b in plan.benchmarks]
     shown = _display(frame, benchmarks, "-")
     head = ["Method", "VLM", "Source", "Seeds", *benchmarks]
@@ -121,7 +125,7 @@ def _source_label(plan: Plan, source: str) -> str:
 
 
 def latex_text(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> str:
-    """A booktabs table environment. Published rows are set in italics.
+    """Return a booktabs table environment. Published rows are set in italics.
 
     Needs ``\\usepackage{booktabs}``; with deviations or intervals it spans both columns and needs graphicx as well.
     """

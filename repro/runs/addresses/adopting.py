@@ -26,7 +26,7 @@ from repro.traces.subject import Subject
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Something stored that a number rests on: what it is, where it lies, whether the code of now may use it.
+    """Something stored that a number rests on: what it is, where it lies, whether the current code may use it.
 
     ``base`` is what it would be called now.
     """
@@ -40,7 +40,9 @@ class Piece:
 
 
 def pieces(run_id: str, runs: Path, data_root: Path | None = None) -> list[Piece]:
-    """The drawn data, the tower, the training and the finished evaluations of a run, judged by the code of now."""
+    """Return the drawn data, the tower, the training and the finished evaluations of a run, judged by the
+    current code.
+    """
     run = stored_run(run_id, runs, data_root)
     return [*_made_from(run, run_id), *_training(run, run_id), *evaluations(run, run_id)]
 
@@ -59,7 +61,7 @@ def _made_from(run: Run, run_id: str) -> Iterator[Piece]:
 
 
 def _names(folder: Path, assets: Assets) -> dict[str, str]:
-    """Names of the made things a run was made from: as it says itself, or as version 0.1.0 called them."""
+    """Return the names of the made things a run was made from: as it says itself, or as version 0.1.0 called them."""
     for path in (folder / FILE, *sorted(folder.glob(f"eval/*/{FILE}"))):
         if path.is_file():
             entries = [e for e in [read_json(path).get("made")] if e]
@@ -86,7 +88,7 @@ def _training(run: Run, run_id: str) -> Iterator[Piece]:
 
 
 def evaluations(run: Run, run_id: str) -> Iterator[Piece]:
-    """The finished evaluations of a run by its own weights and the profile's protocol."""
+    """Yield the finished evaluations of a run by its own weights and the profile's protocol."""
     subject, inputs = evaluation_subject(run), run.assets.inputs(run.row.tower)
     for path in sorted(run.assets.store.run(run_id).glob(f"eval/*/{COMPLETE}")):
         folder = path.parent
@@ -113,7 +115,7 @@ def adopt(
 ) -> list[str]:
     """Take over a run with the drawn data, the tower and the evaluations it rests on; what was taken over, in words.
 
-    Nothing is computed and nothing removed: notes are written beside what is there. What the code of now agrees with
+    Nothing is computed and nothing removed: notes are written beside what is there. What the current code agrees with
     needs none. Raises UsageError as :func:`repro.runs.addresses.stored.stored_run` does.
     """
     taken: list[str] = []
@@ -138,7 +140,7 @@ def adopt(
 
 
 def _adopt_measures(run: Run, run_id: str) -> None:
-    """Let measures of version 0.1.0 stand for those of now: they were counted from what was taken over."""
+    """Let measures of version 0.1.0 stand for current ones: they were counted from what was taken over."""
     from repro.metrics.measured import AS, MEASURES, measure_folder
 
     for piece in evaluations(run, run_id):
@@ -152,7 +154,9 @@ def _adopt_measures(run: Run, run_id: str) -> None:
 
 
 def uses(run: Run, run_id: str) -> tuple[list[str], list[str]]:
-    """The rows of tables that use the run, and those of the same name that do not, with what they ask otherwise."""
+    """Return the rows of tables that use the run, and those of the same name that do not, with what they ask
+    otherwise.
+    """
     found: list[str] = []
     others: list[str] = []
     for name in table_names():
@@ -175,7 +179,7 @@ def uses(run: Run, run_id: str) -> tuple[list[str], list[str]]:
 
 
 def differences(then: Any, now: Any, name: str = "") -> list[str]:
-    """What differs between two nested plain values, a line each: ``options.k: 96 then, 48 now``."""
+    """Return what differs between two nested plain values, one line each: ``options.k: 96 then, 48 now``."""
     if isinstance(then, dict) and isinstance(now, dict):
         keys = sorted({*then, *now})
         return [line for k in keys for line in differences(then.get(k), now.get(k), f"{name}.{k}" if name else k)]

@@ -1,4 +1,4 @@
-"""Whether what is stored was made by code that computes what the code of now computes.
+"""Whether what is stored was made by code that computes what the current code computes.
 
 Beside everything that is made (a run, an evaluation, a tower, drawn data) lies ``code.json``: the source digest
 (:mod:`repro.sources`) and the trace (:mod:`repro.traces`) of the code that made it, and the names of the made things
@@ -48,7 +48,7 @@ class Verdict:
 
 
 class Code:
-    """The code of now, and what was found out about it, kept in ``memory``: a folder of the run store's cache, or None
+    """The current code, and what was found out about it, kept in ``memory``: a folder of the run store's cache, or None
     where nothing is to be kept beyond this process."""
 
     def __init__(self, memory: Path | None, of: Sources | None = None) -> None:
@@ -57,11 +57,11 @@ class Code:
         self._traces: dict[str, tuple[Trace | None, str]] = {}
 
     def source(self, subject: Subject) -> Source:
-        """The source of ``subject``."""
+        """Return the source of ``subject``."""
         return self._sources.source(subject.roots)
 
     def trace(self, subject: Subject) -> tuple[Trace | None, str]:
-        """The trace of ``subject`` by the code of now, or None and why there is none."""
+        """Return the trace of ``subject`` by the current code, or None and why there is none."""
         if subject.take is None:
             return None, "its source alone decides"
         from repro.runs.provenance import package_versions
@@ -76,7 +76,7 @@ class Code:
         return self._traces[key]
 
     def _tracing(self) -> str:
-        """The digest of how traces are taken."""
+        """Return the digest of how traces are taken."""
         if "repro" not in self._sources.project.packages:
             return ""
         roots = [f"{PACKAGE}.{m}:*" for m in ("methods", "towers", "data")]
@@ -88,7 +88,7 @@ class Code:
         return (kept["trace"], kept["why"]) if isinstance(kept, dict) and {"trace", "why"} <= kept.keys() else None
 
     def _kept(self, kind: str, name: str) -> Any:
-        """What was kept under ``name``, None where there is nothing that can be read."""
+        """Return what was kept under ``name``, None where there is nothing that can be read."""
         if self.memory is None:
             return None
         try:
@@ -97,7 +97,7 @@ class Code:
             return None
 
     def _may_keep(self) -> bool:
-        """Whether the store has a cache already: whoever only looks makes none."""
+        """Tell whether the store has a cache already: a command that only reads makes none."""
         return self.memory is not None and self.memory.parent.is_dir()
 
     def _keep(self, kind: str, name: str, value: Any) -> None:
@@ -117,7 +117,7 @@ class Code:
         return trace, ""
 
     def record(self, subject: Subject, inputs: Mapping[str, str]) -> dict[str, Any]:
-        """What ``code.json`` says of a thing that the code of now makes from the made things ``inputs``."""
+        """Return what ``code.json`` says of a thing that the current code makes from the made things ``inputs``."""
         return {"format": 1, "what": subject.what, "made": self._entry(subject, inputs), "taken": []}
 
     def _entry(self, subject: Subject, inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Code:
         }
 
     def token(self, subject: Subject) -> str:
-        """A word for what the code of now computes: that of the first source in this store whose trace agrees.
+        """Return a word for what the current code computes: that of the first source in this store whose trace agrees.
 
         Caches put it into their keys: it stays while nothing is computed otherwise.
         """
@@ -165,7 +165,7 @@ class Code:
         write_json(path, {**kept, "taken": [*kept["taken"], entry]})
 
     def judge(self, path: Path, subject: Subject, inputs: Mapping[str, str]) -> Verdict:
-        """What the code of now is to the thing whose ``code.json`` is ``path``, made from ``inputs`` today.
+        """Judge what the current code is to the thing whose ``code.json`` is ``path``, made from ``inputs`` today.
 
         An agreement is written into the file, so that it is found at once the next time.
         """
@@ -216,7 +216,7 @@ class Code:
             write_json(path, {**kept, "taken": [*kept["taken"], note]})
 
     def _changed(self, subject: Subject, entry: Mapping[str, Any], how: str) -> str:
-        """Why a thing is stale, and which definitions were rewritten since."""
+        """Say why a thing is stale, and which definitions were rewritten since."""
         names = self.changes(subject, entry["source"])
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         since = f"; rewritten since: {', '.join(names[:_SHOWN])}{more}" if names else ""
@@ -226,7 +226,9 @@ class Code:
         return f"{subject.what} computes something else now: {how}{doubt}{packages}{since}"
 
     def changes(self, subject: Subject, since: str) -> list[str]:
-        """The definitions rewritten since the source digest ``since``; empty where they are not known any more."""
+        """Return the definitions rewritten since the source digest ``since``; empty where they are not known any
+        more.
+        """
         then = self._kept("definitions", since)
         return self.source(subject).changes(then) if isinstance(then, dict) else []
 
@@ -261,7 +263,7 @@ def _other_packages(then: Mapping[str, Any]) -> str:
 
 
 def _joined() -> bool:
-    """Whether this process works together with others (without importing torch to find out)."""
+    """Tell whether this process works together with others (without importing torch to find out)."""
     distributed: Any = sys.modules.get("torch.distributed")
     return distributed is not None and distributed.is_available() and distributed.is_initialized()
 

@@ -12,7 +12,7 @@ from repro.runs.store import CELL, COMPLETE
 
 
 def damaged_files(run: Path) -> list[Path]:
-    """What of ``run`` cannot be used: damaged files, and everything of an evaluation that has one.
+    """Find what of ``run`` cannot be used: damaged files, and everything of an evaluation that has one.
 
     The mark of a finished evaluation comes first, so that what is left half-way is not taken for finished.
     """
@@ -25,12 +25,12 @@ def damaged_files(run: Path) -> list[Path]:
 
 
 def damaged_in_cache(entry: Path) -> Iterator[Path]:
-    """Damaged files at the top of an entry of the cache (towers, drawn data)."""
+    """Yield damaged files at the top of an entry of the cache (towers, drawn data)."""
     yield from (p for p in sorted(entry.iterdir()) if is_damaged(p))
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether ``path`` is a file of a kind this program writes (JSON, counts, torch) that cannot be read."""
+    """Tell whether ``path`` is a file of a kind this program writes (JSON, counts, torch) that cannot be read."""
     if not path.is_file() or path.is_symlink() or path.name.startswith("."):
         return False
     try:

@@ -23,7 +23,7 @@ PAIRS = "repro.datasets.layout:prepared_pairs"
 
 
 def training_subject(run: Run) -> Subject:
-    """The code that trains ``run``: a method from its options on a tower like its own, by its schedule."""
+    """Return the code that trains ``run``: a method from its options on a tower like its own, by its schedule."""
 
     def take() -> Trace:
         from repro.traces.methods import training_trace
@@ -37,7 +37,7 @@ def training_subject(run: Run) -> Subject:
 
 
 def evaluation_subject(run: Run) -> Subject:
-    """The code that evaluates ``run``."""
+    """Return the code that evaluates ``run``."""
 
     def take() -> Trace:
         from repro.traces.methods import evaluation_trace
@@ -50,7 +50,7 @@ def evaluation_subject(run: Run) -> Subject:
 
 
 def maps_subject(run: Run) -> Subject:
-    """The code that measures the maps of ``run``."""
+    """Return the code that measures the maps of ``run``."""
 
     def take() -> Trace:
         from repro.traces.methods import maps_trace
@@ -62,7 +62,7 @@ def maps_subject(run: Run) -> Subject:
 
 
 def prediction_subject(run: Run) -> Subject:
-    """The code that predicts masks of photographs by ``run``."""
+    """Return the code that predicts masks of photographs by ``run``."""
 
     def take() -> Trace:
         from repro.traces.methods import prediction_trace
@@ -75,7 +75,7 @@ def prediction_subject(run: Run) -> Subject:
 
 
 def miniature_subject(data: Mapping[str, Any]) -> Subject:
-    """The code that draws and prepares the data of a profile."""
+    """Return the code that draws and prepares the data of a profile."""
 
     def take() -> Trace:
         from repro.traces.data import miniature_trace
@@ -90,7 +90,9 @@ def miniature_subject(data: Mapping[str, Any]) -> Subject:
 
 
 def timed(run: Run, *roots: str) -> Subject:
-    """The code from ``roots`` whose time with the method of ``run`` is measured; nothing but its source is judged."""
+    """Return the code from ``roots`` whose time with the method of ``run`` is measured; nothing but its source is
+    judged.
+    """
     return Subject("the time", (*roots, run.entry.build, TOWER), None, None)
 
 
@@ -101,7 +103,7 @@ def _asked(run: Run) -> dict[str, Any]:
 
 
 def run_place(run: Run) -> Place:
-    """Where ``run`` lies or will lie."""
+    """Return where ``run`` lies or will lie."""
     store = run.assets.store
     base = store.run(run.address)
     inputs = run.assets.inputs(run.row.tower)
@@ -117,7 +119,9 @@ def run_place(run: Run) -> Place:
 
 
 def evaluation_place(run: Run, benchmark: str, key: str, protocol: str) -> Place:
-    """Where the evaluation of ``run`` under ``key`` lies or will lie; ``protocol`` is the digest of how it is made."""
+    """Return where the evaluation of ``run`` under ``key`` lies or will lie; ``protocol`` is the digest of how it is
+    made.
+    """
     folder = run.place.path
     subject, inputs = evaluation_subject(run), run.assets.inputs(run.row.tower)
     return settle(
@@ -129,7 +133,9 @@ def evaluation_place(run: Run, benchmark: str, key: str, protocol: str) -> Place
 
 
 def judged_folder(run: Run, subject: Subject, base: Path, done: str) -> Place:
-    """Where something else that is measured of ``run`` lies or will lie: ``done`` is the file that says it is there."""
+    """Return where something else that is measured of ``run`` lies or will lie: ``done`` is the file that says it is
+    there.
+    """
     inputs = run.assets.inputs(run.row.tower)
     there: Callable[[Path], bool] = lambda path: (path / done).is_file()  # noqa: E731
     return settle(base, there, lambda path: run.assets.code.judge(path / FILE, subject, inputs))

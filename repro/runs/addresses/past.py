@@ -26,7 +26,7 @@ ADOPTED = "adopted.json"
 
 
 def renamed(base: Path) -> Iterator[Path]:
-    """Things beside ``base`` that were taken over in its place."""
+    """Yield things beside ``base`` that were taken over in its place."""
     for note in sorted(base.parent.glob(f"*/{ADOPTED}")):
         if _json(note).get("as") == base.name:
             yield note.parent
@@ -39,14 +39,14 @@ def rename(folder: Path, base: Path) -> None:
 
 
 def data_of_past(folder: Path, data: Mapping[str, Any]) -> Iterator[Path]:
-    """Drawn data below ``folder`` of the recipe ``data`` that know nothing of their code."""
+    """Yield drawn data below ``folder`` of the recipe ``data`` that know nothing of their code."""
     for ready in sorted(folder.glob("*/ready.json")):
         if not (ready.parent / CODE).is_file() and _json(ready).get("data") == plain(data):
             yield ready.parent
 
 
 def tower_of_past(folder: Path, making: Making) -> Iterator[Path]:
-    """Towers below ``folder`` that were made by the same recipe and know nothing of their code."""
+    """Yield towers below ``folder`` that were made by the same recipe and know nothing of their code."""
     for path in sorted(folder.glob(f"*/{making.done}")):
         if not (path.parent / CODE).is_file() and making.like(_json(path)):
             yield path.parent
@@ -62,7 +62,7 @@ class PastRun:
     facts: Mapping[str, Any]
 
     def is_of(self, run: Run) -> bool:
-        """Whether ``run`` asks the same: method, options, tower, schedule and seed; data by their recipe."""
+        """Tell whether ``run`` asks the same: method, options, tower, schedule and seed; data by their recipe."""
         facts, base = self.facts, f"{run.entry.name}-{run.profile.name}-{run.row.tower}-s{run.seed}-"
         if not (self.folder.name.startswith(base) and len(self.folder.name) == len(base) + 10):
             return False
@@ -79,7 +79,7 @@ class PastRun:
 
 
 def _past_data_key(run: Run) -> str:
-    """What version 0.1.0 would call the training data: it looked at names and sizes only."""
+    """Return what version 0.1.0 would call the training data: it looked at names and sizes only."""
     from repro.datasets.verify.fingerprint import names_and_sizes
 
     data, root = TRAIN_SETS["coco-stuff"], run.assets.data_root  # the only training set of that version
@@ -87,7 +87,7 @@ def _past_data_key(run: Run) -> str:
 
 
 def past_runs(root: Path) -> Iterator[PastRun]:
-    """The runs below ``root`` that version 0.1.0 made."""
+    """Yield the runs below ``root`` that version 0.1.0 made."""
     for path in sorted(root.glob("*/provenance.json")):
         facts = _json(path).get("facts", {})
         if isinstance(facts, dict) and isinstance(facts.get("code"), str):
@@ -96,7 +96,9 @@ def past_runs(root: Path) -> Iterator[PastRun]:
 
 
 def past_evaluations(run: Path, benchmark: str, protocol: str) -> Iterable[Path]:
-    """Evaluations of ``run`` by the same protocol that know nothing of their code and data, of its own weights."""
+    """Return evaluations of ``run`` by the same protocol that know nothing of their code and data, of its own
+    weights.
+    """
     for path in sorted(run.glob(f"eval/{benchmark}*/cell.json")):
         cell = _json(path)
         own = cell.get("weights", "own") == "own" and not cell.get("speedups")
@@ -105,7 +107,7 @@ def past_evaluations(run: Path, benchmark: str, protocol: str) -> Iterable[Path]
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """The values of a ``config.py`` that this program wrote: one literal a line."""
+    """Return the values of a ``config.py`` that this program wrote: one literal per line."""
     import ast
 
     found: dict[str, Any] = {}

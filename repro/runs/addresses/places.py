@@ -1,4 +1,4 @@
-"""Where a made thing lies: the newest that the code of now may use, else a place of its own."""
+"""Where a made thing lies: the newest that the current code may use, else a place of its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ class Place:
 
 
 def adopted_of(places: Iterable[Place | None]) -> str | None:
-    """Why and since when any of ``places`` is used although the code that made it differs; None where none is."""
+    """Say why and since when any of ``places`` is used although the code that made it differs; None where none is."""
     found = dict.fromkeys(p.adopted for p in places if p is not None and p.adopted)
     return "; ".join(found) or None
 
 
 def adopted_note(what: str, why: str, run: str = "") -> str:
-    """The footnote of a table that uses ``what`` was taken over, and the command that says more of its ``run``."""
+    """Return the footnote of a table that uses ``what`` was taken over, and the command that says more of its
+    ``run``.
+    """
     more = f" ({command('repro', 'runs', 'why', run)})" if run else ""
     return f"Taken over by hand, {what}{more}: {why}."
 
@@ -44,7 +46,8 @@ def settle(
     judge: Callable[[Path], Verdict],
     before: Iterable[Path] = (),
 ) -> Place:
-    """The newest of ``base``, ``base.2``, ``base.3`` .. and ``before`` that the code of now may use, else a free one.
+    """Find the newest of ``base``, ``base.2``, ``base.3`` .. and ``before`` that the current code may use, else a free
+    one.
 
     ``there`` says whether something lies at a path, ``judge`` whether it may be used; ``before`` are things of version
     0.1.0, which had other names.

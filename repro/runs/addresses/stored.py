@@ -23,13 +23,14 @@ from repro.training.settings import TrainSettings
 
 
 def run_names(store: RunStore) -> list[str]:
-    """The names of all runs in the store."""
+    """Return the names of all runs in the store."""
     return sorted(p.parent.name for p in store.root.glob("*/provenance.json"))
 
 
 def matching_run(name: str, known: Sequence[str], runs_root: Path) -> str | None:
-    """The one of ``known`` runs below ``runs_root`` called ``name`` or that begins so, None for none; UsageError for
-    several."""
+    """Find the one of ``known`` runs below ``runs_root`` called ``name`` or that begins so, None for none; UsageError
+    for several.
+    """
     matching = [r for r in known if r == name] or [r for r in known if r.startswith(name)]
     if len(matching) > 1:
         raise UsageError(
@@ -42,7 +43,7 @@ def matching_run(name: str, known: Sequence[str], runs_root: Path) -> str | None
 
 
 def find_run(store: RunStore, name: str) -> str:
-    """The one run called ``name`` or whose name begins so; UsageError for none and for several."""
+    """Find the one run called ``name`` or whose name begins so; UsageError for none and for several."""
     known = run_names(store)
     found = matching_run(name, known, store.root)
     if found is None:
@@ -51,7 +52,7 @@ def find_run(store: RunStore, name: str) -> str:
 
 
 def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> Run:
-    """The run called ``run_id`` with the options, tower and schedule it was made from.
+    """Load the run called ``run_id`` with the options, tower and schedule it was made from.
 
     UsageError for one that is not in the store, whose method is not installed, or whose profile does not come with the
     project.
@@ -82,7 +83,7 @@ def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> R
 
 
 def _profile(profile: Profile, asked: Mapping[str, Any], facts: Mapping[str, Any]) -> Profile:
-    """The profile with the tower and the schedule of the run."""
+    """Return the profile with the tower and the schedule of the run."""
     towers = dict(profile.towers)
     if plan := asked.get("tower plan"):
         towers[asked["tower"]] = TowerPlan(plan["kind"], plan["title"], TowerSpec(**plan["spec"]), plan["recipe"])
@@ -93,7 +94,7 @@ def _profile(profile: Profile, asked: Mapping[str, Any], facts: Mapping[str, Any
 
 
 def _asked_of_past(store: RunStore, run_id: str) -> dict[str, Any]:
-    """What a run of version 0.1.0 was asked; UsageError where no tower of its profile gives it its name."""
+    """Return what a run of version 0.1.0 was asked; UsageError where no tower of its profile gives it its name."""
     past = next((p for p in past_runs(store.root) if p.folder.name == run_id), None)
     if past is not None and past.profile in profile_names():
         for tower, plan in _towers(load_profile(past.profile)):
@@ -121,7 +122,7 @@ def _asked(past: PastRun, tower: str, plan: TowerPlan) -> dict[str, Any]:
 
 
 def _towers(profile: Profile) -> Iterator[tuple[str, TowerPlan]]:
-    """The towers of ``profile``, and those that rows of tables make of them."""
+    """Yield the towers of ``profile``, and those that rows of tables make of them."""
     yield from profile.towers.items()
     for name in table_names():
         rows = [r for r in load_table(name).rows if r.tower in profile.towers and r.alignment]

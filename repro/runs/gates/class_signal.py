@@ -1,4 +1,4 @@
-"""The check before a training: a backbone whose dense features know no classes is refused, with the figure.
+"""The check before a training: a backbone whose dense features do not separate classes is refused, with the figure.
 
 Measured once for a tower and its data (:mod:`repro.evaluation.zero_shot`) and kept in the run store's cache. The bar is
 the profile's ``zero_shot_bar``, in units of chance; 0 leaves the check out.
@@ -35,7 +35,7 @@ def check_class_signal(run: Run, device: str, log: Callable[[str], None]) -> Non
 
 
 def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
-    """The class signal of a tower of the profile on the training set, measured if it is not known yet."""
+    """Return the class signal of a tower of the profile on the training set, measured if it is not known yet."""
     from repro.evaluation.zero_shot import ClassSignal, class_signal
 
     data = train_set()
@@ -58,7 +58,7 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
 
 
 def signal_subject(assets: Assets, tower: str) -> Subject:
-    """The code that measures the class signal of ``tower``."""
+    """Return the code that measures the class signal of ``tower``."""
 
     def take() -> Trace:
         from repro.traces.towers import class_signal_trace
@@ -71,7 +71,7 @@ def signal_subject(assets: Assets, tower: str) -> Subject:
 
 
 def refuse_without_signal(signal: ClassSignal, times_chance: float, title: str, at_stake: str) -> None:
-    """WeightsError where ``signal`` does not exceed its bar."""
+    """Raise WeightsError where ``signal`` does not exceed its bar."""
     bar = signal.bar(times_chance)
     if not times_chance or signal.mean_class > bar:
         return
@@ -86,7 +86,7 @@ def refuse_without_signal(signal: ClassSignal, times_chance: float, title: str, 
 
 
 def signal_text(signal: ClassSignal) -> str:
-    """The figure in one line."""
+    """Return the figure in one line."""
     return (
         f"zero-shot mean accuracy over classes {100 * signal.mean_class:.2f} %, {signal.over_chance:.1f} times chance "
         f"({signal.patches} patches, {signal.classes} classes, {signal.images} training images; patches right: "

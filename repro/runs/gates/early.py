@@ -25,7 +25,7 @@ IMAGES = 32
 
 
 def early_look(plan: Plan, run: Run, root: Path, device: str, log: Callable[[str], None]) -> tuple[Evaluator, int]:
-    """What :func:`repro.training.train.train` takes as ``evaluator`` and ``evaluate_every``; (.., 0): no look.
+    """Return what :func:`repro.training.train.train` takes as ``evaluator`` and ``evaluate_every``; (.., 0): no look.
 
     The look writes ``early.json`` into the run's folder (iteration, benchmark, images, miou_gt 0..1, flag) and
     tells ``log`` where the number is implausible (:mod:`repro.runs.gates.plausible`). The training goes on:
@@ -61,6 +61,6 @@ def early_look(plan: Plan, run: Run, root: Path, device: str, log: Callable[[str
 
 
 def read_early(folder: Path) -> dict[str, Any] | None:
-    """The content of ``early.json`` in a run's folder; None where there is none."""
+    """Return the content of ``early.json`` in a run's folder; None where there is none."""
     path = folder / FILE
     return read_json(path) if path.is_file() else None

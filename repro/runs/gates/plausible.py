@@ -1,4 +1,4 @@
-"""Numbers that cannot be a working method's: they are shown as flagged and averaged into nothing.
+"""Numbers that cannot be a working method's: they are shown with a flag and left out of all means.
 
 A run that diverged quietly, towers with the wrong activation or weights of another model still give a number. Two
 signs tell it from a weak method, both from the counts alone:
@@ -19,7 +19,8 @@ ONE_SIDED = 0.9
 
 
 def chance_miou(ground_truth: Mapping[str, int]) -> float:
-    """Expected ``miou_gt``, 0..1, of labels drawn uniformly from the N classes of ``ground_truth`` (pixels by class).
+    """Return expected ``miou_gt``, 0..1, of labels drawn uniformly from the N classes of ``ground_truth``
+    (pixels by class).
 
     With a share g of the pixels, a class has an intersection of g/N and a union of g + 1/N - g/N.
     """
@@ -29,7 +30,9 @@ def chance_miou(ground_truth: Mapping[str, int]) -> float:
 
 
 def implausible(record: Mapping[str, Any]) -> str | None:
-    """Why the evaluation ``record`` (the content of metrics.json) cannot be a working method's; None where it can."""
+    """Say why the evaluation ``record`` (the content of metrics.json) cannot be a working method's; None where
+    it can.
+    """
     rows, miou = record.get("per_class"), record.get("miou_gt")
     if not rows or miou is None or len(rows) < 2:
         return None

@@ -34,7 +34,9 @@ class DescribedWeights:
     header: Mapping[str, Any]
 
     def build(self) -> Method:
-        """The method with these weights, on the CPU, in evaluation mode. Raises WeightsError where they do not fit."""
+        """Build the method with these weights, on the CPU, in evaluation mode. Raises WeightsError where they do not
+        fit.
+        """
         from repro.clip.tower import build_tower
 
         method = self.entry.create(build_tower(self.tower), self.entry.make_options(self.options))
@@ -43,7 +45,7 @@ class DescribedWeights:
 
 
 def describe_weights(path: Path) -> DescribedWeights:
-    """What ``path`` (a weights file, or the folder of a run or an import) belongs to.
+    """Describe what ``path`` (a weights file, or the folder of a run or an import) belongs to.
 
     Raises WeightsError for a file of another kind and for one that nothing describes, UsageError for a method that
     is not installed.

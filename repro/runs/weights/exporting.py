@@ -41,8 +41,8 @@ class Exported:
 def export_checkpoint(path: Path, out: Path, *, dry_run: bool = False) -> Exported:
     """Write the weights file ``path`` (or that in a run's folder) to ``out`` as ``{"model": {official name: tensor}}``.
 
-    Raises WeightsError for a file that is none of ours, UsageError for a method without official checkpoints and where
-    ``out`` exists.
+    Raises WeightsError for a file that is not one of ours, UsageError for a method without official checkpoints and
+    where ``out`` exists.
     """
     described = describe_weights(path)
     official = described.entry.official_format()

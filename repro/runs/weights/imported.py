@@ -15,7 +15,7 @@ from repro.towers.checkpoint import KEY, carried_tower
 
 
 def imported_run(path: Path, method: str, values: Mapping[str, Any], assets: Assets) -> Run | None:
-    """The run that stands for the weights file ``path``; None for one that does not describe itself.
+    """Return the run that stands for the weights file ``path``; None for one that does not describe itself.
 
     Tower and options are the file's, the latter under ``values``; data and protocol are the profile's of ``assets``.
     The run trains nothing. Raises WeightsError for weights of another method than ``method`` and for a damaged file.
