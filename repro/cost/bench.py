@@ -40,7 +40,7 @@ class Subject:
     options: Any
 
     def build(self) -> Method:
-        """The method with weights drawn anew."""
+        """Build the method with weights drawn anew."""
         from repro.clip.tower import build_tower
 
         return self.entry.create(build_tower(dataclasses.replace(self.spec, weights=None)), self.options)
@@ -68,7 +68,7 @@ class Runs:
 
 
 def class_names(count: int) -> list[str]:
-    """``count`` names; UsageError for more than the largest vocabulary has, or none."""
+    """Return ``count`` names; UsageError for more than the largest vocabulary has, or none."""
     names = get_benchmark(VOCABULARY).prompt_names()
     if not 0 < count <= len(names):
         raise UsageError("no vocabulary of that size", expected=f"1 to {len(names)} classes", found=count)
@@ -76,7 +76,7 @@ def class_names(count: int) -> list[str]:
 
 
 def at_size(protocol: Protocol, canvas: int) -> Protocol:
-    """``protocol`` for images of ``canvas`` pixels, its windows unchanged; UsageError where they do not tile it."""
+    """Fit ``protocol`` to images of ``canvas`` pixels, its windows unchanged; UsageError where they do not tile it."""
     if canvas < protocol.window or (canvas - protocol.window) % protocol.stride:
         sides = ", ".join(str(side) for side in curve_sizes(protocol))
         raise UsageError(
@@ -88,7 +88,7 @@ def at_size(protocol: Protocol, canvas: int) -> Protocol:
 
 
 def curve_sizes(protocol: Protocol) -> list[int]:
-    """Sides of canvases of 1, 4, 9 and 16 windows."""
+    """Return sides of canvases of 1, 4, 9 and 16 windows."""
     return [protocol.window + k * protocol.stride for k in range(CURVE_SIDES)]
 
 
@@ -101,7 +101,7 @@ def grid(
     batches: Sequence[int],
     speedups: Sequence[Speedups],
 ) -> list[Point]:
-    """Every combination, those of one method and tower beside each other."""
+    """Return every combination, those of one method and tower beside each other."""
     return [
         Point(subject, at_size(protocol, size), count, batch, fast)
         for subject, fast, count, size, batch in itertools.product(subjects, speedups, classes, sizes, batches)
@@ -118,7 +118,7 @@ def curves(
     batches: Sequence[int] = CURVE_BATCHES,
     sizes: Sequence[int] = (),
 ) -> list[Point]:
-    """One axis after the other around ``classes`` classes, the protocol's own image size and single images."""
+    """Vary one axis after the other around ``classes`` classes, the protocol's own image size and single images."""
     size = protocol.canvas
     found: dict[Point, None] = {}
     for subject in subjects:
@@ -132,7 +132,7 @@ def curves(
 
 
 def measure(points: Sequence[Point], device: str, runs: Runs, log: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """One record a point, as soon as it is measured; a method is built once for all points that follow each other.
+    """Make one record per point, as soon as it is measured; a method is built once for points that follow each other.
 
     A point that the memory has no room for, or that the device cannot do, gives a record that says so.
     """
@@ -160,7 +160,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def describe(point: Point) -> dict[str, Any]:
-    """What a point is, in plain data."""
+    """Describe a point in plain data."""
     p, subject = point.protocol, point.subject
     return {
         "method": subject.entry.name,

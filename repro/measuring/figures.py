@@ -35,7 +35,7 @@ class ImageData:
 
 
 def load_trained(run: Run, run_id: str, device: str) -> Method:
-    """The method of ``run`` with the weights kept under ``run_id``; WeightsError where it is not trained yet."""
+    """Load the method of ``run`` with the weights kept under ``run_id``; WeightsError where it is not trained yet."""
     from repro.clip.tower import build_tower
     from repro.methods.weights import load_weights
 
@@ -55,7 +55,7 @@ def load_trained(run: Run, run_id: str, device: str) -> Method:
 
 
 def choose_pairs(pairs: Sequence[Pair], keys: Sequence[str] | None, count: int) -> list[Pair]:
-    """The pairs called ``keys``, or ``count`` of them evenly spread; UsageError for an unknown key."""
+    """Choose the pairs called ``keys``, or ``count`` of them evenly spread; UsageError for an unknown key."""
     if not keys:
         steps = np.linspace(0, len(pairs) - 1, min(count, len(pairs)))
         return [pairs[i] for i in dict.fromkeys(steps.round().astype(int).tolist())]
@@ -67,16 +67,16 @@ def choose_pairs(pairs: Sequence[Pair], keys: Sequence[str] | None, count: int) 
 
 
 def class_titles(benchmark: Benchmark) -> list[str]:
-    """The first synonym of each evaluated class."""
+    """Return the first synonym of each evaluated class."""
     return [name.split(",")[0].strip() for name in benchmark.class_names()]
 
 
 def choose_classes(
     label: NDArray[Any], benchmark: Benchmark, names: Sequence[str] | None, count: int
 ) -> tuple[int, ...]:
-    """Indices of the classes called ``names``, or of the ``count`` that cover most of ``label``.
+    """Choose the indices of the classes called ``names``, or of the ``count`` that cover most of ``label``.
 
-    A folded background is none: it is many prompts and has no map of its own.
+    A folded background is not one of them: it is many prompts and has no map of its own.
     """
     known = class_titles(benchmark)[: benchmark.background_index]
     if names:
@@ -91,7 +91,7 @@ def choose_classes(
 
 
 def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Classes (H, W) of ``image`` (H, W, 3) by the profile's sliding windows, the background folded."""
+    """Predict classes (H, W) of ``image`` (H, W, 3) by the profile's sliding windows, the background folded."""
     from repro.evaluation.infer import SlidingWindow
 
     prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
@@ -102,7 +102,7 @@ def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArr
 def image_data(
     run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
 ) -> ImageData:
-    """Prediction by the profile's sliding windows, and the diagnostic maps of the view that shows the whole image."""
+    """Predict by the profile's sliding windows, and take the diagnostic maps of the view that shows the whole image."""
     from repro.datasets.images import read_label, stored_image
     from repro.evaluation.maps import whole_view
 

@@ -30,7 +30,7 @@ SALIENCY, FOREGROUND, CORRELATION = "saliency", "foreground", "correlation"
 
 
 def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Path) -> None:
-    """A row a class: image, saliency and foreground of the class where the method has them, prediction, ground truth.
+    """Draw a row per class: image, saliency and foreground where the method has them, prediction and ground truth.
 
     As Fig. 5 of the DiSa paper. The saliency is scaled to its own largest value in each panel. ``names`` are all class
     names; ``caption`` is printed below.
@@ -58,7 +58,7 @@ def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Pa
 def correlation_figure(
     columns: Sequence[tuple[str, ImageData]], names: Sequence[str], caption: str, path: Path
 ) -> None:
-    """A row a class: the image, its ground truth for the class, and the correlation map of each (title, data).
+    """Draw a row per class: the image, its ground truth for the class, and the correlation map of each (title, data).
 
     As Fig. 1 of the DiSa paper. All data are of the same image and classes; each map runs from its smallest to its
     largest value, since methods correlate on scales of their own.
@@ -77,7 +77,7 @@ def correlation_figure(
 
 
 def _panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, NDArray[Any]]:
-    """Axes (rows, columns) without ticks, as high as images of ``shape`` need."""
+    """Make axes (rows, columns) without ticks, as high as images of ``shape`` need."""
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError as error:
@@ -97,13 +97,13 @@ def _panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, ND
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The photograph (H, W, 3) in light grey, 0..1, to draw over."""
+    """Return the photograph (H, W, 3) in light grey, 0..1, to draw over."""
     luminance = image @ np.array([0.299, 0.587, 0.114]) / 255
     return np.repeat((0.25 + 0.75 * luminance)[..., None], 3, axis=2)
 
 
 def _heat(panel: Axes, image: NDArray[np.uint8], values: NDArray[np.float32], *, binary: bool = False) -> None:
-    """A map (h, w) stretched over the grey image; a binary one keeps its edges."""
+    """Draw a map (h, w) stretched over the grey image; a binary one keeps its edges."""
     height, width = image.shape[:2]
     low, high = (0.0, 1.0) if binary else (float(values.min()), float(values.max()))
     panel.imshow(_grey(image))
@@ -119,7 +119,7 @@ def _heat(panel: Axes, image: NDArray[np.uint8], values: NDArray[np.float32], *,
 
 
 def _tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Class colours over the grey image; what no class covers (ignored pixels) stays grey."""
+    """Paint class colours over the grey image; what no class covers (ignored pixels) stays grey."""
     picture = _grey(image)
     known = classes < len(colours)
     picture[known] = (1 - TINT) * picture[known] + TINT * colours[classes[known]] / 255
@@ -127,7 +127,7 @@ def _tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np
 
 
 def _legend(figure: Figure, data: ImageData, names: Sequence[str], colours: NDArray[np.uint8]) -> None:
-    """The classes that cover most of prediction and ground truth, with their colours, below the panels."""
+    """Show the classes that cover most of prediction and ground truth, with their colours, below the panels."""
     from matplotlib.patches import Patch
 
     both = np.concatenate([data.label[data.label < len(names)].ravel(), data.prediction.ravel()]).astype(np.int64)
