@@ -1,9 +1,10 @@
-"""What installed packages announce as entry points, checked to be what it says."""
+"""What installed packages announce, as entry points or by the path of an object, checked to be what it says."""
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from repro.errors import UsageError
 
@@ -26,3 +27,9 @@ def announced(group: str, kind: type[T]) -> dict[str, T]:
             )
         found[point.value] = loaded
     return found
+
+
+def load(path: str) -> Any:
+    """Return the object called ``module:attribute``."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -32,7 +32,7 @@ class ReproError(Exception):
         if self.found is not None:
             lines.append(f"  found:    {self.found}")
         if self.mend is not None:
-            lines.append(f"  mend:     {self.mend}")
+            lines.append(f"  fix:      {self.mend}")
         return "\n".join(lines)
 
 

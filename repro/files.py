@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -68,6 +69,24 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def nearest_there(path: Path) -> Path:
+    """Return ``path``, or the nearest folder above it that is there."""
+    path = path.absolute()
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def check_room(path: Path, size: float, what: str, *, of: str = "", mend: str) -> None:
+    """Raise ResourceError where the disk of ``path`` has no room for ``size`` bytes of ``what``."""
+    free = shutil.disk_usage(nearest_there(path)).free
+    if free < size:
+        raise ResourceError(
+            f"not enough disk space for {what}",
+            expected=f"{size / 2**20:,.0f} MiB free{of}",
+            found=f"{free / 2**20:,.0f} MiB free",
+            mend=mend,
+        )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,11 @@ def digest(value: Any, length: int = 12) -> str:
     return hashlib.sha256(payload.encode()).hexdigest()[:length]
 
 
+def plain(value: Any) -> Any:
+    """``value`` as it is read again from a JSON file: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
 def file_digest(path: Path, length: int = 64) -> str:
     """The first ``length`` hex digits of SHA-256 over the file's bytes."""
     with path.open("rb") as stream:

@@ -27,7 +27,7 @@ def test_message_expected_found_and_mend_are_all_printed():
         "bad label",
         "  expected: 0..149",
         "  found:    200",
-        "  mend:     repro data verify",
+        "  fix:      repro data verify",
     ]
 
 

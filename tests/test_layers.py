@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,23 @@ def test_every_module_has_its_layer() -> None:
 
 def test_arrows_point_down() -> None:
     assert sorted(upward(HOUSE)) == []
+
+
+def circle(house: dict[str, str]) -> list[str]:
+    """Return one circle of imports, empty where there is none. ``repro`` itself only offers the API, when asked."""
+    arrows = {
+        m: {t for t in imports(s) if t in house and t not in (m, "repro")} for m, s in house.items() if m != "repro"
+    }
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_imports_run_in_no_circle() -> None:
+    assert circle(HOUSE) == []
+    assert circle({**HOUSE, "repro.errors": "from repro.files import read_json"})
 
 
 def test_the_harness_imports_no_method() -> None:

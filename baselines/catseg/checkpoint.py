@@ -8,11 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.catseg.model import CatSeg
 from baselines.catseg.options import CatSegOptions
 from repro.checkpoints.official import OfficialVariant, Shape
 from repro.clip.spec import TowerSpec
-from repro.errors import WeightsError
 from repro.layers.window_attention import shift_mask
 
 _HEAD = "sem_seg_head.predictor."
@@ -63,33 +61,6 @@ def official_masks(options: CatSegOptions, grid: int) -> dict[str, Tensor]:
         return {}
     mask = shift_mask(grid, window, window // 2)
     return {_MASK.format(layer=number): mask for number in range(options.layers)}
-
-
-def to_official(method: CatSeg) -> dict[str, Tensor]:
-    """The method's weights under official names, with the buffers the official modules store."""
-    state = {official_name(name): tensor for name, tensor in method.state_dict().items()}
-    return {**state, **official_masks(method.options, method.clip.grid)}
-
-
-def from_official(method: CatSeg, state: Mapping[str, Tensor]) -> None:
-    """Load official weights into ``method``, in place.
-
-    Raises WeightsError naming the first entry that is absent, unknown or of another shape (another CLIP model, other
-    sizes).
-    """
-    own = method.state_dict()
-    names = {official_name(name): name for name in own}
-    extra = [n for n in state if n not in names and not n.endswith("attn_mask")]
-    absent = [n for n in names if n not in state]
-    shapes = [n for n in names if n in state and state[n].shape != own[names[n]].shape]
-    for kind, found in (("lacks", absent), ("has the unknown entry", extra), ("has another shape for", shapes)):
-        if found:
-            raise WeightsError(
-                f"the checkpoint {kind} {found[0]}" + (f" and {len(found) - 1} more" if len(found) > 1 else ""),
-                expected="a CAT-Seg checkpoint for the same CLIP model and sizes",
-                mend="choose the tower the checkpoint was trained with (ViT-B/16 or ViT-L/14@336)",
-            )
-    method.load_state_dict({ours: state[official] for official, ours in names.items()})
 
 
 class CatSegOfficial:

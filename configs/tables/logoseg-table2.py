@@ -9,37 +9,21 @@ caption = "Components of LoGoSeg added in turn, trained on COCO-Stuff, mIoU (%)"
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 2")
+_variants = {
+    "baseline": ("Baseline", dict(prior=0.0, depth=0, regional_alignment=False)),
+    "op": ("+ OP", dict(depth=0, regional_alignment=False)),
+    "op-ccf": ("+ CCF", dict(regional_alignment=False)),
+    "full": ("+ RA (LoGoSeg)", dict()),
+}
 
 rows = [
     dict(
-        id="baseline",
-        title="Baseline",
+        id=_id,
+        title=_title,
         method="logoseg",
         tower="base",
-        options=dict(prior=0.0, depth=0, regional_alignment=False),
-        published=dict(_published, row="1"),
-    ),
-    dict(
-        id="op",
-        title="+ OP",
-        method="logoseg",
-        tower="base",
-        options=dict(depth=0, regional_alignment=False),
-        published=dict(_published, row="2"),
-    ),
-    dict(
-        id="op-ccf",
-        title="+ CCF",
-        method="logoseg",
-        tower="base",
-        options=dict(regional_alignment=False),
-        published=dict(_published, row="3"),
-    ),
-    dict(
-        id="full",
-        title="+ RA (LoGoSeg)",
-        method="logoseg",
-        tower="base",
-        published=dict(_published, row="4"),
-    ),
+        options=_options,
+        published=dict(_published, row=str(_number)),
+    )
+    for _number, (_id, (_title, _options)) in enumerate(_variants.items(), start=1)
 ]

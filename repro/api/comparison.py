@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from repro.datasets.benchmarks import get_benchmark
-from repro.datasets.seen import class_exposure, class_groups
 from repro.errors import UsageError
+from repro.metrics.seen import class_exposure, class_groups
 from repro.requests import CompareRequest
 from repro.runs.evaluations import Evaluation, Side, Where, find_side, matching
 from repro.stats.interval import Estimate, finite, holm

@@ -13,6 +13,7 @@ from repro.api.running import load_named
 from repro.console import Log, duration, log, stdout_to_stderr
 from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.datasets.protocol import protocol_digest
+from repro.datasets.vocabulary import first_synonym
 from repro.errors import ReproError, WeightsError, command
 from repro.files import write_atomic, write_json
 from repro.hardware import choose_device
@@ -96,7 +97,7 @@ def make_predictor(
     benchmark's they are said. With ``keep`` scores can be written.
     """
     from repro.clip.same_text import cut_note, read_classes, refuse_same, same_note
-    from repro.clip.text_cache import keep_text
+    from repro.clip.tower import keep_text
     from repro.evaluation.predict import Predictor
 
     asked = method.prompts(classes.prompts, classes.background_index)
@@ -201,7 +202,7 @@ class _Job:
             predictor.write_probabilities(target.probabilities)
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.
-        short = [name.split(", ")[0] if self.benchmark else name for name in self.classes.names]
+        short = [first_synonym(name) if self.benchmark else name for name in self.classes.names]
         page = draw_overlay(image, labels, pixels, short, colours, self._caption())
         write_atomic(target.overlay, lambda stream: page.save(stream, format="PNG"))
         record = {

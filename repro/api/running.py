@@ -163,7 +163,7 @@ class _Evaluation:
 
     def __call__(self, opened: _Opened, split: str | None, *, drawn: bool) -> dict[str, Any]:
         from repro.clip.same_text import read_classes, same_note
-        from repro.clip.text_cache import keep_text
+        from repro.clip.tower import keep_text
         from repro.evaluation.many import evaluate_together
         from repro.launch import processes
         from repro.methods.speedups import float32_products

@@ -34,7 +34,7 @@ def compute_table(result: TableResult[Any], *, log: Log = log) -> TableResult[An
         device = choose_device(request.device)
         log(
             f"{plan.table.title}, profile {plan.profile.name}: {kind.tally(result.states)}; "
-            f"{kind.where(request, device)}"
+            f"{kind.where(result.states, device)}"
         )
         return dataclasses.replace(result, states=kind.compute(plan, result.states, request, device, log))
 

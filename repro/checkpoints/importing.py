@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from repro.checkpoints.recognise import Recognised, recognise
 from repro.clip.weights import check_finite
 from repro.console import log
 from repro.errors import ResourceError, UsageError
-from repro.files import read_json, write_atomic, write_json
+from repro.files import check_room, nearest_there, read_json, write_atomic, write_json
 from repro.hashing import file_digest
 from repro.methods.weights import FORMAT, save_torch
 from repro.paths import DEFAULT_CHECKPOINTS
@@ -156,9 +155,7 @@ def _already_there(folder: Path, record: dict[str, Any]) -> bool:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    base = folder.absolute()
-    while not base.exists():
-        base = base.parent
+    base = nearest_there(folder)
     if not base.is_dir() or not os.access(base, os.W_OK):
         raise ResourceError(
             f"cannot write {folder}",
@@ -166,14 +163,7 @@ def _check_room(folder: Path, size: int) -> None:
             found=f"{base} is {'read-only' if base.is_dir() else 'a file'}",
             mend="name another folder with --out",
         )
-    free = shutil.disk_usage(base).free
-    if free < size + 2**20:
-        raise ResourceError(
-            f"not enough disk space for {folder}",
-            expected=f"{size / 2**20:.0f} MiB free",
-            found=f"{free / 2**20:.0f} MiB free",
-            mend="free some space, or name a folder on another disk with --out",
-        )
+    check_room(folder, size + 2**20, str(folder), mend="free some space, or name a folder on another disk with --out")
 
 
 def _write_tower(path: Path, state: dict[str, Tensor], model: str) -> None:

@@ -49,7 +49,7 @@ def add_measures_option(parser: argparse.ArgumentParser) -> None:
         "--measures",
         type=names,
         metavar="M,..",
-        help="more figures: boundary, bias, size, seen (docs/statistics.md)",
+        help="additional measures: boundary, bias, size, seen (docs/statistics.md)",
     )
 
 

@@ -20,40 +20,46 @@ def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> No
     """Where the command runs, and how a training is fitted to the machine (docs/scaling-out.md)."""
     _add_launcher(parser, launchers)
     group = parser.add_argument_group("memory and determinism (docs/scaling-out.md)")
-    group.add_argument("--accumulate", type=int, default=1, metavar="N", help="take the batch in N parts: less memory")
     group.add_argument(
-        "--checkpoint-activations", action="store_true", help="compute activations twice instead of keeping them"
+        "--accumulate", type=int, default=1, metavar="N", help="process the batch in N parts, to save memory"
     )
-    group.add_argument("--deterministic", action="store_true", help="deterministic GPU kernels only; slower")
-    group.add_argument("--compile", action="store_true", help="torch.compile (docs/performance.md)")
-    group.add_argument("--channels-last", action="store_true", help="weights of convolutions in that layout")
+    group.add_argument(
+        "--checkpoint-activations",
+        action="store_true",
+        help="recompute activations in the backward pass, to save memory",
+    )
+    group.add_argument("--deterministic", action="store_true", help="use deterministic GPU kernels only (slower)")
+    group.add_argument("--compile", action="store_true", help="use torch.compile (docs/performance.md)")
+    group.add_argument(
+        "--channels-last", action="store_true", help="store weights of convolutions in channels-last layout"
+    )
 
 
 def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:
     group = parser.add_argument_group("many devices (docs/scaling-out.md)")
-    group.add_argument("--launcher", choices=launchers, help="start the work elsewhere than in this process")
+    group.add_argument("--launcher", choices=launchers, help="how to start the work outside this process")
     group.add_argument(
         "--gpus",
         metavar="N|I,J,..",
-        help="torchrun, slurm: processes on each machine, one a GPU (with --device cpu: on the CPU); "
-        "local: the GPUs to use, one run each",
+        help="torchrun, slurm: number of processes on each machine, one per GPU (with --device cpu: on the CPU); "
+        "local: the GPUs to use, one run per GPU",
     )
-    group.add_argument("--max-parallel", type=int, default=0, metavar="N", help="runs at a time (local, slurm)")
-    group.add_argument("--nodes", type=int, default=1, metavar="N", help="machines a run is divided over")
+    group.add_argument("--max-parallel", type=int, default=0, metavar="N", help="runs at the same time (local, slurm)")
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="number of machines that share a run")
     group.add_argument(
-        "--rendezvous", default="", metavar="HOST:PORT", help="torchrun on several machines: where to meet"
+        "--rendezvous", default="", metavar="HOST:PORT", help="torchrun on several machines: address of one of them"
     )
     group.add_argument("--partition", default="", metavar="P", help="slurm: the partition")
-    group.add_argument("--time", type=int, default=24 * 60, metavar="MIN", help="slurm: minutes a job may take")
+    group.add_argument("--time", type=int, default=24 * 60, metavar="MIN", help="slurm: time limit of a job in minutes")
     group.add_argument(
-        "--slurm", action="append", default=[], metavar="KEY=VALUE", help="slurm: another option of sbatch, repeatable"
+        "--slurm", action="append", default=[], metavar="KEY=VALUE", help="slurm: another option of sbatch (repeatable)"
     )
 
 
 def add_amp_option(parser: argparse.ArgumentParser) -> None:
     """The precision of a training; it belongs to its recipe."""
     parser.add_argument(
-        "--amp", choices=("off", "bf16", "fp16"), help="train in this precision: another recipe and run"
+        "--amp", choices=("off", "bf16", "fp16"), help="train in this precision (this is a different recipe and run)"
     )
 
 

@@ -16,31 +16,31 @@ from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "make a table: train and evaluate what is missing, then write CSV, LaTeX and Markdown"),
-    "report": ("report", "write a table, its page, plots and numbers from what is already done"),
-    "train": ("train", "train one method by a profile's recipe"),
+    "report": ("report", "write a table, its page, plots and numbers from finished cells"),
+    "train": ("train", "train one method with a profile's recipe"),
     "eval": ("evaluate", "evaluate one method on benchmarks"),
-    "predict": ("predict", "label maps and overlays of your own images, for your own classes"),
-    "import-checkpoint": ("checkpoint", "bring in a checkpoint of other code, recognised by content"),
+    "predict": ("predict", "write label maps and overlays for your own images and classes"),
+    "import-checkpoint": ("checkpoint", "import a checkpoint from other code, recognised by its content"),
     "export-checkpoint": ("checkpoint", "write weights under the names of the method's authors"),
-    "backbone": ("backbone", "measure whether a CLIP's dense features know classes, before training on it"),
-    "figures": ("figures", "pictures of what trained runs find salient, predict and correlate"),
-    "bench": ("bench", "time and memory of inference over methods, classes, image sizes and batches"),
-    "data": ("data", "synth, prepare and verify data sets; labels from captions"),
-    "compare": ("compare", "paired differences of two runs, with intervals and p-values"),
+    "backbone": ("backbone", "check whether a CLIP's dense features tell classes apart, before training on it"),
+    "figures": ("figures", "draw saliency, prediction and correlation maps of trained runs"),
+    "bench": ("bench", "measure time and memory of inference over methods, classes, image sizes and batches"),
+    "data": ("data", "draw the miniature, prepare and verify data sets, make labels from captions"),
+    "compare": ("compare", "compare two runs: paired differences with intervals and p-values"),
     "check": ("check", "the regression gate: compare a table with its reference values"),
     "runs": ("runs", "list runs and their disk use; remove checkpoints by rule, never results"),
-    "list": ("describe", "name every table, method, benchmark and profile"),
+    "list": ("describe", "list every table, method, benchmark and profile"),
     "describe": ("describe", "explain one table, method, benchmark, profile or run"),
     "doctor": ("doctor", "report environment, hardware, versions and what can run"),
 }
 EPILOG = """\
 examples:
-  repro run table1                  the miniature: data, CLIP and all, on a CPU
+  repro run table1                  the miniature: data, CLIP, training and table, on a CPU
   repro run table1 --dry-run        what is done, what is missing, how long it takes
   repro run table1 --profile paper --data-root DATA --dry-run
   repro doctor
 
-exit codes: 0 done; 1 a part of the work failed; 2 usage; 3 data; 4 weights; 5 machine (disk, memory, packages);
+exit codes: 0 done; 1 part of the work failed; 2 usage; 3 data; 4 weights; 5 machine (disk, memory, packages);
 6 run state; 75 ended by SIGTERM or SIGUSR1, 130 by Ctrl-C (run the same command again to continue)
 """
 

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 def add(parser: argparse.ArgumentParser, *, shared: bool = False) -> None:
     """``--amp``, ``--cuda-graphs``, ``--tf32`` and, where they are not ``shared`` with the options of a training,
     ``--compile`` and ``--channels-last``."""
-    group = parser.add_argument_group("faster inference, with other rounding (docs/performance.md)")
+    group = parser.add_argument_group("faster inference, with different rounding (docs/performance.md)")
     group.add_argument("--amp", choices=("off", "bf16", "fp16"), help="mixed precision (default: off)")
-    group.add_argument("--cuda-graphs", action="store_true", help="capture the forward pass (GPU)")
-    group.add_argument("--tf32", action="store_true", help="float32 products in TF32 (GPU)")
+    group.add_argument("--cuda-graphs", action="store_true", help="capture the forward pass as a CUDA graph (GPU)")
+    group.add_argument("--tf32", action="store_true", help="compute float32 matrix products in TF32 (GPU)")
     if not shared:
-        group.add_argument("--compile", action="store_true", help="torch.compile; the first pass takes minutes")
-        group.add_argument("--channels-last", action="store_true", help="weights and images in that layout")
+        group.add_argument("--compile", action="store_true", help="use torch.compile; the first pass takes minutes")
+        group.add_argument(
+            "--channels-last", action="store_true", help="store weights and images in channels-last layout"
+        )
 
 
 def chosen(options: argparse.Namespace) -> Speedups:

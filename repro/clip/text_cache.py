@@ -92,12 +92,3 @@ class TextStore:
         # The features are there: to find them again would only be quicker.
         with contextlib.suppress(OSError, ResourceError):
             write_atomic(self.folder / f"{key}.npz", lambda stream: np.savez(stream, features=array, source=made_by))
-
-
-def keep_text(module: nn.Module, folder: Path) -> None:
-    """Let every CLIP tower within ``module`` keep its text features in ``folder``."""
-    from repro.clip.tower import ClipTower
-
-    for part in module.modules():
-        if isinstance(part, ClipTower):
-            part.text_store = TextStore(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -62,7 +63,7 @@ class ClipTower(nn.Module):
         self.grid: int = spec.resolution // self._strides[-1]
         self._tokenize = tokenize
         self._cache = FeatureCache()
-        self.text_store: TextStore | None = None  # see repro.clip.text_cache.keep_text
+        self.text_store: TextStore | None = None  # see keep_text
         self.register_buffer("mean", torch.tensor([255 * v for v in mean]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([255 * v for v in std]).view(3, 1, 1), persistent=False)
 
@@ -138,7 +139,7 @@ class ClipTower(nn.Module):
         """L2-normalised features (N, C) of ``template`` with each of ``names`` in place of ``{}``.
 
         With a graph where text parameters train and gradients are recorded; cached otherwise, until a weight changes,
-        and kept on disk where a ``text_store`` is set (:func:`repro.clip.text_cache.keep_text`).
+        and kept on disk where a ``text_store`` is set (:func:`keep_text`).
         Raises ValueError for no names.
         """
         if not names:
@@ -218,3 +219,10 @@ def _tokenizer(spec: TowerSpec, described: Description) -> Callable[[list[str]],
         )
         return tokenizer
     return partial(open_clip.tokenize, context_length=context)
+
+
+def keep_text(module: nn.Module, folder: Path) -> None:
+    """Let every CLIP tower within ``module`` keep its text features in ``folder``."""
+    for part in module.modules():
+        if isinstance(part, ClipTower):
+            part.text_store = TextStore(folder)

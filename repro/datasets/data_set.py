@@ -1,18 +1,56 @@
-"""What a data set is: images, classes, ignore label, fold, folders, and the rule from source to label."""
+"""What a data set is: images, classes, ignore label, fold, folders, sources, and the rule from source to label.
+
+One subclass per set, in a module of its own (:mod:`repro.datasets.sets`, docs/adding-a-data-set.md). What most sets
+share is written here: images and masks of one channel in two folders, under equal names.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from repro.datasets.listing import SourcePair, first_file, need, read_ids, sources_by_key
 from repro.datasets.vocabulary import load_vocabulary
-from repro.errors import UsageError, command
+from repro.errors import DataError, UsageError, command
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 BACKGROUND = "background"
+VOID = 255
+VOID16 = 65535
+"""What labels of 8 and of 16 bits have where nothing is labelled, or what is labelled is not a class."""
+OWN = "own"
+_CONVERTED = "_labelTrainIds"
+"""What mmsegmentation's scripts add to the names of masks they converted, which lie beside the sources."""
+
+
+class OutsideVocabularyError(ValueError):
+    """A source value that is neither a class nor unlabelled.
+
+    ``legal`` says in words what is allowed, ``cause`` (or "") why the value is probably there.
+    """
+
+    def __init__(self, value: int, legal: str, cause: str = "") -> None:
+        super().__init__(f"{value} (allowed: {legal})" + (f": {cause}" if cause else ""))
+        self.value, self.legal, self.cause = value, legal, cause
+
+
+class DrawnScene(Protocol):
+    """A picture of the miniature: ``image`` (H, W, 3) RGB; ``instances`` (H, W), 0 for stuff, 1.. for things."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]: ...
+    @property
+    def instances(self) -> NDArray[np.int16]: ...
+    @property
+    def setting(self) -> str: ...
+
+    def values(self, names: tuple[str, ...], values: Sequence[int], otherwise: int) -> NDArray[np.uint16]:
+        """Return (H, W): where class ``names[i]`` is shown ``values[i]``, elsewhere ``otherwise``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +77,8 @@ class DataSet:
 
     ``vocabulary`` names the evaluated classes, ``prompt_vocabulary`` the words given to a method. Label values are
     0 .. ``num_classes`` - 1; ``ignore_label`` and everything above it count nowhere. With ``background_index`` every
-    prediction from that index on means background (the fold of PAS-20b). ``rule`` names
-    the conversion. The first of ``splits`` is the one evaluated (or trained on).
+    prediction from that index on means background (the fold of PAS-20b). The first of ``splits`` is the one evaluated
+    (or trained on).
     """
 
     id: str
@@ -51,7 +89,6 @@ class DataSet:
     background_index: int | None
     num_images: int
     source: str
-    rule: str
     folder: str
     label_suffix: str
     splits: tuple[Split, ...]
@@ -64,6 +101,69 @@ class DataSet:
     first_rules: ClassVar[str] = ""
     """What 0.1.0 made of the samples of :func:`repro.datasets.prepare.marker.rules_digest`; "" for later sets."""
 
+    image_suffix: ClassVar[str] = ".jpg"
+    mask_suffix: ClassVar[str] = ".png"
+    """Endings of the files that the owners distribute."""
+    shared_annotations: ClassVar[bool] = False
+    """Whether one file holds the annotations of all images."""
+    drawn: ClassVar[str] = ""
+    """Which pictures of the miniature show this set: those of one series of :mod:`repro.mini.synth`, or :data:`OWN`
+    ones, drawn when they are first asked for; "" where another set's files are its sources, or it is not drawn."""
+
+    # -- sources: which files belong to an image ----------------------------------------------------------------
+    def image_files(self, folder: Path) -> dict[str, Path]:
+        """Return the images of a folder by key."""
+        return sources_by_key(folder, self.image_suffix)
+
+    def mask_files(self, folder: Path) -> dict[str, Path]:
+        """Return the source masks of a folder by key, without those that mmsegmentation's scripts put beside them.
+
+        Raises DataError where only such ones are there.
+        """
+        every = sources_by_key(folder, self.mask_suffix)
+        masks = {key: path for key, path in every.items() if not key.endswith(_CONVERTED)}
+        if every and not masks:
+            raise DataError(
+                f"{self.id}: {folder} holds converted masks only",
+                expected="the masks as distributed, KEY.png",
+                found=f"{len(every)} files KEY{_CONVERTED}.png, such as {min(every)}.png",
+                mend=self.instructions,
+            )
+        return masks
+
+    def list_sources(self, folder: Path, part: Split) -> list[SourcePair]:
+        """Return the images and annotations of a split below :attr:`folder`, whether or not each file is there.
+
+        Raises DataError where a folder or a list is absent.
+        """
+        images_folder = self.need(folder / part.source_images)
+        if part.ids:
+            image = lambda key: images_folder / f"{key}{self.image_suffix}"  # noqa: E731
+            mask = lambda key: first_file(folder, part.source_labels, f"{key}{self.mask_suffix}")  # noqa: E731
+            keys = read_ids(self.need(folder / part.ids), self.instructions)
+            return [SourcePair(key, image(key), mask(key)) for key in keys]
+        masks_folder = self.need(folder / part.source_labels[0])
+        images, masks = self.image_files(images_folder), self.mask_files(masks_folder)
+        return [
+            SourcePair(
+                key,
+                images.get(key, images_folder / f"{key}{self.image_suffix}"),
+                masks.get(key, masks_folder / f"{key}{self.mask_suffix}"),
+            )
+            for key in images.keys() | masks.keys()
+        ]
+
+    def listed_keys(self, folder: Path, part: Split) -> set[str] | None:
+        """Return the keys that the sources list, None where they are gone. Reads names only."""
+        if part.ids:
+            return set(read_ids(folder / part.ids, self.instructions)) if (folder / part.ids).is_file() else None
+        return set(self.image_files(folder / part.source_images)) or None
+
+    def need(self, path: Path) -> Path:
+        """Return ``path``. Raises DataError that says what to fetch where it is absent."""
+        return need(path, self.id, self.instructions)
+
+    # -- rule: what an annotation means -------------------------------------------------------------------------
     def mask_values(self) -> tuple[int, ...]:
         """Return every value that a source mask of one channel may hold; empty where sources are something else."""
         return ()
@@ -72,6 +172,69 @@ class DataSet:
         """Return the label (H, W) of a source mask (H, W). Raises OutsideVocabularyError for an impossible value."""
         raise NotImplementedError(f"{self.id}: sources are not masks of one channel")
 
+    def read_source(self, source: SourcePair) -> NDArray[Any]:
+        """Return the label (H, W) of an annotation on disk.
+
+        Raises DataError for a damaged file, OutsideVocabularyError for an impossible value.
+        """
+        from repro.datasets.images import read_mask
+
+        return self.convert_mask(read_mask(source.label))
+
+    def prepared_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (H, W) of the prepared image of one of (``height``, ``width``): the same but for ADE20K-full."""
+        return height, width
+
+    def prepared_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the image (H, W[, 3]) that goes with the label, where :attr:`resized_images`."""
+        return image
+
+    def check_classes(self, data_root: Path, part: Split, images: Mapping[int, int], count: int, mend: str) -> None:
+        """Raise DataError where the ``count`` images of a split do not show the classes of this set.
+
+        ``images`` counts the images of each label value. The default knows nothing to check.
+        """
+
+    def write_sample(self, folder: Path, number: int, blocks: NDArray[np.int64]) -> tuple[Path, Any]:
+        """Write a fixed annotation made of ``blocks`` (H, W), numbers 0 .. 2^15 - 1; return it and its note.
+
+        Changed rules are noticed by what they make of these (:mod:`repro.datasets.prepare.samples`).
+        """
+        import numpy as np
+
+        from repro.datasets.writing import write_picture
+
+        values = np.array(self.mask_values(), np.uint8)
+        path = folder / f"{number}-source.png"
+        write_picture(path, values[blocks % len(values)])
+        return path, None
+
+    # -- miniature: a drawn scene as the owners would distribute it ---------------------------------------------
+    def drawn_key(self, index: int) -> str:
+        """Return the file name (without ending) of picture ``index`` of the miniature."""
+        return f"{index + 1:012d}"
+
+    def drawn_mask(self, scene: DrawnScene) -> NDArray[np.uint8]:
+        """Return the source mask (H, W) of a scene."""
+        raise NotImplementedError(f"{self.id} is not drawn as a mask of one channel")
+
+    def write_drawn(self, folder: Path, key: str, scene: DrawnScene, number: int) -> Any:
+        """Write picture ``number`` (from 1) and its annotation below :attr:`folder`; return what shared files say."""
+        from repro.datasets.writing import write_photograph, write_picture
+
+        part = self.splits[0]
+        write_photograph(folder / part.source_images / f"{key}{self.image_suffix}", scene.image)
+        write_picture(folder / part.source_labels[-1] / f"{key}{self.mask_suffix}", self.drawn_mask(scene))
+        return None
+
+    def write_drawn_lists(self, folder: Path, keys: Iterable[str], notes: Sequence[Any]) -> None:
+        """Write the files that all pictures share: the list of the split, where it has one."""
+        if self.splits[0].ids:
+            from repro.files import write_text
+
+            write_text(folder / self.splits[0].ids, "".join(f"{key}\n" for key in keys))
+
+    # -- classes ------------------------------------------------------------------------------------------------
     @property
     def num_classes(self) -> int:
         """How many classes are evaluated, the folded background included."""

@@ -183,3 +183,20 @@ def check_label(
             mend=mend,
         )
     return pixels
+
+
+def read_mask(path: Path, channels: int = 1) -> NDArray[np.uint8]:
+    """Return an annotation of 8 bits, (H, W) or, of several ``channels``, (H, W, C). Raises DataError for another."""
+    import numpy as np
+
+    picture = load_pillow(path, "annotation")
+    check_palette(picture, path, "annotation", f"fetch {path.name} again from its source")
+    mask = np.asarray(picture)
+    if mask.ndim != (2 if channels == 1 else 3) or mask.dtype != np.uint8:
+        raise DataError(
+            f"annotation {path} has an unexpected form",
+            expected="8 bits, one channel" if channels == 1 else "8 bits, three channels",
+            found=f"shape {mask.shape}, {mask.dtype}",
+            mend=f"fetch {path.name} again from its source",
+        )
+    return mask

@@ -10,17 +10,11 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from repro.datasets.benchmarks import Benchmark, Split
-from repro.datasets.prepare.listing import IMAGE_SUFFIX as IMAGE_SUFFIX
-from repro.datasets.prepare.listing import Spelling, first_file, sources_by_key, walk_ade
+from repro.datasets.listing import SourcePair, Spelling, first_file, sources_by_key
 from repro.datasets.prepare.marker import read_marker, rules_digest
-from repro.datasets.texts import plain_name, read_document, read_names, shown
 from repro.errors import DataError, command
-
-_CONVERTED = "_labelTrainIds"
-"""What mmsegmentation's scripts add to the names of masks they converted, which lie beside the sources."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +24,6 @@ class Pair:
     key: str
     image: Path
     label: Path
-
-
-@dataclasses.dataclass(frozen=True)
-class SourcePair:
-    """An image and its annotation as distributed. ``note`` is what a shared file says of this image (PC-59)."""
-
-    key: str
-    image: Path
-    label: Path
-    note: Mapping[str, Any] | None = None
 
 
 def prepare_command(benchmark: Benchmark, data_root: Path, split: Split | None = None, *, again: bool = False) -> str:
@@ -62,7 +46,7 @@ def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = No
     labels_folder, mend = folder / part.labels, prepare_command(benchmark, data_root, part)
     labels = files_by_key(labels_folder, benchmark.label_suffix)
     if not labels:
-        _need_folder(benchmark, data_root)
+        benchmark.need(data_root / benchmark.folder)
         raise DataError(
             f"{benchmark.id} is not prepared",
             expected=f"{part.num_images} labels *{benchmark.label_suffix} in {labels_folder}",
@@ -78,7 +62,7 @@ def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = No
             found=f"{len(expected) - len(missing)}; missing {some(missing)}",
             mend=mend,
         )
-    images = files_by_key(folder / part.images, IMAGE_SUFFIX)
+    images = prepared_images(benchmark, folder / part.images)
     without = sorted(labels.keys() - images.keys())
     if without:
         raise DataError(
@@ -132,16 +116,13 @@ def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: M
 
 
 def listed_keys(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | None:
-    """The keys the source lists, None where it is gone. Names only: the big file of PC-59 is not opened for it."""
-    folder = data_root / benchmark.folder
-    if part.ids:
-        return set(_read_ids(benchmark, folder / part.ids)) if (folder / part.ids).is_file() else None
-    if benchmark.rule == "pc59":
-        ids = folder / f"pascalcontext_{part.name}.txt"
-        return set(_read_ids(benchmark, ids)) if ids.is_file() else None
-    if benchmark.rule == "ade847":
-        return set(walk_ade(folder / part.source_images)) or None
-    return set(sources_by_key(folder / part.source_images, IMAGE_SUFFIX)) or None
+    """Return the keys the source lists, None where it is gone."""
+    return benchmark.listed_keys(data_root / benchmark.folder, part)
+
+
+def prepared_images(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
+    """Return the images that belong to prepared labels, by key."""
+    return sources_by_key(folder, ".jpg") if benchmark.resized_images else benchmark.image_files(folder)
 
 
 def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterable[str]) -> set[str]:
@@ -152,7 +133,7 @@ def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterabl
 
     found = set()
     for key in keys:
-        mask = first_file(data_root / benchmark.folder, part.source_labels, f"{key}.png")
+        mask = first_file(data_root / benchmark.folder, part.source_labels, f"{key}{benchmark.mask_suffix}")
         if mask.is_file() and set(read_label(mask).ravel().tolist()) <= set(benchmark.unlabelled_values):
             found.add(key)
     return found
@@ -165,37 +146,11 @@ def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None
     image and its annotation. Raises DataError naming what is absent and where it comes from.
     """
     part = benchmark.split(split)
-    folder = _need_folder(benchmark, data_root)
-    if benchmark.rule == "pc59":
-        pairs = _context59_sources(benchmark, folder, part)
-    elif benchmark.rule == "ade847":
-        images = walk_ade(_need(benchmark, folder / part.source_images))
-        pairs = [SourcePair(k, image, image.with_name(f"{k}_seg.png")) for k, image in images.items()]
-    elif part.ids:
-        suffix = ".mat" if benchmark.rule == "pc459" else ".png"
-        images_folder = _need(benchmark, folder / part.source_images)
-        pairs = [
-            SourcePair(
-                key, images_folder / f"{key}{IMAGE_SUFFIX}", first_file(folder, part.source_labels, key + suffix)
-            )
-            for key in _read_ids(benchmark, _need(benchmark, folder / part.ids))
-        ]
-    else:
-        images_folder = _need(benchmark, folder / part.source_images)
-        masks_folder = _need(benchmark, folder / part.source_labels[0])
-        images, masks = sources_by_key(images_folder, IMAGE_SUFFIX), _masks(benchmark, masks_folder)
-        pairs = [
-            SourcePair(
-                key,
-                images.get(key, images_folder / f"{key}{IMAGE_SUFFIX}"),
-                masks.get(key, masks_folder / f"{key}.png"),
-            )
-            for key in images.keys() | masks.keys()
-        ]
+    pairs = benchmark.list_sources(benchmark.need(data_root / benchmark.folder), part)
     if not pairs:
         raise DataError(
             f"{benchmark.id} has no image of split {part.name}",
-            expected=f"{part.num_images} images below {folder / part.source_images}",
+            expected=f"{part.num_images} images below {data_root / benchmark.folder / part.source_images}",
             found="none",
             mend=benchmark.instructions,
         )
@@ -232,72 +187,9 @@ def _present(benchmark: Benchmark, pairs: list[SourcePair]) -> list[SourcePair]:
     return found
 
 
-def _masks(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
-    """Source masks by key, without those that mmsegmentation's scripts converted and left beside them."""
-    every = sources_by_key(folder, ".png")
-    masks = {key: path for key, path in every.items() if not key.endswith(_CONVERTED)}
-    if every and not masks:
-        raise DataError(
-            f"{benchmark.id}: {folder} holds converted masks only",
-            expected="the masks as distributed, KEY.png",
-            found=f"{len(every)} files KEY{_CONVERTED}.png, such as {min(every)}.png",
-            mend=benchmark.instructions,
-        )
-    return masks
-
-
-def _context59_sources(benchmark: Benchmark, folder: Path, part: Split) -> list[SourcePair]:
-    """Images of the phase ``part.name`` in trainval_merged.json, each with its annotations in file order."""
-    path = _need(benchmark, folder / part.source_labels[0])
-    mend = benchmark.instructions
-    expected = "JSON with images (image_id, phase, file_name, height, width) and annos_segmentation"
-    document = read_document(path, "the annotation file of PASCAL-Context", expected, mend)
-    try:
-        images = {d["image_id"]: d for d in document["images"] if d["phase"] == part.name}
-        notes: dict[Any, list[Any]] = {key: [] for key in images}
-        for annotation in document["annos_segmentation"]:
-            if annotation["image_id"] in notes:
-                notes[annotation["image_id"]].append(annotation)
-        sources, pairs = folder / part.source_images, []
-        for key, d in images.items():
-            name = plain_name(d["file_name"], path, f"file_name of image {shown(key)}", mend)
-            note = {"height": d["height"], "width": d["width"], "annotations": notes[key]}
-            pairs.append(SourcePair(Path(name).stem, sources / name, path, note))
-        return pairs
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not the annotation file of PASCAL-Context",
-            expected=expected,
-            found=f"{type(error).__name__}: {shown(error)}",
-            mend=mend,
-        ) from error
-
-
-def _read_ids(benchmark: Benchmark, path: Path) -> list[str]:
-    """The ids a list names, each once."""
-    return list(dict.fromkeys(read_names(path, benchmark.instructions)))
-
-
 def files_by_key(folder: Path, suffix: str) -> dict[str, Path]:
-    """Files of a folder by name without ending; hidden and partial files do not count."""
+    """Return files of a folder by name without ending; hidden and partial files do not count."""
     if not folder.is_dir():
         return {}
-    if suffix == IMAGE_SUFFIX:
-        return sources_by_key(folder, suffix)
     names = (entry.name for entry in os.scandir(folder))
     return {n[: -len(suffix)]: folder / n for n in names if n.endswith(suffix) and not n.startswith(".")}
-
-
-def _need_folder(benchmark: Benchmark, data_root: Path) -> Path:
-    return _need(benchmark, data_root / benchmark.folder)
-
-
-def _need(benchmark: Benchmark, path: Path) -> Path:
-    if not path.exists():
-        raise DataError(
-            f"{benchmark.id}: {path} is absent",
-            expected="the set as its owners distribute it",
-            found="nothing",
-            mend=benchmark.instructions,
-        )
-    return path

@@ -27,6 +27,6 @@ def small_benchmark(folded: bool) -> SmallBenchmark:
     """Four classes, or two and a background of two prompts."""
     return SmallBenchmark(
         id="trace-fold" if folded else "trace", title="", vocabulary="", prompt_vocabulary="", ignore_label=255,
-        background_index=2 if folded else None, num_images=3, source="", rule="", folder="",
+        background_index=2 if folded else None, num_images=3, source="", folder="",
         label_suffix=".png", splits=(),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Class names of the benchmarks, in label order, read from the data files beside this module."""
+"""Class names of data sets, in label order, read from data files: those beside this module and other packages'."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
 from repro.errors import unknown_name
@@ -33,7 +34,7 @@ class Vocabulary:
     @property
     def prompts(self) -> tuple[str, ...]:
         """The first synonym of every class, which is the word the official code prompts (docs/specs/benchmarks.md)."""
-        return tuple(name.split(", ")[0].strip() for name in self.names)
+        return tuple(map(first_synonym, self.names))
 
     def column(self, field: str) -> tuple[int, ...]:
         """An integer column of the data file, one value a class. Raises KeyError where there is no such column."""
@@ -61,6 +62,11 @@ class Vocabulary:
         return hashlib.sha256(json.dumps([self.name, rows], sort_keys=True).encode()).hexdigest()[:12]
 
 
+def first_synonym(name: str) -> str:
+    """Return the first of the synonyms of a class, by which it is prompted and shown."""
+    return name.split(",")[0].strip()
+
+
 def vocabulary_names() -> tuple[str, ...]:
     """The vocabularies there are."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.csv")))
@@ -68,10 +74,14 @@ def vocabulary_names() -> tuple[str, ...]:
 
 @cache
 def load_vocabulary(name: str) -> Vocabulary:
-    """The vocabulary called ``name``; UsageError with the nearest names where there is none."""
-    path = FOLDER / f"{name}.csv"
-    if name not in vocabulary_names():
-        raise unknown_name("vocabulary", name, vocabulary_names(), mend=f"name one of them, or add {name}.csv to them")
+    """Return the vocabulary called ``name``: a file beside this module, or ``package:file.csv`` of another package.
+
+    Raises UsageError with the nearest names where there is none.
+    """
+    package, colon, file = name.partition(":")
+    path = Path(str(resources.files(package) / file)) if colon else FOLDER / f"{name}.csv"
+    if not path.is_file():
+        raise unknown_name("vocabulary", name, vocabulary_names(), mend=f"name one of them, or add {path.name} to them")
     with path.open(encoding="utf-8", newline="") as stream:
         rows = tuple(csv.DictReader(stream))
     if [row["index"] for row in rows] != [str(i) for i in range(len(rows))]:

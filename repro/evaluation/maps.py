@@ -15,12 +15,12 @@ from repro.datasets.benchmarks import Benchmark
 from repro.datasets.images import read_label, stored_image
 from repro.datasets.layout import Pair
 from repro.datasets.protocol import Protocol
-from repro.datasets.seen import SEEN, UNSEEN, class_groups
 from repro.errors import RunError
 from repro.evaluation.infer import SlidingWindow
 from repro.files import write_atomic
 from repro.methods.interface import Method
 from repro.metrics.maps import detect, overlap, pixels_by_token
+from repro.metrics.seen import SEEN, UNSEEN, class_groups
 
 CONTINUOUS = ("saliency", "attention", "correlation")
 MASK = "foreground"

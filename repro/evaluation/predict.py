@@ -8,7 +8,6 @@ may be photographs of any size here, so that the running arg-max is held in as f
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -23,9 +22,9 @@ from torch import Tensor
 from repro.datasets.benchmarks import Benchmark
 from repro.datasets.images import read_image, unreadable
 from repro.datasets.protocol import Protocol
-from repro.errors import ResourceError, UsageError
+from repro.errors import UsageError
 from repro.evaluation.infer import SlidingWindow
-from repro.files import write_atomic
+from repro.files import check_room, write_atomic
 from repro.methods.interface import Method
 
 MAX_CLASSES = 1000
@@ -147,14 +146,13 @@ class Predictor:
         Raises ResourceError, before anything is computed, where the disk has no room for it.
         """
         shape = (len(self.classes), *self._size)
-        needed, free = 4 * shape[0] * shape[1] * shape[2], shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise ResourceError(
-                f"no room for the probabilities {path}",
-                expected=f"{needed / 2**20:,.0f} MiB for {shape[0]} classes of {shape[2]}x{shape[1]} pixels",
-                found=f"{free / 2**20:,.0f} MiB free",
-                mend="leave out --save-probs, or name fewer classes or a smaller image",
-            )
+        check_room(
+            path.parent,
+            4 * shape[0] * shape[1] * shape[2],
+            f"the probabilities {path}",
+            of=f" for {shape[0]} classes of {shape[2]}x{shape[1]} pixels",
+            mend="leave out --save-probs, or name fewer classes or a smaller image",
+        )
 
         def write(stream: IO[bytes]) -> None:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}

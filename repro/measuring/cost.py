@@ -7,7 +7,6 @@ Timings are kept in the run store's cache under the address of everything they d
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +78,7 @@ class CostCell:
         tower = {**dataclasses.asdict(plan.spec), "weights": None, "recipe": plan.recipe}
         return {
             "method": run.entry.name,
-            "options": json.loads(json.dumps(dataclasses.asdict(run.options))),
+            "options": dataclasses.asdict(run.options),
             "tower": tower,
             "protocol": dataclasses.asdict(run.profile.protocol),
             "classes": len(self.classes),
@@ -99,6 +98,8 @@ class CostStatus:
 
     cell: CostCell
     status: str
+    place: TimingPlace | None = None
+    """Where it is timed; None where no timing is asked for."""
     cost: InferenceCost | None = None
     timing: dict[str, Any] | None = None
     error: str | None = None
@@ -171,7 +172,7 @@ def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
 
     states = []
     for cell in cost_cells(plan):
-        state = CostStatus(cell, DONE)
+        state = CostStatus(cell, DONE, place)
         states.append(state)
         run = cell.run
         try:
@@ -186,10 +187,11 @@ def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
     return states
 
 
-def measure(plan: Plan, states: list[CostStatus], place: TimingPlace, log: Callable[[str], None]) -> None:
+def measure(plan: Plan, states: list[CostStatus], log: Callable[[str], None]) -> None:
     """Time every row that is ``missing``, one after the other, and keep the result."""
     for state in states:
-        if state.status != MISSING:
+        place = state.place
+        if state.status != MISSING or place is None:
             continue
         run = state.cell.run
         log(f"timing {run.row.title} ({run.tower.title}): {place.warmup} runs to warm up, {place.repeat} measured")

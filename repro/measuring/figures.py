@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.benchmarks import Benchmark
+from repro.datasets.vocabulary import first_synonym
 from repro.errors import RunError, WeightsError, command, unknown_name
 from repro.runs.plan import Run
 
@@ -68,7 +69,7 @@ def choose_pairs(pairs: Sequence[Pair], keys: Sequence[str] | None, count: int) 
 
 def class_titles(benchmark: Benchmark) -> list[str]:
     """Return the first synonym of each evaluated class."""
-    return [name.split(",")[0].strip() for name in benchmark.class_names()]
+    return [first_synonym(name) for name in benchmark.class_names()]
 
 
 def choose_classes(

@@ -181,7 +181,7 @@ def measure_map_table(plan: Plan, states: Sequence[MapStatus], device: str, log:
 
 
 def _measure(plan: Plan, cell: MapCell, method: Any, log: Callable[[str], None]) -> MapScores:
-    from repro.clip.text_cache import keep_text
+    from repro.clip.tower import keep_text
     from repro.datasets.layout import prepared_pairs
     from repro.evaluation.maps import measure_maps
     from repro.runs.progress import count_progress

@@ -7,7 +7,6 @@ under the address of everything they depend on; nothing is classified twice.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -203,7 +202,7 @@ def regions_subject(run: Run, settings: RegionSettings) -> Subject:
         "repro.datasets.panoptic:read_panoptic",
     )
     asked = [dataclasses.asdict(run.tower.spec), dict(run.tower.recipe), dataclasses.asdict(settings)]
-    return Subject("naming regions", roots, json.loads(json.dumps(asked)), take)
+    return Subject("naming regions", roots, asked, take)
 
 
 def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCell]:

@@ -12,12 +12,11 @@ each a :class:`MethodEntry`.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from repro.announced import announced
+from repro.announced import announced, load
 from repro.errors import command, unknown_name
 from repro.methods.options import option_values
 
@@ -58,30 +57,22 @@ class MethodEntry:
 
     def create(self, clip: ClipTower, options: Any) -> Method:
         """The method as a torch module around ``clip`` (imports torch)."""
-        method: Method = _load(self.build)(clip, options)
+        method: Method = load(self.build)(clip, options)
         return method
 
     def class_facts(self, options: Any, names: Sequence[str]) -> Any:
         """What the method reads of ``names`` beside the words, as plain data; None for nothing."""
-        return _load(self.classes)(options, names) if self.classes else None
+        return load(self.classes)(options, names) if self.classes else None
 
     def official_format(self) -> OfficialFormat | None:
         """The names of the method's released checkpoints (imports torch); None where it has none."""
-        return _load(self.official) if self.official else None
-
-
-def _load(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+        return load(self.official) if self.official else None
 
 
 @cache
 def registry() -> dict[str, MethodEntry]:
     """All installed methods by id, in the order of their ids."""
-    found: dict[str, MethodEntry] = {}
-    for entry in announced(ENTRY_POINT_GROUP, MethodEntry).values():
-        found[entry.name] = entry
-    return found
+    return {entry.name: entry for entry in announced(ENTRY_POINT_GROUP, MethodEntry).values()}
 
 
 def get_method(name: str) -> MethodEntry:

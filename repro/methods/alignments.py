@@ -10,13 +10,12 @@ tower that any method can be built on (towers of kind ``aligned`` in a profile):
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from repro.announced import announced
+from repro.announced import announced, load
 from repro.errors import unknown_name
 from repro.methods.options import option_values
 
@@ -70,28 +69,20 @@ class AlignmentEntry:
 
     def class_facts(self, options: Any) -> Any:
         """What ``classes`` says of ``options``, as plain data; None where it is not named."""
-        return _load(self.classes)(options) if self.classes else None
+        return load(self.classes)(options) if self.classes else None
 
     def trainer(self) -> Callable[..., Any]:
         """The function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed, device,
         cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
         :class:`Labels` or None."""
-        return _load(self.train)
-
-
-def _load(path: str) -> Callable[..., Any]:
-    module, _, attribute = path.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return function
+        train: Callable[..., Any] = load(self.train)
+        return train
 
 
 @cache
 def alignments() -> dict[str, AlignmentEntry]:
     """All installed alignments by id."""
-    found: dict[str, AlignmentEntry] = {}
-    for entry in announced(ENTRY_POINT_GROUP, AlignmentEntry).values():
-        found[entry.name] = entry
-    return found
+    return {entry.name: entry for entry in announced(ENTRY_POINT_GROUP, AlignmentEntry).values()}
 
 
 def get_alignment(name: str) -> AlignmentEntry:

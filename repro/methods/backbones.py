@@ -53,10 +53,8 @@ BUILT_IN = (BackboneSource("openclip", "OpenCLIP"), BackboneSource("eva", "EVA-C
 @cache
 def backbone_sources() -> dict[str, BackboneSource]:
     """All sources by name."""
-    found = {source.name: source for source in BUILT_IN}
-    for source in announced(ENTRY_POINT_GROUP, BackboneSource).values():
-        found[source.name] = source
-    return found
+    others = announced(ENTRY_POINT_GROUP, BackboneSource).values()
+    return {source.name: source for source in (*BUILT_IN, *others)}
 
 
 def split_backbone(text: str) -> tuple[BackboneSource, str]:

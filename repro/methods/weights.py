@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repro.errors import WeightsError, command
 from repro.files import write_atomic
+from repro.hashing import plain
 from repro.mends import make_again
 from repro.methods.interface import Method
 from repro.pickles import plain_copy, refused_class, what_is_refused
@@ -77,10 +78,8 @@ def load_weights(method: Method, path: Path, method_name: str) -> dict[str, Any]
 
 def describe_switches(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """(option, expected, found) of every switch that both name and that differs, compared as JSON."""
-    plain = json.loads(json.dumps(dict(expected)))
-    return [
-        (name, plain[name], found[name]) for name in sorted(plain.keys() & found.keys()) if plain[name] != found[name]
-    ]
+    own = plain(dict(expected))
+    return [(name, own[name], found[name]) for name in sorted(own.keys() & found.keys()) if own[name] != found[name]]
 
 
 def describe_misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

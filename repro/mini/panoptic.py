@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.panoptic import PANOPTIC, ids_to_colours, panoptic_vocabulary
-from repro.datasets.prepare.formats import write_picture
+from repro.datasets.registry import data_sets
 from repro.datasets.vocabulary import load_vocabulary
+from repro.datasets.writing import write_picture
 from repro.files import read_json, write_json, write_text
 from repro.hashing import digest
 from repro.mini.catalogue import concept_labels
 from repro.mini.synth import MiniSizes, draw_scene, picture_key
-from repro.mini.writers import JPEG_QUALITY, coco_mask
 
 if TYPE_CHECKING:
     from repro.mini.scenes import Scene
@@ -74,13 +74,6 @@ def draw_panoptic_scene(seed: int, name: str, index: int, sizes: MiniSizes) -> t
     return picture_key("train", _UNSEEN + index), draw_scene(seed, "train", _UNSEEN + index, sizes)
 
 
-def write_coco_pair(root: Path, stem: str, scene: Scene) -> None:
-    """coco-stuff/{images,annotations}/val2017: the image and its stuffthingmaps mask."""
-    picture = root / PANOPTIC[COCO].images / f"{stem}.jpg"
-    write_picture(picture, scene.image, quality=JPEG_QUALITY, subsampling=0)
-    write_picture(root / "coco-stuff" / "annotations" / "val2017" / f"{stem}.png", coco_mask(scene))
-
-
 def synth_panoptic(root: Path, seed: int, sizes: MiniSizes, progress: Callable[[int, int], None] | None = None) -> None:
     """Write both panoptic sets into the miniature below ``root``, as many pictures each as A-150 has.
 
@@ -91,6 +84,7 @@ def synth_panoptic(root: Path, seed: int, sizes: MiniSizes, progress: Callable[[
     marker = root / MARKER
     if marker.is_file() and all(d.is_file() for d in documents) and read_json(marker).get("key") == key:
         return
+    val = data_sets()["COCO-Stuff-val"]
     for number, name in enumerate((COCO, ADE)):
         source, images, annotations = PANOPTIC[name], [], []
         for index in range(sizes.ade):
@@ -98,7 +92,7 @@ def synth_panoptic(root: Path, seed: int, sizes: MiniSizes, progress: Callable[[
             ids, segments = panoptic_segments(scene, name)
             write_picture(root / source.masks / f"{stem}.png", ids_to_colours(ids))
             if name == COCO:
-                write_coco_pair(root, stem, scene)
+                val.write_drawn(root / val.folder, stem, scene, index + 1)
             image_id: int | str = int(stem) if name == COCO else stem
             height, width = ids.shape
             images.append({"id": image_id, "file_name": f"{stem}.jpg", "height": height, "width": width})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import unknown_name
-from repro.mini.catalogue import CONCEPTS, INDEX
+from repro.mini.catalogue import CONCEPTS, INDEX, concept_labels
 from repro.mini.looks import Look, looks
 from repro.mini.patterns import pattern
 from repro.mini.settings import SETTINGS, Layer, Setting
@@ -37,12 +37,22 @@ class Scene:
     instances: Labels
     setting: str
 
+    def values(self, names: tuple[str, ...], values: Sequence[int], otherwise: int) -> NDArray[np.uint16]:
+        """Return (H, W): where a concept of class ``names[i]`` is shown ``values[i]``, elsewhere ``otherwise``."""
+        return np.take(_table(names, tuple(values), otherwise), self.concepts)
+
     @property
     def visible(self) -> tuple[tuple[int, int], ...]:
         """(concept index, visible pixels) of every concept in the picture, largest first."""
         counts = np.bincount(self.concepts.ravel(), minlength=len(CONCEPTS))
         order = np.argsort(-counts, kind="stable")
         return tuple((int(c), int(counts[c])) for c in order if counts[c])
+
+
+@cache
+def _table(names: tuple[str, ...], values: tuple[int, ...], otherwise: int) -> NDArray[np.uint16]:
+    """Concept index -> source value."""
+    return np.array([otherwise if label < 0 else values[label] for label in concept_labels(names, -1)], np.uint16)
 
 
 class _Canvas:

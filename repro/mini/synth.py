@@ -10,35 +10,30 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.datasets.data_set import DataSet
 from repro.datasets.parallel import parallel
+from repro.datasets.registry import data_sets
 from repro.errors import DataError, UsageError
-from repro.files import write_json, write_text
+from repro.files import read_json, write_json, write_text
+from repro.hashing import digest, file_digest
 
 if TYPE_CHECKING:
     from repro.mini.scenes import Scene
 
 MANIFEST = "MANIFEST.json"
 MARK = ".miniature"
-FOLDERS = ("coco-stuff", "ADEChallengeData2016", "ADE20K_2021_17_01", "VOCdevkit")
-SOURCE_FOLDERS = (
-    "coco-stuff/images/train2017",
-    "coco-stuff/annotations/train2017",
-    "ADEChallengeData2016/images/validation",
-    "ADEChallengeData2016/annotations/validation",
-    "ADE20K_2021_17_01/images",
-    "VOCdevkit/VOC2010/JPEGImages",
-    "VOCdevkit/VOC2010/trainval",
-    "VOCdevkit/VOC2012/JPEGImages",
-    "VOCdevkit/VOC2012/SegmentationClass",
-)
 SETS = ("train", "ade", "context", "voc")
+"""Series of pictures: several data sets may be made of one (:attr:`repro.datasets.data_set.DataSet.drawn`)."""
 TRIES = 50
-VOC_SHARE = 0.01
-"""Every VOC picture shows its objects on at least this fraction of its pixels, as real ones do."""
+OBJECT_SHARE = 0.01
+"""Pictures of a set that drops those without a labelled pixel show classes on at least this share of their pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +83,17 @@ def synth(
         return finished
     _clear(root)
     items = [_Item(root, seed, name, i, sizes) for name in SETS for i in range(getattr(sizes, name))]
-    notes = []
-    for count, note in enumerate(parallel(_draw, items, jobs), start=1):
-        if note is not None:
-            notes.append(note)
+    notes: dict[str, list[Any]] = {}
+    for count, said in enumerate(parallel(_draw, items, jobs), start=1):
+        for name, note in said.items():
+            notes.setdefault(name, []).append(note)
         if progress:
             progress(count, len(items))
-    _write_lists(root, sizes, notes)
-    manifest = {**recipe, "files": _count_files(root)}
+    for series in SETS:
+        keys = [picture_key(series, i) for i in range(getattr(sizes, series))]
+        for data_set in sets_of(series):
+            data_set.write_drawn_lists(root / data_set.folder, keys, notes[data_set.id])
+    manifest = {**recipe, "files": _count_files(root, _folders())}
     write_json(root / MANIFEST, manifest)
     return manifest
 
@@ -109,14 +107,15 @@ class _Item:
     sizes: MiniSizes
 
 
-def picture_key(set_name: str, index: int) -> str:
-    """The file name of a picture, in the style of its set."""
-    return {
-        "train": f"{index + 1:012d}",
-        "ade": f"ADE_val_{index + 1:08d}",
-        "context": f"2010_{index + 1:06d}",
-        "voc": f"2012_{index + 1:06d}",
-    }[set_name]
+@cache
+def sets_of(series: str) -> tuple[DataSet, ...]:
+    """Return the data sets that show the pictures of a series."""
+    return tuple(d for d in data_sets().values() if d.drawn == series)
+
+
+def picture_key(series: str, index: int) -> str:
+    """Return the file name of a picture, in the style of its set."""
+    return sets_of(series)[0].drawn_key(index)
 
 
 def draw_scene(seed: int, set_name: str, index: int, sizes: MiniSizes) -> Scene:
@@ -124,51 +123,72 @@ def draw_scene(seed: int, set_name: str, index: int, sizes: MiniSizes) -> Scene:
     import numpy as np
 
     from repro.mini.scenes import render_scene
-    from repro.mini.writers import BORDER, voc_mask
 
+    stream = SETS.index(set_name) if set_name in SETS else zlib.crc32(set_name.encode())
     for attempt in range(TRIES):
-        rng = np.random.default_rng(np.random.SeedSequence((seed, SETS.index(set_name), index, attempt)))
+        rng = np.random.default_rng(np.random.SeedSequence((seed, stream, index, attempt)))
         short = int(rng.integers(sizes.short_side[0], sizes.short_side[1] + 1))
         long = round(short * rng.uniform(*sizes.aspect))
         upright = rng.random() < 0.25
         scene = render_scene(rng, long if upright else short, short if upright else long)
-        if set_name != "voc":
-            break
-        mask = voc_mask(scene)
-        if np.mean((mask > 0) & (mask < BORDER)) >= VOC_SHARE:
+        dropping = [d for d in sets_of(set_name) if d.unlabelled_values]
+        shares = [np.mean(d.convert_mask(d.drawn_mask(scene)) != d.ignore_label) for d in dropping]
+        if all(share >= OBJECT_SHARE for share in shares):
             break
     return scene
 
 
-def _draw(item: _Item) -> dict[str, Any] | None:
-    """Draw and write one picture; for PASCAL-Context, what its JSON file says of it."""
-    from repro.mini import writers
-
+def _draw(item: _Item) -> dict[str, Any]:
+    """Draw and write one picture; return what the shared files of each set say of it."""
     scene = draw_scene(item.seed, item.set, item.index, item.sizes)
-    key = picture_key(item.set, item.index)
-    if item.set == "train":
-        writers.write_coco(item.root, key, scene)
-    elif item.set == "ade":
-        writers.write_ade(item.root, key, scene, f"generated/{scene.setting.replace(' ', '_')}")
-    elif item.set == "context":
-        return writers.write_context(item.root, key, scene, image_id=item.index + 1)
-    else:
-        writers.write_voc(item.root, key, scene)
-    return None
+    key, number = picture_key(item.set, item.index), item.index + 1
+    return {d.id: d.write_drawn(item.root / d.folder, key, scene, number) for d in sets_of(item.set)}
 
 
-def _write_lists(root: Path, sizes: MiniSizes, notes: list[dict[str, Any]]) -> None:
-    from repro.mini.writers import context_files
+def synth_set(
+    root: Path, data_set: DataSet, seed: int, sizes: MiniSizes, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Draw a set that has pictures of its own, as many as A-150, into the miniature below ``root``.
 
-    for name, content in context_files([picture_key("context", i) for i in range(sizes.context)], list(notes)).items():
-        path = root / "VOCdevkit" / "VOC2010" / name
-        write_text(path, content if isinstance(content, str) else json.dumps(content))
-    ids = "".join(f"{picture_key('voc', i)}\n" for i in range(sizes.voc))
-    write_text(root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt", ids)
+    A finished one of the same recipe and writer is left alone. ``progress`` is called with (pictures done, in all).
+    """
+    key, note = own_key(data_set, seed, sizes), root / f".{data_set.id}.drawn.json"
+    if note.is_file() and read_json(note).get("key") == key:
+        return
+    keys = [data_set.drawn_key(i) for i in range(sizes.ade)]
+    notes = []
+    for index, name in enumerate(keys):
+        scene = draw_scene(seed, data_set.id, index, sizes)
+        notes.append(data_set.write_drawn(root / data_set.folder, name, scene, index + 1))
+        if progress:
+            progress(index + 1, len(keys))
+    data_set.write_drawn_lists(root / data_set.folder, keys, notes)
+    write_json(note, {"key": key})
 
 
-def _count_files(root: Path) -> dict[str, int]:
-    return {folder: sum(1 for p in (root / folder).rglob("*") if p.is_file()) for folder in SOURCE_FOLDERS}
+def own_key(data_set: DataSet, seed: int, sizes: MiniSizes) -> str:
+    """Return what identifies a set with pictures of its own: seed, sizes, and what its writer makes of a picture."""
+    scene = draw_scene(seed, data_set.id, 0, sizes)
+    with tempfile.TemporaryDirectory(prefix="repro-drawn-") as folder:
+        said = data_set.write_drawn(Path(folder), data_set.drawn_key(0), scene, 1)
+        files = sorted(p for p in Path(folder).rglob("*") if p.is_file() and p.suffix != ".jpg")
+        written = [[str(p.relative_to(folder)), file_digest(p)] for p in files]
+    return digest([seed, dataclasses.asdict(sizes), said, written])
+
+
+def _folders() -> list[str]:
+    """Return the folders of sources that the miniature is drawn into."""
+    found = [f"{d.folder}/{name}" for series in SETS for d in sets_of(series) for name in _places(d)]
+    return list(dict.fromkeys(found))
+
+
+def _places(data_set: DataSet) -> list[str]:
+    part = data_set.splits[0]
+    return [part.source_images, part.source_labels[-1]]
+
+
+def _count_files(root: Path, folders: Iterable[str]) -> dict[str, int]:
+    return {folder: sum(1 for p in (root / folder).rglob("*") if p.is_file()) for folder in folders}
 
 
 def _finished(root: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
@@ -178,12 +198,15 @@ def _finished(root: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     same = {key: manifest.get(key) for key in recipe} == recipe
-    return manifest if same and manifest.get("files") == _count_files(root) else None
+    files = manifest.get("files")
+    whole = isinstance(files, dict) and bool(files) and files == _count_files(root, files)
+    return manifest if same and whole else None
 
 
 def _clear(root: Path) -> None:
     """Remove an unfinished or outdated miniature; refuse to touch anything else."""
-    present = [name for name in FOLDERS if (root / name).exists()]
+    drawn = dict.fromkeys(d.folder for series in SETS for d in sets_of(series))
+    present = [name for name in drawn if (root / name).exists()]
     if present and not (root / MARK).is_file():
         raise DataError(
             f"{root} holds data sets that were not drawn by this program",

@@ -5,24 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark
 from repro.clip.spec import TowerSpec
+from repro.configuration.profiles import Profile
+from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark
+from repro.datasets.data_set import OWN
 from repro.datasets.registry import data_sets
 from repro.errors import UsageError, command, unknown_name
+from repro.files import write_json
+from repro.hashing import digest
+from repro.mends import Missing, same_folders
 from repro.runs.addresses.code import FILE as CODE
 from repro.runs.addresses.code import Code
 from repro.runs.addresses.judging import miniature_subject
 from repro.runs.addresses.past import data_of_past, renamed, tower_of_past
 from repro.runs.addresses.places import Place, settle
-from repro.configuration.profiles import Profile
 from repro.runs.store import RunStore
-from repro.files import write_json
-from repro.hashing import digest
-from repro.mends import Missing, same_folders
 from repro.towers.kind import Making, Tower, TowerKind
 from repro.towers.registry import get_kind
+
+if TYPE_CHECKING:
+    from repro.mini.synth import MiniSizes
 
 READY = "ready.json"
 
@@ -115,7 +119,13 @@ class Assets:
 
     def _data_key(self, set_id: str) -> str:
         if self.profile.synthetic:
-            return digest(dict(self.profile.data), 10)
+            data = dict(self.profile.data)
+            known = all_sets().get(set_id)
+            if known is None or known.drawn != OWN:
+                return digest(data, 10)
+            from repro.mini.synth import own_key
+
+            return digest([data, own_key(known, data["seed"], self._sizes)], 10)
         if self._data_root is None or self.missing_data(all_sets()[set_id]):
             return "absent"
         from repro.runs.external import named_content
@@ -185,25 +195,34 @@ class Assets:
         root = self.ensure_data(log)
         if self.profile.synthetic and benchmark.id not in {**BENCHMARKS, **TRAIN_SETS}:
             from repro.datasets.prepare.prepare import prepare
+            from repro.mini.synth import synth_set
+            from repro.runs.progress import count_progress
 
             with self.store.lock(str(root.relative_to(self.store.root)), wait=True):
+                if benchmark.drawn == OWN:
+                    with count_progress(f"drawing {benchmark.id}", "picture") as update:
+                        synth_set(root, benchmark, self.profile.data["seed"], self._sizes, update)
                 prepare(benchmark.id, root)
         return root
+
+    @property
+    def _sizes(self) -> MiniSizes:
+        from repro.mini.synth import MiniSizes
+
+        return MiniSizes(**self.profile.data.get("sizes", {}))
 
     def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:
         """The data root with its panoptic sets, which are drawn too where the profile draws its own data."""
         root = self.ensure_data(log)
         if self.profile.synthetic:
             from repro.mini.panoptic import synth_panoptic
-            from repro.mini.synth import MiniSizes
             from repro.runs.progress import count_progress
 
-            sizes = MiniSizes(**self.profile.data.get("sizes", {}))
             with (
                 self.store.lock(str(root.relative_to(self.store.root)), wait=True),
                 count_progress("drawing the panoptic sets", "picture") as update,
             ):
-                synth_panoptic(root, self.profile.data["seed"], sizes, update)
+                synth_panoptic(root, self.profile.data["seed"], self._sizes, update)
         return root
 
     # -- towers -------------------------------------------------------------------------------------------------

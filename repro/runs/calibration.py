@@ -8,20 +8,19 @@ same. Computing text features is left out: it is done once, and they are kept on
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.datasets.layout import Pair, prepared_pairs
 from repro.datasets.benchmarks import Benchmark
+from repro.datasets.layout import Pair, prepared_pairs
 from repro.errors import DataError
-from repro.runs.addresses.judging import timed
-from repro.runs.plan import Plan, Run
 from repro.files import read_json, write_json
 from repro.hashing import digest
+from repro.runs.addresses.judging import timed
+from repro.runs.plan import Plan, Run
 
 if TYPE_CHECKING:
     from repro.methods.interface import Method
@@ -56,8 +55,8 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
     About ten images each; where an image takes long, two.
     """
     from repro.clock import hardware_label
-    from repro.cost.timing import drawn_text
     from repro.cost.bench import Subject
+    from repro.cost.timing import drawn_text
 
     if plan.profile.synthetic:
         plan.assets.ensure_data(log)
@@ -85,7 +84,7 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
 def seconds_per_image(
     method: Method, benchmark: Benchmark, pairs: Sequence[Pair], run: Run, folder: Path, device: str
 ) -> float:
-    """Seconds each further image takes in :func:`repro.evaluation.evaluate.evaluate`; ``pairs`` are at least ``MORE``."""
+    """Return the seconds :func:`repro.evaluation.evaluate.evaluate` takes for each further image."""
     from repro.evaluation.evaluate import evaluate
 
     def total(count: int) -> float:
@@ -133,7 +132,7 @@ def _file(run: Run) -> Path:
     plan = run.profile.towers[run.row.tower]
     facts = {
         "method": run.entry.name,
-        "options": json.loads(json.dumps(dataclasses.asdict(run.options))),
+        "options": dataclasses.asdict(run.options),
         "tower": {**dataclasses.asdict(plan.spec), "weights": None, "recipe": dict(plan.recipe)},
         "protocol": dataclasses.asdict(run.profile.protocol),
         "code": run.assets.code.source(timed(run, "repro.evaluation.evaluate:evaluate")).digest,

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import facts_of, load_table
 from repro.datasets.benchmarks import BENCHMARKS, Benchmark, get_benchmark
 from repro.errors import RunError, UsageError, command, unknown_name
-from repro.runs.plan import make_plan
-from repro.configuration.profiles import load_profile
-from repro.runs.status import flag_of
-from repro.runs.store import COMPLETE, RunStore
-from repro.runs.addresses.stored import matching_run
-from repro.configuration.tables import facts_of, load_table
 from repro.files import read_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
+from repro.runs.addresses.stored import matching_run
+from repro.runs.plan import make_plan
+from repro.runs.status import flag_of
+from repro.runs.store import COMPLETE, RunStore
 
 COUNTS_FILE = "counts.npz"
 

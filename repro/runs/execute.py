@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
-from repro.training.settings import Placement
 from repro.errors import ReproError
-from repro.runs.gates.class_signal import check_class_signal, signal_subject
+from repro.files import write_json, write_text
+from repro.preemption import deferred
 from repro.runs.addresses.code import FILE as CODE
-from repro.runs.gates.early import early_look
 from repro.runs.addresses.judging import evaluation_subject, training_subject
+from repro.runs.gates.class_signal import check_class_signal, signal_subject
+from repro.runs.gates.early import early_look
 from repro.runs.plan import Cell, Plan, Run, train_set
 from repro.runs.provenance import provenance
 from repro.runs.status import BLOCKED, DONE, FAILED, CellStatus, adopted, cell_status, flag_of
 from repro.runs.store import RunStore
-from repro.files import write_json, write_text
-from repro.preemption import deferred
+from repro.training.settings import Placement
 
 if TYPE_CHECKING:
     from repro.methods.interface import Method
@@ -174,7 +173,7 @@ def describe_run(run: Run, device: str, placement: Placement | None = None) -> N
 
 def asked_of(run: Run) -> dict[str, Any]:
     """What a run is called where it is asked for, as plain data: nothing is ever read out of its folder's name."""
-    recipe = json.loads(json.dumps(dict(run.tower.recipe)))
+    recipe = dict(run.tower.recipe)
     if "weights" not in recipe:  # an imported file is known by its content, wherever it lay
         recipe.pop("path", None)
     tower = {**dataclasses.asdict(run.tower), "recipe": recipe}
@@ -198,10 +197,10 @@ def claim_evaluation(run: Run, folder: Path, key: str, facts: Mapping[str, Any])
 
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
+    from repro.clip.tower import keep_text
     from repro.datasets.layout import prepared_pairs
-    from repro.clip.text_cache import keep_text
-    from repro.launch import processes
     from repro.evaluation.many import evaluate_together
+    from repro.launch import processes
 
     run, benchmark = cell.run, cell.benchmark
     root = plan.assets.ensure_set(benchmark)

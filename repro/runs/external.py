@@ -86,8 +86,8 @@ def compare_unaccounted(benchmark: Benchmark, data_root: Path, cache: Path, spli
 
 def _view(benchmark: Benchmark, data_root: Path, cache: Path, split: str) -> tuple[list[Pair], Path]:
     from repro.datasets.layout import prepared_pairs
-    from repro.datasets.prepare.origin import refuse_unfit
     from repro.datasets.prepare.command import prepare_alone
+    from repro.datasets.prepare.origin import refuse_unfit
 
     view = cache / "views" / digest(str(data_root.resolve()), 10)
     link_view(data_root / benchmark.folder, view / benchmark.folder)

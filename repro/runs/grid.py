@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from repro.errors import UsageError
+from repro.launch.job import Job, Launch, Outcome
 from repro.runs.plan import Cell, Plan, Run
 from repro.runs.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
-from repro.launch.job import Job, Launch, Outcome
 
 Log = Callable[[str], None]
 

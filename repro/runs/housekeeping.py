@@ -18,19 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError, RunError, UsageError, command
-from repro.runs.addresses.code import FILE as CODE
-from repro.runs.addresses.code import Verdict
-from repro.runs.addresses.damaged import damaged_files, damaged_in_cache
-from repro.runs.store import COMPLETE, FINAL_WEIGHTS, RunStore
 from repro.files import read_json, storage_errors
 from repro.hashing import digest
 from repro.locks import folder_lock, in_use
 from repro.mends import same_folders
+from repro.runs.addresses.code import FILE as CODE
+from repro.runs.addresses.code import Verdict
+from repro.runs.addresses.damaged import damaged_files, damaged_in_cache
+from repro.runs.store import COMPLETE, FINAL_WEIGHTS, RunStore
 
 KINDS = ("weights", "checkpoints", "rests", "cache", "damaged")
 """What can be removed. ``checkpoints`` are checkpoint.pth (without it an unfinished training begins again) and
 diverged.pth; ``rests`` are partly written files of killed processes; ``cache`` is generated data, trained towers and
-views of data; ``damaged`` are files that cannot be read, with the evaluation they belong to (:mod:`.addresses.damaged`)."""
+views of data; ``damaged`` are files that cannot be read, with the evaluation they belong to
+(:mod:`.addresses.damaged`)."""
 CHECKPOINTS = ("checkpoint.pth", "diverged.pth")
 CACHES = ("data", "clip", "views")
 TRASH = ".removed-"
@@ -131,7 +132,7 @@ class Rules:
 
 
 def stored_runs(store: RunStore) -> list[StoredRun]:
-    """Return all runs of the store; a damaged provenance counts as none, so that its run is shown and never orphaned."""
+    """Return all runs of the store; a damaged provenance counts as none: its run is shown and never orphaned."""
     found = []
     for folder in sorted(store.root.iterdir()) if store.root.is_dir() else ():
         if folder.is_symlink() or not (folder / "provenance.json").is_file():
@@ -264,8 +265,8 @@ def _select_cache(store: RunStore, runs: list[StoredRun], rules: Rules, newest: 
 
 def _addresses_now(store: RunStore) -> set[str]:
     """Return names of the cache entries that the profiles of this installation use."""
-    from repro.runs.assets import Assets
     from repro.configuration.profiles import load_profile, profile_names
+    from repro.runs.assets import Assets
 
     names: set[str] = set()
     for profile in map(load_profile, profile_names()):

@@ -6,25 +6,24 @@ Nothing here imports torch: a plan, and the recognition of finished work, take w
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.protocol import protocol_digest
+from repro.configuration.profiles import Profile, with_variants
+from repro.configuration.tables import Row, Table
 from repro.datasets.benchmarks import TRAIN_SETS, Benchmark, get_benchmark
-from repro.training.settings import TrainSettings
+from repro.datasets.protocol import protocol_digest
 from repro.errors import UsageError, command, unknown_name
-from repro.runs.assets import Assets
+from repro.hashing import digest, plain
+from repro.methods import MethodEntry, get_method
 from repro.runs.addresses.judging import evaluation_place, run_place
 from repro.runs.addresses.places import Place
-from repro.configuration.profiles import Profile, with_variants
+from repro.runs.assets import Assets
 from repro.runs.store import FINAL_WEIGHTS
-from repro.configuration.tables import Row, Table
-from repro.hashing import digest
-from repro.methods import MethodEntry, get_method
 from repro.towers.kind import TowerPlan
+from repro.training.settings import TrainSettings
 
 TRAIN_SET = "coco-stuff"
 
@@ -59,7 +58,7 @@ class Run:
         # Options are made JSON-plain so that a tuple and the list it was read from give one address.
         return {
             "method": self.entry.name,
-            "options": json.loads(json.dumps(dataclasses.asdict(self.options))),
+            "options": plain(dataclasses.asdict(self.options)),
             "tower": self.assets.tower_key(self.row.tower),
             "train": dataclasses.asdict(self.train) if self.train else None,
             "data": self.assets.data_key(TRAIN_SET) if self.train else None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from repro.training.settings import TrainSettings
 from repro.runs.plan import Plan, Run
+from repro.training.settings import TrainSettings
 
 GPU_RATE_TMACS = 10.0
 """Multiply-adds a second, in units of 1e12, that a recent data-centre GPU is assumed to sustain in mixed precision."""

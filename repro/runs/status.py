@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 from repro.datasets.benchmarks import Benchmark
+from repro.mends import Missing
+from repro.runs.addresses.places import adopted_of
 from repro.runs.assets import READY
 from repro.runs.calibration import calibrated_seconds
-from repro.runs.addresses.places import adopted_of
-from repro.runs.plan import Cell, Plan, Run, train_set
 from repro.runs.gates.plausible import implausible
+from repro.runs.plan import Cell, Plan, Run, train_set
 from repro.runs.store import RunStore
-from repro.mends import Missing
 
 DONE, MISSING, STALE, BLOCKED, FAILED = "done", "missing", "stale", "blocked", "failed"
 

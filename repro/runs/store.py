@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from repro.errors import ResourceError
-from repro.files import read_record, write_json
+from repro.files import check_room, read_record, write_json
 from repro.locks import folder_lock
 
 COMPLETE = "metrics.json"
@@ -67,15 +65,6 @@ class RunStore:
 
     def check_space(self, needed_mib: float) -> None:
         """ResourceError where the disk below the store has less than ``needed_mib`` MiB free."""
-        folder = self.root.absolute()
-        while not folder.exists():
-            folder = folder.parent
-        stat = os.statvfs(folder)
-        free_mib = stat.f_bavail * stat.f_frsize / 2**20
-        if free_mib < needed_mib:
-            raise ResourceError(
-                f"not enough disk space in {self.root}",
-                expected=f"{needed_mib:.0f} MiB free",
-                found=f"{free_mib:.0f} MiB free",
-                mend="free some space, or name another folder with --runs",
-            )
+        check_room(
+            self.root, needed_mib * 2**20, str(self.root), mend="free some space, or name another folder with --runs"
+        )

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from repro.datasets.benchmarks import Benchmark
-from repro.datasets.seen import SEEN, UNSEEN, class_groups
 from repro.errors import unknown_name
 from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
+from repro.metrics.seen import SEEN, UNSEEN, class_groups
 from repro.metrics.size import SIZES
 from repro.stats.interval import finite
 from repro.stats.resample import Float64, Totals, observed_totals
@@ -45,7 +45,7 @@ class Metric:
     def __call__(self, totals: Totals, kinds: Sequence[str]) -> Float64:
         """The metric (R,) of ``totals`` over classes of ``kinds``; NaN where there is nothing to average.
 
-        ``kinds`` are of each class the words that are true of it (:func:`repro.datasets.seen.class_groups`).
+        ``kinds`` are of each class the words that are true of it (:func:`repro.metrics.seen.class_groups`).
         """
         if self.kind:
             totals = totals.of(np.array([self.kind in k.split() for k in kinds]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from repro.reports.tables.columns import Columns
     from repro.reports.tables.evidence import Evidence
     from repro.reports.tables.html import Section
-    from repro.reports.tables.sheet import Sheet
     from repro.reports.tables.tex_numbers import Number
 
 
@@ -100,12 +99,6 @@ class BenchmarkKind(TableKind[CellStatus]):
         return {"state": f"{done} of {len(states)} cells", **finished}
 
     # -- how it is shown ------------------------------------------------------------------------------------------
-    def sheet(self, plan: Plan, states: Sequence[CellStatus]) -> Sheet:
-        raise NotImplementedError("published rows stand among the measured ones: see write and text")
-
-    def records(self, plan: Plan, states: Sequence[CellStatus]) -> list[Mapping[str, Any]]:
-        raise NotImplementedError("the page has charts of its own: see section")
-
     def write(self, result: TableResult[CellStatus], folder: Path) -> list[Path]:
         from repro.reports.tables.writers import write_report
 

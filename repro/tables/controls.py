@@ -9,13 +9,13 @@ from repro.console import Log
 from repro.measuring.controls import TITLES, ControlStatus, control_status, measure_controls
 from repro.requests import TableRequest
 from repro.runs.plan import Plan
-from repro.tables.kind import TableKind
+from repro.tables.kind import SheetKind
 
 if TYPE_CHECKING:
     from repro.reports.tables.sheet import Sheet
 
 
-class ControlKind(TableKind[ControlStatus]):
+class ControlKind(SheetKind[ControlStatus]):
     """A state is a control of a row. One that does not hold is a result, not a failure."""
 
     unit, keeps = "controls", "controls"

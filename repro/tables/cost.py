@@ -11,14 +11,14 @@ from repro.hardware import choose_device
 from repro.measuring.cost import CostStatus, TimingPlace, cost_status, measure
 from repro.requests import TableRequest
 from repro.runs.plan import Plan, make_plan
-from repro.tables.kind import TableKind, TableResult, heading
+from repro.tables.kind import SheetKind, TableResult, heading
 
 if TYPE_CHECKING:
     from repro.reports.tables.sheet import Sheet
     from repro.reports.tables.tex_numbers import Number
 
 
-class CostKind(TableKind[CostStatus]):
+class CostKind(SheetKind[CostStatus]):
     """A row is a method on a tower."""
 
     unit, keeps = "rows", "costs"
@@ -27,23 +27,20 @@ class CostKind(TableKind[CostStatus]):
     def plan(self, table: Table, request: TableRequest) -> Plan:
         return make_plan(table, request.load(), request.runs, methods=request.methods)
 
-    def _place(self, request: TableRequest) -> TimingPlace | None:
-        with stdout_to_stderr():
-            return TimingPlace.here(choose_device(request.device), request.repeat) if request.timing else None
-
     def states(self, plan: Plan, request: TableRequest) -> list[CostStatus]:
-        return cost_status(plan, self._place(request))
+        with stdout_to_stderr():
+            place = TimingPlace.here(choose_device(request.device), request.repeat) if request.timing else None
+        return cost_status(plan, place)
 
     def compute(
         self, plan: Plan, states: list[CostStatus], request: TableRequest, device: str, log: Log
     ) -> list[CostStatus]:
-        if (place := self._place(request)) is not None:
-            measure(plan, states, place, log)
+        measure(plan, states, log)
         return states
 
-    def where(self, request: TableRequest, device: str) -> str:
-        place = self._place(request)
-        return f"timing on {place.label}" if place else f"device {device}"
+    def where(self, states: Sequence[CostStatus], device: str) -> str:
+        place = next((s.place for s in states if s.place), None)
+        return f"timing on {place.label}" if place else super().where(states, device)
 
     def label(self, state: CostStatus) -> str:
         return f"{state.cell.run.row.title} on {state.cell.run.tower.title}"

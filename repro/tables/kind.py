@@ -81,7 +81,7 @@ class TableKind(ABC, Generic[S]):
     def compute(self, plan: Plan, states: list[S], request: TableRequest, device: str, log: Log) -> list[S]:
         """Compute what is missing and return the states after; one that fails says why, the others go on."""
 
-    def where(self, request: TableRequest, device: str) -> str:
+    def where(self, states: Sequence[S], device: str) -> str:
         """Say where it is computed, for a line of the log."""
         return f"device {device}"
 
@@ -95,43 +95,20 @@ class TableKind(ABC, Generic[S]):
         """Name a state: ``CAT-Seg on A-150``."""
 
     @abstractmethod
-    def sheet(self, plan: Plan, states: Sequence[S]) -> Sheet:
-        """Make the table as it is printed."""
-
-    @abstractmethod
-    def records(self, plan: Plan, states: Sequence[S]) -> list[Mapping[str, Any]]:
-        """Return what stands behind each row of the sheet on an HTML page: ``row``, its name, and its values."""
-
     def write(self, result: TableResult[S], folder: Path) -> list[Path]:
         """Write the formats of the request into ``folder`` and return the paths."""
-        import pandas as pd
 
-        from repro.reports.tables.sheet import save
-
-        sheet = self.sheet(result.plan, result.states)
-        frame = pd.DataFrame(self.rows(result.plan, result.states))
-        texts = {"csv": lambda: frame.to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
-        return save(folder, result.plan.table.name, texts, result.request.formats)
-
-    def rows(self, plan: Plan, states: Sequence[S]) -> list[dict[str, Any]]:
-        """Return the rows of the CSV file."""
-        rows = (state.to_json(plan.table.name) for state in states)
-        return [{k: v for k, v in row.items() if k != "missing"} for row in rows]
-
+    @abstractmethod
     def text(self, result: TableResult[S]) -> str:
         """Return the table as Markdown."""
-        return self.sheet(result.plan, result.states).markdown()
 
     def numbers(self, result: TableResult[S]) -> Iterator[Number]:
         """Yield the numbers for ``numbers.tex``: name of the macro, text, where it comes from."""
         return iter(())
 
+    @abstractmethod
     def section(self, result: TableResult[S]) -> Section:
         """Make the section of an HTML page."""
-        from repro.reports.tables.html import sheet_section
-
-        plan, states = result.plan, result.states
-        return sheet_section(plan, self.sheet(plan, states), self.records(plan, states))
 
     def figures(self, result: TableResult[S], folder: Path, log: Log) -> list[Path]:
         """Draw the plots of a report; none by default."""
@@ -170,6 +147,42 @@ class TableKind(ABC, Generic[S]):
     def warnings(self, states: Sequence[S]) -> Iterator[str]:
         """Yield lines that are said before anything is computed."""
         return iter(())
+
+
+class SheetKind(TableKind[S]):
+    """A kind whose table is one sheet; subclasses say what it holds."""
+
+    @abstractmethod
+    def sheet(self, plan: Plan, states: Sequence[S]) -> Sheet:
+        """Make the table as it is printed."""
+
+    @abstractmethod
+    def records(self, plan: Plan, states: Sequence[S]) -> list[Mapping[str, Any]]:
+        """Return what stands behind each row of the sheet on an HTML page: ``row``, its name, and its values."""
+
+    def write(self, result: TableResult[S], folder: Path) -> list[Path]:
+        import pandas as pd
+
+        from repro.reports.tables.sheet import save
+
+        sheet = self.sheet(result.plan, result.states)
+        frame = pd.DataFrame(self.rows(result.plan, result.states))
+        texts = {"csv": lambda: frame.to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
+        return save(folder, result.plan.table.name, texts, result.request.formats)
+
+    def rows(self, plan: Plan, states: Sequence[S]) -> list[dict[str, Any]]:
+        """Return the rows of the CSV file."""
+        rows = (state.to_json(plan.table.name) for state in states)
+        return [{k: v for k, v in row.items() if k != "missing"} for row in rows]
+
+    def text(self, result: TableResult[S]) -> str:
+        return self.sheet(result.plan, result.states).markdown()
+
+    def section(self, result: TableResult[S]) -> Section:
+        from repro.reports.tables.html import sheet_section
+
+        plan, states = result.plan, result.states
+        return sheet_section(plan, self.sheet(plan, states), self.records(plan, states))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,14 +9,14 @@ from repro.console import Log
 from repro.measuring.maps import MapStatus, map_status, measure_map_table
 from repro.requests import TableRequest
 from repro.runs.plan import Plan
-from repro.tables.kind import TableKind, TableResult
+from repro.tables.kind import SheetKind, TableResult
 
 if TYPE_CHECKING:
     from repro.reports.tables.sheet import Sheet
     from repro.reports.tables.tex_numbers import Number
 
 
-class MapKind(TableKind[MapStatus]):
+class MapKind(SheetKind[MapStatus]):
     """A state is a trained run on a benchmark."""
 
     keeps = "scores of maps"

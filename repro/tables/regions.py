@@ -10,14 +10,14 @@ from repro.console import Log
 from repro.measuring.regions import RegionStatus, measure_regions, region_status
 from repro.requests import TableRequest
 from repro.runs.plan import Plan, make_plan
-from repro.tables.kind import TableKind, TableResult, swapped_table
+from repro.tables.kind import SheetKind, TableResult, swapped_table
 
 if TYPE_CHECKING:
     from repro.reports.tables.sheet import Sheet
     from repro.reports.tables.tex_numbers import Number
 
 
-class RegionKind(TableKind[RegionStatus]):
+class RegionKind(SheetKind[RegionStatus]):
     """A state is a tower on a panoptic set."""
 
     keeps = "accuracies of regions"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.data_set import OWN
 from repro.datasets.images import read_label
 from repro.datasets.layout import prepared_pairs
 from repro.datasets.prepare.prepare import prepare
@@ -33,11 +34,13 @@ class DataSetTester:
     def draw(cls, root: Path) -> None:
         """Write sources as the owners lay them out below ``root`` (default: those of the miniature)."""
         from repro.mini.panoptic import synth_panoptic
-        from repro.mini.synth import MiniSizes, synth
+        from repro.mini.synth import MiniSizes, synth, synth_set
 
         sizes = MiniSizes(train=cls.images, ade=cls.images, context=cls.images, voc=cls.images)
         synth(root, seed=0, sizes=sizes)
         synth_panoptic(root, 0, sizes)
+        if get_benchmark(cls.data_set).drawn == OWN:
+            synth_set(root, get_benchmark(cls.data_set), 0, sizes)
 
     @pytest.fixture(scope="class")
     def prepared(self, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,14 +10,13 @@ reading (``preset="as_released"`` among them). Images are those of the training 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.clip.spec import TowerSpec
 from repro.errors import ReproError, UsageError
-from repro.hashing import digest
+from repro.hashing import digest, plain
 from repro.methods.alignments import FACTS, AlignmentEntry, Labels, get_alignment
 from repro.towers.kind import Making, Progress, Tower, TowerKind, TowerPlan, TowerProfile
 from repro.traces.subject import Subject
@@ -42,7 +41,7 @@ class AlignedRecipe:
     @property
     def values(self) -> dict[str, Any]:
         """The options as JSON."""
-        return _plain(self.options)
+        return plain(dataclasses.asdict(self.options))
 
 
 class Aligned(TowerKind):
@@ -159,9 +158,4 @@ def _same_options(record: Mapping[str, Any], plan: TowerPlan) -> bool:
         options = get_alignment(plan.recipe["alignment"]).make_options(values)
     except ReproError:
         return False
-    return bool(record.get("options") == _plain(options))
-
-
-def _plain(options: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(options)))
-    return plain
+    return bool(record.get("options") == plain(dataclasses.asdict(options)))

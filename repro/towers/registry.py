@@ -26,9 +26,8 @@ def tower_kinds() -> dict[str, TowerKind]:
     names = [module.name for module in pkgutil.iter_modules(repro.towers.__path__)]
     modules = [importlib.import_module(f"repro.towers.{name}") for name in names]
     found = {module.KIND.name: module.KIND for module in modules if hasattr(module, "KIND")}
-    for kind in announced(ENTRY_POINT_GROUP, TowerKind).values():  # type: ignore[type-abstract]
-        found[kind.name] = kind
-    return found
+    others = announced(ENTRY_POINT_GROUP, TowerKind).values()  # type: ignore[type-abstract]
+    return found | {kind.name: kind for kind in others}
 
 
 def get_kind(name: str) -> TowerKind:

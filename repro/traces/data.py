@@ -41,8 +41,10 @@ def _concepts(seed: int) -> list[float]:
 
 
 def _values() -> list[float]:
-    """What a picture that shows every concept once is written as, in every set."""
-    from repro.mini import panoptic, writers
+    """What a picture that shows every concept once is written as, in the sets that were drawn from the beginning."""
+    from repro.datasets.registry import data_sets
+    from repro.datasets.sets import pc59, pc459
+    from repro.mini import panoptic
     from repro.mini.captions import caption
     from repro.mini.catalogue import CONCEPTS
     from repro.mini.scenes import Scene
@@ -50,10 +52,10 @@ def _values() -> list[float]:
     concepts = np.arange(len(CONCEPTS), dtype=np.int16)[None].repeat(3, 0).repeat(3, 1)
     scene = Scene(np.zeros((*concepts.shape, 3), np.uint8), concepts, np.arange(concepts.size, dtype=np.int16)
                   .reshape(concepts.shape) % 7, "a place")  # fmt: skip
-    maps = [writers.coco_mask, writers.ade150_mask, writers.ade847_segmentation, writers.voc_mask]
-    found = [v for f in (*maps, writers.context459_map) for v in exact(f(scene))]
-    notes = writers.context59_annotations(scene, 1)
-    found += [float(n["category_id"]) for n in notes]
+    sets = data_sets()
+    masks = [sets[name].drawn_mask(scene) for name in ("coco-stuff", "A-150", "A-847", "PAS-20")]
+    found = [v for values in (*masks, pc459.DATA_SET.drawn_map(scene)) for v in exact(values)]
+    found += [float(n["category_id"]) for n in pc59.DATA_SET.drawn_annotations(scene, 1)]
     for name in (panoptic.COCO, panoptic.ADE):
         ids, segments = panoptic.panoptic_segments(scene, name)
         found += exact(ids) + [float(s["category_id"]) for s in segments]

@@ -144,10 +144,3 @@ def fill(module: nn.Module, scale: float) -> None:
             size = scale / max(1.0, float(parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 8.0)
             noise = np.asarray(size * rng.standard_normal(tuple(parameter.shape)))
             parameter.add_(torch.from_numpy(noise).to(parameter.dtype))
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON has it, tuples as lists."""
-    import json
-
-    return json.loads(json.dumps(value))

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from catseg_official import from_official, to_official
 from catseg_reference import VIT_B, VIT_L, CatSegReference
 from recordings import GOLDEN, entries, fill, manifest, recorded, sample, shapes
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import repro.layers.tokens
-from baselines.catseg.checkpoint import from_official, official_name, to_official
+from baselines.catseg.checkpoint import official_name
 from baselines.catseg.model import CatSeg
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower

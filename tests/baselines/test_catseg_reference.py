@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from catseg_official import to_official
 from catseg_reference import CatSegReference, Shape
 from torch import Tensor, nn
 
-from baselines.catseg.checkpoint import official_name, to_official
+from baselines.catseg.checkpoint import official_name
 from baselines.catseg.model import CatSeg
 from baselines.catseg.options import CatSegOptions
 from repro.clip.spec import TowerSpec

@@ -10,8 +10,8 @@ import pytest
 
 from repro.cli.main import main
 from repro.datasets.benchmarks import get_benchmark
-from repro.datasets.seen import class_exposure
 from repro.metrics.measured import counted_measures
+from repro.metrics.seen import class_exposure
 
 
 def evaluated(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:

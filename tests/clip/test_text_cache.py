@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from repro.clip.spec import TowerSpec
-from repro.clip.text_cache import TextStore, keep_text
-from repro.clip.tower import ClipTower, build_tower
+from repro.clip.text_cache import TextStore
+from repro.clip.tower import ClipTower, build_tower, keep_text
 
 SPEC = TowerSpec(model="tiny", weights=None, resolution=48)
 NAMES, TEMPLATE = ("dog", "traffic light", "sky"), "a photo of a {}"

@@ -158,7 +158,7 @@ def test_every_bad_photograph_among_many_is_named_and_the_good_one_is_done(
     states = dict(zip([*files, "good"], (r["status"] for r in records), strict=True))
     assert states == {**dict.fromkeys(files, "failed"), "good": "written"}
     assert "Traceback" not in err
-    assert all("expected: " in r["error"] and "mend: " in r["error"] for r in records if r["status"] == "failed")
+    assert all("expected: " in r["error"] and "fix: " in r["error"] for r in records if r["status"] == "failed")
     assert _Watch.seen == ()
 
 

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from flop_counters import fvcore_multiply_adds, torch_multiply_adds
 from torch import nn
 
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.cost.estimate import build_on_meta
-from repro.cost.flop_counters import fvcore_multiply_adds, torch_multiply_adds
 from repro.cost.flops import MultiplyAdds
 from repro.cost.timing import drawn_text
 from repro.methods import get_method

@@ -15,9 +15,9 @@ from repro.datasets.benchmarks import get_benchmark
 from repro.datasets.contents import Contents
 from repro.datasets.images import read_label
 from repro.datasets.layout import prepared_pairs
-from repro.datasets.prepare.formats import write_picture
 from repro.datasets.prepare.prepare import prepare
 from repro.datasets.verify.fingerprint import fingerprint, names_and_sizes
+from repro.datasets.writing import write_picture
 
 SETS = [("A-150", "val"), ("A-847", "train"), ("PAS-20", "val"), ("PAS-20b", "val"), ("coco-stuff", "val"),
         ("PC-59", "val"), ("PC-459", "val")]  # fmt: skip

@@ -13,9 +13,8 @@ from PIL import Image
 from repro.configuration.profiles import load_profile
 from repro.datasets import registry
 from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, get_benchmark
-from repro.datasets.data_set import DataSet
+from repro.datasets.data_set import DataSet, OutsideVocabularyError
 from repro.datasets.layout import prepared_pairs
-from repro.datasets.prepare.convert import OutsideVocabularyError
 from repro.datasets.prepare.prepare import prepare
 from repro.datasets.verify.verify import verify
 from repro.datasets.vocabulary import load_vocabulary

@@ -12,9 +12,9 @@ from repro.datasets.vocabulary import Vocabulary, load_vocabulary, vocabulary_na
 
 DISAGREEING = {
     "cabinet", "counter", "curtain", "desk", "door", "fence", "flower", "food", "light", "mirror", "pillow", "railing",
-    "screen", "shelf", "stairs", "table", "towel",
+    "screen", "shelf", "stairs", "table", "towel", "pole", "trafficlight",
 }  # fmt: skip
-"""Names the published taxonomies of COCO-Stuff and ADE20K judge differently (docs/taxonomy.md)."""
+"""Names the published taxonomies of COCO-Stuff, ADE20K and Cityscapes judge differently (docs/taxonomy.md)."""
 
 
 def plain(name: str) -> str:

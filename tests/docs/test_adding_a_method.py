@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from page_package import blocks, install, run
 
-import repro
-
-PAGE = Path(repro.__file__).parents[1] / "docs" / "adding-a-method.md"
-
-
-def blocks() -> dict[str, str]:
-    """The files of the page by path."""
-    found = re.findall(
-        r"^   ```\w+\n   # (\S+)\n(.*?)^   ```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    return {path: re.sub(r"^   ", "", text, flags=re.MULTILINE) for path, text in found}
+PAGE = "adding-a-method.md"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's project, with the package installed into ``site``."""
-    folder = tmp_path_factory.mktemp("project")
-    for path, text in blocks().items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8")
-    words = ["install", "--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--target", "site", "."]
-    subprocess.run([sys.executable, "-m", "pip", *words], cwd=folder, check=True, timeout=300)
-    return folder
-
-
-def run(project: Path, *words: str) -> str:
-    paths = [str(project / "site"), str(PAGE.parents[1]), os.environ.get("PYTHONPATH", "")]
-    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
-    settings.pop("PYTEST_XDIST_WORKER", None)
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=project, env=settings, text=True, capture_output=True, timeout=600
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return install(PAGE, tmp_path_factory.mktemp("project"))
 
 
 def test_the_page_has_every_file_of_the_package() -> None:
     expected = {"my_package/options.py", "my_package/model.py", "my_package/__init__.py", "pyproject.toml"}
-    assert set(blocks()) == {*expected, "my_package/test_mine.py", "my_package/table.py"}
+    assert set(blocks(PAGE)) == {*expected, "my_package/test_mine.py", "my_package/table.py"}
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ from fake_method import make_method
 
 from repro.datasets.images import read_label
 from repro.datasets.protocol import Protocol
-from repro.datasets.seen import class_groups
 from repro.datasets.small import small_benchmark
 from repro.evaluation.maps import GROUPS, foreground_figures, measure_maps
+from repro.metrics.seen import class_groups
 from repro.traces.fixture import write_pairs
 
 PROTOCOL = Protocol(short_side=48, max_long_side=96, canvas=48, window=48)

@@ -144,7 +144,7 @@ def test_scores_that_do_not_fit_the_disk_are_refused_before_they_are_computed(tm
     predictor = Predictor(make_method().eval(), ClassList.of_names(NAMES), MINI, keep_logits=True)
     predictor(COLOURS)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(ResourceError, match="no room") as caught:
+    with pytest.raises(ResourceError, match="not enough disk space") as caught:
         predictor.write_probabilities(tmp_path / "a.npz")
     assert "--save-probs" in str(caught.value)
     assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from catseg_official import from_official
 from recordings import fill, manifest, recorded, sample
 
 from repro.datasets.protocol import Protocol
@@ -15,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("memory")]
 
 @pytest.fixture(scope="module")
 def catseg():
-    from baselines.catseg.checkpoint import from_official, official_name
+    from baselines.catseg.checkpoint import official_name
     from repro.clip.spec import TowerSpec
     from repro.clip.tower import build_tower
     from repro.methods import get_method

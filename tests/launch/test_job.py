@@ -14,8 +14,8 @@ def test_a_command_that_did_its_work_has_a_document_and_no_reason():
 
 
 def test_the_reason_is_the_error_message_of_the_command_with_its_mend_and_nothing_else():
-    err = "training\nrepro: error: no such GPU: cuda:3\n  expected: a CUDA device\n  mend:     repro doctor\nleft over"
-    assert outcome(5, "", err).reason == "no such GPU: cuda:3\n  expected: a CUDA device\n  mend:     repro doctor"
+    err = "training\nrepro: error: no such GPU: cuda:3\n  expected: a CUDA device\n  fix:      repro doctor\nleft over"
+    assert outcome(5, "", err).reason == "no such GPU: cuda:3\n  expected: a CUDA device\n  fix:      repro doctor"
 
 
 @pytest.mark.parametrize(("code", "words"), [(-9, "SIGKILL; out of memory?"), (-11, "SIGSEGV")])

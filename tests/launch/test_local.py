@@ -27,7 +27,7 @@ FAKE = textwrap.dedent(
         (folder / f"{name}.pid").write_text(str(os.getpid()))
         (folder / f"{name}.begin").write_text(f"{time.monotonic()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
         if what == "fail":
-            print("repro: error: it cannot be\\n  mend:     do it otherwise", file=sys.stderr)
+            print("repro: error: it cannot be\\n  fix:      do it otherwise", file=sys.stderr)
             return 3
         if what == "die":
             os.kill(os.getpid(), 9)
@@ -118,7 +118,7 @@ def test_gpus_are_counted_among_those_this_process_may_use(monkeypatch):
 def test_a_failure_has_its_reason_and_the_others_go_on(fake):
     jobs = [job(fake, "bad", "fail"), job(fake, "dead", "die"), job(fake, "good")]
     ended = run(jobs, Launch("local", max_parallel=1), fake)
-    assert ended["bad"].reason == "it cannot be\n  mend:     do it otherwise"
+    assert ended["bad"].reason == "it cannot be\n  fix:      do it otherwise"
     assert ended["bad"].code == 3
     assert "SIGKILL" in ended["dead"].reason
     assert ended["good"].code == 0

@@ -51,7 +51,7 @@ def test_failures_have_their_reasons_and_the_others_go_on(fake):
     names = ("fail", "crash", "die", "work")
     ended = run([job(fake, what, what) for what in names], HERE, fake)
     assert ended["work"].document() == [0]
-    assert ended["fail"].reason == "it cannot be\n  mend:     do it otherwise"
+    assert ended["fail"].reason == "it cannot be\n  fix:      do it otherwise"
     assert "division by zero" in ended["crash"].reason
     assert "left no result" in ended["die"].reason
     assert [ended[n].code != 0 for n in names] == [True, True, True, False]
@@ -116,7 +116,7 @@ def test_on_slurm_jobs_run_fail_and_are_killed_with_their_reasons(cluster, fake)
     jobs = [job(fake, what, what) for what in ("fail", "crash", "die", "work")]
     ended = run([*jobs, job(fake, "two")], REAL, fake)
     assert ended["work"].document() == ended["two"].document() == [0]
-    assert ended["fail"].reason == "it cannot be\n  mend:     do it otherwise"
+    assert ended["fail"].reason == "it cannot be\n  fix:      do it otherwise"
     assert "division by zero" in ended["crash"].reason
     assert "Slurm says FAILED" in ended["die"].reason
 

@@ -120,14 +120,6 @@ def pipeline() -> None:
     build_pipeline(TrainSettings())
 
 
-def flops() -> None:
-    import torch
-
-    from repro.cost.flop_counters import fvcore_multiply_adds
-
-    fvcore_multiply_adds(torch.nn.Linear(2, 2), torch.zeros(1, 2))
-
-
 def slurm() -> None:
     from repro.launch.job import Launch
     from repro.launch.slurm import _executor
@@ -140,7 +132,6 @@ PACKAGES = [
     way("repro.reports.figures.plots:write_plots", plots, "matplotlib"),
     way("repro.reports.figures.draw:_draw_qualitative#1", qualitative, "matplotlib"),
     way("repro.training.pipeline:build_pipeline", pipeline, "mmseg"),
-    way("repro.cost.flop_counters:fvcore_multiply_adds", flops, "fvcore"),
     way("repro.launch.slurm:_executor#1", slurm, "submitit"),
 ]
 DISTRIBUTIONS = {"mmseg": "onedl-mmsegmentation"}

@@ -132,13 +132,13 @@ def test_weights_of_ours_are_evaluated_instead_of_imported(talk: Talk, store: Pa
     assert Path("exported.pth").is_file()
 
 
-@pytest.mark.follows("repro.runs.store:RunStore.check_space")
+@pytest.mark.follows("repro.runs.store:RunStore.check_space", "repro.files:check_room")
 def test_with_another_run_store_there_is_space(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
     from repro.runs.store import RunStore
 
-    monkeypatch.setattr("os.statvfs", lambda p: SimpleNamespace(f_bavail=int("small" not in str(p)) << 40, f_frsize=1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda p: SimpleNamespace(free=int("small" not in str(p)) << 40))
     (tmp_path / "small").mkdir()
     assert "name another folder with --runs" in talk.refused_by(lambda: RunStore(tmp_path / "small").check_space(200))
     RunStore(tmp_path / "large").check_space(200)

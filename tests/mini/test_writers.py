@@ -14,12 +14,13 @@ from PIL import Image
 from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, get_benchmark
 from repro.datasets.images import check_label, read_image, read_label
 from repro.datasets.layout import prepared_pairs
+from repro.datasets.palettes import voc_palette
 from repro.datasets.prepare.prepare import prepare
+from repro.datasets.sets import ade150, ade847, coco_stuff, pc59, pc459, voc20
 from repro.datasets.verify.verify import verify
 from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import DataError, UsageError
 from repro.mini import synth as synth_module
-from repro.mini import writers
 from repro.mini.catalogue import CONCEPTS, INDEX
 from repro.mini.scenes import Scene
 from repro.mini.synth import MANIFEST, MiniSizes, draw_scene, picture_key, synth
@@ -117,13 +118,16 @@ def test_source_values_of_a_scene_made_by_hand() -> None:
     scene = _scene([["sky-other", "airplane"], ["couch", "person"]], [[0, 1], [2, 3]])
     coco = {r["name"]: int(r["stuffthingmaps_value"]) for r in load_vocabulary("coco_stuff171").rows}
     expected = [[coco["sky-other"], coco["airplane"]], [coco["couch"], coco["person"]]]
-    assert writers.coco_mask(scene).tolist() == expected
-    assert writers.ade150_mask(scene).tolist() == [[3, 91], [24, 13]]  # objectInfo150: sky, airplane, sofa, person
-    full = writers.ade847_segmentation(scene)
+    assert coco_stuff.DATA_SET.drawn_mask(scene).tolist() == expected
+    assert ade150.DATA_SET.drawn_mask(scene).tolist() == [
+        [3, 91],
+        [24, 13],
+    ]  # objectInfo150: sky, airplane, sofa, person
+    full = ade847.DATA_SET.drawn_mask(scene)
     assert full[..., 0].tolist()[0][0] // 10 * 256 + full[..., 1].tolist()[0][0] == 2420  # sky
     assert full[..., 2].tolist() == [[0, 1], [2, 3]]
-    assert writers.context459_map(scene)[0, 1] == 2  # aeroplane
-    annotations = writers.context59_annotations(scene, image_id=7)
+    assert pc459.DATA_SET.drawn_map(scene)[0, 1] == 2  # aeroplane
+    annotations = pc59.DATA_SET.drawn_annotations(scene, image_id=7)
     assert {a["image_id"] for a in annotations} == {7}
     assert sum(a["area"] for a in annotations) == 4
 
@@ -131,12 +135,12 @@ def test_source_values_of_a_scene_made_by_hand() -> None:
 def test_border_lies_on_both_sides_of_objects_and_not_between_backgrounds() -> None:
     names = [["sky-other"] * 3 + ["grass"] * 3 + ["dog"] * 4 + ["dog"] * 3]
     instances = [[0] * 6 + [1] * 4 + [2] * 3]
-    mask = writers.voc_mask(_scene(names, instances))
+    mask = voc20.DATA_SET.drawn_mask(_scene(names, instances))
     assert mask.tolist() == [[0, 0, 0, 0, 0, 255, 255, 12, 12, 255, 255, 12, 12]]
 
 
 def test_voc_palette_is_the_official_one() -> None:
-    assert writers.voc_palette()[[0, 1, 2, 3, 15, 255]].tolist() == [
+    assert voc_palette()[[0, 1, 2, 3, 15, 255]].tolist() == [
         [0, 0, 0],
         [128, 0, 0],
         [0, 128, 0],
@@ -222,5 +226,5 @@ def test_impossible_sizes_are_refused(build: Callable[[], MiniSizes]) -> None:
 
 def test_every_voc_picture_shows_its_objects() -> None:
     for index in range(12):
-        mask = writers.voc_mask(draw_scene(11, "voc", index, SIZES))
-        assert np.mean((mask > 0) & (mask < 255)) >= synth_module.VOC_SHARE, picture_key("voc", index)
+        mask = voc20.DATA_SET.drawn_mask(draw_scene(11, "voc", index, SIZES))
+        assert np.mean((mask > 0) & (mask < 255)) >= synth_module.OBJECT_SHARE, picture_key("voc", index)

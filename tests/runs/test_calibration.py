@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from repro.datasets.benchmarks import get_benchmark
 from repro.cli.main import main
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import load_table
+from repro.datasets.benchmarks import get_benchmark
 from repro.runs import calibration
 from repro.runs.plan import Plan, make_plan
-from repro.configuration.profiles import load_profile
 from repro.runs.status import evaluation_seconds
-from repro.configuration.tables import load_table
 
 A150 = get_benchmark("A-150")
 

@@ -9,16 +9,16 @@ import pytest
 from fake_runs import write_made
 
 from repro.cli.main import main
-from repro.errors import UsageError
-from repro.runs import grid
-from repro.runs.addresses.judging import evaluation_subject
-from repro.runs.plan import Cell, Plan, make_plan
 from repro.configuration.profiles import load_profile
-from repro.runs.status import DONE, FAILED
 from repro.configuration.tables import load_table
+from repro.errors import UsageError
 from repro.files import write_json
 from repro.launch import local
 from repro.launch.job import Job, Launch, Outcome
+from repro.runs import grid
+from repro.runs.addresses.judging import evaluation_subject
+from repro.runs.plan import Cell, Plan, make_plan
+from repro.runs.status import DONE, FAILED
 
 HERE = Launch("local", max_parallel=2)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from repro.errors import UsageError
-from repro.runs.plan import Cell, Plan, make_plan
 from repro.configuration.profiles import Profile, load_profile
 from repro.configuration.tables import load_table
+from repro.errors import UsageError
+from repro.runs.plan import Cell, Plan, make_plan
 
 
 def plan_of(tmp_path: Path, profile: Profile | None = None, **changes: object) -> Plan:

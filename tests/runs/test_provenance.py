@@ -14,7 +14,13 @@ def test_folders_of_the_machine_are_not_in_the_recorded_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = ["/opt/bin/repro", "check", "table1", "--runs", str(tmp_path / "runs"), "--against", "out/reference.json"]
-    given += [f"--data-root={tmp_path.parent}/data", "--repeats", f"/a/again,{tmp_path}/one,two", "--reason", "3/4 of it"]
+    given += [
+        f"--data-root={tmp_path.parent}/data",
+        "--repeats",
+        f"/a/again,{tmp_path}/one,two",
+        "--reason",
+        "3/4 of it",
+    ]
     recorded = command_line([*given, "--profile", "/home/me/my.py"])
     assert recorded == (
         "repro check table1 --runs runs --against out/reference.json --data-root=DIR --repeats DIR,one,two "

@@ -13,8 +13,8 @@ pytest.importorskip("pytest_benchmark")
 from repro.datasets import contents
 from repro.datasets.contents import Contents
 from repro.datasets.layout import Pair
-from repro.datasets.prepare.formats import write_picture
 from repro.datasets.verify.fingerprint import pairs_digest
+from repro.datasets.writing import write_picture
 
 IMAGES = 60
 JPEG_BYTES = 90_000

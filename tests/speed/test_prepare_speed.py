@@ -24,11 +24,15 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from repro.datasets.benchmarks import get_benchmark
-from repro.datasets.layout import SourcePair
-from repro.datasets.prepare import convert
+from repro.datasets.listing import SourcePair
 from repro.datasets.prepare.formats import Task, perform
 from repro.datasets.prepare.rle import decode_indices, encode_mask
+from repro.datasets.sets import ade150, ade847, coco_stuff, pc59, pc459, voc20, voc20b
 from repro.datasets.vocabulary import load_vocabulary
+
+ADE150_RULE, COCO_RULE, VOC20B_RULE, VOC20_RULE = (
+    module.DATA_SET.convert_mask for module in (ade150, coco_stuff, voc20b, voc20)
+)
 
 Array = NDArray[Any]
 ROUNDS = 7
@@ -85,11 +89,11 @@ def column(vocabulary: str, field: str) -> dict[int, int]:
 ADE150 = {v: v - 1 for v in range(1, 151)}
 VOC = {v: v - 1 for v in range(1, 21)}
 EIGHT_BIT: dict[str, tuple[Callable[[Array], Array], dict[int, int], str]] = {
-    "A-150": (convert.ade150, ADE150, "ADEChallengeData2016/annotations/validation/*.png"),
-    "PAS-20": (convert.voc20, VOC, "VOCdevkit/VOC2012/SegmentationClassAug/*.png"),
-    "PAS-20b": (convert.voc20b, {**VOC, 0: 20}, "VOCdevkit/VOC2012/SegmentationClassAug/*.png"),
+    "A-150": (ADE150_RULE, ADE150, "ADEChallengeData2016/annotations/validation/*.png"),
+    "PAS-20": (VOC20_RULE, VOC, "VOCdevkit/VOC2012/SegmentationClassAug/*.png"),
+    "PAS-20b": (VOC20B_RULE, {**VOC, 0: 20}, "VOCdevkit/VOC2012/SegmentationClassAug/*.png"),
     "coco-stuff": (
-        convert.coco_stuff,
+        COCO_RULE,
         column("coco_stuff171", "stuffthingmaps_value"),
         "coco-stuff/annotations/*/*.png",
     ),
@@ -130,12 +134,12 @@ def test_conversion_of_ade847_is_five_times_faster_than_a_loop(
 
     def official(segmentation: Array) -> Array:
         found = (segmentation[:, :, 0] / 10).astype(np.int32) * 256 + segmentation[:, :, 1].astype(np.int32)
-        height, width = convert.ade_size(*found.shape)
+        height, width = ade847.reduced_size(*found.shape)
         found = cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST)
         return loop(found, mapping, 65535, np.uint16, present=True)
 
-    assert all(np.array_equal(convert.ade847(m), official(m)) for m in masks)
-    fast, slow = lambda: [convert.ade847(m) for m in masks], lambda: [official(m) for m in masks]
+    assert all(np.array_equal(ade847.to_label(m), official(m)) for m in masks)
+    fast, slow = lambda: [ade847.to_label(m) for m in masks], lambda: [official(m) for m in masks]
     assert times_faster(benchmark, fast, slow) >= 5
 
 
@@ -154,7 +158,7 @@ def test_conversion_of_context59_is_five_times_faster_than_a_loop(benchmark: Ben
             canvas[np.nonzero(mask.reshape(label.shape[::-1]).T)] = note["category_id"]
         return loop(canvas, mapping, 255, np.uint8)
 
-    fast = partial(convert.context59, notes, *label.shape)
+    fast = partial(pc59.to_label, notes, *label.shape)
     assert np.array_equal(fast(), official())
     assert times_faster(benchmark, fast, official) >= 5
 
@@ -163,8 +167,8 @@ def test_conversion_of_context459_is_five_times_faster_than_a_loop(benchmark: Be
     mapping = {v: v - 1 for v in range(1, 460)}
     label_map = blocks(list(mapping)).astype(np.uint16)
     slow = partial(loop, label_map, mapping, 65535, np.uint16, present=True)
-    assert np.array_equal(convert.context459(label_map), slow())
-    assert times_faster(benchmark, partial(convert.context459, label_map), slow) >= 5
+    assert np.array_equal(pc459.to_label(label_map), slow())
+    assert times_faster(benchmark, partial(pc459.to_label, label_map), slow) >= 5
 
 
 @pytest.mark.parametrize("name", EIGHT_BIT)

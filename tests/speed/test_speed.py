@@ -11,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from repro.datasets.prepare import convert
+from repro.datasets.sets import ade150, coco_stuff
 from repro.datasets.vocabulary import load_vocabulary
 from repro.metrics.counts import confusion_matrix
+
+ADE150_RULE, COCO_RULE = (module.DATA_SET.convert_mask for module in (ade150, coco_stuff))
 
 Array = NDArray[Any]
 
@@ -53,7 +55,9 @@ COCO = load_vocabulary("coco_stuff171").column("stuffthingmaps_value")
 
 
 @pytest.mark.parametrize(
-    ("rule", "values"), [(convert.coco_stuff, COCO), (convert.ade150, range(150))], ids=["coco-stuff", "A-150"]
+    ("rule", "values"),
+    [(COCO_RULE, COCO), (ADE150_RULE, range(150))],
+    ids=["coco-stuff", "A-150"],
 )
 def test_label_conversion_is_a_look_up_not_a_loop(
     benchmark: BenchmarkFixture, rule: Callable[[Array], Array], values: Sequence[int]

@@ -12,7 +12,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from repro.datasets.layout import Pair
-from repro.datasets.prepare import convert
+from repro.datasets.sets import coco_stuff
 from repro.training.settings import TrainSettings
 from repro.training.train_set import TrainSet
 
@@ -27,7 +27,7 @@ def pairs(photographs: Path, tmp_path: Path) -> list[Pair]:
     for image in sorted((root / "images" / "train2017").glob("*.jpg")):
         mask = root / "annotations" / "train2017" / f"{image.stem}.png"
         label = tmp_path / mask.name
-        Image.fromarray(convert.coco_stuff(np.asarray(Image.open(mask)))).save(label)
+        Image.fromarray(coco_stuff.DATA_SET.convert_mask(np.asarray(Image.open(mask)))).save(label)
         found.append(Pair(image.stem, image, label))
     return found
 

@@ -29,11 +29,11 @@ if "--glibc" not in sys.argv:
 
 import numpy as np
 import torch
+from catseg_official import to_official
 from catseg_reference import VIT_B, CatSegReference
 from peak_memory import peak_mib
 from torch import Tensor
 
-from baselines.catseg.checkpoint import to_official
 from baselines.catseg.model import CatSeg
 from baselines.catseg.options import CatSegOptions
 from disa.model import DiSa

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from catseg_official import to_official
 from torch import Tensor
 
 import repro.checkpoints.clip as clip
-from baselines.catseg.checkpoint import OFFICIAL, to_official
+from baselines.catseg.checkpoint import OFFICIAL
 from baselines.catseg.model import CatSeg
 from repro.checkpoints.official import OfficialVariant
 from repro.checkpoints.reading import ForeignFile

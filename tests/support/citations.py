@@ -37,6 +37,7 @@ OUTSIDE = (
     "ADEChallengeData2016/*",
     "ImageSets/*",
     "my_package/*",
+    "my_rooms/*",
     ".github/workflows/*",
     # files of other projects
     "setup.py",

@@ -57,10 +57,10 @@ CHANGING = {
     "denominator of the bias": Edit("repro/metrics/bias.py", "int(cross.sum())),", "int(truth.sum() + 1)),"),
     "orientation of photographs": Edit("repro/datasets/images.py", 'return np.array(image.convert("RGB"))', 'return np.array(image.convert("L").convert("RGB"))'),
     # -- data -------------------------------------------------------------------------------------------------------
-    "labels of ADE20K": Edit("repro/datasets/prepare/convert.py", "return mask - np.uint8(1)", "return mask - np.uint8(2)"),
-    "short side of ADE20K": Edit("repro/datasets/prepare/convert.py", "ADE_SHORT_SIDE = 512", "ADE_SHORT_SIDE = 528"),
-    "codes of ADE20K": Edit("repro/datasets/prepare/convert.py", "(segmentation[..., 0] // 10)", "(segmentation[..., 0] // 9)"),
-    "order of painted masks": Edit("repro/datasets/prepare/convert.py", "for annotation in annotations:", "for annotation in reversed(annotations):"),
+    "labels of ADE20K": Edit("repro/datasets/sets/ade150.py", "return mask - np.uint8(1)", "return mask - np.uint8(2)"),
+    "short side of ADE20K": Edit("repro/datasets/sets/ade847.py", "SHORT_SIDE = 512", "SHORT_SIDE = 528"),
+    "codes of ADE20K": Edit("repro/datasets/sets/ade847.py", "(segmentation[..., 0] // 10)", "(segmentation[..., 0] // 9)"),
+    "order of painted masks": Edit("repro/datasets/sets/pc59.py", "for annotation in annotations:", "for annotation in reversed(annotations):"),
     "label to ignore": Edit("repro/datasets/sets/pc459.py", "ignore_label=459,", "ignore_label=460,"),
     "a name of COCO-Stuff": Edit("repro/datasets/vocab/coco_stuff171.csv", "1,bicycle,1,thing,", "1,velocipede,1,thing,"),
     "a kind of COCO-Stuff": Edit("repro/datasets/vocab/coco_stuff171.csv", "2,car,2,thing,", "2,car,2,stuff,"),
@@ -121,10 +121,10 @@ NEUTRAL = {
     "a command": Edit("repro/cli/commands/run.py", "def write_files(", "def unused(options: object) -> None:\n    return None\n\n\ndef write_files("),
     "a report": Edit("repro/reports/tables/frame.py", "Several seeds: mean and sample standard deviation.", "Several seeds: their mean and sample standard deviation."),
     "a title": Edit("baselines/catseg/__init__.py", 'title="CAT-Seg"', 'title="CAT-Seg (CVPR 2024)"'),
-    "text of the miniature's code": Edit("repro/mini/synth.py", '"""Every VOC picture shows its objects', '"""Each VOC picture shows its objects'),
+    "text of the miniature's code": Edit("repro/mini/synth.py", '"""Pictures of a set that drops', '"""Those of a set that drops'),
     "a private name in the miniature": Edit("repro/mini/shapes.py", "_TYRE", "_RUBBER"),
     "a private name in the tiny CLIP": Edit("repro/mini/clip/model.py", "_FIRST_SCALE", "_SCALE_AT_FIRST"),
-    "a private name in a rule": Edit("repro/datasets/prepare/convert.py", "_coco_table", "_table_of_coco"),
+    "a private name in a rule": Edit("repro/datasets/sets/coco_stuff.py", "_table", "_table_of_coco"),
     "a private name in a measure": Edit("repro/metrics/bias.py", "_KINDS", "_TWO_KINDS"),
 }  # fmt: skip
 """What decides no number."""

@@ -21,7 +21,7 @@ class FakeTask:
         (folder / f"{name}-{rank}.pid").write_text(str(os.getpid()))
         (folder / f"{name}-{rank}.begin").write_text(str(time.monotonic()))
         if what == "fail":
-            return 3, "", "repro: error: it cannot be\n  mend:     do it otherwise\n"
+            return 3, "", "repro: error: it cannot be\n  fix:      do it otherwise\n"
         if what == "crash":
             raise ZeroDivisionError("division by zero")
         if what == "die":

@@ -13,7 +13,7 @@ from repro.cli.main import main
 from repro.errors import ReproError
 
 FOLLOWS = pytest.mark.follows
-_MARK = "  mend:     "
+_MARK = "  fix:      "
 
 
 def way(place: str, *values: Any, slow: bool = False) -> Any:

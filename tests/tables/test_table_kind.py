@@ -23,7 +23,7 @@ from repro.reports.tables.sheet import Column, Sheet
 from repro.requests import TableRequest
 from repro.runs.plan import Plan
 from repro.runs.status import DONE, FAILED, MISSING
-from repro.tables.kind import TableKind, kind_of
+from repro.tables.kind import SheetKind, TableKind, kind_of
 
 
 @dataclasses.dataclass
@@ -39,7 +39,7 @@ class OptionCount:
         return {"table": table, **dataclasses.asdict(self)}
 
 
-class OptionKind(TableKind[OptionCount]):
+class OptionKind(SheetKind[OptionCount]):
     """Counts options; keeps what it has counted in the store."""
 
     unit, keeps, steps, no_use = "rows", "numbers of options", False, ("seeds",)

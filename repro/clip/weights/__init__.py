@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from repro.clip.names import BUILT_IN, HUB_FILES, TAGS, TagSource, uses_quick_gelu
 from repro.clip.spec import TowerSpec
 from repro.errors import WeightsError, command
+from repro.hashing import file_digest
 from repro.pickles import plain_copy, refused_class, what_is_refused
 
 if TYPE_CHECKING:
@@ -134,8 +134,7 @@ def weights_digest(spec: TowerSpec) -> str:
 
 @lru_cache(maxsize=32)
 def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_digest(path)
 
 
 def _tag_source(model: str, tag: str) -> TagSource | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.datasets.benchmarks import get_benchmark
-from repro.datasets.prepare.listing import leads_out
+from repro.datasets.listing import leads_out
 from repro.datasets.prepare.prepare import PrepareSummary, Progress, prepare
 from repro.files import storage_errors
 from repro.locks import folder_lock

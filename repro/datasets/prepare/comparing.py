@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.datasets.images import check_upright, read_label
-from repro.datasets.layout import SourcePair
+from repro.datasets.listing import SourcePair
 from repro.datasets.prepare.formats import Outcome, Task, convert_source, perform
 from repro.errors import DataError
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from repro.datasets.benchmarks import Benchmark, Split
 from repro.datasets.contents import Contents, settled, stamp
-from repro.datasets.layout import SourcePair, prepare_command, some, source_pairs
+from repro.datasets.layout import prepare_command, some, source_pairs
+from repro.datasets.listing import SourcePair
 from repro.datasets.prepare.marker import Marker, read_marker
 from repro.errors import DataError, command
 from repro.files import write_text
@@ -103,7 +104,7 @@ def take_origin(
     ``contents`` remembers what was read since (of sources that were copied, so that their stamps are other ones).
     """
     contents = contents or Contents()
-    if benchmark.rule == "pc59":
+    if benchmark.shared_annotations:
         shared = _entries(contents, [sources[0].label], [])[0] if sources else None
         return Origin({s.key: [[digest(dict(s.note or {}), 16)]] for s in sources}, shared)
     old = {} if known is None else known.entries

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.datasets.benchmarks import Benchmark, Split, get_benchmark
-from repro.datasets.layout import SourcePair, files_by_key, prepare_command, prepared_pairs, source_pairs
-from repro.datasets.numbering import check_numbering
+from repro.datasets.layout import files_by_key, prepare_command, prepared_pairs, source_pairs
+from repro.datasets.listing import SourcePair, check_targets
 from repro.datasets.parallel import parallel
 from repro.datasets.prepare import origin as origins
 from repro.datasets.prepare.before import can_be_made, refuse_others, refuse_strangers
-from repro.datasets.prepare.listing import check_targets
 from repro.datasets.prepare.marker import Marker, read_marker, rules_digest, write_marker
 from repro.errors import DataError, command
 
@@ -181,7 +180,7 @@ class _Work:
         if not origins.labelled(benchmark, histogram):
             raise origins.nothing_labelled(benchmark, self.data_root, part, len(self.sources))
         again = origins.again_command(benchmark, self.data_root, part)
-        check_numbering(benchmark, self.data_root, part, having, len(self.sources), again)
+        benchmark.check_classes(self.data_root, part, having, len(self.sources), again)
         note = dataclasses.replace(note, complete=True, dropped=tuple(sorted(dropped)), histogram=histogram)
         write_marker(folder, note)
         return PrepareSummary(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.layout import SourcePair
-from repro.datasets.prepare import convert
-from repro.datasets.prepare.formats import Task, perform, write_bytes, write_picture
-from repro.datasets.prepare.rle import encode_mask
+from repro.datasets.listing import SourcePair
+from repro.datasets.prepare.formats import Task, perform
+from repro.datasets.writing import write_picture
 
 if TYPE_CHECKING:
     from repro.datasets.benchmarks import Benchmark
@@ -38,7 +36,7 @@ def converted_samples(benchmark: Benchmark) -> Iterator[NDArray[Any]]:
             yield np.array([outcome.state == "converted"])
             yield _read(label) if label.is_file() else np.zeros(0, np.uint8)
             if image is not None:
-                yield convert.ade_image(_read(source.image))
+                yield benchmark.prepared_image(_read(source.image))
 
 
 def _read(path: Path) -> NDArray[Any]:
@@ -53,28 +51,5 @@ def _sample(benchmark: Benchmark, folder: Path, number: int, height: int, width:
     image = folder / f"{number}.png"
     write_picture(image, rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
     blocks = rng.integers(0, 2**15, (height // 2 + 1, width // 2 + 1)).repeat(2, 0).repeat(2, 1)[:height, :width]
-    path, note = folder / f"{number}-source.png", None
-    if benchmark.rule == "pc59":
-        note = {"height": height, "width": width, "annotations": _annotations(blocks)}
-    elif benchmark.rule == "pc459":
-        from scipy.io import savemat
-
-        stream: Any = io.BytesIO()
-        savemat(stream, {"LabelMap": blocks % 460})
-        path = folder / f"{number}.mat"
-        write_bytes(path, stream.getvalue())
-    elif benchmark.rule == "ade847":
-        planes = (blocks // 256 % 14 * 10 + blocks % 10, blocks % 256, blocks % 7)
-        write_picture(path, np.stack(planes, axis=-1).astype(np.uint8))
-    else:
-        values = np.array(benchmark.mask_values(), np.uint8)
-        write_picture(path, values[blocks % len(values)])
+    path, note = benchmark.write_sample(folder, number, blocks)
     return SourcePair(str(number), image, path, note)
-
-
-def _annotations(blocks: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Overlapping masks of ids that are classes and of ids that are none, later ones on top."""
-    return [
-        {"category_id": category, "segmentation": encode_mask(blocks % 61 <= 40 - category % 37)}
-        for category in range(1, 460, 1 if blocks.size < 10_000 else 90)
-    ]

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
-from repro.datasets.data_set import DataSet, Split
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from repro.datasets.data_set import DataSet, DrawnScene, OutsideVocabularyError, Split
+from repro.datasets.vocabulary import load_vocabulary
 
 
 class Ade150(DataSet):
-    """ADE20K, 150 classes."""
+    """ADE20K, 150 classes. Source masks hold 1..150 and 0 for "other"."""
 
     instructions = "unpack http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip there"
     first_rules = "788802194c52"
+    drawn = "ade"
 
     def mask_values(self) -> tuple[int, ...]:
         return tuple(range(151))
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from repro.datasets.prepare import convert
+        """Return label - 1 in uint8, so that 0 becomes 255. (H, W) -> (H, W)."""
+        if mask.max(initial=0) > 150:
+            raise OutsideVocabularyError(int(mask[mask > 150].min()), "0..150")
+        return mask - np.uint8(1)
 
-        return convert.ade150(mask)
+    def drawn_key(self, index: int) -> str:
+        return f"ADE_val_{index + 1:08d}"
+
+    def drawn_mask(self, scene: DrawnScene) -> NDArray[np.uint8]:
+        return scene.values(load_vocabulary("ade150").names, range(1, 151), 0).astype(np.uint8)
 
 
-def _ade150(name: str, folder: str, count: int) -> Split:
+def _split(name: str, folder: str, count: int) -> Split:
     return Split(
         name,
         count,
@@ -46,8 +52,7 @@ DATA_SET = Ade150(
     background_index=None,
     num_images=2000,
     source="ADEChallengeData2016 (CSAIL), validation",
-    rule="ade150",
     folder="ADEChallengeData2016",
     label_suffix=".png",
-    splits=(_ade150("val", "validation", 2000), _ade150("train", "training", 20210)),
+    splits=(_split("val", "validation", 2000), _split("train", "training", 20210)),
 )

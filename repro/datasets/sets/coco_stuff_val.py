@@ -9,6 +9,7 @@ class CocoStuffVal(CocoStuff):
     """COCO-Stuff val2017, 171 classes. Its labels are those of split ``val`` of coco-stuff, in the same folder."""
 
     instructions = fetching("val2017")
+    drawn = ""  # with the panoptic sets, whose images these are
 
 
 DATA_SET = CocoStuffVal(
@@ -20,7 +21,6 @@ DATA_SET = CocoStuffVal(
     background_index=None,
     num_images=5000,
     source="COCO-Stuff 164k, val2017",
-    rule="coco-stuff",
     folder="coco-stuff",
     label_suffix=".png",
     splits=(coco_split("val", "val2017", 5000),),

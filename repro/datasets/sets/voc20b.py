@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
 
-from repro.datasets.sets.voc20 import Voc20, voc_split
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from repro.datasets.sets.voc20 import Voc20, to_label, voc_split
 
 
 class Voc20b(Voc20):
@@ -16,11 +13,10 @@ class Voc20b(Voc20):
 
     first_rules = "bb4b982a15f2"
     unlabelled_values = (255,)
+    drawn = ""
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from repro.datasets.prepare import convert
-
-        return convert.voc20b(mask)
+        return to_label(mask, background=20)
 
 
 DATA_SET = Voc20b(
@@ -32,7 +28,6 @@ DATA_SET = Voc20b(
     background_index=20,
     num_images=1449,
     source="PASCAL VOC 2012, validation",
-    rule="voc20b",
     folder="VOCdevkit/VOC2012",
     label_suffix=".png",
     splits=(voc_split("val", 1449, "annotations_detectron2_bg"), voc_split("train", 1464, "annotations_detectron2_bg")),

@@ -91,7 +91,7 @@ class VerifyReport:
             ]
         for problem in self.problems[:SHOWN]:
             lines.append(f"  {problem.kind}: {problem.message}")
-            lines.append(f"    mend: {problem.mend}")
+            lines.append(f"    fix: {problem.mend}")
         if count > SHOWN:
             lines.append(f"  and {count - SHOWN} more problems; --out DIR writes all of them")
         return "\n".join(lines)
@@ -115,7 +115,7 @@ class VerifyReport:
         lines = [str(self)]
         for problem in self.problems:
             if problem in self.problems[SHOWN:]:
-                lines += [f"  {problem.kind}: {problem.message}", f"    mend: {problem.mend}"]
+                lines += [f"  {problem.kind}: {problem.message}", f"    fix: {problem.mend}"]
             if len(problem.files) > 1:
                 lines += [f"\n{problem.kind}: {len(problem.files)} files", *(f"  {name}" for name in problem.files)]
         if self.pixels:

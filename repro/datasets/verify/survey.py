@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from repro.datasets.benchmarks import Benchmark, Split
-from repro.datasets.layout import IMAGE_SUFFIX, files_by_key, listed_keys, source_pairs, unlabelled
+from repro.datasets.layout import files_by_key, listed_keys, prepared_images, source_pairs, unlabelled
 from repro.datasets.prepare.marker import Marker
 from repro.errors import DataError
 
@@ -73,7 +73,7 @@ def survey(
     strangers = [here / n for n in names if not n.endswith(benchmark.label_suffix) and not n.startswith(".")]
     return Survey(
         labels,
-        files_by_key(folder / part.images, IMAGE_SUFFIX),
+        prepared_images(benchmark, folder / part.images),
         None if listed is None else frozenset(listed),
         frozenset(dropped),
         tuple(strangers),
@@ -81,8 +81,8 @@ def survey(
 
 
 def _listed(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | None:
-    """The keys the labels are made of: for PC-59 those of its JSON file, whatever the list file beside it says."""
-    if benchmark.rule == "pc59":
+    """Return the keys the labels are made of: those of a shared file, whatever the list beside it says."""
+    if benchmark.shared_annotations:
         with contextlib.suppress(DataError):
             return {source.key for source in source_pairs(benchmark, data_root, part.name)}
     return listed_keys(benchmark, data_root, part)

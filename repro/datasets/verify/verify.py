@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.datasets.benchmarks import Benchmark, Split, get_benchmark
-from repro.datasets.layout import SourcePair, prepare_command, some, source_pairs
-from repro.datasets.numbering import check_numbering
+from repro.datasets.layout import prepare_command, some, source_pairs
+from repro.datasets.listing import SourcePair
 from repro.datasets.parallel import parallel
 from repro.datasets.prepare.marker import Marker, read_marker
 from repro.datasets.prepare.origin import (
@@ -123,7 +123,7 @@ def verify(
     if histogram and not labelled(benchmark, histogram):
         problems.append(_problem("label", nothing_labelled(benchmark, data_root, part, len(items))))
     try:
-        check_numbering(benchmark, data_root, part, having, len(sizes), again if marker is not None else prepares)
+        benchmark.check_classes(data_root, part, having, len(sizes), again if marker is not None else prepares)
     except DataError as error:
         problems.append(_problem("histogram", error))
     total = sum(pixels.values())
@@ -207,7 +207,7 @@ def _file_problems(
     add("missing", [label(k) for k in found.missing], "listed images without a label", prepares)
     add(
         "missing",
-        [folder / part.images / f"{k}.jpg" for k in found.imageless],
+        [folder / part.images / f"{k}{benchmark.image_suffix}" for k in found.imageless],
         f"labels without an image in {folder / part.images}",
         again if benchmark.resized_images else benchmark.instructions,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repro.datasets.vocabulary import first_synonym
 from repro.errors import ResourceError
 from repro.reports.figures.plot_style import COLOURS, STYLE, draw_legend, looks, names, new_figure, save
 from repro.reports.figures.plots_runs import confusion_plot, cost_plot, curves_plot
@@ -134,7 +135,7 @@ def classes_plot(evidence: Evidence, row: RowRuns, against: RowRuns, benchmark: 
         )  # fmt: skip
         if math.isfinite(d.low):
             panel.plot([100 * d.low, 100 * d.high], [y, y], color="0.15", linewidth=0.8)
-    panel.set_yticks(range(len(order)), [f"{classes[i].split(',')[0][:26]} ({entry.class_images[i]})" for i in order])
+    panel.set_yticks(range(len(order)), [f"{first_synonym(classes[i])[:26]} ({entry.class_images[i]})" for i in order])
     panel.tick_params(axis="y", labelsize=6.5, length=0)
     panel.grid(axis="y", visible=False)
     panel.set_ylim(len(order) - 0.4, -0.6)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.benchmarks import Benchmark
+from repro.datasets.vocabulary import first_synonym
 from repro.metrics.counts import Counts
 from repro.reports.figures.colours import class_colours
 from repro.stats.resample import Float64
@@ -84,7 +85,7 @@ def benchmark_colours(benchmark: Benchmark) -> NDArray[np.uint8]:
     PAS-20 and PAS-20b: the VOC map. A-150 and PC-59: the palettes of mmsegmentation, which figures in papers use,
     where its class order is ours. Vocabularies without a published map, or without mmsegmentation: colours by name.
     """
-    names = [name.split(",")[0].strip() for name in benchmark.class_names()]
+    names = [first_synonym(name) for name in benchmark.class_names()]
     if benchmark.vocabulary.startswith("voc"):
         objects = voc_colours(21)
         return objects[1:21] if benchmark.background_index is None else np.concatenate([objects[1:], objects[:1]])

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.datasets.seen import class_groups
 from repro.metrics.bias import bias_shares, cross_counts
 from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
 from repro.metrics.measured import read_measure
+from repro.metrics.seen import class_groups
 from repro.metrics.size import SIZES
 from repro.runs.plan import Plan
 from repro.runs.status import DONE, CellStatus

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from repro.errors import command
 from repro.measuring.controls import TITLES, ControlStatus, failed_controls
-from repro.reports.tables.sheet import Column, Sheet
+from repro.reports.tables.sheet import Column, Sheet, unfinished
 from repro.runs.plan import Plan, Run
-from repro.runs.status import BLOCKED, DONE, FAILED
+from repro.runs.status import FAILED
 
 HOLDS, FAILS = "holds", "does not hold"
 
@@ -22,14 +22,7 @@ def control_sheet(plan: Plan, states: Sequence[ControlStatus]) -> Sheet:
         own = [s for s in states if s.control.run.address == run]
         first = own[0].control.run
         rows.append({"title": first.row.title, "seed": str(first.seed), **{s.control.kind: _word(s) for s in own}})
-    return Sheet(
-        f"{plan.table.title} (profile {plan.profile.name})",
-        f"{plan.table.caption}. Profile {plan.profile.name}.",
-        f"tab:{plan.table.name}-{plan.profile.name}",
-        columns,
-        rows,
-        control_notes(plan, states),
-    )
+    return Sheet.of(plan, columns, rows, control_notes(plan, states))
 
 
 def _word(state: ControlStatus) -> str:
@@ -48,13 +41,7 @@ def control_notes(plan: Plan, states: Sequence[ControlStatus]) -> list[str]:
             lines.append(f"{who} failed: {'; '.join(line.strip() for line in (state.error or '').splitlines())}")
         elif verdict is not None:
             lines.append(f"{who}: {HOLDS if verdict.holds else FAILS}. {verdict.text[0].upper()}{verdict.text[1:]}.")
-    open_cells = sum(s.status != DONE for s in states)
-    if open_cells:
-        blocked = sum(s.status == BLOCKED for s in states)
-        lines.append(
-            f"{open_cells} of {len(states)} controls are not taken, {blocked} of them wait for data or weights."
-        )
-    return lines
+    return lines + unfinished([s.status for s in states], "controls are not taken")
 
 
 def control_footnotes(runs: Iterable[Run]) -> list[str]:

@@ -51,17 +51,10 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus]) -> Sheet:
     columns += [Column(f"published_{k}", HEADINGS[k], "published", right=True) for k in PUBLISHED]
     if plan.profile.comparable:
         columns += [Column(f"difference_{k}", HEADINGS[k], "difference", right=True) for k in PUBLISHED]
-    return Sheet(
-        f"{plan.table.title} (profile {plan.profile.name})",
-        f"{plan.table.caption}. Profile {plan.profile.name}.",
-        f"tab:{plan.table.name}-{plan.profile.name}",
-        columns,
-        [_cells(plan, state) for state in states],
-        cost_notes(plan, states),
-    )
+    return Sheet.of(plan, columns, [_cells(state) for state in states], cost_notes(plan, states))
 
 
-def _cells(plan: Plan, state: CostStatus) -> dict[str, str]:
+def _cells(state: CostStatus) -> dict[str, str]:
     timing: dict[str, Any] = state.timing or {}
     differences = _differences(state)
     row = {"title": state.cell.run.row.title, "clip": state.cell.run.tower.title}

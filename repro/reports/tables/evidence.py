@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from repro.datasets.benchmarks import Benchmark
-from repro.datasets.seen import class_groups
 from repro.errors import UsageError, command, unknown_name
 from repro.files import read_json
 from repro.metrics.counts import Counts
+from repro.metrics.seen import class_groups
 from repro.reports.tables.columns import evaluation_folder
 from repro.runs.plan import Plan, Run
 from repro.runs.status import CellStatus

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 import repro
 from repro.configuration.published import Published, also_published, find_published
+from repro.datasets.vocabulary import first_synonym
 from repro.files import write_text
 from repro.reports.tables.evidence import Entry, Evidence, RowRuns
 from repro.reports.tables.frame import notes
@@ -197,7 +198,7 @@ def _charts(evidence: Evidence, against: str | None) -> dict[str, Any]:
         entries = {r.id: e for r in evidence.rows if (e := evidence.entry(r.id, b.id))}
         first = next(iter(entries.values()))
         classes[b.id] = {
-            "names": [name.split(",")[0].strip() for name in b.class_names()],
+            "names": [first_synonym(name) for name in b.class_names()],
             "kinds": list(b.class_kinds()),
             "images": first.class_images,
             "iou": {row: [_rounded(v) for v in e.class_iou] for row, e in entries.items()},

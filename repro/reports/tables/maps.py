@@ -8,11 +8,11 @@ import numpy as np
 
 from repro.measuring.maps import FIGURES, KINDS, MapStatus
 from repro.reports.tables.controls import control_footnotes
-from repro.reports.tables.sheet import Column, Sheet, number
+from repro.reports.tables.sheet import Column, Sheet, number, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
-from repro.runs.status import BLOCKED, DONE, FAILED
+from repro.runs.status import DONE, FAILED
 
 HEADINGS = {
     "saliency_ap": "saliency",
@@ -49,14 +49,7 @@ def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
         texts = {key: _mean([d[key] for d in done]) for key in keys}
         title = own[0].cell.cell.run.row.title
         rows.append({"title": title, "benchmark": benchmark, "seeds": str(len(done))} | texts)
-    return Sheet(
-        f"{plan.table.title} (profile {plan.profile.name})",
-        f"{plan.table.caption}. Profile {plan.profile.name}.",
-        f"tab:{plan.table.name}-{plan.profile.name}",
-        columns,
-        rows,
-        map_notes(plan, states),
-    )
+    return Sheet.of(plan, columns, rows, map_notes(plan, states))
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -105,13 +98,7 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
         for s in states
         if s.status == FAILED
     ]
-    open_cells = sum(s.status != DONE for s in states)
-    if open_cells:
-        blocked = sum(s.status == BLOCKED for s in states)
-        lines.append(
-            f"{open_cells} of {len(states)} cells are not complete, {blocked} of them wait for data or weights."
-        )
-    return lines
+    return lines + unfinished([s.status for s in states], "cells are not complete")
 
 
 def map_numbers(plan: Plan, states: Sequence[MapStatus]) -> Iterator[Number]:

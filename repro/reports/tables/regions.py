@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from repro.configuration.published import find_published
 from repro.datasets.panoptic import get_panoptic
 from repro.measuring.regions import GROUPS, TOP, RegionStatus, gains
-from repro.reports.tables.sheet import Column, Sheet, number
+from repro.reports.tables.sheet import Column, Sheet, number, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
-from repro.runs.status import BLOCKED, DONE, FAILED
+from repro.runs.status import DONE, FAILED
 
 
 def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
@@ -33,14 +33,7 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
         printed = _cells(own, published=True)
         if any(printed.values()):
             rows.append({"title": f"{run.row.title} (published)", "tower": "ViT-B/16"} | printed)
-    return Sheet(
-        f"{plan.table.title} (profile {plan.profile.name})",
-        f"{plan.table.caption}. Profile {plan.profile.name}.",
-        f"tab:{plan.table.name}-{plan.profile.name}",
-        columns,
-        rows,
-        region_notes(plan, states),
-    )
+    return Sheet.of(plan, columns, rows, region_notes(plan, states))
 
 
 def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]:
@@ -87,13 +80,7 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
     lines += [
         f"{s.cell.run.row.title} on {s.cell.source.title} failed: {s.error}" for s in states if s.status == FAILED
     ]
-    open_cells = sum(s.status != DONE for s in states)
-    if open_cells:
-        blocked = sum(s.status == BLOCKED for s in states)
-        lines.append(
-            f"{open_cells} of {len(states)} cells are not complete, {blocked} of them wait for data or weights."
-        )
-    return lines
+    return lines + unfinished([s.status for s in states], "cells are not complete")
 
 
 def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:

@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 
 from repro.files import write_text
+from repro.runs.plan import Plan
+from repro.runs.status import BLOCKED, DONE
 
 FORMATS = ("csv", "latex", "md")
 _FILES = {"csv": [("csv", ".csv"), ("cells", "_cells.csv")], "latex": [("latex", ".tex")], "md": [("md", ".md")]}
@@ -47,6 +49,15 @@ class Sheet:
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, str]]
     remarks: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, plan: Plan, columns: Sequence[Column], rows: Sequence[Mapping[str, str]], remarks: Sequence[str]
+    ) -> Sheet:
+        """Return the sheet of the table of ``plan``, which names its profile."""
+        title = f"{plan.table.title} (profile {plan.profile.name})"
+        caption = f"{plan.table.caption}. Profile {plan.profile.name}."
+        return cls(title, caption, f"tab:{plan.table.name}-{plan.profile.name}", columns, rows, remarks)
 
     def markdown(self) -> str:
         """A Markdown document: title, caption, table, remarks."""
@@ -94,6 +105,12 @@ class Sheet:
                 rules.append(f"\\cmidrule(lr){{{first}-{first + count - 1}}}")
             first += count
         return [" & ".join(heads) + " \\\\", "".join(rules)]
+
+
+def unfinished(states: Sequence[str], words: str) -> list[str]:
+    """Return a line that counts the states that are not done, and those of them that wait; none where all are."""
+    left, blocked = len(states) - states.count(DONE), states.count(BLOCKED)
+    return [f"{left} of {len(states)} {words}, {blocked} of them wait for data or weights."] if left else []
 
 
 def number(value: float | None, digits: int, *, signed: bool = False) -> str:

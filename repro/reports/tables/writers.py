@@ -69,10 +69,7 @@ def beside_sheet(plan: Plan, frame: pd.DataFrame, remarks: Sequence[str]) -> She
         row |= {f"{b} published": number(r[f"{b} published"], 1) for b in ids}
         row |= {f"{b} difference": number(r.get(f"{b} difference"), 1, signed=True) for b in ids}
         rows.append(row)
-    title = f"{plan.table.title} (profile {plan.profile.name})"
-    label = f"tab:{plan.table.name}-{plan.profile.name}"
-    caption = f"{plan.table.caption}. Profile {plan.profile.name}."
-    return Sheet(title, caption, label, columns, rows, remarks)
+    return Sheet.of(plan, columns, rows, remarks)
 
 
 def csv_text(plan: Plan, frame: pd.DataFrame) -> str:

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.protocol import protocol_digest
+from repro.configuration.profiles import load_profile
+from repro.configuration.tables import facts_of, load_table, table_names
 from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.protocol import protocol_digest
 from repro.errors import ReproError
-from repro.runs.assets import Assets
+from repro.files import read_json, read_record, write_json
 from repro.runs.addresses.code import FILE, Verdict
 from repro.runs.addresses.judging import evaluation_subject, miniature_subject, training_subject
 from repro.runs.addresses.past import data_of_past, rename
-from repro.runs.plan import Run, evaluation_key, make_plan
-from repro.configuration.profiles import load_profile
-from repro.runs.store import CELL, COMPLETE
 from repro.runs.addresses.stored import stored_run
-from repro.configuration.tables import facts_of, load_table, table_names
-from repro.files import read_json, read_record, write_json
+from repro.runs.assets import Assets
+from repro.runs.plan import Run, evaluation_key, make_plan
+from repro.runs.store import CELL, COMPLETE
 from repro.towers.registry import get_kind
 from repro.traces.subject import Subject
 

@@ -24,8 +24,8 @@ from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.sources import Sources, sources
 from repro.sources.digests import Source
-from repro.traces.subject import Subject
 from repro.sources.trace import Trace, difference
+from repro.traces.subject import Subject
 
 FILE = "code.json"
 MADE_BEFORE = "made by version 0.1.0, which kept no trace of its code"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.runs.store import CELL, COMPLETE
 from repro.metrics.counts import Counts
+from repro.runs.store import CELL, COMPLETE
 
 
 def damaged_files(run: Path) -> list[Path]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +82,11 @@ def miniature_subject(data: Mapping[str, Any]) -> Subject:
 
         return miniature_trace(data["seed"], data.get("sizes", {}))
 
-    return Subject("drawing the miniature", ("repro.mini.draw:draw_miniature",), dict(data), take)
+    from repro.mini.synth import SETS, sets_of
+
+    modules = sorted({type(d).__module__ for series in SETS for d in sets_of(series)})
+    roots = ("repro.mini.draw:draw_miniature", *(f"{module}:DATA_SET" for module in modules))
+    return Subject("drawing the miniature", roots, dict(data), take)
 
 
 def timed(run: Run, *roots: str) -> Subject:
@@ -93,7 +96,7 @@ def timed(run: Run, *roots: str) -> Subject:
 
 def _asked(run: Run) -> dict[str, Any]:
     plan = run.tower
-    spec = {**dataclasses.asdict(plan.spec), "recipe": json.loads(json.dumps(dict(plan.recipe), default=str))}
+    spec = {**dataclasses.asdict(plan.spec), "recipe": dict(plan.recipe)}
     return {"method": run.entry.name, "options": run.facts["options"], "tower": spec}
 
 

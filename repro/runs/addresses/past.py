@@ -7,15 +7,15 @@ what it was asked for, but not judged. It is used once ``repro runs adopt`` has 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.datasets.benchmarks import TRAIN_SETS
 from repro.errors import ReproError
-from repro.runs.addresses.code import FILE as CODE
 from repro.files import read_json, write_json
+from repro.hashing import plain
+from repro.runs.addresses.code import FILE as CODE
 
 if TYPE_CHECKING:
     from repro.runs.plan import Run
@@ -41,7 +41,7 @@ def rename(folder: Path, base: Path) -> None:
 def data_of_past(folder: Path, data: Mapping[str, Any]) -> Iterator[Path]:
     """Drawn data below ``folder`` of the recipe ``data`` that know nothing of their code."""
     for ready in sorted(folder.glob("*/ready.json")):
-        if not (ready.parent / CODE).is_file() and _json(ready).get("data") == _plain(data):
+        if not (ready.parent / CODE).is_file() and _json(ready).get("data") == plain(data):
             yield ready.parent
 
 
@@ -69,7 +69,7 @@ class PastRun:
         if self.profile != run.profile.name or facts.get("seed") != run.seed:
             return False
         try:
-            options = _plain(dataclasses.asdict(run.entry.make_options(facts.get("options", {}))))
+            options = plain(dataclasses.asdict(run.entry.make_options(facts.get("options", {}))))
         except ReproError:
             return False
         now = run.facts
@@ -125,7 +125,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ReproError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))

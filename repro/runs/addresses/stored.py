@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from repro.clip.spec import TowerSpec
-from repro.training.settings import TrainSettings
-from repro.errors import ReproError, UsageError, command, unknown_name
-from repro.runs.assets import Assets
-from repro.runs.addresses.past import PastRun, past_runs
-from repro.runs.plan import Run
 from repro.configuration.profiles import Profile, load_profile, profile_names, with_variants
-from repro.runs.store import RunStore
 from repro.configuration.tables import Row, load_table, table_names
+from repro.errors import ReproError, UsageError, command, unknown_name
 from repro.files import read_json
 from repro.mends import same_folders
 from repro.methods import get_method, registry
+from repro.runs.addresses.past import PastRun, past_runs
+from repro.runs.assets import Assets
+from repro.runs.plan import Run
+from repro.runs.store import RunStore
 from repro.towers.kind import TowerPlan
+from repro.training.settings import TrainSettings
 
 
 def run_names(store: RunStore) -> list[str]:

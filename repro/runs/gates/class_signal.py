@@ -1,21 +1,20 @@
 """The check before a training: a backbone whose dense features know no classes is refused, with the figure.
 
-Measured once for a tower and its data (:mod:`repro.evaluation.zero_shot`) and kept in the run store's cache. The bar is the
-profile's ``zero_shot_bar``, in units of chance; 0 leaves the check out.
+Measured once for a tower and its data (:mod:`repro.evaluation.zero_shot`) and kept in the run store's cache. The bar is
+the profile's ``zero_shot_bar``, in units of chance; 0 leaves the check out.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from repro.errors import WeightsError
-from repro.runs.addresses.judging import TOWER
-from repro.runs.plan import train_set
 from repro.files import read_json, write_json
 from repro.hashing import digest
+from repro.runs.addresses.judging import TOWER
+from repro.runs.plan import train_set
 from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
     path = assets.store.cache / "zero_shot" / f"{key}.json"
     if path.is_file():
         return ClassSignal(**read_json(path)["signal"])
-    from repro.datasets.layout import prepared_pairs
     from repro.clip.tower import build_tower
+    from repro.datasets.layout import prepared_pairs
     from repro.runs.progress import count_progress
 
     pairs = prepared_pairs(data, root, split="train")
@@ -67,7 +66,7 @@ def signal_subject(assets: Assets, tower: str) -> Subject:
         return class_signal_trace(assets.untrained_tower(tower))
 
     plan = assets.profile.towers[tower]
-    asked = json.loads(json.dumps([dataclasses.asdict(plan.spec), dict(plan.recipe)]))
+    asked = [dataclasses.asdict(plan.spec), dict(plan.recipe)]
     return Subject("the class signal", ("repro.evaluation.zero_shot:class_signal", TOWER), asked, take)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from repro.datasets.seen import class_groups
-from repro.runs.plan import Plan
+from repro.metrics.counts import Counts
+from repro.metrics.seen import class_groups
 from repro.runs.gates.reference import (
     CheckRequest,
     Key,
@@ -20,8 +20,8 @@ from repro.runs.gates.reference import (
     reference_counts,
     selected,
 )
+from repro.runs.plan import Plan
 from repro.runs.status import CellStatus
-from repro.metrics.counts import Counts
 from repro.stats import RESAMPLES
 from repro.stats.interval import Estimate, finite, holm
 from repro.stats.metrics import METRICS, get_metric
@@ -103,7 +103,7 @@ def _compared(
     off = measured - cell.expected
     verdict = OK if abs(off) <= cell.tolerance else WORSE if off < 0 else BETTER
     before = reference_counts(cell, request.file, plan) if cell.metric in METRICS else None
-    after = Counts.load(counts_path(plan, status.cell)) if before is not None else None
+    after = Counts.load(counts_path(status.cell)) if before is not None else None
     if before is None or after is None or before.keys != after.keys:
         return Verdict(cell.id, verdict, cell, measured)
     return Verdict(cell.id, verdict, cell, measured, _paired(after, before, cell, status, resamples))

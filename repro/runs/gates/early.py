@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repro.datasets.layout import prepared_pairs
 from repro.datasets.benchmarks import BENCHMARKS
-from repro.runs.plan import Plan, Run
-from repro.runs.gates.plausible import implausible
+from repro.datasets.layout import prepared_pairs
 from repro.files import read_json, write_json
+from repro.runs.gates.plausible import implausible
+from repro.runs.plan import Plan, Run
 
 if TYPE_CHECKING:
-    from repro.training.observers import Evaluator
     from repro.methods.interface import Method
+    from repro.training.observers import Evaluator
 
 FILE = "early.json"
 SHARE = 0.05

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from repro.errors import UsageError, command
-from repro.runs.plan import Cell, Plan, make_plan
 from repro.configuration.profiles import load_profile
-from repro.runs.provenance import provenance
-from repro.runs.status import DONE, CellStatus, plan_status
 from repro.configuration.tables import facts_of, load_table
+from repro.errors import UsageError, command
 from repro.files import read_json, write_json
 from repro.mends import same_folders
-from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
+from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
+from repro.runs.plan import Cell, Plan, make_plan
+from repro.runs.provenance import provenance
+from repro.runs.status import DONE, CellStatus, plan_status
 
 FORMAT = 1
 FLOOR = 0.05
@@ -185,13 +185,13 @@ def percent(plan: Plan, status: CellStatus) -> float | None:
     return None if value is None else 100 * value
 
 
-def counts_path(plan: Plan, cell: Cell) -> Path:
+def counts_path(cell: Cell) -> Path:
     """Return the counts file of a cell in its run store."""
     return cell.place.path / "counts.npz"
 
 
 def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:
-    """Return the counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else None.
+    """Return the counts of ``cell``, kept beside the reference ``file`` or still in the run store; else None.
 
     Counts that do not give the expected value (it was edited, or they belong to something else) are not used.
     """
@@ -263,7 +263,7 @@ def _cell(
     if file is not None:
         table, row, seed, benchmark = key
         counts = f"{file.stem}_counts/{table}-{row}-s{seed}-{benchmark}.npz"
-        Counts.load(counts_path(plan, status.cell)).save(file.parent / counts)
+        Counts.load(counts_path(status.cell)).save(file.parent / counts)
     return ReferenceCell(
         *key,
         metric=plan.table.metric,

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from repro.runs.weights.described import DescribedWeights, describe_weights
 from repro.checkpoints.official import OfficialFormat
 from repro.errors import UsageError
 from repro.methods.weights import read_weights, save_torch
+from repro.runs.weights.described import DescribedWeights, describe_weights
 
 
 @dataclasses.dataclass(frozen=True)

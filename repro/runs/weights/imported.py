@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from repro.configuration.tables import Row
 from repro.errors import WeightsError
 from repro.runs.assets import Assets
 from repro.runs.plan import Run
-from repro.configuration.tables import Row
 from repro.towers.checkpoint import KEY, carried_tower
 
 
@@ -22,8 +22,8 @@ def imported_run(path: Path, method: str, values: Mapping[str, Any], assets: Ass
     """
     if not path.is_file():
         return None
-    from repro.runs.weights.described import describe_weights
     from repro.methods.weights import read_header
+    from repro.runs.weights.described import describe_weights
 
     if "tower" not in read_header(path):
         return None

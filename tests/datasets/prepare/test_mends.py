@@ -199,7 +199,7 @@ def other_rules(folder: Path) -> None:
     [
         way("repro.datasets.verify.verify:_look#2", damage_label, "label"),
         (another_value, "label"),
-        way("repro.datasets.verify.verify:verify#1", legal_change, "histogram"),
+        way("repro.datasets.verify.verify:verify", legal_change, "histogram"),
         way("repro.datasets.verify.verify:_file_problems#2", absent_label, "missing"),
         way("repro.datasets.verify.verify:_preparation_problems#2", interrupted, "preparation"),
         way("repro.datasets.verify.verify:_preparation_problems#3", other_rules, "preparation"),

@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.data_set import OutsideVocabularyError
 from repro.datasets.images import read_label
 from repro.datasets.layout import prepared_pairs
-from repro.datasets.prepare import convert, formats
+from repro.datasets.prepare import formats
 from repro.datasets.prepare.prepare import prepare
 from repro.datasets.registry import data_sets
+from repro.datasets.sets import ade847, coco_stuff, voc20, voc20b
 from repro.datasets.verify.verify import verify
 from repro.errors import DataError, ResourceError
 
@@ -133,7 +135,7 @@ def test_data_of_the_official_scripts_are_recognised_and_never_converted_again(
         images = root / benchmark.folder / part.images
         images.mkdir(parents=True)
         for path in (root / benchmark.folder / part.source_images).rglob("ADE_*.jpg"):
-            Image.fromarray(convert.ade_image(np.asarray(Image.open(path)))).save(images / path.name)
+            Image.fromarray(ade847.DATA_SET.prepared_image(np.asarray(Image.open(path)))).save(images / path.name)
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     report = verify(name, root, SETS[name], split=part.name, against_sources=True)
     assert report.ok, str(report)
@@ -165,19 +167,19 @@ EDGES = [
 
 
 @pytest.mark.parametrize("mask", EDGES, ids=lambda m: f"{m.shape}")
-@pytest.mark.parametrize("rule", ["voc20", "voc20b", "ade150", "coco-stuff"])
-def test_edge_cases_equal_the_loop_and_leave_the_mask_alone(mask: Array, rule: str) -> None:
+@pytest.mark.parametrize("name", ["PAS-20", "PAS-20b", "A-150", "coco-stuff"])
+def test_edge_cases_equal_the_loop_and_leave_the_mask_alone(mask: Array, name: str) -> None:
     mapping = {
-        "voc20": {v: v - 1 for v in range(1, 21)},
-        "voc20b": {v: (v - 1) % 21 for v in range(21)} | {0: 20},
-        "ade150": {v: v - 1 for v in range(1, 151)},
+        "PAS-20": {v: v - 1 for v in range(1, 21)},
+        "PAS-20b": {v: (v - 1) % 21 for v in range(21)} | {0: 20},
+        "A-150": {v: v - 1 for v in range(1, 151)},
         "coco-stuff": label_values("coco_stuff171"),
-    }[rule]
-    source = np.where(mask == 255, 0, mask).astype(np.uint8) if rule == "ade150" else mask
-    if rule == "coco-stuff":
+    }[name]
+    source = np.where(mask == 255, 0, mask).astype(np.uint8) if name == "A-150" else mask
+    if name == "coco-stuff":
         source = np.where(source == 11, 12, source).astype(np.uint8)  # 11 was never annotated
     copy = source.copy()
-    made = next(s for s in data_sets().values() if s.rule == rule).convert_mask(source)
+    made = data_sets()[name].convert_mask(source)
     np.testing.assert_array_equal(made, by_class(source, mapping, 255, np.uint8), strict=True)
     np.testing.assert_array_equal(source, copy)
 
@@ -185,9 +187,9 @@ def test_edge_cases_equal_the_loop_and_leave_the_mask_alone(mask: Array, rule: s
 def test_every_legal_voc_value_has_one_meaning_and_all_others_are_refused() -> None:
     for value in range(256):
         mask = np.full((2, 2), value, np.uint8)
-        for rule, background in ((convert.voc20, 255), (convert.voc20b, 20)):
+        for rule, background in ((voc20.DATA_SET.convert_mask, 255), (voc20b.DATA_SET.convert_mask, 20)):
             if 20 < value < 255:
-                with pytest.raises(convert.OutsideVocabularyError, match=f"^{value} "):
+                with pytest.raises(OutsideVocabularyError, match=f"^{value} "):
                     rule(mask)
             else:
                 expected = background if value == 0 else 255 if value == 255 else value - 1
@@ -267,5 +269,5 @@ def test_a_killed_preparation_goes_on_and_ends_with_the_same_labels(mini_real: P
     assert list(folder.glob(".*.partial")) == []
     masks = source / "annotations" / "train2017"
     for pair in prepared_pairs(get_benchmark("coco-stuff"), mini_real):
-        fresh = convert.coco_stuff(np.asarray(Image.open(masks / pair.label.name)))
+        fresh = coco_stuff.DATA_SET.convert_mask(np.asarray(Image.open(masks / pair.label.name)))
         np.testing.assert_array_equal(read_label(pair.label), fresh)

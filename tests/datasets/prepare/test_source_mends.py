@@ -109,23 +109,23 @@ def cut_matlab(root: Path) -> None:
 SOURCES = [
     way("repro.datasets.layout:source_pairs", "coco-stuff", emptied(COCO_MASKS, f"{COCO}/images/val2017")),
     way("repro.datasets.layout:_present", "PAS-20", gone(f"{VOC}/JPEGImages/2009_003703.jpg")),
-    way("repro.datasets.layout:_masks", "coco-stuff", renamed),
-    way("repro.datasets.layout:_need", "A-150", gone(ADE)),
-    way("repro.datasets.layout:_read_ids", "PAS-20", put(LIST, b"../x\n")),
+    way("repro.datasets.data_set:DataSet.mask_files", "coco-stuff", renamed),
+    way("repro.datasets.listing:need", "A-150", gone(ADE)),
+    way("repro.datasets.listing:read_ids", "PAS-20", put(LIST, b"../x\n")),
     way("repro.datasets.texts:plain_name", "PAS-20", put(LIST, b"a/b\n")),
     way("repro.datasets.texts:check_text#1", "PAS-20", folder_for_a_list),
     way("repro.datasets.texts:check_text#2", "PAS-20", put(LIST, b"\x89PNG\r\n\x1a\n" + bytes(40))),
     way("repro.datasets.texts:read_text", "PAS-20", put(LIST, b"2009_003703\n" * 2000 + b"\xff\xfe")),
     way("repro.datasets.texts:read_document", "PC-59", put(JSON, b'{"images": [')),
-    way("repro.datasets.layout:_context59_sources", "PC-59", put(JSON, b"{}")),
-    way("repro.datasets.prepare.formats:_convert", "PC-59",
+    way("repro.datasets.sets.pc59:Context59.list_sources", "PC-59", put(JSON, b"{}")),
+    way("repro.datasets.sets.pc59:Context59.read_source", "PC-59",
         rle(lambda d: d["annos_segmentation"][0]["segmentation"].update(size=[1, 1]))),
-    way("repro.datasets.prepare.formats:_label_map#1", "PC-459", cut_matlab),
-    way("repro.datasets.prepare.formats:_label_map#2", "PC-459", matlab(LabelMap=np.full((4, 4), -1))),
-    way("repro.datasets.prepare.formats:_label_map#3", "PC-459", matlab(LabelMap=np.full((4, 4), 70000))),
-    way("repro.datasets.prepare.formats:_mask#1", "coco-stuff", coloured),
+    way("repro.datasets.sets.pc459:read_label_map#1", "PC-459", cut_matlab),
+    way("repro.datasets.sets.pc459:read_label_map#2", "PC-459", matlab(LabelMap=np.full((4, 4), -1))),
+    way("repro.datasets.sets.pc459:read_label_map#3", "PC-459", matlab(LabelMap=np.full((4, 4), 70000))),
+    way("repro.datasets.images:read_mask#1", "coco-stuff", coloured),
     way("repro.datasets.palettes:check_palette", "coco-stuff", coloured),
-    way("repro.datasets.prepare.formats:_mask#2", "coco-stuff",
+    way("repro.datasets.images:read_mask#2", "coco-stuff",
         picture(f"{COCO_MASKS}/000000000139.png", lambda m: np.stack([m] * 3, -1))),
     way("repro.datasets.prepare.formats:perform", "A-150", picture(MASK, lambda m: m[:-1])),
     way("repro.datasets.prepare.formats:convert_source", "A-150", picture(MASK, painted(200))),
@@ -253,7 +253,7 @@ def test_labels_of_no_image_are_moved_out(talk: Talk, mini_real: Path, tmp_path:
     talk.succeeds(*words)
 
 
-@pytest.mark.follows("repro.datasets.prepare.prepare:_Work.run#1", "repro.datasets.prepare.listing:check_targets")
+@pytest.mark.follows("repro.datasets.prepare.prepare:_Work.run", "repro.datasets.listing:check_targets")
 def test_a_link_that_leads_out_is_renamed(talk: Talk, mini_real: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     folder = prepare("A-150", mini_real).folder

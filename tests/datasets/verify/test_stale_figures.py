@@ -19,11 +19,11 @@ from repro.datasets import contents
 from repro.datasets.benchmarks import BENCHMARKS, get_benchmark
 from repro.datasets.images import read_label
 from repro.datasets.layout import prepared_pairs
-from repro.datasets.prepare.formats import write_picture
 from repro.datasets.prepare.marker import marker_path
 from repro.datasets.prepare.origin import origin_path
 from repro.datasets.prepare.prepare import prepare
 from repro.datasets.verify.fingerprint import names_and_sizes
+from repro.datasets.writing import write_picture
 from repro.errors import DataError
 from repro.measuring.maps import MapCell
 from repro.metrics.counts import Counts

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from fake_runs import draw_counts, plan_of, store_counts, write_made
 
-from repro.datasets.benchmarks import get_benchmark
 from repro.cli.main import main
+from repro.datasets.benchmarks import get_benchmark
 from repro.errors import UsageError
-from repro.runs.addresses.adopting import adopt, differences, pieces
-from repro.runs.addresses.code import MADE_BEFORE
-from repro.runs.execute import asked_of
-from repro.runs.addresses.judging import training_subject
-from repro.runs.plan import Run
-from repro.runs.status import DONE, STALE, plan_status
-from repro.runs.addresses.stored import find_run, stored_run
 from repro.files import read_json, write_json
 from repro.reports.tables.frame import notes
+from repro.runs.addresses.adopting import adopt, differences, pieces
+from repro.runs.addresses.code import MADE_BEFORE
+from repro.runs.addresses.judging import training_subject
+from repro.runs.addresses.stored import find_run, stored_run
+from repro.runs.execute import asked_of
+from repro.runs.plan import Run
+from repro.runs.status import DONE, STALE, plan_status
 
 ROWS = ("clip-base", "catseg-base", "disa-base")
 

@@ -10,8 +10,8 @@ import pytest
 from repro.runs.addresses.code import MADE_BEFORE, Code
 from repro.runs.addresses.places import Place, settle
 from repro.sources import Sources
-from repro.traces.subject import Subject
 from repro.sources.trace import Trace, difference, exact, summary
+from repro.traces.subject import Subject
 
 
 class World:

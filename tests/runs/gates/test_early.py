@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from repro.cli.main import main
-from repro.runs.gates import early
-from repro.runs.gates.early import early_look, read_early
-from repro.runs.execute import ensure_trained
-from repro.runs.plan import Plan, make_plan
-from repro.runs.gates.plausible import implausible
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import load_table
+from repro.runs.execute import ensure_trained
+from repro.runs.gates import early
+from repro.runs.gates.early import early_look, read_early
+from repro.runs.gates.plausible import implausible
+from repro.runs.plan import Plan, make_plan
 
 pytest.importorskip("mmseg")
 

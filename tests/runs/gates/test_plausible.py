@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from fake_runs import draw_counts, store_counts
 
-from repro.runs.plan import Plan, make_plan
-from repro.runs.gates.plausible import chance_miou, implausible
 from repro.configuration.profiles import load_profile
-from repro.runs.status import plan_status
 from repro.configuration.tables import load_table
 from repro.metrics.counts import CountsBuilder
 from repro.metrics.miou import describe_counts, metrics_from_counts
 from repro.reports.tables.frame import paper_frame, tidy_frame
 from repro.reports.tables.writers import table_text
+from repro.runs.gates.plausible import chance_miou, implausible
+from repro.runs.plan import Plan, make_plan
+from repro.runs.status import plan_status
 
 NAMES = ("sky", "cat", "dog", "road")
 

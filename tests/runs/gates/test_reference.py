@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from repro.datasets.benchmarks import BENCHMARKS
-from repro.runs.gates.reference import FLOOR, Reference
 from repro.configuration.tables import load_table
+from repro.datasets.benchmarks import BENCHMARKS
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
+from repro.runs.gates.reference import FLOOR, Reference
 
 FILE = Path(__file__).resolve().parents[3] / "results" / "mini" / "reference.json"
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from repro.datasets.benchmarks import get_benchmark
 from repro.datasets.layout import prepared_pairs, source_pairs
+from repro.datasets.listing import check_targets, sources_by_key
 from repro.datasets.prepare.command import prepare_alone
-from repro.datasets.prepare.listing import check_targets, sources_by_key
 from repro.datasets.prepare.prepare import prepare
 from repro.datasets.verify.verify import verify
 from repro.errors import DataError

@@ -1,16 +1,31 @@
-"""Names of source files on disk: endings in any spelling, folders that are links, places that may be written."""
+"""Source files on disk: which belong to an image, endings in any spelling, links, places that may be written.
+
+Listing reads names, never pixels.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from repro.datasets.texts import read_names
 from repro.errors import DataError
 
-IMAGE_SUFFIX = ".jpg"
-_ENDINGS = {IMAGE_SUFFIX: (".jpg", ".jpeg")}
+_ENDINGS = {".jpg": (".jpg", ".jpeg")}
 """Endings that stand for the one of the published set, beside itself in any case."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourcePair:
+    """An image and its annotation as distributed. ``note`` is what a shared file says of this image (PC-59)."""
+
+    key: str
+    image: Path
+    label: Path
+    note: Mapping[str, Any] | None = None
 
 
 def _keyed(names: Iterable[str], suffix: str) -> dict[str, str]:
@@ -62,12 +77,12 @@ def first_file(folder: Path, alternatives: tuple[str, ...], name: str) -> Path:
     return found or next((p for p in paths if p.with_suffix(p.suffix.upper()).is_file()), paths[-1])
 
 
-def walk_ade(folder: Path) -> dict[str, Path]:
-    """Images by key below images/ADE/<split>/<category>/<scene>; the index pickle is never needed.
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield every folder below ``folder`` and the names of its files, sorted.
 
     Folders that are links are followed, each folder once, so that links in a circle end.
     """
-    found, seen = [], set()
+    seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         status = Path(place).stat()
         if (identity := (status.st_dev, status.st_ino)) in seen:
@@ -75,9 +90,30 @@ def walk_ade(folder: Path) -> dict[str, Path]:
             continue
         seen.add(identity)
         folders.sort()
-        chosen = _keyed(names, IMAGE_SUFFIX)
-        found += [(Path(place) / name, key) for key, name in chosen.items() if key.startswith("ADE_")]
+        yield Path(place), sorted(names)
+
+
+def images_below(folder: Path, suffix: str) -> dict[str, Path]:
+    """Return all images below ``folder`` by name without ``suffix``, which may be spelled otherwise."""
+    found = [(place / name, key) for place, names in walk(folder) for key, name in _keyed(names, suffix).items()]
     return {key: path for path, key in sorted(found)}
+
+
+def need(path: Path, set_id: str, instructions: str) -> Path:
+    """Return ``path``. Raises DataError with the ``instructions`` of the set where it is absent."""
+    if not path.exists():
+        raise DataError(
+            f"{set_id}: {path} is absent",
+            expected="the set as its owners distribute it",
+            found="nothing",
+            mend=instructions,
+        )
+    return path
+
+
+def read_ids(path: Path, instructions: str) -> list[str]:
+    """Return the ids a list names, each once."""
+    return list(dict.fromkeys(read_names(path, instructions)))
 
 
 def leads_out(folder: Path, target: Path) -> bool:

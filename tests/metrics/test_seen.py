@@ -7,10 +7,10 @@ import pytest
 from fake_runs import draw_counts
 
 from repro.datasets.benchmarks import Benchmark, get_benchmark
-from repro.datasets.seen import SAME_WORDS, class_exposure, class_groups, fold, seen_names
 from repro.datasets.vocabulary import load_vocabulary
 from repro.metrics.counts import Counts, CountsBuilder
 from repro.metrics.miou import metrics_from_counts
+from repro.metrics.seen import SAME_WORDS, class_exposure, class_groups, fold, seen_names
 from repro.stats.metrics import get_metric, seen_metrics
 from repro.stats.paired import interval_of
 from repro.stats.resample import observed_totals

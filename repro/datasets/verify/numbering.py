@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.datasets.benchmarks import Benchmark, Split
+from repro.datasets.data_set import DataSet, Split
 from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import DataError, command
 
@@ -112,16 +112,14 @@ def wrong_numbering(images: Sequence[int], count: int) -> str:
 
 
 def check_numbering(
-    benchmark: Benchmark, data_root: Path, part: Split, images: Mapping[int, int], count: int, mend: str
+    benchmark: DataSet, data_root: Path, part: Split, images: Mapping[int, int], count: int, mend: str
 ) -> None:
     """Raise DataError where the ``count`` images of a split do not show the classes of COCO-Stuff.
 
-    ``images`` counts the images of each label value. Said of other sets: nothing.
+    ``images`` counts the images of each label value.
     """
     import numpy as np
 
-    if benchmark.rule != "coco-stuff":
-        return
     own = [images.get(i, 0) for i in range(benchmark.num_classes)]
     words = wrong_numbering(own, count)
     if not words and count == part.num_images:

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from repro.errors import ResourceError
-
 
 def torch_multiply_adds(module: nn.Module, *inputs: Any) -> int:
     """By torch's FlopCounterMode, which counts two operations a multiply-add.
@@ -33,14 +31,10 @@ def fvcore_multiply_adds(module: nn.Module, *inputs: Any) -> int:
     """By fvcore's FlopCountAnalysis, the counter of the papers, with a rule for fused attention.
 
     Inputs that are no tensors are passed on as they are. It traces the module, so that the meta device will not do, nor
-    a module TorchScript has no words for; results nobody reads are not counted. ResourceError without fvcore.
+    a module TorchScript has no words for; results nobody reads are not counted.
     """
-    try:
-        from fvcore.nn import FlopCountAnalysis
-    except ImportError as error:
-        raise ResourceError(
-            "fvcore is not installed", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
-        ) from error
+    from fvcore.nn import FlopCountAnalysis
+
     tensors = tuple(x for x in inputs if isinstance(x, Tensor))
     with _slow_attention():
         analysis = FlopCountAnalysis(_WithTensorsOnly(module, inputs), tensors)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from talk import Talk, ours
 
-from repro.datasets import numbering
 from repro.datasets.benchmarks import get_benchmark
-from repro.datasets.numbering import check_numbering, official_shares, wrong_numbering
-from repro.datasets.prepare.convert import coco_stuff
 from repro.datasets.prepare.prepare import prepare
+from repro.datasets.sets.coco_stuff import DATA_SET
+from repro.datasets.verify import numbering
+from repro.datasets.verify.numbering import check_numbering, official_shares, wrong_numbering
 from repro.datasets.verify.verify import verify
 from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import DataError
@@ -53,7 +53,7 @@ def test_the_counts_are_of_the_classes_of_the_vocabulary_and_person_is_in_most_i
 
 
 def test_every_table_of_the_benchmarks_is_in_the_package() -> None:
-    root = numbering.COUNTS.parents[2]
+    root = numbering.COUNTS.parents[3]
     with (root / "pyproject.toml").open("rb") as stream:
         patterns = tomllib.load(stream)["tool"]["setuptools"]["package-data"]["repro"]
     packaged = {path for pattern in patterns for path in (root / "repro").glob(pattern)}
@@ -78,7 +78,7 @@ def test_every_other_numbering_is_named(which: int, count: int) -> None:
 
 def real_labels(root: Path) -> list[np.ndarray]:
     paths = sorted((root / COCO / "annotations").glob("*/*.png"))
-    return [coco_stuff(np.asarray(Image.open(path))) for path in paths]
+    return [DATA_SET.convert_mask(np.asarray(Image.open(path))) for path in paths]
 
 
 def test_real_photographs_are_of_the_official_classes(photographs: Path) -> None:
@@ -93,7 +93,7 @@ def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: 
     target = folder / "annotations_detectron2" / "train2017"
     target.mkdir(parents=True)
     for path in sorted((folder / "annotations" / "train2017").iterdir()):
-        label = coco_stuff(np.asarray(Image.open(path))).astype(int)
+        label = DATA_SET.convert_mask(np.asarray(Image.open(path))).astype(int)
         moved = np.where(label == 255, 255, label + shift)
         Image.fromarray(np.where((moved < 0) | (moved > 170), 255, moved).astype(np.uint8)).save(target / path.name)
     shutil.rmtree(folder / "annotations")
@@ -104,7 +104,7 @@ def test_labels_of_others_off_by_one_are_found_without_their_sources(mini_real: 
     assert "stuffthingmaps_trainval2017.zip" in problem.mend
 
 
-@pytest.mark.follows("repro.datasets.numbering:check_numbering", "repro.datasets.prepare.prepare:_Work.run#2")
+@pytest.mark.follows("repro.datasets.verify.numbering:check_numbering")
 def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_real: Path, talk: Talk) -> None:
     folder = mini_real / COCO / "annotations" / "train2017"
     kept = {path: path.read_bytes() for path in folder.iterdir()}
@@ -125,7 +125,7 @@ def test_masks_off_by_one_are_refused_even_where_every_value_could_occur(mini_re
     assert verify(COCO, mini_real, expected_count=13).ok
 
 
-@pytest.mark.follows("repro.datasets.verify.verify:verify#2")
+@pytest.mark.follows("repro.datasets.verify.numbering:check_numbering")
 def test_labels_off_by_one_that_verify_finds_are_made_again_by_its_command(mini_real: Path, talk: Talk) -> None:
     folder = mini_real / COCO
     labels = prepare(COCO, mini_real).folder
