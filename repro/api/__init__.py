@@ -123,11 +123,12 @@ def compare(a: str, b: str, **words: Any) -> Comparison:
 def check(*tables: str, **words: Any) -> Checked:
     """Compare the finished cells of tables (none named: all of the reference) with their reference values.
 
-    ``words``: fields of :class:`repro.runs.gates.check.CheckRequest`. The result holds ``verdicts``, those that
+    ``words``: fields of :class:`repro.runs.gates.reference.CheckRequest`. The result holds ``verdicts``, those that
     ``failed``, and ``to_json()`` as ``repro check --json``. Raises UsageError where there is no reference, RunError
     where no cell could be compared.
     """
-    from repro.runs.gates.check import CheckRequest, check_reference
+    from repro.runs.gates.check import check_reference
+    from repro.runs.gates.reference import CheckRequest
 
     found = check_reference(_request(CheckRequest, {"tables": tables, **words}))
     found.refuse_empty()

@@ -76,9 +76,7 @@ def class_names(count: int) -> list[str]:
 
 
 def at_size(protocol: Protocol, canvas: int) -> Protocol:
-    """Return ``protocol`` for images of ``canvas`` pixels, its windows unchanged; UsageError where they do not
-    tile it.
-    """
+    """Fit ``protocol`` to images of ``canvas`` pixels, its windows unchanged; UsageError where they do not tile it."""
     if canvas < protocol.window or (canvas - protocol.window) % protocol.stride:
         sides = ", ".join(str(side) for side in curve_sizes(protocol))
         raise UsageError(
@@ -134,8 +132,7 @@ def curves(
 
 
 def measure(points: Sequence[Point], device: str, runs: Runs, log: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Yield one record per point, as soon as it is measured; a method is built once for all points that follow each
-    other.
+    """Make one record per point, as soon as it is measured; a method is built once for points that follow each other.
 
     A point that the memory has no room for, or that the device cannot do, gives a record that says so.
     """
@@ -163,7 +160,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def describe(point: Point) -> dict[str, Any]:
-    """Return what a point is, in plain data."""
+    """Describe a point in plain data."""
     p, subject = point.protocol, point.subject
     return {
         "method": subject.entry.name,

@@ -36,7 +36,7 @@ class ImageData:
 
 
 def load_trained(run: Run, run_id: str, device: str) -> Method:
-    """Return the method of ``run`` with the weights kept under ``run_id``; WeightsError where it is not trained yet."""
+    """Load the method of ``run`` with the weights kept under ``run_id``; WeightsError where it is not trained yet."""
     from repro.clip.tower import build_tower
     from repro.methods.weights import load_weights
 
@@ -56,7 +56,7 @@ def load_trained(run: Run, run_id: str, device: str) -> Method:
 
 
 def choose_pairs(pairs: Sequence[Pair], keys: Sequence[str] | None, count: int) -> list[Pair]:
-    """Return the pairs called ``keys``, or ``count`` of them evenly spread; UsageError for an unknown key."""
+    """Choose the pairs called ``keys``, or ``count`` of them evenly spread; UsageError for an unknown key."""
     if not keys:
         steps = np.linspace(0, len(pairs) - 1, min(count, len(pairs)))
         return [pairs[i] for i in dict.fromkeys(steps.round().astype(int).tolist())]
@@ -75,9 +75,9 @@ def class_titles(benchmark: Benchmark) -> list[str]:
 def choose_classes(
     label: NDArray[Any], benchmark: Benchmark, names: Sequence[str] | None, count: int
 ) -> tuple[int, ...]:
-    """Return indices of the classes called ``names``, or of the ``count`` that cover most of ``label``.
+    """Choose the indices of the classes called ``names``, or of the ``count`` that cover most of ``label``.
 
-    A folded background is none: it is many prompts and has no map of its own.
+    A folded background is not one of them: it is many prompts and has no map of its own.
     """
     known = class_titles(benchmark)[: benchmark.background_index]
     if names:
@@ -103,9 +103,7 @@ def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArr
 def image_data(
     run: Run, method: Method, benchmark: Benchmark, pair: Pair, classes: Sequence[str] | None, count: int
 ) -> ImageData:
-    """Compute the prediction by the profile's sliding windows, and the diagnostic maps of the view that shows the whole
-    image.
-    """
+    """Predict by the profile's sliding windows, and take the diagnostic maps of the view that shows the whole image."""
     from repro.datasets.images import read_label, stored_image
     from repro.evaluation.maps import whole_view
 

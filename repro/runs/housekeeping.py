@@ -2,7 +2,7 @@
 
 Results are ``metrics.json``, ``counts.npz``, measures, provenance, configuration, curves and logs. What can be removed
 is what can be made again: final weights, checkpoints of a training, rests of killed processes, generated data, towers;
-and what is none any more, because it cannot be read.
+and what cannot be read any more.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ class Rules:
 
 
 def stored_runs(store: RunStore) -> list[StoredRun]:
-    """Return all runs of the store; a damaged provenance counts as none, so that its run is shown and never
-    orphaned.
-    """
+    """Return all runs of the store; a damaged provenance counts as none: its run is shown and never orphaned."""
     found = []
     for folder in sorted(store.root.iterdir()) if store.root.is_dir() else ():
         if folder.is_symlink() or not (folder / "provenance.json").is_file():
@@ -148,18 +146,18 @@ def stored_runs(store: RunStore) -> list[StoredRun]:
 
 
 def cache_entries(store: RunStore) -> list[Path]:
-    """Return folders of generated data, towers and views."""
+    """Return the folders of generated data, towers and views."""
     entries = (p for kind in CACHES for p in sorted((store.cache / kind).glob("[!.]*")))
     return [p for p in entries if p.is_dir() and not p.is_symlink()]
 
 
 def size_of(folder: Path) -> int:
-    """Count the bytes of all files below ``folder``; links are not followed."""
+    """Return the bytes of all files below ``folder``; links are not followed."""
     return sum(path.lstat().st_size for path in _files(folder))
 
 
 def select(store: RunStore, rules: Rules) -> list[Removal]:
-    """Select what ``rules`` remove, nothing of which is in use. UsageError for a run that does not exist."""
+    """Return what ``rules`` remove, nothing of which is in use. UsageError for a run that does not exist."""
     runs = stored_runs(store)
     _check(rules, runs, store)
     newest = time.time() - rules.older_days * _DAY_S
@@ -188,7 +186,7 @@ def select(store: RunStore, rules: Rules) -> list[Removal]:
 
 
 def remove(removals: Iterable[Removal]) -> Iterator[tuple[Removal, str]]:
-    """Remove one by one; yields each with why it was not removed (empty where it was).
+    """Remove one by one and yield each with why it was not removed (empty where it was).
 
     A folder is renamed first: killed half-way, nothing is left that looks whole.
     """
@@ -266,7 +264,7 @@ def _select_cache(store: RunStore, runs: list[StoredRun], rules: Rules, newest: 
 
 
 def _addresses_now(store: RunStore) -> set[str]:
-    """Return the names of the cache entries that the profiles of this installation use."""
+    """Return names of the cache entries that the profiles of this installation use."""
     from repro.configuration.profiles import load_profile, profile_names
     from repro.runs.assets import Assets
 

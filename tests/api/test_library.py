@@ -167,3 +167,26 @@ def test_figures_are_those_of_the_command(store: Path, tmp_path: Path, capsys: p
     drawn = [Path(path) for path in json.loads(capsys.readouterr().out)]
     assert [p.name for p in found] == [p.name for p in drawn]
     assert [p.read_bytes() for p in found] == [p.read_bytes() for p in drawn]
+
+
+def test_what_is_described_and_listed_is_what_the_commands_print(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from repro.api.describing import DescribeRequest, describe_name
+    from repro.runs.doctor import examine
+    from repro.runs.listing import disk_use, explain_run, run_rows
+
+    run = repro.evaluate("clip", "PAS-20", profile="smoke", runs=store, device="cpu")[0]["run"]
+
+    def printed(*words: str) -> object:
+        capsys.readouterr()
+        assert main([*words, "--runs", str(store), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    for name in ("clip", "PAS-20", run, "table1"):
+        found = describe_name(DescribeRequest(name, "smoke", store))
+        assert printed("describe", name, "--profile", "smoke") == json.loads(json.dumps(found))
+    assert printed("runs", "du") == disk_use(store)
+    assert printed("runs", "why", run) == json.loads(json.dumps(explain_run(run, store).to_json()))
+    assert {row["run"] for row in printed("runs", "list")} == {row["run"] for row in run_rows(store)}
+    assert printed("doctor").keys() == examine(store).keys()

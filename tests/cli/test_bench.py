@@ -155,3 +155,18 @@ def test_sizes_that_windows_do_not_tile_are_refused_with_those_they_do():
 def test_what_cannot_be_measured_is_refused_before_anything_is(tmp_path: Path, more: list[str], code: int):
     assert main(words(tmp_path, *QUICK, "--methods", "clip", *more)) == code
     assert not (tmp_path / "results").exists()
+
+
+def test_the_library_measures_what_the_command_does(made: Path, tmp_path: Path):
+    from repro.measuring.bench import BenchRequest
+    from repro.reports.bench import make_bench
+
+    lists: dict[str, Any] = {"methods": ["clip", "disa"], "classes": [2, 3], "sizes": [48]}
+    request = BenchRequest("smoke", **lists, repeat=2, warmup=0, runs=tmp_path / "runs", results=tmp_path, device="cpu")
+    measured = ("seconds", "cpu", "peak", "working", "stages", "saliency", "clocks", "machine")
+    ours, theirs = (
+        [{k: v for k, v in r.items() if not k.startswith(measured)} for r in found]
+        for found in (make_bench(request), rows(made))
+    )
+    assert ours == theirs
+    assert (tmp_path / "bench.md").is_file()

@@ -180,7 +180,7 @@ def test_a_reference_of_another_profile_is_used_as_the_mends_say(talk: Talk, run
     talk.goes_on("check", "--runs", runs, "table1", "--profile", "mini", "--update", *options(talk.mend))
 
 
-@pytest.mark.follows("repro.runs.gates.check:Checked.refuse_empty", "repro.runs.gates.reference:updated")
+@pytest.mark.follows("repro.runs.gates.reference:updated", "repro.runs.gates.check:Checked.refuse_empty")
 def test_cells_that_are_not_there_are_made_by_the_command(talk: Talk, runs: Path) -> None:
     talk.refused(*check(Path("other runs"), "table1", *SMOKE, "--update", file="new.json"))
     talk.succeeds(*ours(talk.mend), "--dry-run")

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from repro.cli import common
-from repro.runs.gates.check import Checked, CheckRequest, Updated, check_reference, update_reference
+from repro.runs.gates.check import Checked, Updated, check_reference, update_reference
 from repro.runs.gates.comparison import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE
+from repro.runs.gates.reference import CheckRequest
 
 WORDS = {
     OK: "within tolerance",
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``check``."""
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="default: all tables of the reference")
     common.add_plan_options(parser)
-    parser.set_defaults(profile=None)
+    parser.set_defaults(profile="")
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="reference (default: ./results/<profile>/reference.json)"
     )

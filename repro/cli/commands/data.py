@@ -85,15 +85,8 @@ def _verify(options: argparse.Namespace) -> int:
     reports = []
     for set_id in set_ids(options.sets):
         with count_progress(f"verifying {set_id}", "image") as update:
-            report = verify(
-                set_id,
-                options.data_root,
-                options.expected_count,
-                options.jobs,
-                options.split,
-                update,
-                options.against_sources,
-            )
+            asked = (options.data_root, options.expected_count, options.jobs, options.split)
+            report = verify(set_id, *asked, update, options.against_sources)
         reports.append(report)
         if options.out:
             common.log(f"wrote {' and '.join(map(str, report.write(options.out)))}")

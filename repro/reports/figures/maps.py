@@ -30,8 +30,7 @@ SALIENCY, FOREGROUND, CORRELATION = "saliency", "foreground", "correlation"
 
 
 def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Path) -> None:
-    """Draw one row per class: image, saliency and foreground of the class where the method has them, prediction, ground
-    truth.
+    """Draw a row per class: image, saliency and foreground where the method has them, prediction and ground truth.
 
     As Fig. 5 of the DiSa paper. The saliency is scaled to its own largest value in each panel. ``names`` are all class
     names; ``caption`` is printed below.
@@ -59,7 +58,7 @@ def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Pa
 def correlation_figure(
     columns: Sequence[tuple[str, ImageData]], names: Sequence[str], caption: str, path: Path
 ) -> None:
-    """Draw one row per class: the image, its ground truth for the class, and the correlation map of each (title, data).
+    """Draw a row per class: the image, its ground truth for the class, and the correlation map of each (title, data).
 
     As Fig. 1 of the DiSa paper. All data are of the same image and classes; each map runs from its smallest to its
     largest value, since methods correlate on scales of their own.
@@ -128,7 +127,7 @@ def _tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np
 
 
 def _legend(figure: Figure, data: ImageData, names: Sequence[str], colours: NDArray[np.uint8]) -> None:
-    """Draw the classes that cover most of prediction and ground truth, with their colours, below the panels."""
+    """Show the classes that cover most of prediction and ground truth, with their colours, below the panels."""
     from matplotlib.patches import Patch
 
     both = np.concatenate([data.label[data.label < len(names)].ravel(), data.prediction.ravel()]).astype(np.int64)

@@ -30,7 +30,7 @@ VOID = (1.0, 1.0, 1.0)
 
 # -- which images -------------------------------------------------------------------------------------------------
 def image_miou(counts: Counts) -> Float64:
-    """Return mIoU (images,) of each image over the classes with ground truth in it; NaN where it has none."""
+    """Compute mIoU (images,) of each image over the classes with ground truth in it; NaN where it has none."""
     image = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
     present = counts.ground_truth > 0
     union = (counts.ground_truth + counts.prediction - counts.intersection)[present]
@@ -42,8 +42,7 @@ def image_miou(counts: Counts) -> Float64:
 
 
 def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[str, list[str]]:
-    """Return keys of the images where ``a`` gains most on ``b`` (wins), loses most, and where both are worst
-    (failures).
+    """Choose images (keys) where ``a`` gains most on ``b`` (wins), loses most, and where both are worst (failures).
 
     By :func:`image_miou`, mean over the runs of a side; equal values in the order of the set. Wins are only images
     with a gain, losses only with a loss. Raises ValueError where the two sides are of different images.
@@ -67,8 +66,7 @@ def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[
 
 # -- colours ------------------------------------------------------------------------------------------------------
 def voc_colours(count: int) -> NDArray[np.uint8]:
-    """Return the first ``count`` colours of the PASCAL VOC colour map (N, 3): bits of the index, spread over R, G and
-    B.
+    """Make the first ``count`` colours of the PASCAL VOC map (N, 3): bits of the index, spread over R, G and B.
 
     Bits 0, 1, 2 of the index are the highest bits of R, G and B, bits 3, 4, 5 the next, and so on (VOC devkit). Index
     0 is the background, black.
@@ -129,7 +127,7 @@ class Example:
 def comparison_figure(
     examples: Sequence[Example], names: Sequence[str], colours: NDArray[np.uint8], caption: str
 ) -> Figure:
-    """Draw one row per image: photograph, ground truth, every prediction with its mIoU on the image, and a legend.
+    """Draw a row per image: photograph, ground truth, every prediction with its mIoU on the image, and a legend.
 
     Unlabelled pixels of the ground truth are white. ``names`` and ``colours`` (C, 3) are of all classes.
     """
@@ -184,9 +182,7 @@ def _mixed(colour: NDArray[np.uint8], grey: float) -> tuple[float, float, float]
 
 
 def _largest(example: Example, classes: int) -> list[int]:
-    """Return the classes of the ground truth by pixels, then those that predictions add, as many as the legend
-    holds.
-    """
+    """Choose classes of the ground truth by pixels, then those that predictions add, as many as the legend holds."""
     truth = np.bincount(example.label[example.label < classes].ravel().astype(np.int64), minlength=classes)
     added = sum(np.bincount(p.ravel().astype(np.int64), minlength=classes) for p in example.predictions.values())
     share = truth / max(truth.sum(), 1) + 1e-3 * added / max(int(np.sum(added)), 1)

@@ -3,58 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from repro.errors import RunError, UsageError, command
-from repro.mends import same_folders
-from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
 from repro.runs.gates.comparison import BETTER, MISSING, NEW, OTHER, UNCLEAR, WORSE, Verdict, judge
-from repro.runs.gates.reference import (
-    Reference,
-    ReferenceCell,
-    Selection,
-    Tolerances,
-    seeds_of,
-    selected,
-    updated,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckRequest:
-    """A check of ``tables`` (none named: all of the reference) against the file ``against``.
-
-    ``profile`` None: that of the reference; ``against`` None: ./results/<profile>/reference.json. ``tolerance`` in
-    points replaces each cell's own. ``allow_better`` lets improvements pass, ``strict`` lets missing and unclear cells
-    fail. ``repeats``, ``reason`` and ``counts`` are for an update: run stores with the same cells computed again, why
-    ``tolerance`` is what it is, and whether the counts are kept beside the reference.
-    """
-
-    tables: Sequence[str] = ()
-    profile: str | None = None
-    runs: Path = DEFAULT_RUNS
-    data_root: Path | None = None
-    methods: Sequence[str] | None = None
-    benchmarks: Sequence[str] | None = None
-    seeds: Sequence[int] | None = None
-    against: Path | None = None
-    tolerance: float | None = None
-    allow_better: bool = False
-    strict: bool = False
-    reason: str = "set by hand"
-    repeats: Sequence[Path | str] = ()
-    counts: bool = False
-
-    @property
-    def file(self) -> Path:
-        """The reference file."""
-        return self.against or DEFAULT_RESULTS / Path(self.profile or "mini").stem / "reference.json"
-
-    def selection(self, profile: str, tables: Sequence[str]) -> Selection:
-        """Return the cells that are asked for, of ``profile`` and ``tables``."""
-        return Selection(tables, profile, self.runs, self.data_root, self.methods, self.benchmarks, self.seeds)
+from repro.runs.gates.reference import CheckRequest, Key, Reference, ReferenceCell, seeds_of, selected, updated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +16,7 @@ class Checked:
     """What :func:`check_reference` found."""
 
     request: CheckRequest
-    selection: Selection
+    """With the tables and the profile of the reference where it named none."""
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -74,20 +28,18 @@ class Checked:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data (docs/regression-gate.md)."""
-        head = {"reference": str(self.request.file), "profile": self.selection.profile, "passed": not self.failed}
+        head = {"reference": str(self.request.file), "profile": self.request.profile, "passed": not self.failed}
         return {**head, "cells": [v.to_json() for v in self.verdicts]}
 
     def refuse_empty(self) -> None:
         """Raise RunError where nothing failed because no cell could be compared."""
         if self.failed or any(v.verdict not in (MISSING, NEW) for v in self.verdicts):
             return
-        asked, first = self.request, self.selection.tables[0]
-        folders = same_folders(asked.runs, asked.data_root)
         raise RunError(
             "no cell could be compared",
-            expected=f"finished cells of {', '.join(self.selection.tables)} in {asked.runs}",
+            expected=f"finished cells of {', '.join(self.request.tables)} in {self.request.runs}",
             found=f"{sum(v.verdict == MISSING for v in self.verdicts)} missing cells",
-            mend=command("repro", "run", first, "--profile", self.selection.profile, *folders),
+            mend=self.request.making(),
         )
 
 
@@ -97,7 +49,7 @@ class Updated:
 
     file: Path
     reference: Reference
-    before: dict[tuple[str, str, int, str], ReferenceCell]
+    before: dict[Key, ReferenceCell]
 
     @property
     def changed(self) -> list[ReferenceCell]:
@@ -112,18 +64,20 @@ class Updated:
 
 def check_reference(request: CheckRequest) -> Checked:
     """Judge every selected cell; UsageError for an absent reference and for one of another profile."""
-    reference = Reference.load(request.file)
-    if request.profile is not None and request.profile != reference.profile:
+    file = request.file
+    reference = Reference.load(file)
+    if request.profile and request.profile != reference.profile:
         raise UsageError(
-            f"{request.file} is a reference of another profile",
+            f"{file} is a reference of another profile",
             expected=command("--profile", reference.profile),
             found=command("--profile", request.profile),
             mend="leave --profile out",
         )
-    selection = request.selection(reference.profile, request.tables or reference.tables)
-    seeds = request.seeds or seeds_of(selected(reference, selection).values()) or None
-    selection = dataclasses.replace(selection, seeds=seeds)
-    return Checked(request, selection, tuple(judge(reference, request.file, selection, request.tolerance)))
+    tables = request.tables or reference.tables
+    request = dataclasses.replace(request, tables=tables, profile=reference.profile, against=file)
+    seeds = request.seeds or seeds_of(selected(reference, request).values()) or None
+    request = dataclasses.replace(request, seeds=seeds)
+    return Checked(request, tuple(judge(reference, request)))
 
 
 def update_reference(request: CheckRequest) -> Updated:
@@ -140,8 +94,7 @@ def update_reference(request: CheckRequest) -> Updated:
             found=command("--profile", profile),
             mend=f"name another file: {command('--against', Path('results', Path(profile).stem, 'reference.json'))}",
         )
-    selection = request.selection(profile, request.tables or (old.tables if old else ["table1"]))
-    tolerances = Tolerances([Path(folder) for folder in request.repeats], request.tolerance, request.reason)
-    reference = updated(old, selection, tolerances, file, keep_counts=request.counts)
+    tables = request.tables or (old.tables if old else ["table1"])
+    reference = updated(old, dataclasses.replace(request, tables=tables, profile=profile, against=file))
     reference.save(file)
     return Updated(file, reference, {cell.id: cell for cell in old.cells} if old else {})

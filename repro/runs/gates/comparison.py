@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ import numpy as np
 from repro.metrics.counts import Counts
 from repro.metrics.seen import class_groups
 from repro.runs.gates.reference import (
+    CheckRequest,
     Key,
     Reference,
     ReferenceCell,
-    Selection,
     counts_path,
     measured_cells,
     percent,
@@ -72,16 +71,14 @@ class Verdict:
         }
 
 
-def judge(
-    reference: Reference, file: Path, selection: Selection, tolerance: float | None = None, resamples: int = RESAMPLES
-) -> list[Verdict]:
-    """Judge every selected cell, those of the reference first; ``tolerance`` (points) replaces their own.
+def judge(reference: Reference, request: CheckRequest, resamples: int = RESAMPLES) -> list[Verdict]:
+    """Judge every cell of the request, those of the reference first; its ``tolerance`` (points) replaces their own.
 
     Where the counts the reference was taken from are at hand, a difference beyond the tolerance must also be
     significant: paired bootstrap over images, two-sided, corrected after Holm over all cells tested.
     """
-    expected, now = selected(reference, selection), measured_cells(selection)
-    verdicts = [_compared(cell, tolerance, now.get(key), file, resamples) for key, cell in expected.items()]
+    expected, now = selected(reference, request), measured_cells(request)
+    verdicts = [_compared(cell, request, now.get(key), resamples) for key, cell in expected.items()]
     tested = [v for v in verdicts if v.paired is not None]
     for verdict, p in zip(tested, holm([v.paired.p for v in tested if v.paired]), strict=True):
         verdict.p_holm = p
@@ -92,14 +89,10 @@ def judge(
 
 
 def _compared(
-    cell: ReferenceCell,
-    tolerance: float | None,
-    now: tuple[Plan, CellStatus] | None,
-    file: Path,
-    resamples: int,
+    cell: ReferenceCell, request: CheckRequest, now: tuple[Plan, CellStatus] | None, resamples: int
 ) -> Verdict:
-    if tolerance is not None:
-        cell = dataclasses.replace(cell, tolerance=tolerance, reason="--tolerance")
+    if request.tolerance is not None:
+        cell = dataclasses.replace(cell, tolerance=request.tolerance, reason="--tolerance")
     measured = percent(*now) if now else None
     if now is None or measured is None:
         return Verdict(cell.id, MISSING, cell, None)
@@ -109,7 +102,7 @@ def _compared(
         return Verdict(cell.id, OTHER, cell, measured)
     off = measured - cell.expected
     verdict = OK if abs(off) <= cell.tolerance else WORSE if off < 0 else BETTER
-    before = reference_counts(cell, file, plan) if cell.metric in METRICS else None
+    before = reference_counts(cell, request.file, plan) if cell.metric in METRICS else None
     after = Counts.load(counts_path(status.cell)) if before is not None else None
     if before is None or after is None or before.keys != after.keys:
         return Verdict(cell.id, verdict, cell, measured)

@@ -15,6 +15,7 @@ from repro.files import read_json, write_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
+from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
 from repro.runs.plan import Cell, Plan, make_plan
 from repro.runs.provenance import provenance
 from repro.runs.status import DONE, CellStatus, plan_status
@@ -100,34 +101,58 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which cells: tables, and what narrows them."""
+class CheckRequest:
+    """A check of ``tables`` against the reference in the file ``against``, and what narrows the cells.
 
-    tables: Sequence[str]
-    profile: str
-    runs: Path
+    No tables: all of the reference; no profile: that of the reference; ``against`` None:
+    ./results/<profile>/reference.json. ``tolerance`` in points replaces each cell's own. ``allow_better`` lets
+    improvements pass, ``strict`` lets missing and unclear cells fail. An update takes its tolerances from ``repeats``
+    (run stores with the same cells computed again), else from ``tolerance`` with its ``reason``, else from the old
+    reference; ``counts`` keeps the counts beside it.
+    """
+
+    tables: Sequence[str] = ()
+    profile: str = ""
+    runs: Path = DEFAULT_RUNS
     data_root: Path | None = None
     methods: Sequence[str] | None = None
     benchmarks: Sequence[str] | None = None
     seeds: Sequence[int] | None = None
+    against: Path | None = None
+    tolerance: float | None = None
+    allow_better: bool = False
+    strict: bool = False
+    reason: str = "set by hand"
+    repeats: Sequence[Path | str] = ()
+    counts: bool = False
+
+    @property
+    def file(self) -> Path:
+        """The reference file."""
+        return self.against or DEFAULT_RESULTS / Path(self.profile or "mini").stem / "reference.json"
+
+    def making(self) -> str:
+        """Write the command that computes the cells."""
+        folders = same_folders(self.runs, self.data_root)
+        return command("repro", "run", self.tables[0], "--profile", self.profile, *folders)
 
 
-def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
+def measured_cells(request: CheckRequest) -> dict[Key, tuple[Plan, CellStatus]]:
     """Return the state of every selected cell in the run store, by what identifies it in a reference."""
     found = {}
-    for name in selection.tables:
+    for name in request.tables:
         table = load_table(name)
         kind = facts_of(table)
         if not kind.evaluates:
             raise UsageError(f"{name} holds {kind.keeps}, which have no reference", mend="repro list")
         plan = make_plan(
             table,
-            load_profile(selection.profile),
-            selection.runs,
-            data_root=selection.data_root,
-            methods=selection.methods,
-            benchmarks=selection.benchmarks,
-            seeds=selection.seeds,
+            load_profile(request.profile),
+            request.runs,
+            data_root=request.data_root,
+            methods=request.methods,
+            benchmarks=request.benchmarks,
+            seeds=request.seeds,
         )
         for status in plan_status(plan):
             cell = status.cell
@@ -135,16 +160,16 @@ def measured_cells(selection: Selection) -> dict[Key, tuple[Plan, CellStatus]]:
     return found
 
 
-def selected(reference: Reference, selection: Selection) -> dict[Key, ReferenceCell]:
-    """Return the cells of ``reference`` that ``selection`` speaks of."""
-    wanted = [b.casefold() for b in selection.benchmarks or ()]
+def selected(reference: Reference, request: CheckRequest) -> dict[Key, ReferenceCell]:
+    """Return the cells of ``reference`` that ``request`` speaks of."""
+    wanted = [b.casefold() for b in request.benchmarks or ()]
 
     def chosen(cell: ReferenceCell) -> bool:
         return (
-            cell.table in selection.tables
+            cell.table in request.tables
             and (not wanted or cell.benchmark.casefold() in wanted)
-            and (not selection.seeds or cell.seed in selection.seeds)
-            and (not selection.methods or _method(cell) in selection.methods)
+            and (not request.seeds or cell.seed in request.seeds)
+            and (not request.methods or _method(cell) in request.methods)
         )
 
     return {cell.id: cell for cell in reference.cells if chosen(cell)}
@@ -180,65 +205,47 @@ def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | No
     return None
 
 
-@dataclasses.dataclass(frozen=True)
-class Tolerances:
-    """Where the tolerances of an update come from: ``repeats`` (run stores with the same cells computed again), else
-    ``by_hand`` in points with its ``reason``, else what the old reference says."""
-
-    repeats: Sequence[Path] = ()
-    by_hand: float | None = None
-    reason: str = "set by hand"
-
-
-def updated(
-    old: Reference | None, selection: Selection, tolerances: Tolerances, file: Path, *, keep_counts: bool
-) -> Reference:
+def updated(old: Reference | None, request: CheckRequest) -> Reference:
     """Make the reference with the selected cells as they are in the run store now, all others as they were.
 
     A flagged cell (:mod:`repro.runs.gates.plausible`) is never taken as what to expect. Raises UsageError where
     nothing selected is finished and plausible.
     """
-    now = measured_cells(selection)
-    repeats = [(f.name, measured_cells(dataclasses.replace(selection, runs=f))) for f in tolerances.repeats]
+    now = measured_cells(request)
+    again = [(f.name, measured_cells(dataclasses.replace(request, runs=f))) for f in map(Path, request.repeats)]
     cells = {cell.id: cell for cell in old.cells} if old else {}
     done = {key: (plan, status) for key, (plan, status) in now.items() if status.countable}
     flagged = [f"{' '.join(map(str, key))}: {status.flag}" for key, (_, status) in now.items() if status.flag]
     if not done:
         raise UsageError(
             "no selected cell is finished: there is nothing to take as a reference",
-            expected=f"finished cells of {', '.join(selection.tables)} in {selection.runs}",
+            expected=f"finished cells of {', '.join(request.tables)} in {request.runs}",
             found="; ".join(flagged) or "none",
-            mend=command(
-                "repro",
-                "run",
-                selection.tables[0],
-                "--profile",
-                selection.profile,
-                *same_folders(selection.runs, selection.data_root),
-            ),
+            mend=request.making(),
         )
     for key, (plan, status) in done.items():
         expected = percent(plan, status)
         assert expected is not None
-        again = [(name, percent(*other[key])) for name, other in repeats if key in other]
-        noise = [(name, abs(value - expected)) for name, value in again if value is not None]
-        tolerance, reason = _tolerance(cells.get(key), noise, tolerances)
-        cells[key] = _cell(key, plan, status, expected, tolerance, reason, file if keep_counts else None)
+        values = [(name, percent(*other[key])) for name, other in again if key in other]
+        noise = [(name, abs(value - expected)) for name, value in values if value is not None]
+        tolerance, reason = _tolerance(cells.get(key), noise, request)
+        file = request.file if request.counts else None
+        cells[key] = _cell(key, plan, status, expected, tolerance, reason, file)
     order = list(dict.fromkeys(c.table for c in cells.values()))
     ordered = sorted(cells.values(), key=lambda c: order.index(c.table))
-    return Reference(selection.profile, tuple(ordered), provenance("cpu"))
+    return Reference(request.profile, tuple(ordered), provenance("cpu"))
 
 
 def _tolerance(
-    old: ReferenceCell | None, noise: Sequence[tuple[str, float]], tolerances: Tolerances
+    old: ReferenceCell | None, noise: Sequence[tuple[str, float]], request: CheckRequest
 ) -> tuple[float, str]:
     """Return points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
     if noise:
         largest = max(value for _, value in noise)
         each = ", ".join(f"{name} {value:.3f}" for name, value in noise)
         return max(FLOOR, math.ceil(200 * largest) / 100), f"twice the largest of {each} points, at least {FLOOR}"
-    if tolerances.by_hand is not None:
-        return tolerances.by_hand, tolerances.reason
+    if request.tolerance is not None:
+        return request.tolerance, request.reason
     return (old.tolerance, old.reason) if old else (FLOOR, NOT_MEASURED)
 
 
