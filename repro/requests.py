@@ -12,7 +12,7 @@ from repro.configuration.backbone import swap
 from repro.configuration.profiles import Profile, load_profile
 from repro.configuration.tables import Row
 from repro.datasets.benchmarks import BENCHMARKS
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError, command
 from repro.mends import same_folders
 from repro.methods import get_method
 from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
@@ -107,15 +107,9 @@ class RunRequest(ProfileRequest):
                         found="one of them",
                     )
                 return imported
-        if self.tower not in profile.towers:
-            raise unknown_name(
-                f"tower of profile {profile.name}",
-                self.tower,
-                profile.towers,
-                mend=command("repro", "describe", profile.name),
-            )
+        plan = profile.tower(self.tower)
         row = Row(f"{entry.name}-{self.tower}", entry.title, entry.name, self.tower, self.options)
-        return Run(row, profile, profile.towers[self.tower], entry, self.seed, assets)
+        return Run(row, profile, plan, entry, self.seed, assets)
 
     def command(self, verb: str, run: Run) -> str:
         """Write ``repro VERB`` for ``run``, which this request named; DIR where no data root was."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from repro.configuration.profiles import Profile
 from repro.configuration.tables import Table
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError
 from repro.towers.backbone import read_backbone
 
 Residual = Literal["cls", "token"]
@@ -33,11 +33,7 @@ def swap(
     ``cache`` is the run store's; an import found there saves reading the file. Raises UsageError for an unknown tower,
     source or model, WeightsError for a file or folder that is no CLIP.
     """
-    if tower not in profile.towers:
-        raise unknown_name(
-            f"tower of profile {profile.name}", tower, profile.towers, mend=command("repro", "describe", profile.name)
-        )
-    plan = profile.towers[tower]
+    plan = profile.tower(tower)
     if backbone is not None:
         plan = read_backbone(backbone, plan.spec, cache)
     if dense_residual is not None:

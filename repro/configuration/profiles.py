@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from repro.clip.spec import TowerSpec
 from repro.configuration.files import check_config, check_fields
 from repro.datasets.protocol import Protocol
-from repro.errors import UsageError, unknown_name
+from repro.errors import UsageError, command, unknown_name
 from repro.hashing import digest
 from repro.paths import CONFIGS
 from repro.towers.kind import TowerPlan
@@ -56,6 +56,13 @@ class Profile:
     @property
     def synthetic(self) -> bool:
         return self.data["kind"] == "synthetic"
+
+    def tower(self, key: str) -> TowerPlan:
+        """Return the tower called ``key``; UsageError with suggestions where there is none."""
+        if key not in self.towers:
+            mend = command("repro", "describe", self.name)
+            raise unknown_name(f"tower of profile {self.name}", key, self.towers, mend=mend)
+        return self.towers[key]
 
     def train_settings(self, method: str) -> TrainSettings:
         """Return the schedule of ``method`` in this profile."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from repro.configuration.profiles import Profile, load_profile
 from repro.console import log
 from repro.cost import bench
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError
 from repro.hardware import choose_device
 from repro.methods import get_method, registry
 from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
@@ -81,19 +81,16 @@ def bench_points(request: BenchRequest, profile: Profile, speedups: Speedups) ->
     """Return what is to be measured; UsageError for unknown names and sizes that windows do not tile."""
     assets = Assets(profile, request.runs, None)
     towers = request.towers or [t for t in TOWERS if t in profile.towers]
-    for tower in towers:
-        if tower not in profile.towers:
-            mend = command("repro", "describe", profile.name)
-            raise unknown_name(f"tower of profile {profile.name}", tower, profile.towers, mend=mend)
+    plans = [(tower, profile.tower(tower)) for tower in towers]
     for count in request.classes:
         bench.class_names(count)
     subjects = []
-    for tower in towers:
+    for tower, plan in plans:
         for name in request.methods or registry():
             entry = get_method(name)
             values = profile.methods.get(name, {}).get(tower, {})
             spec = assets.untrained_tower(tower)
-            subjects.append(bench.Subject(entry, profile.towers[tower].title, spec, entry.make_options(values)))
+            subjects.append(bench.Subject(entry, plan.title, spec, entry.make_options(values)))
     protocol, classes = profile.protocol, request.classes
     if request.curves:
         return bench.curves(subjects, protocol, classes=classes[0], speedups=[speedups])

@@ -215,7 +215,7 @@ def test_a_single_table_takes_the_options_of_one(talk: Talk, runs: Path) -> None
     talk.succeeds("report", "table1", *SMOKE, "--runs", runs, "--baseline", "clip-base", "--formats", "csv")
 
 
-@pytest.mark.follows("repro.reports.figures.draw:_draw_qualitative#2", "repro.reports.figures.draw:_shown")
+@pytest.mark.follows("repro.reports.figures.draw:_draw_qualitative", "repro.reports.figures.draw:_shown")
 def test_a_qualitative_figure_is_asked_for_as_the_mends_say(talk: Talk, runs: Path) -> None:
     words = ["figures", "qualitative", *SMOKE, "--runs", runs, "--benchmark", "PC-59", "--out", "o"]
     talk.refused(*words, "--run", "table1:clip-base")

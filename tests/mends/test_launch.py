@@ -128,9 +128,9 @@ def slurm() -> None:
 
 
 PACKAGES = [
-    way("repro.reports.figures.maps:_panels", panels, "matplotlib"),
-    way("repro.reports.figures.plots:write_plots", plots, "matplotlib"),
-    way("repro.reports.figures.draw:_draw_qualitative#1", qualitative, "matplotlib"),
+    way("repro.reports.figures.plot_style:need_matplotlib", panels, "matplotlib"),
+    way("repro.reports.figures.plot_style:need_matplotlib", plots, "matplotlib"),
+    way("repro.reports.figures.plot_style:need_matplotlib", qualitative, "matplotlib"),
     way("repro.training.pipeline:build_pipeline", pipeline, "mmseg"),
     way("repro.launch.slurm:_executor#1", slurm, "submitit"),
 ]

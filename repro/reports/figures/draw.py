@@ -16,12 +16,13 @@ from repro.console import log, stdout_to_stderr
 from repro.datasets import layout
 from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.datasets.images import read_label, stored_image
-from repro.errors import ResourceError, UsageError, WeightsError
+from repro.errors import UsageError, WeightsError
 from repro.files import write_atomic
 from repro.hardware import choose_device
 from repro.measuring import figures as measured
 from repro.paths import DEFAULT_RUNS
 from repro.reports.figures.maps import CORRELATION, correlation_figure, explain_figure
+from repro.reports.figures.plot_style import need_matplotlib
 from repro.reports.figures.qualitative import (
     Example,
     benchmark_colours,
@@ -144,12 +145,7 @@ class _Shown:
 
 def _draw_qualitative(request: FiguresRequest) -> list[Path]:
     """Draw wins, losses and failures of the first run against the second; the rest is drawn beside them."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ResourceError(
-            "figures need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
-        ) from error
+    need_matplotlib()
     if not request.run or len(request.run) < 2:
         raise UsageError(
             "a qualitative comparison needs two runs",

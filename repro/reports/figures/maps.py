@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.errors import ResourceError
 from repro.files import write_atomic
 from repro.measuring.figures import ImageData
 from repro.reports.figures.colours import class_colours
+from repro.reports.figures.plot_style import need_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,12 +78,9 @@ def correlation_figure(
 
 def _panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, NDArray[Any]]:
     """Make axes (rows, columns) without ticks, as high as images of ``shape`` need."""
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError as error:
-        raise ResourceError(
-            "figures need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
-        ) from error
+    need_matplotlib()
+    from matplotlib.figure import Figure as Canvas
+
     height = PANEL_INCHES * min(2.0, max(0.4, shape[0] / shape[1]))
     # A Figure of its own, not pyplot's: no display, and nothing is kept when it is drawn.
     figure = Canvas(figsize=(PANEL_INCHES * columns + 0.4, height * rows + 0.9), layout="constrained")

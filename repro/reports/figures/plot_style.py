@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from repro.errors import ResourceError
 from repro.files import write_atomic
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
+
+
+def need_matplotlib() -> None:
+    """Raise ResourceError where matplotlib, which is optional, is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ResourceError(
+            "figures need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
+        ) from error
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repro.datasets.vocabulary import first_synonym
-from repro.errors import ResourceError
-from repro.reports.figures.plot_style import COLOURS, STYLE, draw_legend, looks, names, new_figure, save
+from repro.reports.figures.plot_style import (
+    COLOURS,
+    STYLE,
+    draw_legend,
+    looks,
+    names,
+    need_matplotlib,
+    new_figure,
+    save,
+)
 from repro.reports.figures.plots_runs import confusion_plot, cost_plot, curves_plot
 from repro.reports.tables.evidence import Evidence, RowRuns
 
@@ -31,12 +39,9 @@ def write_plots(evidence: Evidence, folder: Path, *, baseline: str | None = None
     Differences are to ``baseline`` (Evidence.baseline); the classes of ``row`` are set against it (default: the last
     finished row). Raises ResourceError without matplotlib, UsageError for an unknown row or where nothing is finished.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise ResourceError(
-            "plots need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
-        ) from error
+    need_matplotlib()
+    from matplotlib import rc_context
+
     against = evidence.baseline(baseline)
     chosen = (
         evidence.baseline(row) if row else ([r for r in evidence.finished() if r.id != against.id] or [against])[-1]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from finished_table import IMAGES, finished_table
 
+from repro.datasets.vocabulary import first_synonym
 from repro.errors import UsageError
 from repro.reports.figures import plots
 from repro.reports.figures.plot_style import COLOURS, looks, save
@@ -78,7 +79,7 @@ def test_class_plot_orders_classes_by_difference_and_counts_their_images(evidenc
     gains = ours.class_iou - theirs.class_iou
     names = ours.benchmark.class_names()
     shown = [i for i in np.argsort(-gains, kind="stable") if np.isfinite(gains[i])]
-    labels = [f"{names[i].split(',')[0][:26]} ({ours.class_images[i]})" for i in shown]
+    labels = [f"{first_synonym(names[i])[:26]} ({ours.class_images[i]})" for i in shown]
     places = [text.index(label) for label in labels]
     assert places == sorted(places)
     assert max(ours.class_images) <= IMAGES
