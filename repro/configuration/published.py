@@ -29,6 +29,11 @@ def _rows() -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(stream))
 
 
+@cache
+def _rows_of(benchmark: str, metric: str) -> tuple[dict[str, str], ...]:
+    return tuple(r for r in _rows() if (r["benchmark"], r["metric"]) == (benchmark, metric))
+
+
 def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> Published | None:
     """Return the number printed for ``benchmark`` in the row that ``selection`` (column -> value) describes, or None.
 
@@ -38,11 +43,10 @@ def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "
     if not selection:
         return None
     printed = selection.get("benchmarks", {}).get(benchmark, benchmark)
-    wanted = {**selection, "benchmark": printed, "metric": metric}
-    wanted.pop("benchmarks", None)
-    rows = [r for r in _rows() if all(r[k] == v for k, v in wanted.items())]
+    wanted = {k: v for k, v in selection.items() if k != "benchmarks"}
+    rows = [r for r in _rows_of(printed, metric) if all(r[k] == v for k, v in wanted.items())]
     if len(rows) > 1:
-        raise ValueError(f"{len(rows)} published numbers match {wanted}")
+        raise ValueError(f"{len(rows)} published numbers match {wanted} for {printed}, {metric}")
     if not rows:
         return None
     return _number(rows[0], benchmark)
@@ -58,9 +62,9 @@ def also_published(selection: Mapping[str, Any], benchmark: str, metric: str = "
     if "method" not in selection or not own:
         return []
     found: dict[tuple[str, str], Published] = {}
-    for r in _rows():
+    for r in _rows_of(benchmark, metric):
         same = all(_plain(r[k]) == _plain(own[0][k]) for k in ("method", "vlm", "train_set"))
-        if same and r["paper"] != own[0]["paper"] and (r["benchmark"], r["metric"]) == (benchmark, metric):
+        if same and r["paper"] != own[0]["paper"]:
             found.setdefault((r["paper"], r["value"]), _number(r, benchmark))
     return list(found.values())
 
