@@ -28,7 +28,16 @@ TAGS: Mapping[tuple[str, str], TagSource] = {
     ("ViT-B-16", "openai"): _OPENAI_B,
     ("ViT-L-14-336-quickgelu", "openai"): _OPENAI_L,
     ("ViT-L-14-336", "openai"): _OPENAI_L,
+    ("ViT-B-16", "laion2b_s34b_b88k"): TagSource("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "", False),
+    ("EVA02-B-16", "merged2b_s8b_b131k"): TagSource("timm/eva02_base_patch16_clip_224.merged2b_s8b_b131k", "", False),
+    ("convnext_base_w_320", "laion_aesthetic_s13b_b82k_augreg"): TagSource(
+        "laion/CLIP-convnext_base_w_320-laion_aesthetic-s13B-b82K-augreg", "", False
+    ),
+    ("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup"): TagSource(
+        "laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup", "", False
+    ),
 }
+"""Tags that profiles name, so that a plan asks nobody; other tags are looked up in open_clip, which imports torch."""
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """What open_clip calls a weights file on the hub, in the order it prefers them."""

@@ -10,20 +10,19 @@ import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.clip.spec import TowerSpec
 from repro.configuration.published import find_published
+from repro.cost.estimate import InferenceCost, count_inference
 from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.errors import ReproError
 from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.runs.addresses.judging import timed
+from repro.runs.counted import counted
 from repro.runs.plan import Plan, Run
 from repro.runs.status import DONE, FAILED, MISSING
-
-if TYPE_CHECKING:
-    from repro.cost.estimate import InferenceCost
 
 TIMING = "repro.cost.timing:time_inference"
 """Where the code begins whose time is measured: a time is of the code as it is written, whatever it computes."""
@@ -166,17 +165,14 @@ def cost_cells(plan: Plan) -> list[CostCell]:
 def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
     """Return every row, counted, with the timing that is kept; ``place`` None: timings are not asked for.
 
-    Counting takes about a second per row and is not kept.
+    Counting takes seconds per row and is kept (:mod:`repro.runs.counted`).
     """
-    from repro.cost.estimate import count_inference
-
     states = []
     for cell in cost_cells(plan):
         state = CostStatus(cell, DONE, place)
         states.append(state)
-        run = cell.run
         try:
-            state.cost = count_inference(run.entry, cell.spec, run.options, run.profile.protocol, cell.classes)
+            state.cost = _counted(cell)
         except ReproError as error:
             state.status, state.error = FAILED, str(error)
             continue
@@ -185,6 +181,16 @@ def cost_status(plan: Plan, place: TimingPlace | None) -> list[CostStatus]:
             state.timing = read_json(path) if path.is_file() else None
             state.status = DONE if state.timing else MISSING
     return states
+
+
+def _counted(cell: CostCell) -> InferenceCost:
+    run = cell.run
+    asked = {"protocol": dataclasses.asdict(run.profile.protocol), "classes": cell.classes}
+
+    def count() -> InferenceCost:
+        return count_inference(run.entry, cell.spec, run.options, run.profile.protocol, cell.classes)
+
+    return counted(run, "repro.cost.estimate:count_inference", asked, InferenceCost, count)
 
 
 def measure(plan: Plan, states: list[CostStatus], log: Callable[[str], None]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from repro.cost.estimate import Estimate, estimate_training
+from repro.runs.counted import counted
 from repro.runs.plan import Plan, Run
 from repro.training.settings import TrainSettings
 
+CLASSES = 171
+"""Of COCO-Stuff, on which the methods are trained."""
 GPU_RATE_TMACS = 10.0
 """Multiply-adds per second, in 1e12, that a recent data-centre GPU is assumed to sustain in mixed precision."""
 
@@ -34,9 +38,12 @@ def _schedule(run: Run, t: TrainSettings) -> list[str]:
 
 
 def _cost(run: Run, t: TrainSettings) -> list[str]:
-    from repro.cost.estimate import estimate_training
+    def count() -> Estimate:
+        spec = run.assets.untrained_tower(run.row.tower)
+        return estimate_training(run.entry, spec, run.options, t, num_classes=CLASSES)
 
-    e = estimate_training(run.entry, run.assets.untrained_tower(run.row.tower), run.options, t, num_classes=171)
+    asked = {"batch": t.batch_size, "crop": t.crop, "classes": CLASSES}
+    e = counted(run, "repro.cost.estimate:estimate_training", asked, Estimate, count)
     hours = 3 * e.forward_gmacs * 1e9 * t.iterations / (GPU_RATE_TMACS * 1e12) / 3600
     return [
         f"{e.parameters / 1e6:.1f} M parameters, {e.trained_parameters / 1e6:.1f} M trained; "

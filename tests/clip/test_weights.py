@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from repro.clip.names import TAGS
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.clip.weights import find_weights, load_state, weights_digest
@@ -44,6 +45,26 @@ def test_the_plain_name_of_a_quickgelu_model_is_an_error(model: str, tag: str) -
 def test_an_unknown_tag_is_an_error() -> None:
     with pytest.raises(WeightsError, match="no weights 'openal'"):
         find_weights(TowerSpec(weights="openal"))
+
+
+@pytest.mark.parametrize(("model", "tag"), sorted(TAGS))
+def test_tags_are_what_open_clip_says(model: str, tag: str) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    config = open_clip.get_pretrained_cfg(model, tag)
+    found = TAGS[model, tag]
+    assert found.hub == config["hf_hub"].rstrip("/")
+    assert found.file == Path(config.get("url") or "").name
+    assert found.quick_gelu == config.get("quick_gelu", False)
+
+
+def test_a_file_that_is_not_there_is_no_tag_and_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom repro.clip.spec import TowerSpec\nfrom repro.clip.weights import find_weights\n"
+        "try:\n    find_weights(TowerSpec(model='ViT-B-16', weights='absent.pt'))\n"
+        "except Exception as error:\n    print(error.message, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "no weights 'absent.pt' for model ViT-B-16 False\n"
 
 
 def test_a_cached_file_is_found_under_its_original_name(tmp_path: Path) -> None:

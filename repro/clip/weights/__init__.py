@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG_FILE = "open_clip_config.json"
+FILE_ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
 
 
 def model_folder(model: str) -> Path | None:
@@ -141,7 +142,7 @@ def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
 def _tag_source(model: str, tag: str) -> TagSource | None:
     if (model, tag) in TAGS:
         return TAGS[model, tag]
-    if model in BUILT_IN:
+    if model in BUILT_IN or tag.endswith(FILE_ENDINGS):  # a file that is not there, which open_clip has no tag for
         return None
     from repro.runtime import import_torchvision
 
