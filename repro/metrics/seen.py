@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from repro.datasets.benchmarks import BACKGROUND, Benchmark
-from repro.datasets.vocabulary import load_vocabulary
+from repro.datasets.vocabulary import first_synonym, load_vocabulary
 
 TRAINED_ON = "coco_stuff171"
 """Vocabulary of the training set of every method that is trained with masks."""
@@ -72,7 +72,7 @@ def _full_names(benchmark: Benchmark) -> tuple[str, ...]:
     fuller = _FULLER.get(benchmark.vocabulary)
     if fuller is None:
         return tuple(benchmark.class_names())
-    known = {name.split(",")[0].strip(): name for name in reversed(load_vocabulary(fuller).names)}
+    known = {first_synonym(name): name for name in reversed(load_vocabulary(fuller).names)}
     return tuple(known.get(name.strip(), name) for name in benchmark.class_names())
 
 
