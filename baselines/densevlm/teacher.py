@@ -47,8 +47,7 @@ def premise(
     retrieval: tuple[Tensor, float],
     threshold: float,
 ) -> Premise:
-    """Measure whether the teacher, the first of ``towers``, names the regions it is to label better than the student
-    does.
+    """Measure whether the teacher, the first of ``towers``, names regions better than the student does.
 
     ``towers`` are modules from images and boxes to region features, ``texts`` of unit length the classes of the labels
     ``data`` has, as each encodes them. ``retrieval`` are the teacher's text (N, C) of the alignment's categories and

@@ -76,9 +76,7 @@ def class_names(count: int) -> list[str]:
 
 
 def at_size(protocol: Protocol, canvas: int) -> Protocol:
-    """Return ``protocol`` for images of ``canvas`` pixels, its windows unchanged; UsageError where they do not
-    tile it.
-    """
+    """Return ``protocol`` for images of ``canvas`` pixels, its windows unchanged; UsageError if they do not tile it."""
     if canvas < protocol.window or (canvas - protocol.window) % protocol.stride:
         sides = ", ".join(str(side) for side in curve_sizes(protocol))
         raise UsageError(
@@ -134,8 +132,7 @@ def curves(
 
 
 def measure(points: Sequence[Point], device: str, runs: Runs, log: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Yield one record per point, as soon as it is measured; a method is built once for all points that follow each
-    other.
+    """Yield one record per point, as soon as it is measured; a method is built once for successive points.
 
     A point that the memory has no room for, or that the device cannot do, gives a record that says so.
     """

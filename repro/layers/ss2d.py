@@ -51,9 +51,7 @@ class SS2D(nn.Module):
         self.out_proj = nn.Linear(inner, dim, bias=False)
 
     def undecayed(self) -> list[nn.Parameter]:
-        """Return parameters that weight decay would drive away from their meaning (time constants and skips), as in
-        Mamba.
-        """
+        """Return parameters that weight decay would harm in their meaning (time constants and skips), as in Mamba."""
         return [self.a_log, self.skip, self.step_bias]
 
     def forward(self, x: Tensor) -> Tensor:

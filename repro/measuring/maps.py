@@ -81,9 +81,7 @@ class MapStatus:
         return adopted_of([self.cell.place]) or adopted(self.cell.cell)
 
     def values(self, kind: str | None = None) -> dict[str, tuple[float, float, float] | None]:
-        """Return every figure as (value, low, high), fractions with a 95 % bootstrap interval over images; None
-        without.
-        """
+        """Return every figure as (value, low, high), fractions with a 95 % bootstrap interval over images, or None."""
         from repro.stats.interval import percentile_interval
         from repro.stats.resample import draw_images
 

@@ -173,9 +173,7 @@ def describe_run(run: Run, device: str, placement: Placement | None = None) -> N
 
 
 def asked_of(run: Run) -> dict[str, Any]:
-    """Return what a run is called where it is asked for, as plain data: nothing is ever read out of its folder's
-    name.
-    """
+    """Return what a run is called where it is asked for, as plain data: nothing is read out of its folder's name."""
     recipe = json.loads(json.dumps(dict(run.tower.recipe)))
     if "weights" not in recipe:  # an imported file is known by its content, wherever it lay
         recipe.pop("path", None)

@@ -131,9 +131,7 @@ class Rules:
 
 
 def stored_runs(store: RunStore) -> list[StoredRun]:
-    """Return all runs of the store; a damaged provenance counts as none, so that its run is shown and never
-    orphaned.
-    """
+    """Return all runs of the store; a damaged provenance counts as none, so its run is shown and never orphaned."""
     found = []
     for folder in sorted(store.root.iterdir()) if store.root.is_dir() else ():
         if folder.is_symlink() or not (folder / "provenance.json").is_file():

@@ -30,8 +30,7 @@ SALIENCY, FOREGROUND, CORRELATION = "saliency", "foreground", "correlation"
 
 
 def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Path) -> None:
-    """Draw one row per class: image, saliency and foreground of the class where the method has them, prediction, ground
-    truth.
+    """Draw one row per class: image, saliency and foreground of the class where given, prediction, ground truth.
 
     As Fig. 5 of the DiSa paper. The saliency is scaled to its own largest value in each panel. ``names`` are all class
     names; ``caption`` is printed below.

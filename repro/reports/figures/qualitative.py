@@ -41,8 +41,7 @@ def image_miou(counts: Counts) -> Float64:
 
 
 def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[str, list[str]]:
-    """Return keys of the images where ``a`` gains most on ``b`` (wins), loses most, and where both are worst
-    (failures).
+    """Return keys of the images where ``a`` gains most on ``b`` (wins), loses most, and where both fail (failures).
 
     By :func:`image_miou`, mean over the runs of a side; equal values in the order of the set. Wins are only images
     with a gain, losses only with a loss. Raises ValueError where the two sides are of different images.
@@ -66,8 +65,7 @@ def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[
 
 # -- colours ------------------------------------------------------------------------------------------------------
 def voc_colours(count: int) -> NDArray[np.uint8]:
-    """Return the first ``count`` colours of the PASCAL VOC colour map (N, 3): bits of the index, spread over R, G and
-    B.
+    """Return the first ``count`` colours of the PASCAL VOC colour map (N, 3): bits of the index spread over R, G, B.
 
     Bits 0, 1, 2 of the index are the highest bits of R, G and B, bits 3, 4, 5 the next, and so on (VOC devkit). Index
     0 is the background, black.
@@ -183,9 +181,7 @@ def _mixed(colour: NDArray[np.uint8], grey: float) -> tuple[float, float, float]
 
 
 def _largest(example: Example, classes: int) -> list[int]:
-    """Return the classes of the ground truth by pixels, then those that predictions add, as many as the legend
-    holds.
-    """
+    """Return classes of the ground truth by pixels, then those that predictions add, as many as the legend holds."""
     truth = np.bincount(example.label[example.label < classes].ravel().astype(np.int64), minlength=classes)
     added = sum(np.bincount(p.ravel().astype(np.int64), minlength=classes) for p in example.predictions.values())
     share = truth / max(truth.sum(), 1) + 1e-3 * added / max(int(np.sum(added)), 1)

@@ -161,8 +161,7 @@ def counts_path(plan: Plan, cell: Cell) -> Path:
 
 
 def reference_counts(cell: ReferenceCell, file: Path, plan: Plan) -> Counts | None:
-    """Return the counts ``cell`` was taken from, kept beside the reference ``file`` or still in the run store; else
-    None.
+    """Return the counts ``cell`` was taken from, kept beside ``file`` or still in the run store; else None.
 
     Counts that do not give the expected value (it was edited, or they belong to something else) are not used.
     """
