@@ -105,7 +105,7 @@ def save_torch(path: Path, value: Any) -> None:
         try:
             torch.save(value, stream)
         except RuntimeError as error:
-            # The archive writer reports a failed write in its own words, with the OSError as the context at best.
+            # The archive writer reports a failed write in its own words, with the OSError as its context at best.
             cause = error.__cause__ or error.__context__
             if isinstance(cause, OSError):
                 raise cause from error
