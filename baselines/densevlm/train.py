@@ -64,7 +64,7 @@ def align(
     """Align the tower ``base`` with ``powerful`` on ``images`` and return ``folder``, which then holds the result.
 
     The folder is a model of :class:`TowerSpec` (``model=folder, weights=WEIGHTS``) with ``alignment.json`` written
-    last; a finished one is left alone. An ended training goes on from its last checkpoint. Text embeddings are kept in
+    last; a finished one is left alone. A stopped training resumes from its last checkpoint. Text embeddings are kept in
     ``cache``. Where torch.distributed is initialised every process takes its share of the stream of images and the
     first one writes.
 
@@ -267,7 +267,7 @@ class _Training(Task[Batch]):
         return None if self.premise is None else dataclasses.asdict(self.premise)
 
     def state(self) -> dict[str, Any]:
-        """Return the un-mixed weights and everything else a later process needs to go on."""
+        """Return the un-mixed weights and everything else a later process needs to continue."""
         return {
             "trained": {n: p.detach().cpu() for n, p in self.tower.named_parameters() if p.requires_grad},
             "optimizer": self.optim.state_dict(),

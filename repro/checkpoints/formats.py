@@ -118,7 +118,7 @@ class Format(ABC):
 
 
 def likeness(found: Iterable[str], known: Iterable[str]) -> float:
-    """Share of kinds of entries two lists of names have in common, 0 to 1.
+    """Return the share of kinds of entries two lists of names have in common, 0 to 1.
 
     The kind of an entry is the end of its name without numbers, so that another prefix or depth makes no difference.
     """

@@ -22,7 +22,7 @@ def cross_scan(x: Tensor) -> Tensor:
 
 
 def cross_merge(y: Tensor, height: int, width: int) -> Tensor:
-    """Sum (B, H, W, C) of four readings (B, 4, H W, C), each put back in its place."""
+    """Return the sum (B, H, W, C) of four readings (B, 4, H W, C), each put back in its place."""
     rows, columns = (y[:, :2] + y[:, 2:].flip(2)).unbind(1)
     return rows.unflatten(1, (height, width)) + columns.unflatten(1, (width, height)).transpose(1, 2)
 

@@ -157,7 +157,7 @@ def _status(plan: Plan, cell: MapCell) -> MapStatus:
 
 
 def measure_map_table(plan: Plan, states: Sequence[MapStatus], device: str, log: Callable[[str], None]) -> None:
-    """Compute every ``missing`` cell, training first what is not trained; one that fails says why, the others go on."""
+    """Compute every ``missing`` cell, training first what is not trained; one that fails says why, others continue."""
     for run in plan.runs:
         own = [s for s in states if s.cell.cell.run is run and s.status in (MISSING, STALE)]
         if not own:

@@ -119,7 +119,7 @@ def _remarks(records: Sequence[Record]) -> list[str]:
 
 
 def scaling_figure(records: Sequence[Record]) -> Figure | None:
-    """Time and working memory against classes, image side and batch, one line per method, tower and precision.
+    """Plot time and working memory against classes, image side and batch, one line per method, tower and precision.
 
     An axis shows the records that agree in the other two with most of all; None where no axis has two points.
     """

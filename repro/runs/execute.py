@@ -33,7 +33,7 @@ Log = Callable[[str], None]
 def execute(plan: Plan, *, device: str, log: Log, placement: Placement | None = None) -> list[CellStatus]:
     """Compute every missing cell of ``plan`` and return the state of all.
 
-    A run that fails with a :class:`ReproError` leaves its cells ``failed`` with the reason and the others go on.
+    A run that fails with a :class:`ReproError` leaves its cells ``failed`` with the reason and the others continue.
     KeyboardInterrupt passes through; what is finished stays finished, and the next call continues. Where processes
     are joined (:func:`joined`) all of them must call; they work on one run at a time, together.
     """
