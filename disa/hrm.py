@@ -71,7 +71,7 @@ class Refinement(nn.Module):
         average = (keep.unsqueeze(2).to(x.dtype) @ x).squeeze(2) / count.clamp(min=1)
         maximum = x.masked_fill(~keep.unsqueeze(3), float("-inf")).amax(dim=2)
         some = count > 0
-        # An empty class goes through as zeros and is dropped after: infinities would make gradients that are no number.
+        # An empty class goes through as zeros and is dropped after: infinities would make the gradients NaN.
         return torch.where(some, self.category(average, torch.where(some, maximum, 0.0)), 0.0)
 
     def gate(self, prototypes: Tensor | None) -> Tensor | None:

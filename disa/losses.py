@@ -12,8 +12,7 @@ from repro.layers.losses import IGNORED, per_class_bce, softmax_ce
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, kind: Literal["ce", "bce"]) -> Tensor:
-    """Return the mean loss of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels; 0 without
-    any.
+    """Return the mean loss of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels; else 0.
 
     ``ce``: softmax cross-entropy over the N classes. ``bce``: CAT-Seg's, a mean over classes too. In float32.
     """

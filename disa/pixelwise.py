@@ -26,8 +26,7 @@ def refine_branches(
     front_guided: Sequence[Tensor],
     back_guided: Sequence[Tensor],
 ) -> Tensor:
-    """Return M C'_f + (1 - M) C'_b of tokens (B, N, L, D), where ``mask`` (B, N, L) has ``k`` foreground tokens per
-    class.
+    """Return M C'_f + (1 - M) C'_b of tokens (B, N, L, D); ``mask`` (B, N, L) has ``k`` foreground tokens per class.
 
     The guidance is that of :meth:`GuidedSwinPair.guide` for each branch.
     """

@@ -40,8 +40,7 @@ class Guidance(NamedTuple):
 
 
 def _two_pairs(segmenter: Segmenter, x: Tensor, *_: object) -> int:
-    """Count Swin pairs of both branches over all tokens (B, N, L, D), guidance joined to queries and keys of every
-    token.
+    """Count Swin pairs of both branches over all tokens (B, N, L, D), guidance joined to queries and keys of all.
 
     A token of a block: q, k, v, projection, MLP, the two products of attention, 5 operations of each norm; and of a
     pair the norm of the guidance.
@@ -165,9 +164,7 @@ class Segmenter(nn.Module):
         return torch.where(mask.unsqueeze(3), foreground, background)
 
     def published_forms(self) -> Mapping[str, Callable[..., int]]:
-        """Return multiply-adds of :meth:`pixels` as two pairs of Swin blocks over all tokens, which is what Table 2
-        counts.
-        """
+        """Return multiply-adds of :meth:`pixels` as two pairs of Swin blocks over all tokens, as Table 2 counts."""
         return {"pixels": _two_pairs}
 
     def _gates(self, pooled: list[list[Tensor | None]]) -> list[Tensor | None]:

@@ -22,9 +22,7 @@ def most_salient(saliency: Tensor, k: int) -> Tensor:
 
 
 def salient_mass(saliency: Tensor, share: float) -> Tensor:
-    """Return mask (..., L) of the fewest tokens with ``share`` of the sum of ``saliency`` (..., L); none for a sum of
-    0.
-    """
+    """Return mask (..., L) of the fewest tokens with ``share`` of the sum of ``saliency`` (..., L); none if it is 0."""
     values, order = saliency.sort(dim=-1, descending=True, stable=True)
     before = values.cumsum(dim=-1) - values
     keep = (before < share * values.sum(dim=-1, keepdim=True)) & (values > 0)

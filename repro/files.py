@@ -47,9 +47,7 @@ def _explained(error: OSError, path: Path) -> ReproError | OSError:
 
 
 def _partial_name(name: str) -> str:
-    """Return the temporary name of ``name``: a hidden file of this process, shortened where it could be too long to
-    exist.
-    """
+    """Return the temporary name of ``name``: a hidden file of this process, shortened where it could be too long."""
     ending = f".{os.getpid()}.partial"
     whole = f".{name}{ending}"
     return whole if len(os.fsencode(whole)) <= _NAME_BYTES else f".{digest(name, 16)}{ending}"
@@ -119,9 +117,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, *keys: str) -> dict[str, Any]:
-    """Read the JSON object in ``path``, which has ``keys``; ResourceError naming the file where it is something
-    else.
-    """
+    """Read the JSON object in ``path``, which has ``keys``; ResourceError naming the file if it is something else."""
     value = read_json(path)
     if not isinstance(value, dict) or not set(keys) <= value.keys():
         raise ResourceError(

@@ -109,9 +109,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _forget() -> None:
-    """Forget the locks in a forked child: without this a data worker that outlives a killed training would hold its
-    lock.
-    """
+    """Forget the locks in a forked child: without this a data worker that outlives its training would hold the lock."""
     for descriptor in _held:
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -32,9 +32,7 @@ def make_again(path: Path, what: str = "damaged") -> str:
 
 
 def same_folders(runs: Path, data_root: Path | str | None = None) -> tuple[object, ...]:
-    """Return the words that name the run store and the data of a call, for a command that is to work on the same
-    ones.
-    """
+    """Return the words that name the run store and the data of a call, for a command that works on the same."""
     store = () if runs == DEFAULT_RUNS else ("--runs", runs)
     return store if data_root is None else (*store, "--data-root", data_root)
 

@@ -31,9 +31,7 @@ _ARCHIVE = (
 
 
 def refused_class(error: BaseException) -> str | None:
-    """Return the class or function for which reading was refused with ``error``; None where the fault is another
-    one.
-    """
+    """Return the class or function for which reading was refused with ``error``; None where the fault is another."""
     for pattern in _REFUSED:
         if match := re.search(pattern, str(error)):
             return next(name for name in match.groups() if name)

@@ -68,8 +68,7 @@ class Aggregator(nn.Module):
         self.decoder = CostDecoder(o.hidden, o.decoder_dims, o.decoder_guidance_proj, grid)
 
     def forward(self, features: Tensor, text: Tensor, guides: Sequence[Tensor]) -> Tensor:
-        """Return logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest map
-        first.
+        """Return logits (B, T, h, w) of ``features`` (B, C, H, W), ``text`` (T, P, C) and ``guides``, smallest first.
 
         More than ``pad_len`` classes are pruned per image to the ones with the largest cosine anywhere; the others
         get the logit -100 (unless ``pruning`` is off). Where no gradient is recorded images go one by one: each keeps

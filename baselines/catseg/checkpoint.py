@@ -42,9 +42,7 @@ _MASK = _HEAD + "transformer.layers.{layer}.swin_block.block_2.attn_mask"
 
 
 def official_name(name: str) -> str:
-    """Return the name the official checkpoint has for the entry ``name`` of our state dict; KeyError for an unknown
-    one.
-    """
+    """Return the official checkpoint's name of the entry ``name`` of our state dict; KeyError for an unknown one."""
     if match := re.fullmatch(r"aggregator\.decoder\.stages\.(\d)\.(\w+)\.(\w+)", name):
         stage, part, leaf = match.groups()
         return f"{_HEAD}transformer.decoder{int(stage) + 1}.{_STAGE_PARTS[part]}.{leaf}"
@@ -101,9 +99,7 @@ class CatSegOfficial:
         return re.fullmatch(r"(clip_)?pixel_(mean|std)", name) is not None
 
     def hint(self, shapes: Mapping[str, Shape]) -> str | None:
-        """Say that the first release had a second image encoder and other modules; its files do not fit the released
-        code.
-        """
+        """Say that the first release had a second image encoder and other modules, so that its files do not fit."""
         if any(name.startswith("backbone.") for name in shapes):
             return (
                 "entries below backbone. belong to the first release (2023: ResNet-101 or Swin), which is not supported"

@@ -137,7 +137,5 @@ class CatSeg(Method):
         return {"seg_loss": self.options.seg_loss}
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Put new modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norm layers without weight
-        decay.
-        """
+        """Put new modules at ``lr``, CLIP weights at ``lr`` times ``clip_lr_factor``; norms without weight decay."""
         return optimizer_groups(self, lr, weight_decay, self.options.clip_lr_factor)

@@ -14,7 +14,7 @@ class CatSegOptions:
 
     Widths that belong to the CLIP tower are taken from the tower. Where the released code does something one would not
     expect, the default does the same and another value the expected thing; docs/reconstruction.md lists these. Raises
-    UsageError for a value that is none of an option's.
+    UsageError for a value an option does not allow.
     """
 
     templates: tuple[str, ...] = ("A photo of a {} in the scene",)

@@ -29,6 +29,6 @@ def load_categories(name: str) -> Vocabulary:
 
 
 def category_facts(options: DenseVLMOptions) -> list[list[str]]:
-    """Name and kind of each category, in order: what regions are retrieved from decides the weights."""
+    """Return name and kind of each category, in order: what regions are retrieved from decides the weights."""
     categories = load_categories(options.categories)
     return [[name, kind] for name, kind in zip(categories.names, categories.kinds, strict=True)]

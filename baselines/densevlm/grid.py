@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 @cache
 def grid_pairs(max_split: int = 6) -> tuple[tuple[int, int], ...]:
-    """Return the (rows, columns) a grid may have: 17 for ``max_split`` 6, columns no fewer than about half of
-    the rows.
-    """
+    """Return the (rows, columns) a grid may have: 17 for ``max_split`` 6, columns at least about half the rows."""
     return tuple(
         (rows, columns)
         for rows in range(2, max_split + 1)

@@ -28,8 +28,7 @@ def decoupled_alignment(
     things: Tensor,
     threshold: float,
 ) -> Alignment:
-    """Return KL divergence of the trained model's distribution over categories from the powerful one's, region by
-    region.
+    """Return KL divergence of the trained model's distribution over categories from the powerful's, region by region.
 
     ``trained`` and ``powerful`` (B, R, N) are the logits of regions over the same N categories, ``valid`` (B, R) tells
     regions from padding, ``things`` (N,) things from stuff. The powerful model retrieves a region's category (Eq. 2);

@@ -47,8 +47,7 @@ def premise(
     retrieval: tuple[Tensor, float],
     threshold: float,
 ) -> Premise:
-    """Measure whether the teacher, the first of ``towers``, names the regions it is to label better than the student
-    does.
+    """Measure whether the teacher, the first of ``towers``, names regions better than the student does.
 
     ``towers`` are modules from images and boxes to region features, ``texts`` of unit length the classes of the labels
     ``data`` has, as each encodes them. ``retrieval`` are the teacher's text (N, C) of the alignment's categories and
@@ -80,5 +79,5 @@ def refuse_weak(found: Premise) -> None:
         "the powerful model names regions no better than the model it is to teach",
         expected=f"more than the student's {100 * found.student:.1f} % of regions named right",
         found=f"{100 * found.teacher:.1f} % of the {found.regions} labelled regions that would be aligned",
-        mend="name a better powerful model, or go on all the same: accept_weak_teacher=True in the recipe",
+        mend="name a better powerful model, or continue anyway: accept_weak_teacher=True in the recipe",
     )

@@ -64,7 +64,7 @@ def align(
     """Align the tower ``base`` with ``powerful`` on ``images`` and return ``folder``, which then holds the result.
 
     The folder is a model of :class:`TowerSpec` (``model=folder, weights=WEIGHTS``) with ``alignment.json`` written
-    last; a finished one is left alone. An ended training goes on from its last checkpoint. Text embeddings are kept in
+    last; a finished one is left alone. A stopped training resumes from its last checkpoint. Text embeddings are kept in
     ``cache``. Where torch.distributed is initialised every process takes its share of the stream of images and the
     first one writes.
 
@@ -108,9 +108,7 @@ class RegionFeatures(nn.Module):
         self.tower = tower
 
     def forward(self, images: Tensor, boxes: Tensor) -> Tensor:
-        """Return RoIAlign features (B, R, C) of ``boxes`` on the normalised dense map of ``images`` (B, 3, S, S),
-        0..255.
-        """
+        """Return RoIAlign features (B, R, C) of ``boxes`` on the unit dense map of ``images`` (B, 3, S, S), 0..255."""
         size = (images.shape[-2], images.shape[-1])
         dense = self.tower.dense(images, size=size).map.float()
         return roi_align(F.normalize(dense, dim=1), boxes)
@@ -269,7 +267,7 @@ class _Training(Task[Batch]):
         return None if self.premise is None else dataclasses.asdict(self.premise)
 
     def state(self) -> dict[str, Any]:
-        """Return the un-mixed weights and everything else a later process needs to go on."""
+        """Return the un-mixed weights and everything else a later process needs to continue."""
         return {
             "trained": {n: p.detach().cpu() for n, p in self.tower.named_parameters() if p.requires_grad},
             "optimizer": self.optim.state_dict(),

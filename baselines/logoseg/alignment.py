@@ -13,8 +13,7 @@ from baselines.logoseg.options import LoGoSegOptions
 
 
 def object_prior(features: Tensor, text: Tensor) -> Tensor:
-    """Compute Eq. 1: p (B, N), the mean over places of the cosine of ``features`` (B, C, H, W) and a class's mean
-    prompt.
+    """Compute Eq. 1: p (B, N), mean over places of the cosine of ``features`` (B, C, H, W) and a class's mean prompt.
 
     ``text`` is (N, P, C). The mean is taken over the normalised features first: it is linear.
     """
@@ -86,8 +85,7 @@ class RegionalAlignment(nn.Module):
         return self.class_projection(torch.cat([looks, centres], dim=-1))
 
     def region_embedding(self, tokens: Tensor) -> Tensor:
-        """Return g_image (B, K, D): in each region, the mean of ``tokens`` (B, H W, C) weighted by a softmax of their
-        scores.
+        """Return g_image (B, K, D): in each region, the mean of ``tokens`` (B, H W, C) weighted by softmax of scores.
 
         A score has no bias: a softmax would not see it.
         """

@@ -88,9 +88,7 @@ class LanguageQueries(nn.Module):
         self.mlp = Mlp(dim, ratio, F.gelu)
 
     def read(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """Compute phi(q) (phi(K)^T V) / (phi(q) sum phi(K)) with phi = elu + 1, head by head: (B, N, D) from
-        (B, M, D).
-        """
+        """Compute phi(q) (phi(K)^T V) / (phi(q) sum phi(K)) (phi = elu + 1) by head: (B, N, D) from (B, M, D)."""
         q = F.elu(self.q(queries)).unflatten(-1, (self.heads, -1)).transpose(1, 2) + 1
         k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         k = F.elu(k) + 1

@@ -132,8 +132,7 @@ class SynSeg(Method):
         return losses
 
     def _present(self, logits: Tensor, pairs: Pairs, present: Tensor) -> Tensor:
-        """Return cross-entropy of "the class is somewhere" for the classes that are, mean over each image's, then over
-        images.
+        """Return cross-entropy of "the class is somewhere" for those that are, mean over each image's, then images.
 
         The evidence is a soft maximum over the places: the logarithm of their mean exponential.
         """
@@ -142,8 +141,7 @@ class SynSeg(Method):
         return (F.softplus(-evidence) / present.sum(dim=1)[pairs.image]).sum() / len(present)
 
     def _absent(self, seen: Seen, film: tuple[Tensor, Tensor], images: Tensor, present: Tensor) -> Tensor:
-        """Return binary cross-entropy of the maps of some absent classes with a mask of nothing, mean over their
-        pixels.
+        """Return binary cross-entropy of the maps of absent classes with a mask of nothing, mean over their pixels.
 
         Of an image without any label nothing is known to be absent.
         """

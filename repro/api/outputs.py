@@ -97,8 +97,7 @@ def name_too_long(path: Path) -> bool:
 
 
 def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
-    """Find the images that files, folders and patterns name, each once and in that order, with their outputs below
-    ``out``.
+    """Find the images that files, folders and patterns name, each once and in order, with their outputs below ``out``.
 
     Outputs are named after the image without its ending; images that share this name get a digest of their path as
     well. Raises DataError where nothing is found, UsageError where an output would replace an image or ``out`` lies

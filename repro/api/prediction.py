@@ -198,7 +198,7 @@ class _Job:
         target.sidecar.unlink(missing_ok=True)  # from here on the old files are not a whole
         if not name_too_long(target.probabilities):
             target.probabilities.unlink(missing_ok=True)
-        if save:  # first: for want of room nothing is left that would be in the way of the next call
+        if save:  # first: when the disk is full, nothing is left that would block the next call
             predictor.write_probabilities(target.probabilities)
         write_label(target.label, labels)
         # A legend has room for one synonym; the JSON file has them all.

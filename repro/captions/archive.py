@@ -111,7 +111,7 @@ def _collect(path: Path, stream: _Guarded, samples: dict[str, Sample], fault: Fa
                 return
             else:
                 _take(tar, member, samples, where, fault)
-        # tarfile takes a damaged header for the end; a whole archive ends in a block of zeros.
+        # tarfile takes a damaged header as the end; a whole archive ends in a block of zeros.
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE).strip(b"\0") or stream.tell() < tar.offset + tarfile.BLOCKSIZE:
             raise tarfile.ReadError("no end mark")

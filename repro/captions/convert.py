@@ -59,7 +59,7 @@ def convert(
 ) -> dict[str, Any]:
     """Write the labels of ``source`` to the folder ``out`` and return its provenance (docs/captions.md).
 
-    Shards that are already there are kept: after a kill the same call goes on and ends with the same files.
+    Shards that are already there are kept: after a kill the same call resumes and ends with the same files.
     ``progress`` is told shards (done, in all). Raises UsageError for an ``out`` that holds something else or labels
     made otherwise, DataError for a source that cannot be read or holds no usable caption, ResourceError without spaCy
     or its model, or where the system ends a process.

@@ -103,9 +103,7 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
         return {"image": torch.from_numpy(crop).permute(2, 0, 1), "labels": record.labels, "position": position}
 
     def load(self, record: LabelledImage) -> np.ndarray:
-        """Return the uint8 RGB image (H, W, 3), upright; DataError where it cannot be read or lies outside the
-        folder.
-        """
+        """Return the uint8 RGB image (H, W, 3), upright; DataError where it cannot be read or is outside the folder."""
         name = record.archive or record.image
         if "://" in name or not safe_name(name):
             raise DataError(
@@ -144,9 +142,7 @@ def crop_square(image: np.ndarray, side: int, rng: np.random.Generator) -> np.nd
 
 
 def collate_labels(samples: Sequence[LabelSample | ReproError]) -> LabelBatch | ReproError:
-    """Return a batch whose classes are the labels of its images, in order of appearance; or the first error
-    among them.
-    """
+    """Return a batch whose classes are the labels of its images, in order of appearance; or their first error."""
     good: list[LabelSample] = []
     for sample in samples:
         if isinstance(sample, ReproError):

@@ -41,9 +41,7 @@ class Exclusions:
 
     @classmethod
     def read(cls, path: Path) -> Exclusions:
-        """Read the list in ``path``: UTF-8, one term per line, comments after ``# ``. UsageError where it cannot be
-        read.
-        """
+        """Read the list in ``path``: UTF-8, one term per line, comments after ``# ``. UsageError if unreadable."""
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -61,9 +59,7 @@ class Exclusions:
 
 
 def clean(caption: str) -> str:
-    """Return a caption as it is parsed: NFC, single spaces, no control characters; CC12M's ``<PERSON>`` is
-    ``person``.
-    """
+    """Return a caption as parsed: NFC, single spaces, no control characters; CC12M's ``<PERSON>`` is ``person``."""
     text = unicodedata.normalize("NFC", caption.encode("utf-8", "replace").decode("utf-8"))
     text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     return " ".join(_PLACEHOLDER.sub("person", text).split())
@@ -77,9 +73,7 @@ def holds_noun(chunk: Span) -> bool:
 
 
 def normalise(chunk: Span) -> str:
-    """Return the phrase of a chunk: lower case, without articles, possessives and counts before it and signs
-    around it.
-    """
+    """Return the phrase of a chunk: lower case, without articles, possessives and counts before and signs around it."""
     first, last = 0, len(chunk)
     while first < last and chunk[first].pos_ in _LEADING:
         first += 1

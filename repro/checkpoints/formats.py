@@ -84,9 +84,7 @@ class Format(ABC):
 
     @abstractmethod
     def guess(self, file: ForeignFile) -> tuple[str, ...]:
-        """Return the variants ``file`` may be, judged by a few telling entries; empty where it is not of this
-        format.
-        """
+        """Return the variants ``file`` may be, judged by telling entries; empty where it is not of this format."""
 
     @abstractmethod
     def layout(self, variant: str, shapes: Mapping[str, Shape]) -> Layout:
@@ -94,9 +92,7 @@ class Format(ABC):
 
     @abstractmethod
     def describe(self, variant: str) -> dict[str, Any]:
-        """Return what the result is, as plain data: ``title`` and either ``method``, ``tower``, ``options`` or
-        ``model``.
-        """
+        """Return the result as plain data: ``title`` and either ``method``, ``tower``, ``options`` or ``model``."""
 
     def ignored(self, name: str) -> bool:
         """Tell whether a file may hold ``name`` without it being a weight."""
@@ -122,7 +118,7 @@ class Format(ABC):
 
 
 def likeness(found: Iterable[str], known: Iterable[str]) -> float:
-    """Share of kinds of entries two lists of names have in common, 0 to 1.
+    """Return the share of kinds of entries two lists of names have in common, 0 to 1.
 
     The kind of an entry is the end of its name without numbers, so that another prefix or depth makes no difference.
     """

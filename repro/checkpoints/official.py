@@ -37,9 +37,7 @@ class OfficialFormat(Protocol):
         """Return the official name of the entry ``name`` of our state dict; KeyError for an unknown one."""
 
     def buffers(self, options: Any, grid: int) -> dict[str, Tensor]:
-        """Return entries that official files hold and our modules compute, for a dense map of ``grid`` x ``grid``
-        places.
-        """
+        """Return what official files hold and our modules compute, for a dense map of ``grid`` x ``grid`` places."""
 
     def ignored(self, name: str) -> bool:
         """Tell whether a file may hold ``name`` without it being a weight (normalisation constants and the like)."""

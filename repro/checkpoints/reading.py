@@ -75,7 +75,7 @@ def read_foreign(path: Path) -> ForeignFile:
             mend=f"{command('repro', 'eval', value['header'].get('method', 'METHOD'), '--checkpoint', path)}, or "
             + command("repro", "export-checkpoint", path, "--out", "FILE")
             if "header" in value
-            else "give the command of that training again: it goes on, and writes weights.pth at its end",
+            else "give the command of that training again: it resumes and writes weights.pth at its end",
         )
     inner, outer = _unwrap(value)
     tensors, other = _tensors(inner)

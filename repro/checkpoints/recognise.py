@@ -40,8 +40,7 @@ def known_formats() -> tuple[Format, ...]:
 
 
 def recognise(file: ForeignFile, wanted: str | None = None) -> Recognised:
-    """Recognise the format and variant of ``file``; ``wanted`` (``--as``) names the variant, or a format, instead of
-    guessing.
+    """Recognise the format and variant of ``file``; ``wanted`` (``--as``) names the variant or a format outright.
 
     Raises MisfitError for a file that is incomplete, of a variant other than ``wanted`` or of no known format, and for
     one whose tensors fit several variants that compute different things; UsageError for an unknown ``wanted``.

@@ -83,8 +83,6 @@ def weights_state(parameters: Sequence[nn.Parameter]) -> Hashable:
 
 
 def autocast_state(device: torch.device) -> Hashable:
-    """Return whether and to which type autocast casts on ``device``: features of different precision are different
-    keys.
-    """
+    """Return whether and to which type autocast casts on ``device``: keys differ with the precision."""
     kind = device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None

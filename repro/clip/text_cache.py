@@ -89,6 +89,6 @@ class TextStore:
         """Store ``features``, atomically; does nothing where the disk is full or the folder cannot be written."""
         array = features.detach().cpu().numpy()
         made_by = np.array(self.source())
-        # The features are there: to find them again would only be quicker.
+        # The features are computed; storing them would only save time later.
         with contextlib.suppress(OSError, ResourceError):
             write_atomic(self.folder / f"{key}.npz", lambda stream: np.savez(stream, features=array, source=made_by))

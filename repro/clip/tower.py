@@ -131,9 +131,7 @@ class ClipTower(nn.Module):
             )
 
     def open_clip_state(self) -> dict[str, Tensor]:
-        """Return the model's tensors under open_clip's names: what a file named as ``weights`` of a TowerSpec
-        may hold.
-        """
+        """Return the model's tensors under open_clip's names: what a file of ``weights`` of a TowerSpec may hold."""
         return join_attention(self.model.state_dict())
 
     @torch.compiler.disable  # tokenising and the cache are Python

@@ -107,7 +107,7 @@ def _unusable(
 def check_fields(value: Any, positive: tuple[str, ...] = ()) -> None:
     """Raise TypeError where a field of the dataclass ``value`` has another type than its default, or is not above 0.
 
-    Only those named in ``positive`` must be. Whole numbers are taken for fractions; truth values are no numbers.
+    Only those named in ``positive`` must be. Whole numbers are taken for fractions; truth values are not numbers.
     """
     for field in dataclasses.fields(value):
         found, default = getattr(value, field.name), field.default

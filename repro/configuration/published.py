@@ -53,8 +53,7 @@ def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "
 
 
 def also_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> list[Published]:
-    """Return what other papers print for the method and tower of ``selection``, trained on the same set: one number per
-    paper.
+    """Return what other papers print for the method and tower of ``selection``, trained on the same set; one each.
 
     Empty where the selection names no method. Papers write "ViT-B/16" and "CLIP ViT-B/16" of one tower.
     """

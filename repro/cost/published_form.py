@@ -40,8 +40,7 @@ def projection(layer: GuidedProjection, x: Tensor, *_: Any) -> int:
 
 
 def class_aggregation(layer: ClassAggregation, x: Tensor, *_: Any) -> int:
-    """Count class attention over ``pad_len`` slots at every place, nothing pooled, and the resizing that then does
-    nothing.
+    """Count class attention over ``pad_len`` slots at every place, nothing pooled; the resizing then does nothing.
 
     A slot: q, k, v, 5 operations of each of 2 norms, the MLP, and of linear attention the key-value product and its
     use (C times the width of a head each), the normaliser (C) and its product with the result (C / 2, as fvcore rounds
@@ -84,8 +83,7 @@ FORMS: Mapping[type[nn.Module], Mapping[str, Form]] = {
 
 
 def forms_of(module: nn.Module) -> Mapping[str, Form]:
-    """Return the methods of ``module`` whose published form costs something else, with a function of it and its
-    arguments.
+    """Return the methods of ``module`` whose published form costs otherwise, with a function of it and its arguments.
 
     A module of a method may name its own by a method ``published_forms()``.
     """

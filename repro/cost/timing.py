@@ -166,9 +166,7 @@ def time_inference(
 
 
 def forward_share(stages: dict[str, float] | None, stage: str) -> float | None:
-    """Return the share of ``stage`` in a method's forward pass (all stages but the windows around it); None if it has
-    none.
-    """
+    """Return the share of ``stage`` in a method's forward pass (all stages but the windows around it); None if none."""
     if not stages or stage not in stages:
         return None
     return stages[stage] / sum(seconds for name, seconds in stages.items() if name != WINDOWS)
@@ -233,9 +231,7 @@ def forget_peak(device: str, *, free: bool = False) -> None:
 
 
 def peak_mib(device: str) -> float | None:
-    """Return MiB at the peak since :func:`forget_peak`: allocated by torch on a GPU, resident on a CPU
-    (None: not known).
-    """
+    """Return peak MiB since :func:`forget_peak`: allocated by torch on a GPU, resident on a CPU (None: not known)."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / _MIB
     with contextlib.suppress(OSError):

@@ -88,9 +88,7 @@ class SlidingWindow:
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
     def views(self, resized: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-        """Return the views (V, 3, window, window), float RGB 0..255, of a ``resized`` image; the whole image is the
-        last.
-        """
+        """Return the views (V, 3, window, window), float RGB 0..255, of a ``resized`` image; the whole image last."""
         p = self.protocol
         pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float()
         canvas = _resize(pixels, (p.canvas, p.canvas))[0]

@@ -92,7 +92,7 @@ def evaluate_together(
 
 
 def shares(images: int, step: int, world: int) -> list[tuple[int, int]]:
-    """Start and end in the list of ``images`` of what each of ``world`` processes takes, in whole batches of ``step``.
+    """Return, of each of ``world`` processes, start and end of its share of ``images``, in whole batches of ``step``.
 
     The shares differ by one batch at most; with fewer batches than processes some are empty.
     """

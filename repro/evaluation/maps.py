@@ -149,8 +149,7 @@ def figure_names(maps: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
 def image_figures(
     maps: Mapping[str, NDArray[np.float64]], label: NDArray[np.integer], classes: int, groups: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return sums (figures, groups) over the classes in ``label`` (H, W), and how many (groups,) there are of each
-    group.
+    """Return sums (figures, groups) over the classes in ``label`` (H, W), and the number (groups,) of each group.
 
     ``maps`` are (N, h, w) with N >= ``classes``; ``groups`` the index in :data:`GROUPS` of each class; other labels are
     ignored.
@@ -179,8 +178,7 @@ def image_figures(
 def foreground_figures(
     maps: Mapping[str, NDArray[np.float64]], label: NDArray[np.integer], classes: int, things: Sequence[bool]
 ) -> NDArray[np.float64]:
-    """Return :data:`SCENES` of an image: how its maps, whatever their class, find the pixels of things among things and
-    stuff.
+    """Return :data:`SCENES` of an image: how its maps, of any class, find pixels of things among things and stuff.
 
     A place is ranked by the largest value there of the maps of the classes in ``label`` (H, W): the saliency, or of a
     method without one the correlation. ``maps`` are (N, h, w) with N >= ``classes``, ``things`` says it of all

@@ -51,8 +51,7 @@ class ClassList:
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> ClassList:
-        """Return the user's own names, each its own prompt; runs of white space become one space, empty names are left
-        out.
+        """Return the user's own names, each its own prompt; white space becomes one space, empty names are dropped.
 
         Raises UsageError for no name, for more than 1,000, and for names that differ in nothing a text encoder reads.
         """

@@ -70,8 +70,7 @@ def class_signal(
     images: int = IMAGES,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClassSignal:
-    """Measure the class signal of ``tower`` on ``images`` of ``pairs``, evenly spread; ``names`` are the words of the
-    labels.
+    """Measure the class signal of ``tower`` on ``images`` of ``pairs``, evenly spread; ``names`` are the labels'.
 
     Of each image the largest square in its middle is shown, at the tower's resolution. A patch has the label of the
     pixel in its centre; labels that are not an index of ``names`` are left out. ``progress`` is called with (images

@@ -115,9 +115,7 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def check_same(value: object, what: str) -> None:
-    """Raise RunError on all processes where one of them has another ``value`` than the first, which stands for
-    ``what``.
-    """
+    """Raise RunError on all processes where one has another ``value`` than the first, which stands for ``what``."""
     first = on_first(lambda: value)
     error = None
     if value != first:

@@ -106,9 +106,7 @@ class _Submitted:
         self.missing_since = 0.0
 
     def ended(self, lives: bool, patience: float) -> Outcome | None:
-        """Return how the job ended, or None while it has not, or may have left its result less than ``patience``
-        s ago.
-        """
+        """Return how the job ended, None while it has not or may have left its result less than ``patience`` s ago."""
         handles = [self.handle.task(number) for number in range(self.handle.num_tasks)]
         if all(h.paths.result_pickle.exists() for h in handles):
             return self._outcome(handles)

@@ -22,9 +22,7 @@ def top_classes(cost: Tensor, count: int) -> Tensor:
 
 
 def scatter_logits(logits: Tensor, chosen: Tensor, classes: int, fill: float) -> Tensor:
-    """Return logits (B, count, H, W) of the ``chosen`` classes (B, count) among ``classes``; the others get
-    ``fill``.
-    """
+    """Return logits (B, count, H, W) of the ``chosen`` classes (B, count) among ``classes``; others get ``fill``."""
     full = logits.new_full((logits.shape[0], classes, *logits.shape[2:]), fill)
     return full.scatter(1, chosen[:, :, None, None].expand_as(logits), logits)
 

@@ -48,9 +48,7 @@ class UpStage(nn.Module):
         return share.contiguous(memory_format=torch.channels_last)  # the layout of the maps it is added to
 
     def merged(self) -> Tensor:
-        """Return the kernel (C, out, 4, 4) of transposed and first convolution in one, for the map's share of the
-        channels.
-        """
+        """Return the kernel (C, out, 4, 4) of transposed and first convolution in one, for the map's channels."""
         return F.conv2d(self.up.weight, self.conv1.weight[:, : self.kept], padding=2)
 
     def forward(self, x: Tensor, guided: Tensor, merged: Tensor | None = None) -> Tensor:

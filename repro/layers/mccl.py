@@ -98,8 +98,7 @@ def drawn(chosen: Tensor, count: int, keys: Tensor) -> Tensor:
 
 
 def at_places(activation: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the mean activation (P, L) around each place of ``grid`` of maps (P, H, W), by the weights of bilinear
-    resizing.
+    """Return the mean activation (P, L) around each place of ``grid`` of maps (P, H, W), by bilinear weights.
 
     Pooling with these weights is pooling features that are resized to the maps, at the price of the places; pixels of
     a place then differ in their gradients, which those of a plain mean do not.

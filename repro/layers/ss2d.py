@@ -22,7 +22,7 @@ def cross_scan(x: Tensor) -> Tensor:
 
 
 def cross_merge(y: Tensor, height: int, width: int) -> Tensor:
-    """Sum (B, H, W, C) of four readings (B, 4, H W, C), each put back in its place."""
+    """Return the sum (B, H, W, C) of four readings (B, 4, H W, C), each put back in its place."""
     rows, columns = (y[:, :2] + y[:, 2:].flip(2)).unbind(1)
     return rows.unflatten(1, (height, width)) + columns.unflatten(1, (width, height)).transpose(1, 2)
 
@@ -51,9 +51,7 @@ class SS2D(nn.Module):
         self.out_proj = nn.Linear(inner, dim, bias=False)
 
     def undecayed(self) -> list[nn.Parameter]:
-        """Return parameters that weight decay would drive away from their meaning (time constants and skips), as in
-        Mamba.
-        """
+        """Return parameters that weight decay would harm in their meaning (time constants and skips), as in Mamba."""
         return [self.a_log, self.skip, self.step_bias]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class GuidedProjection(nn.Module):
         self.v = nn.Linear(dim, dim)
 
     def token_weight(self) -> Tensor:
-        """Weight (3 C, C) from tokens to q, k, v."""
+        """Return the weight (3 C, C) from tokens to q, k, v."""
         return torch.cat([self.q.weight[:, : self.dim], self.k.weight[:, : self.dim], self.v.weight])
 
     def offset(self, guidance: Tensor) -> Tensor:

@@ -19,9 +19,7 @@ without such a key gives numbers (of no meaning), not NaN."""
 
 
 def window_order(grid: int, window: int, shift: int) -> Tensor:
-    """Return raster indices (grid * grid) of places, window after window, of a map rolled by ``-shift`` on both
-    axes.
-    """
+    """Return raster indices (grid * grid) of places, window after window, of a map rolled by ``-shift`` both ways."""
     raster = torch.arange(grid * grid).view(grid, grid).roll((-shift, -shift), (0, 1))
     count = grid // window
     return raster.view(count, window, count, window).transpose(1, 2).flatten()
@@ -81,9 +79,7 @@ class GuidedWindowBlock(nn.Module):
         return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
 
     def apart(self, mask: Tensor) -> Tensor:
-        """Return a bias for :meth:`attend` that keeps tokens of different value in ``mask`` (B, T, L), raster,
-        apart.
-        """
+        """Return a bias for :meth:`attend` that keeps tokens of other values in ``mask`` (B, T, L), raster, apart."""
         own = self._windows(mask)
         return self._bias(own.unsqueeze(2) == own.unsqueeze(3))
 

@@ -139,7 +139,7 @@ def control_status(plan: Plan) -> list[ControlStatus]:
 
 
 def failed_controls(runs: Iterable[Run]) -> list[tuple[Run, str, Verdict]]:
-    """Run, title and verdict of every control that was measured and does not hold; reads files only."""
+    """Return run, title and verdict of every control that was measured and does not hold; reads files only."""
     found = []
     for run in runs:
         for control in controls_of(run):
@@ -197,7 +197,7 @@ def _zero_shot(plan: Plan) -> dict[str, float]:
 def measure_controls(
     plan: Plan, states: Sequence[ControlStatus], device: str, log: Callable[[str], None]
 ) -> list[ControlStatus]:
-    """Measure every control that is missing and return the states after; one that fails says why, the others go on."""
+    """Measure every control that is missing and return the states after; one that fails says why, others continue."""
     plan.assets.ensure_data(log)
     errors: dict[tuple[str, str], str] = {}
     open_ = [s.control for s in states if s.status == MISSING]

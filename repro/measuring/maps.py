@@ -81,9 +81,7 @@ class MapStatus:
         return adopted_of([self.cell.place]) or adopted(self.cell.cell)
 
     def values(self, kind: str | None = None) -> dict[str, tuple[float, float, float] | None]:
-        """Return every figure as (value, low, high), fractions with a 95 % bootstrap interval over images; None
-        without.
-        """
+        """Return every figure as (value, low, high), fractions with a 95 % bootstrap interval over images, or None."""
         from repro.stats.interval import percentile_interval
         from repro.stats.resample import draw_images
 
@@ -159,7 +157,7 @@ def _status(plan: Plan, cell: MapCell) -> MapStatus:
 
 
 def measure_map_table(plan: Plan, states: Sequence[MapStatus], device: str, log: Callable[[str], None]) -> None:
-    """Compute every ``missing`` cell, training first what is not trained; one that fails says why, the others go on."""
+    """Compute every ``missing`` cell, training first what is not trained; one that fails says why, others continue."""
     for run in plan.runs:
         own = [s for s in states if s.cell.cell.run is run and s.status in (MISSING, STALE)]
         if not own:

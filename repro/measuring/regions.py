@@ -237,7 +237,7 @@ def _status(cell: RegionCell) -> RegionStatus:
 
 
 def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[str], None]) -> None:
-    """Compute every ``missing`` cell; one that fails says why and the others go on."""
+    """Compute every ``missing`` cell; one that fails says why and the others continue."""
     for state in states:
         if state.status not in (MISSING, STALE):
             continue

@@ -51,9 +51,7 @@ class MethodEntry:
     official: str = ""
 
     def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
-        """Make options with ``values`` over the paper's defaults; UsageError for an unknown one and for a wrong
-        type.
-        """
+        """Make options with ``values`` over the paper's defaults; UsageError for an unknown one and a wrong type."""
         mend = command("repro", "describe", self.name)
         return self.options(**option_values(f"method {self.name}", self.options, values or {}, mend=mend))
 

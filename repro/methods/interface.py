@@ -32,8 +32,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """Return named scalars for images (B, 3, H, W) and labels (B, H, W) int64 with 255 = ignored; their sum is
-        minimised.
+        """Return named scalars for images (B, 3, H, W) and labels (B, H, W) int64 (255: ignored); the sum is minimised.
 
         Names that do not start with ``loss`` are logged and not optimised.
         """
@@ -48,8 +47,7 @@ class Method(nn.Module, ABC):
         return "images"
 
     def prompts(self, names: Sequence[str], background: int | None) -> tuple[str, ...]:
-        """Return the classes to call the method with for ``names``, of which those from ``background`` on mean
-        background.
+        """Return the classes to give the method for ``names``, of which those from ``background`` on mean background.
 
         The first ``background`` of them must stay; every later prediction counts as background (None: there is none).
         A method with a rule of its own for background names fewer. Default: all.
@@ -85,8 +83,7 @@ class Method(nn.Module, ABC):
 
     @torch.no_grad()
     def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor | None:
-        """Return the vector (B, N, D) that stands for each of ``classes`` where it last meets ``images``, for a
-        control.
+        """Return the vector (B, N, D) that stands for each of ``classes`` where it last meets ``images``.
 
         They must differ for a method to tell classes apart. Default: None, no such vectors.
         """

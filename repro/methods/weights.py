@@ -36,7 +36,7 @@ def save_weights(method: Method, path: Path, method_name: str, **header: str | i
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Read the header of a weights file; WeightsError when ``path`` is none."""
+    """Read the header of a weights file; WeightsError when ``path`` is not one."""
     header: dict[str, Any] = read_weights(path)["header"]
     return header
 
@@ -104,7 +104,7 @@ def save_torch(path: Path, value: Any) -> None:
         try:
             torch.save(value, stream)
         except RuntimeError as error:
-            # The archive writer reports a failed write in its own words, with the OSError as the context at best.
+            # The archive writer reports a failed write in its own words, with the OSError as its context at best.
             cause = error.__cause__ or error.__context__
             if isinstance(cause, OSError):
                 raise cause from error
@@ -145,7 +145,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Read ``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is none."""
+    """Read ``header`` and ``state_dict`` of a weights file of this program; WeightsError when ``path`` is not one."""
     stored = read_torch(path)
     if not isinstance(stored, dict) or not {"header", "state_dict"} <= stored.keys():
         raise WeightsError(

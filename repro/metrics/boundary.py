@@ -35,7 +35,7 @@ def band_width(height: int, width: int, ratio: float = DILATION_RATIO) -> int:
 def near_contour(labels: Int32, distance: int) -> Mask:
     """Return where a pixel with another label lies within ``distance`` (chessboard, pixels), (H, W)."""
     # OpenCV's rectangles are separable; float32 is exact for class numbers and the widest type it filters. Its default
-    # border makes the outside of the image no neighbour of anyone.
+    # border keeps the outside of the image from being anyone's neighbour.
     values = labels.astype(np.float32)
     kernel = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     return np.asarray((cv2.dilate(values, kernel) != values) | (cv2.erode(values, kernel) != values))

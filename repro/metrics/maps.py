@@ -58,9 +58,7 @@ def detect(scores: Float64, own: NDArray[np.int64], labelled: NDArray[np.int64])
 
 
 def overlap(mask: NDArray[np.bool_], own: NDArray[np.int64], labelled: NDArray[np.int64]) -> float:
-    """Return intersection over union of the tokens in ``mask`` (tokens,) and the ``own`` pixels of a class; 0 for no
-    union.
-    """
+    """Return intersection over union of the tokens in ``mask`` (tokens,) and the ``own`` pixels of a class; else 0."""
     hits = int(own[mask].sum())
     union = int(own.sum() + labelled[mask].sum()) - hits
     return hits / union if union else 0.0

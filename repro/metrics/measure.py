@@ -40,9 +40,7 @@ class Measure(ABC):
 
     @abstractmethod
     def maps(self, prediction: Int32, label: Int32) -> Maps:
-        """Return prediction and label (H, W) of each part; ``num_classes`` in ``label`` means that the pixel is
-        ignored.
-        """
+        """Return prediction and label (H, W) of each part; ``num_classes`` in ``label`` means ignored."""
 
     @classmethod
     @abstractmethod

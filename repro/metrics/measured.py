@@ -44,8 +44,7 @@ def counted_measures(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
-    """Return the folder of measure ``name`` of an evaluation; its address covers what it counts and the facts that
-    decide it.
+    """Return the folder of measure ``name`` of an evaluation; its address covers what decides its counts.
 
     Where a folder of another name stands for it (:data:`AS`), that one.
     """
@@ -59,9 +58,7 @@ def measure_folder(evaluation: Path, name: str, benchmark: Benchmark) -> Path:
 
 
 def read_measure(evaluation: Path, name: str, benchmark: Benchmark) -> dict[str, Any] | None:
-    """Return what ``measure.json`` holds (``fingerprint``, ``num_images``, ``values``), or None where it is not
-    computed.
-    """
+    """Return what ``measure.json`` holds (``fingerprint``, ``num_images``, ``values``), None where not computed."""
     path = measure_folder(evaluation, name, benchmark) / DONE
     if not path.is_file():
         return None

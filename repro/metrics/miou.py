@@ -37,9 +37,7 @@ def class_scores(intersection: Int64, ground_truth: Int64, prediction: Int64) ->
 
 
 def metrics_from_totals(intersection: Int64, ground_truth: Int64, prediction: Int64) -> dict[str, float]:
-    """Return ``miou_gt``, ``miou_union``, ``fwiou``, ``macc`` and ``pacc`` in 0..1; NaN where there is nothing to
-    average.
-    """
+    """Return ``miou_gt``, ``miou_union``, ``fwiou``, ``macc`` and ``pacc`` in 0..1; NaN with nothing to average."""
     scores = class_scores(intersection, ground_truth, prediction)
     has_truth = ground_truth > 0
     present = has_truth | (prediction > 0)

@@ -23,9 +23,7 @@ LIMITS = (0.01, 0.1)
 
 
 def region_sizes(labels: Int32, ignored: int) -> Int32:
-    """Return of each pixel of ``labels`` (H, W) the index in :data:`SIZES` of its region, -1 where it is
-    ``ignored``.
-    """
+    """Return of each pixel of ``labels`` (H, W) the index in :data:`SIZES` of its region, -1 where ``ignored``."""
     sizes = np.full(labels.shape, -1, np.int32)
     labelled = int((labels != ignored).sum())
     for c in np.unique(labels[labels != ignored]).tolist():
@@ -59,9 +57,7 @@ class SizeMeasure(Measure):
 
     @classmethod
     def values(cls, parts: Mapping[str, Counts]) -> dict[str, float]:
-        """Return ``miou_<size>``: IoU over these pixels, mean over classes; ``recall_<size>``: share of them that is
-        right.
-        """
+        """Return ``miou_<size>``: IoU over these pixels, mean over classes; ``recall_<size>``: share that is right."""
         found = {size: metrics_from_counts(parts[f"size_{size}"]) for size in SIZES}
         miou = {f"miou_{size}": metrics["miou_gt"] for size, metrics in found.items()}
         return {**miou, **{f"recall_{size}": metrics["pacc"] for size, metrics in found.items()}}

@@ -165,7 +165,7 @@ def scaling_figure(records: Sequence[Record]) -> Figure | None:
 
     from repro.reports.figures.plot_style import COLOURS, MARKERS, new_figure
 
-    # On a CPU that others use too the seconds of the wall are theirs as well.
+    # On a CPU that others use too, the wall clock also counts their work.
     time = {"cpu_seconds": "CPU seconds"} if all(r.get("cpu_seconds") for r in done) else {"seconds": "seconds"}
     values = {**time, MEMORY: "working memory (MiB)"}
     figure, axes = new_figure(2.3 * len(shown) + 0.4, 4.6, len(values), len(shown), sharex="col")

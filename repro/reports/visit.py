@@ -42,9 +42,7 @@ def visit_document(summary: Record, found: Mapping[str, Sequence[Record]], toler
 
 
 def steps_table(records: Sequence[Record]) -> list[str]:
-    """Return one line per method: a step with fast and with deterministic kernels, and whether two trainings end
-    alike.
-    """
+    """Return one line per method: a step with fast and deterministic kernels, and whether two trainings end alike."""
     if not records:
         return []
     lines = ["", "## Training steps", "",

@@ -262,9 +262,7 @@ class Assets:
         )
 
     def remember(self, key: str, find: Callable[[], Place]) -> Place:
-        """Return the place called ``key``, looked for once: what is made in this process goes where it was said
-        to go.
-        """
+        """Return the place called ``key``, looked for once: what is made in this process goes where it was to go."""
         if key not in self._places:
             self._places[key] = find()
         return self._places[key]

@@ -35,9 +35,7 @@ TYPICAL_SIZE = (375, 500)
 
 
 def calibrated(run: Run, benchmark: str) -> dict[str, Any] | None:
-    """Return ``seconds_per_image``, ``hardware`` and ``date`` of ``run`` on ``benchmark``, None where not
-    calibrated.
-    """
+    """Return ``seconds_per_image``, ``hardware`` and ``date`` of ``run`` on ``benchmark``, None if not calibrated."""
     path = _file(run)
     found: dict[str, Any] | None = read_json(path).get(benchmark) if path.is_file() else None
     return found

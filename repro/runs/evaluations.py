@@ -44,9 +44,7 @@ class Evaluation:
         return Counts.load(self.folder / COUNTS_FILE)
 
     def source(self, name: str) -> Counts:
-        """Return the counts called ``name``: ``counts``, or a part of a measure (RunError where it was not
-        measured).
-        """
+        """Return the counts called ``name``: ``counts``, or a part of a measure (RunError if not measured)."""
         if name == "counts":
             return self.counts
         from repro.metrics.measured import part_counts

@@ -32,7 +32,7 @@ Log = Callable[[str], None]
 def execute(plan: Plan, *, device: str, log: Log, placement: Placement | None = None) -> list[CellStatus]:
     """Compute every missing cell of ``plan`` and return the state of all.
 
-    A run that fails with a :class:`ReproError` leaves its cells ``failed`` with the reason and the others go on.
+    A run that fails with a :class:`ReproError` leaves its cells ``failed`` with the reason and the others continue.
     KeyboardInterrupt passes through; what is finished stays finished, and the next call continues. Where processes
     are joined (:func:`joined`) all of them must call; they work on one run at a time, together.
     """
@@ -172,9 +172,7 @@ def describe_run(run: Run, device: str, placement: Placement | None = None) -> N
 
 
 def asked_of(run: Run) -> dict[str, Any]:
-    """Return what a run is called where it is asked for, as plain data: nothing is ever read out of its folder's
-    name.
-    """
+    """Return what a run is called where it is asked for, as plain data: nothing is read out of its folder's name."""
     recipe = dict(run.tower.recipe)
     if "weights" not in recipe:  # an imported file is known by its content, wherever it lay
         recipe.pop("path", None)

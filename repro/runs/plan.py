@@ -123,9 +123,7 @@ class Cell:
 def evaluation_key(
     run: Run, benchmark: Benchmark, data_key: str, weights: str = "own", speedups: Mapping[str, Any] | None = None
 ) -> str:
-    """Return the address of an evaluation within its run: protocol, vocabulary, data, and weights other than the run's
-    own.
-    """
+    """Return the address of an evaluation within its run: protocol, vocabulary, data, and weights if not its own."""
     kinds = run.entry.class_facts(run.options, benchmark.prompt_names())
     parts: list[Any] = [protocol_digest(benchmark, run.profile.protocol), data_key]
     parts += [{"classes": kinds}] if kinds is not None else []

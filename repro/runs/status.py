@@ -94,8 +94,7 @@ def cell_status(plan: Plan, cell: Cell) -> CellStatus:
 
 
 def adopted(cell: Cell) -> str | None:
-    """Say why and since when the number of a cell is used although the code that made it differs; None where it does
-    not.
+    """Say why and since when the number of a cell is used although the code that made it differs; None if it does not.
 
     The cell itself, its run, or the data and tower it rests on may be what was adopted.
     """
@@ -151,17 +150,13 @@ def plan_steps(plan: Plan) -> list[Step]:
 
 
 def train_seconds(run: Run) -> float | None:
-    """Return expected seconds of a training, from the profile's measured cost per iteration; None where nobody measured
-    it.
-    """
+    """Return expected seconds of a training, from the profile's measured cost per iteration; None if not measured."""
     per_iteration = run.profile.cost.get("train_s_per_iteration", {}).get(run.entry.name)
     return per_iteration * run.train.iterations if per_iteration and run.train else None
 
 
 def evaluation_seconds(run: Run, benchmark: Benchmark) -> float | None:
-    """Return expected seconds of an evaluation: calibrated on this machine, else the profile's; None where nobody
-    measured.
-    """
+    """Return expected seconds of an evaluation: calibrated here, else the profile's; None where nobody measured."""
     seconds = calibrated_seconds(run, benchmark)
     if seconds is None:
         seconds = run.profile.cost.get("eval_s", {}).get(run.entry.name, {}).get(benchmark.id)

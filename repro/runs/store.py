@@ -33,8 +33,7 @@ class RunStore:
         return self.run(run_id) / FINAL_WEIGHTS
 
     def evaluation(self, run_id: str, benchmark: str, key: str) -> Path:
-        """Return the first folder of one evaluation; others follow it where the code has changed
-        (:mod:`.addresses.judging`).
+        """Return the first folder of one evaluation; others follow it where code changed (:mod:`.addresses.judging`).
 
         ``eval/<benchmark>`` belongs to the first protocol and data used; the same run evaluated another way lies in
         ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten.

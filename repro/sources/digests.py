@@ -34,9 +34,7 @@ class Source:
     definitions: dict[str, str]
 
     def changes(self, since: dict[str, str]) -> list[str]:
-        """Return the definitions that differ from those of an earlier source, in words; moved ones are not among
-        them.
-        """
+        """Return the definitions that differ from those of an earlier source, in words; not those that moved."""
         texts, before = set(self.definitions.values()), set(since.values())
         changed = [k for k in self.definitions if k in since and self.definitions[k] != since[k]]
         new = [f"{k} (new)" for k in self.definitions if k not in since and self.definitions[k] not in before]
@@ -120,9 +118,7 @@ def _short(text: str) -> str:
 
 @cache
 def own_packages() -> dict[str, Path]:
-    """Return ``repro`` and the top-level packages of installed methods, alignments and backbones, with their
-    folders.
-    """
+    """Return ``repro`` and top-level packages of installed methods, alignments and backbones, with their folders."""
     tops = {"repro"} | {p.module.partition(".")[0] for group in GROUPS for p in entry_points(group=group)}
     found = {}
     for top in sorted(tops):

@@ -26,9 +26,7 @@ def summary(values: Any) -> list[float]:
 
 
 def exact(values: Any) -> list[float]:
-    """Return two numbers of an integer array that any other array would hardly have: a checksum of its bytes and its
-    size.
-    """
+    """Return two numbers of an integer array that another would hardly have: a checksum of its bytes and its size."""
     import zlib
 
     array = np.ascontiguousarray(values)

@@ -103,8 +103,7 @@ def seed_spread(values: Sequence[float]) -> SeedSpread:
 
 
 def two_level(values: Sequence[float], samples: Float64, images: int, level: float = LEVEL) -> tuple[Estimate, float]:
-    """Return the mean of ``values`` (one per seed, at least two) with an interval over seeds and images, and its
-    two-sided p.
+    """Return the mean of ``values`` (one per seed, two or more) with interval over seeds and images, and two-sided p.
 
     ``samples`` (R,) are resamples over images of the mean over seeds. The variance is theirs plus that of the mean of
     the seeds; the interval is Student's with Satterthwaite's degrees of freedom (1946): with two seeds that disagree

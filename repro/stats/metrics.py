@@ -68,7 +68,7 @@ def boundary_iou(totals: Totals) -> Float64:
 
 
 def pixel_recall(totals: Totals) -> Float64:
-    """Share of the labelled pixels that are predicted right, (R,)."""
+    """Return the share of labelled pixels that are predicted right, (R,)."""
     truth = totals.ground_truth.sum(axis=0)
     out = np.full(truth.shape, np.nan)
     np.divide(totals.intersection.sum(axis=0), truth, out=out, where=truth > 0)

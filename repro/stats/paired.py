@@ -38,9 +38,7 @@ class Sampled:
 def sample_metrics(
     counts: Counts, metrics: Sequence[Metric], kinds: Sequence[str], times: Float64
 ) -> dict[str, Sampled]:
-    """Return every one of ``metrics`` on ``counts`` under the draws ``times`` (images, R); all must need these
-    counts.
-    """
+    """Return every one of ``metrics`` on ``counts`` under the draws ``times`` (images, R); all need these counts."""
     observed, resampled, left_out = observed_totals(counts), resampled_totals(counts, times), left_out_totals(counts)
     return {m.name: Sampled(float(m(observed, kinds)[0]), m(resampled, kinds), m(left_out, kinds)) for m in metrics}
 
@@ -108,8 +106,7 @@ def interval_of(
 
 
 def pair_seeds(a: Mapping[int, T], b: Mapping[int, T]) -> tuple[list[T], list[T]] | None:
-    """Return the runs of two sides (by seed) in pairs: equal seeds; a side with one run is set against each of the
-    other.
+    """Return the runs of two sides (by seed) in pairs: equal seeds; one run is set against each of the other side.
 
     None where both sides have several runs and no seed in common.
     """

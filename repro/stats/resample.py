@@ -55,9 +55,7 @@ def draw_images(images: int, resamples: int, seed: int = 0) -> Float64:
 
 
 def resampled_totals(counts: Counts, times: Float64) -> Totals:
-    """Return the totals of ``counts`` with image i counted ``times[i, r]`` times in resample r; ``times``
-    (images, R).
-    """
+    """Return totals of ``counts`` with image i counted ``times[i, r]`` times in resample r; ``times`` (images, R)."""
     shape = (counts.num_classes, len(counts))
     image = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
 

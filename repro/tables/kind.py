@@ -79,7 +79,7 @@ class TableKind(ABC, Generic[S]):
 
     @abstractmethod
     def compute(self, plan: Plan, states: list[S], request: TableRequest, device: str, log: Log) -> list[S]:
-        """Compute what is missing and return the states after; one that fails says why, the others go on."""
+        """Compute what is missing and return the states after; one that fails says why, the others continue."""
 
     def where(self, states: Sequence[S], device: str) -> str:
         """Say where it is computed, for a line of the log."""

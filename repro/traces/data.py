@@ -41,9 +41,7 @@ def _concepts(seed: int) -> list[float]:
 
 
 def _values() -> list[float]:
-    """Return what a picture that shows every concept once is written as, in the sets that were drawn from the
-    beginning.
-    """
+    """Return what a picture that shows every concept once is written as, in the sets drawn from the beginning."""
     from repro.datasets.registry import data_sets
     from repro.datasets.sets import pc59, pc459
     from repro.mini import panoptic

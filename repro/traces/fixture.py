@@ -76,9 +76,7 @@ def write_pairs(folder: Path, classes: int, sizes: Sequence[tuple[int, int]] = S
 
 
 def shrinking(architecture: TowerSpec) -> int:
-    """Return by how much sides in pixels are divided so that a trace takes seconds: the grid becomes twelve places or
-    so.
-    """
+    """Return by how much sides are divided so that a trace takes seconds: the grid becomes twelve places or so."""
     from repro.clip.models import describe_model
 
     vision = describe_model(dataclasses.replace(architecture, weights=None)).config["vision_cfg"]
@@ -87,9 +85,7 @@ def shrinking(architecture: TowerSpec) -> int:
 
 
 def _stride(vision: dict[str, Any]) -> int:
-    """Return the pixels per place of the dense map, by the patch in the configuration or in the name of timm's
-    model.
-    """
+    """Return the pixels per place of the dense map, by the patch in the configuration or the name of timm's model."""
     name = str(vision.get("timm_model_name", ""))
     if "convnext" in name:
         return 32

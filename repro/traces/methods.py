@@ -28,8 +28,7 @@ _PLACES = ("iteration", "seconds", "time", "eta", "memory")
 
 
 def small_settings(settings: TrainSettings, shrink: int = 1) -> TrainSettings:
-    """Return the schedule with ``ITERATIONS`` iterations of ``BATCH`` crops: one of warm-up if it has any, without
-    autocast.
+    """Return the schedule with ``ITERATIONS`` iterations of ``BATCH`` crops: one of warm-up if any, no autocast.
 
     Sides in pixels are divided by ``shrink``.
     """
@@ -49,17 +48,14 @@ def small_settings(settings: TrainSettings, shrink: int = 1) -> TrainSettings:
 
 
 def small_protocol(protocol: Protocol, shrink: int) -> Protocol:
-    """Return the protocol with its sides divided by ``shrink``, where its windows still tile the canvas; else as
-    it is.
-    """
+    """Return the protocol with its sides divided by ``shrink``, if its windows still tile the canvas; else as it is."""
     sides = {f: getattr(protocol, f) // shrink for f in ("short_side", "max_long_side", "canvas", "window")}
     small = dataclasses.replace(protocol, **sides)
     return small if (small.canvas - small.window) % small.stride == 0 else protocol
 
 
 def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, settings: TrainSettings) -> Trace:
-    """Trace first weights, augmented crops, losses and gradient norms, last weights and logits of a training of three
-    steps.
+    """Trace first weights, augmented crops, losses and gradient norms, last weights and logits of a short training.
 
     Raises what building the method on a small tower raises.
     """

@@ -1,4 +1,4 @@
-"""Everything a training needs to go on as if it had never stopped, in one atomically replaced file."""
+"""Everything a training needs to resume as if it had never stopped, in one atomically replaced file."""
 
 from __future__ import annotations
 

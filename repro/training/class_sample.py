@@ -10,8 +10,7 @@ from repro.training.pipeline import IGNORED
 
 
 def sample_classes(labels: Tensor, num_classes: int, limit: int, seed: tuple[int, ...]) -> tuple[list[int], Tensor]:
-    """Return indices of at most ``limit`` classes, ascending, and ``labels`` (B, H, W) in terms of them
-    (255 stays 255).
+    """Return indices of at most ``limit`` classes, ascending, and ``labels`` (B, H, W) in terms of them (255 stays).
 
     Every class that labels a pixel is among them, even where these alone are more than ``limit``; the others are drawn
     uniformly without replacement by a generator seeded with ``seed``, so that a resumed training draws the same.

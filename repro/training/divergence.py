@@ -24,8 +24,7 @@ UNLABELLED_STEPS = 100
 
 
 def diverged(folder: Path, iteration: int, batch: Any, loader: Any, values: str) -> RunError:
-    """Return the error for a non-finite loss or gradient at ``iteration`` (from 1), with the batch saved for
-    inspection.
+    """Return the error for a non-finite loss or gradient at ``iteration`` (from 1), the batch saved for inspection.
 
     ``folder``/diverged.pth then holds, readable with ``torch.load(weights_only=True)``: ``iteration``, ``values`` (the
     losses as text), ``images`` (the paths), and the batch as the method got it: ``image`` uint8 RGB (B, 3, S, S),

@@ -42,7 +42,7 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Return all that a later process needs to go on, in tensors and plain values; not the random generators."""
+        """Return all that a later process needs to continue, in tensors and plain values; not the random generators."""
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
@@ -56,16 +56,16 @@ class Observer:
     """What is done around the steps of a training. Kept in the order given; each is closed at the end."""
 
     def start(self, done: int) -> None:
-        """Called once, after ``done`` steps of earlier processes."""
+        """Prepare, once, after ``done`` steps of earlier processes."""
 
     def before(self, number: int) -> None:
-        """Called before step ``number`` (from 0), when its batch is there."""
+        """Act before step ``number`` (from 0), when its batch is there."""
 
     def after(self, done: int, figures: Figures) -> None:
-        """Called after the step that makes it ``done`` of them."""
+        """Act after the step that makes it ``done`` of them."""
 
     def close(self) -> None:
-        """Called at the end, also after an error."""
+        """Clean up at the end, also after an error."""
 
 
 Progress = Callable[[int, int, Figures], None]

@@ -150,7 +150,7 @@ class Schedule(Observer):
 
 
 class EvaluateBetween(Observer):
-    """Calls ``evaluator`` every ``every`` iterations; training goes on as if it had not happened.
+    """Calls ``evaluator`` every ``every`` iterations; training continues as if it had not happened.
 
     What it returns is written to the curve, unless it is empty. Of several processes the first one evaluates, alone.
     """

@@ -73,8 +73,7 @@ def build_pipeline(settings: TrainSettings) -> list[Transform]:
 
 
 def augment(pipeline: list[Transform], image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a training crop: uint8 RGB (S, S, 3) and uint8 labels (S, S) from an image (H, W, 3) and its labels
-    (H, W).
+    """Return a training crop: uint8 RGB (S, S, 3), uint8 labels (S, S) from an image (H, W, 3) and its labels (H, W).
 
     Draws from numpy's global generator (mmsegmentation does); see :func:`seeded`.
     """

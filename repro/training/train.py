@@ -143,7 +143,7 @@ class _Training(Task[dict[str, Any]]):
         try:
             figures = self.model.train_step(batch, self.optim)
         except FloatingPointError as error:
-            if self._first == 0 and processes.world() == 1:  # a mean over no pixel is no number either
+            if self._first == 0 and processes.world() == 1:  # a mean over no pixels is NaN too
                 need_labels(self._labelled, number + 1, *where)
             raise diverged(self.folder, number + 1, batch, self.loader, str(error)) from error
         if self._first == 0 and number + 1 == min(self.total, UNLABELLED_STEPS):

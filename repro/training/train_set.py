@@ -71,9 +71,7 @@ class TrainSet(Dataset["Sample | ReproError"]):
         }
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Load the uint8 RGB image (H, W, 3) and uint8 labels (H, W) of pair ``index``; DataError when they do
-        not fit.
-        """
+        """Load the uint8 RGB image (H, W, 3) and labels (H, W) of pair ``index``; DataError when they do not fit."""
         pair = self.pairs[index]
         image, label = stored_image(pair.image), read_label(pair.label)
         if image.shape[:2] != label.shape:

@@ -133,7 +133,7 @@ class Visit:
         return list(self.measure(self._grid(self.subjects(list(self.towers)), [Speedups()])))
 
     def scaling(self) -> list[Record]:
-        """Time and memory against classes, image size and batch."""
+        """Measure time and memory against classes, image size and batch."""
         sizes = bench.curve_sizes(self.protocol)
         points = bench.curves(
             self.subjects([self.small], self.curve_methods),

@@ -58,8 +58,7 @@ def training(it: Visit, wanted: bool) -> list[dict[str, Any]]:
 
 
 def measure(subject: Subject, classes: list[str], batch: int, it: Visit, wanted: bool) -> dict[str, Any] | None:
-    """Measure seconds of the steps of two trainings from one seed, peak memory, and whether both ended with the same
-    bits.
+    """Measure seconds of the steps of two trainings from one seed, peak memory, and whether both end in equal bits.
 
     None for a method that does not train.
     """

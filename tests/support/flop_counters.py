@@ -63,9 +63,7 @@ def _attention(inputs: Sequence[Any], _outputs: Sequence[Any]) -> int:
 
 @contextlib.contextmanager
 def _slow_attention() -> Iterator[None]:
-    """Run the block without the fast path of ``nn.MultiheadAttention`` and encoder layers, one operation no counter
-    knows.
-    """
+    """Run the block without the fast path of ``nn.MultiheadAttention`` and encoder layers, which no counter knows."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -363,7 +363,7 @@ def test_channels_last_trains_the_same_weights_but_for_rounding(pairs, tmp_path)
 
 def test_compiling_steps_over_ever_other_classes_is_refused(pairs, tmp_path):
     settings, placement = changed(classes_per_step=2), Placement(compile=True)
-    with pytest.raises(UsageError, match="compiled anew"):
+    with pytest.raises(UsageError, match="compiled again"):
         train(make_method(), settings, pairs, NAMES, tmp_path, seed=0, progress=False, placement=placement)
 
 

@@ -119,8 +119,7 @@ def download_command(source: TagSource) -> str:
 
 
 def weights_digest(spec: TowerSpec) -> str:
-    """Return what identifies the weights of ``spec``: the SHA-256 of their file, or ``random-<seed>`` where they are
-    drawn.
+    """Return what identifies the weights of ``spec``: the SHA-256 of their file, or ``random-<seed>`` if drawn.
 
     Reads no tensor and needs no torch. Raises WeightsError as :func:`find_weights` does.
     """

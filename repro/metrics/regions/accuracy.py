@@ -51,8 +51,7 @@ class Ranks:
         return self.image[chosen], self.category[chosen], rank[chosen]
 
     def accuracy(self, group: Group, k: int) -> float:
-        """Return the mean over the categories of the group's segments of the share ranked below ``k``; NaN without
-        segments.
+        """Return the mean over the categories of the group's segments of the share ranked below ``k``; NaN for none.
 
         Each share is rounded to half precision before the mean, as in the released code.
         """
@@ -61,8 +60,7 @@ class Ranks:
         return float(np.mean(np.array(shares, np.float64))) if shares else float("nan")
 
     def resampled(self, group: Group, k: int, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return :meth:`accuracy`, unrounded, with image i counted ``times[i, r]`` times, (R,); NaN where nothing is
-        left.
+        """Return :meth:`accuracy`, unrounded, with image i counted ``times[i, r]`` times, (R,); NaN if none is left.
 
         ``times`` (images, R) as :func:`repro.stats.resample.draw_images` gives it.
         """
@@ -158,17 +156,13 @@ def _segments(
 
 
 def mask_features(dense: Tensor, masks: Tensor) -> Tensor:
-    """Return unit mean (R, C) of the tokens of a normalised map (C, h, w) under each of ``masks`` (R, h, w); 0 for
-    none.
-    """
+    """Return unit mean (R, C) of tokens of a normalised map (C, h, w) under each of ``masks`` (R, h, w); 0 for none."""
     weights = masks.flatten(1).to(dense.dtype)
     return F.normalize(weights @ dense.flatten(1).T / (weights.sum(dim=1, keepdim=True) + 1e-12), dim=-1)
 
 
 def rank_of(scores: Tensor, truth: Tensor) -> Tensor:
-    """Return how many of ``scores`` (R, N) stand before that of ``truth`` (R,); of equal ones the first stands
-    first.
-    """
+    """Return how many of ``scores`` (R, N) stand before that of ``truth`` (R,); of equals the first stands first."""
     own = scores.gather(1, truth[:, None])
     earlier = torch.arange(scores.shape[1], device=scores.device) < truth[:, None]
     return ((scores > own) | ((scores == own) & earlier)).sum(dim=1)

@@ -42,8 +42,7 @@ def frame_boxes(boxes: NDArray[np.float32], height: int, width: int, side: int) 
 
 
 def frame_masks(masks: Tensor, side: int) -> Tensor:
-    """Return binary masks (R, H, W) on a grid of ``side`` x ``side`` places, bool: bicubic without antialiasing, above
-    0.
+    """Return binary masks (R, H, W) on a grid of ``side`` x ``side`` places, bool: bicubic, not antialiased, above 0.
 
     Without antialiasing as torchvision 0.15 resized tensors, which the published figures come from; with it masks
     would be larger. A small or thin mask may vanish.

@@ -26,9 +26,7 @@ def roi_align(maps: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _axis(begin: Tensor, end: Tensor, size: int) -> Tensor:
-    """Return the mean interpolation weights (B, R, size) of the samples between ``begin`` and ``end`` (B, R) in
-    places.
-    """
+    """Return the mean interpolation weights (B, R, size) of samples between ``begin`` and ``end`` (B, R), places."""
     extent = (end - 0.5) - (begin - 0.5)  # in this order: the rounding decides how many samples there are
     count = extent.ceil().clamp(min=0)
     number = torch.arange(int(count.max()) if count.numel() else 0, device=begin.device)

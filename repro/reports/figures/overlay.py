@@ -213,9 +213,7 @@ def _wrapped(text: str, font: _Font, width: float) -> list[str]:
 
 
 def _shortened(name: str, font: _Font, width: float) -> str:
-    """Return ``name`` without its middle where it is wider than ``width`` pixels: long names often differ at their
-    ends.
-    """
+    """Return ``name`` without its middle where it is wider than ``width`` pixels: names often differ at their ends."""
     if len(name) > _LONGEST:
         name = _ends(name, _LONGEST)
     if font.getlength(name) <= width:
@@ -231,9 +229,7 @@ def _ends(name: str, kept: int) -> str:
 
 # -- fonts --------------------------------------------------------------------------------------------------------
 def _drawable(name: str, size: int) -> tuple[str, _Font, bool]:
-    """Return ``name``, the first font that has all its characters, and True; else with escapes for those it lacks,
-    False.
-    """
+    """Return ``name``, the first font that has all its characters, and True; else with escapes for the rest, False."""
     for font in _fonts(size):
         if all(_has(font, c) for c in name):
             return name, font, True
@@ -247,9 +243,7 @@ def _base_font(size: int) -> _Font:
 
 
 def _fonts(size: int) -> Iterator[_Font]:
-    """Yield DejaVu Sans as it comes with matplotlib, then fonts of the system that cover more, then Pillow's own
-    (Latin).
-    """
+    """Yield DejaVu Sans as it comes with matplotlib, then fonts of the system that cover more, then Pillow's own."""
     # Found without importing matplotlib, which would write a font cache into the user's home.
     spec = importlib.util.find_spec("matplotlib")
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -274,9 +268,7 @@ def _loaded(name: str, size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 @cache
 def _has(font: _Font, character: str) -> bool:
-    """Tell whether ``font`` has a glyph of its own for ``character``: it draws it otherwise than a code that is
-    none.
-    """
+    """Tell whether ``font`` has a glyph of its own for ``character``: drawn otherwise than a code that is none."""
     if character.isspace():
         return True
     if not character.isprintable():

@@ -116,8 +116,7 @@ def differences_plot(evidence: Evidence, against: RowRuns) -> Figure | None:
 
 
 def classes_plot(evidence: Evidence, row: RowRuns, against: RowRuns, benchmark: str) -> Figure | None:
-    """Plot IoU of every class, ``row`` minus ``against``, with 95 % intervals; things and stuff in two colours and
-    hatches.
+    """Plot IoU of every class, ``row`` minus ``against``, with 95 % intervals; things and stuff in two colours.
 
     Of large vocabularies the classes from both ends of the order. None where the two cannot be paired.
     """

@@ -68,9 +68,7 @@ def cost_plot(evidence: Evidence) -> Figure | None:
 
 
 def curves_plot(evidence: Evidence) -> Figure | None:
-    """Plot training loss and norm of its gradient over iterations, one line per seed. None where nothing was
-    trained.
-    """
+    """Plot training loss and norm of its gradient over iterations, one line per seed. None if nothing was trained."""
     logged = [(r, run, evidence.losses(run)) for r in evidence.rows for run in r.runs]
     logged = [(r, run, records) for r, run, records in logged if records]
     if not logged:
@@ -141,8 +139,7 @@ def confusion_plot(evidence: Evidence) -> Figure | None:
 
 
 def kind_shares(entry: Entry) -> tuple[tuple[float, float, float], ...] | None:
-    """Return, of the pixels of things and of stuff, the shares (right class, same kind, other kind), all seeds
-    together.
+    """Return, of the pixels of things and of stuff, the shares (right class, same kind, other kind), seeds together.
 
     NaN for a kind without pixels; None where there are none at all.
     """

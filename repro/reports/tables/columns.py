@@ -41,8 +41,7 @@ NONE = Columns()
 
 
 def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, float | None]:
-    """Return the columns of one cell, fractions: ``interval_low``, ``interval_high`` of the table's metric, each
-    measure's.
+    """Return the columns of one cell, fractions: ``interval_low``, ``interval_high`` of the metric, each measure's.
 
     Bias and seen classes follow from the counts every evaluation keeps; the others are None where they were not
     measured.

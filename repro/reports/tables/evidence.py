@@ -129,9 +129,7 @@ class Evidence:
         return self._pairs[a, b, benchmark]
 
     def family(self, a: str, b: str) -> dict[str, tuple[Difference, float]]:
-        """Return by benchmark the paired difference of two rows and its p-value, corrected over the benchmarks
-        (Holm).
-        """
+        """Return by benchmark the paired difference of two rows and its p-value, corrected over benchmarks (Holm)."""
         found = {x.id: self.pair(a, b, x.id) for x in self.plan.benchmarks}
         known = {name: d for name, d in found.items() if d is not None}
         corrected = holm([d.p for d in known.values()])
@@ -190,9 +188,7 @@ class Evidence:
 
 
 def read_losses(path: Any) -> list[dict[str, Any]]:
-    """Read the records of a ``losses.jsonl`` by iteration; one logged again after an interruption counts as last
-    logged.
-    """
+    """Read the records of a ``losses.jsonl`` by iteration; one logged again counts as last logged."""
     if not path.is_file():
         return []
     records = {}

@@ -21,8 +21,7 @@ FRACTIONS = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")
 
 
 def tidy_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """Return one row per cell and seed: all aggregate metrics as fractions in full precision, provenance, published
-    value.
+    """Return one row per cell and seed: all metrics as fractions in full precision, provenance, published value.
 
     ``published`` is in the paper's unit (percent). ``difference_percent`` (measured minus published) is given only
     in profiles whose numbers are comparable with the papers'. ``columns`` adds intervals, bias and boundary quality.

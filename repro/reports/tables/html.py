@@ -59,9 +59,7 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 # -- tables of benchmarks -----------------------------------------------------------------------------------------
 def table_section(evidence: Evidence, against: str | None = None) -> Section:
-    """Return the section of a table of benchmarks; differences are first shown to the row ``against``
-    (Evidence.baseline).
-    """
+    """Return the section of a table of benchmarks; differences are shown to the row ``against`` (Evidence.baseline)."""
     plan = evidence.plan
     sources: dict[str, Published] = {}
     ranges = {b.id: _range(evidence, b.id) for b in plan.benchmarks}

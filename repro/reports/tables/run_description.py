@@ -38,9 +38,7 @@ def describe_run(store: RunStore, run_id: str) -> dict[str, Any]:
 
 
 def summaries(store: RunStore, *, method: str | None = None, benchmark: str | None = None) -> Iterator[tuple[str, str]]:
-    """Yield id and state in a line of every run in the store, or of those of ``method`` or evaluated on
-    ``benchmark``.
-    """
+    """Yield id and state line of every run in the store, or of those of ``method`` or evaluated on ``benchmark``."""
     for path in sorted(store.root.glob("*/provenance.json")):
         run_id, facts = path.parent.name, read_json(path).get("facts", {})
         metrics = {p.parent.name: p for p in sorted(path.parent.glob(f"eval/*/{COMPLETE}"))}

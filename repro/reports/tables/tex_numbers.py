@@ -23,9 +23,7 @@ Number = tuple[str, str, str]
 
 
 def macro_name(*words: str) -> str:
-    """Return the words as one name of letters: ``("table1", "disa-base",
-    "A-150")`` is ``TableOneDisaBaseAOneFiveZero``.
-    """
+    """Return the words as one name: ``("table1", "disa-base", "A-150")`` is ``TableOneDisaBaseAOneFiveZero``."""
     parts = re.findall(r"[A-Za-z]+|\d", re.sub(r"=-(?=\d)", " minus ", " ".join(words)))
     return "".join(_DIGITS[int(p)] if p.isdigit() else p[0].upper() + p[1:] for p in parts)
 

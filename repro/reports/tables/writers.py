@@ -35,9 +35,7 @@ def write_report(
 
 
 def table_text(plan: Plan, cells: Sequence[CellStatus], form: str, columns: Columns = NONE) -> str:
-    """Return the table as ``csv``, ``latex`` or ``md``, with published values in rows or in columns as the table
-    says.
-    """
+    """Return the table as ``csv``, ``latex`` or ``md``, with published values in rows or in columns as it says."""
     remarks = notes(plan, cells)
     if columns.intervals:
         remarks.append("In brackets: 95 % intervals over images, with several seeds over seeds and images.")
@@ -92,9 +90,7 @@ def _display(frame: pd.DataFrame, benchmarks: Sequence[str], gap: str) -> pd.Dat
 
 
 def _with_sd(row: Mapping[Any, Any], benchmark: str, gap: str = "") -> str:
-    """Return ``12.3``; ``12.3 ± 0.4`` where the row has several seeds; ``12.3 [11.6, 13.1]`` where it has an
-    interval.
-    """
+    """Return ``12.3``; ``12.3 ± 0.4`` where there are several seeds; ``12.3 [11.6, 13.1]`` where it has an interval."""
     mean, sd = row[benchmark], row.get(f"{benchmark} sd")
     low, high = row.get(f"{benchmark} low"), row.get(f"{benchmark} high")
     text = number(mean, 1) or gap

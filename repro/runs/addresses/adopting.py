@@ -40,9 +40,7 @@ class Piece:
 
 
 def pieces(run_id: str, runs: Path, data_root: Path | None = None) -> list[Piece]:
-    """Return the drawn data, the tower, the training and the finished evaluations of a run, judged by the
-    current code.
-    """
+    """Return the drawn data, tower, training and finished evaluations of a run, judged by the current code."""
     run = stored_run(run_id, runs, data_root)
     return [*_made_from(run, run_id), *_training(run, run_id), *evaluations(run, run_id)]
 
@@ -154,9 +152,7 @@ def _adopt_measures(run: Run, run_id: str) -> None:
 
 
 def uses(run: Run, run_id: str) -> tuple[list[str], list[str]]:
-    """Return the rows of tables that use the run, and those of the same name that do not, with what they ask
-    otherwise.
-    """
+    """Return the rows of tables that use the run, and those of its name that do not, with what they ask otherwise."""
     found: list[str] = []
     others: list[str] = []
     for name in table_names():

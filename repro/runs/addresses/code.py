@@ -226,9 +226,7 @@ class Code:
         return f"{subject.what} computes something else now: {how}{doubt}{packages}{since}"
 
     def changes(self, subject: Subject, since: str) -> list[str]:
-        """Return the definitions rewritten since the source digest ``since``; empty where they are not known any
-        more.
-        """
+        """Return the definitions rewritten since the source digest ``since``; empty where no longer known."""
         then = self._kept("definitions", since)
         return self.source(subject).changes(then) if isinstance(then, dict) else []
 

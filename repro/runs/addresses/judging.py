@@ -90,9 +90,7 @@ def miniature_subject(data: Mapping[str, Any]) -> Subject:
 
 
 def timed(run: Run, *roots: str) -> Subject:
-    """Return the code from ``roots`` whose time with the method of ``run`` is measured; nothing but its source is
-    judged.
-    """
+    """Return the code from ``roots`` whose time with the method of ``run`` is measured; only its source is judged."""
     return Subject("the time", (*roots, run.entry.build, TOWER), None, None)
 
 
@@ -133,9 +131,7 @@ def evaluation_place(run: Run, benchmark: str, key: str, protocol: str) -> Place
 
 
 def judged_folder(run: Run, subject: Subject, base: Path, done: str) -> Place:
-    """Return where something else that is measured of ``run`` lies or will lie: ``done`` is the file that says it is
-    there.
-    """
+    """Return where something else that is measured of ``run`` lies or will lie: ``done`` is the file that says so."""
     inputs = run.assets.inputs(run.row.tower)
     there: Callable[[Path], bool] = lambda path: (path / done).is_file()  # noqa: E731
     return settle(base, there, lambda path: run.assets.code.judge(path / FILE, subject, inputs))

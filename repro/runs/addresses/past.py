@@ -96,9 +96,7 @@ def past_runs(root: Path) -> Iterator[PastRun]:
 
 
 def past_evaluations(run: Path, benchmark: str, protocol: str) -> Iterable[Path]:
-    """Return evaluations of ``run`` by the same protocol that know nothing of their code and data, of its own
-    weights.
-    """
+    """Return evaluations of ``run`` by the same protocol of its own weights; without records of code and data."""
     for path in sorted(run.glob(f"eval/{benchmark}*/cell.json")):
         cell = _json(path)
         own = cell.get("weights", "own") == "own" and not cell.get("speedups")

@@ -33,9 +33,7 @@ def adopted_of(places: Iterable[Place | None]) -> str | None:
 
 
 def adopted_note(what: str, why: str, run: str = "") -> str:
-    """Return the footnote of a table that uses ``what`` was taken over, and the command that says more of its
-    ``run``.
-    """
+    """Return the footnote of a table that uses ``what`` was taken over, and the command that tells of its ``run``."""
     more = f" ({command('repro', 'runs', 'why', run)})" if run else ""
     return f"Taken over by hand, {what}{more}: {why}."
 

@@ -28,7 +28,7 @@ def early_look(plan: Plan, run: Run, root: Path, device: str, log: Callable[[str
     """Return what :func:`repro.training.train.train` takes as ``evaluator`` and ``evaluate_every``; (.., 0): no look.
 
     The look writes ``early.json`` into the run's folder (iteration, benchmark, images, miou_gt 0..1, flag) and
-    tells ``log`` where the number is implausible (:mod:`repro.runs.gates.plausible`). The training goes on:
+    tells ``log`` where the number is implausible (:mod:`repro.runs.gates.plausible`). The training continues:
     whether a cell is flagged is decided by its final number.
     """
     assert run.train is not None
@@ -54,7 +54,7 @@ def early_look(plan: Plan, run: Run, root: Path, device: str, log: Callable[[str
                                    "flag": why})  # fmt: skip
         if why is not None:
             log(f"after {at} of {run.train.iterations} iterations on {len(pairs)} images of {benchmark.id}: {why}. "  # type: ignore[union-attr]
-                "The training goes on; if that is not expected, stop it (Ctrl-C) and run repro backbone")  # fmt: skip
+                "The training continues; if that is not expected, stop it (Ctrl-C) and run repro backbone")  # fmt: skip
         return {}
 
     return look, at

@@ -19,8 +19,7 @@ ONE_SIDED = 0.9
 
 
 def chance_miou(ground_truth: Mapping[str, int]) -> float:
-    """Return expected ``miou_gt``, 0..1, of labels drawn uniformly from the N classes of ``ground_truth``
-    (pixels by class).
+    """Return expected ``miou_gt``, 0..1, of labels drawn evenly from N classes of ``ground_truth`` (pixels by class).
 
     With a share g of the pixels, a class has an intersection of g/N and a union of g + 1/N - g/N.
     """
@@ -30,9 +29,7 @@ def chance_miou(ground_truth: Mapping[str, int]) -> float:
 
 
 def implausible(record: Mapping[str, Any]) -> str | None:
-    """Say why the evaluation ``record`` (the content of metrics.json) cannot be a working method's; None where
-    it can.
-    """
+    """Say why the evaluation ``record`` (the content of metrics.json) cannot be a working method's, else None."""
     rows, miou = record.get("per_class"), record.get("miou_gt")
     if not rows or miou is None or len(rows) < 2:
         return None

@@ -34,9 +34,7 @@ class DescribedWeights:
     header: Mapping[str, Any]
 
     def build(self) -> Method:
-        """Build the method with these weights, on the CPU, in evaluation mode. Raises WeightsError where they do not
-        fit.
-        """
+        """Build the method with these weights, on the CPU, in evaluation mode. WeightsError if they do not fit."""
         from repro.clip.tower import build_tower
 
         method = self.entry.create(build_tower(self.tower), self.entry.make_options(self.options))

@@ -56,7 +56,7 @@ def test_it_records_what_it_saw_and_leaves_nothing_else(trained: Any, capsys: py
     assert 0 <= found["miou_gt"] <= 1
     assert not (folder / "early").exists()
     assert read_early(trained[False][0].assets.store.run(trained[False][0].runs[0].id)) is None
-    assert any("The training goes on" in line for line in said) == (found["flag"] is not None)
+    assert any("The training continues" in line for line in said) == (found["flag"] is not None)
     capsys.readouterr()
     assert main(["describe", plan.runs[0].id, "--runs", str(plan.assets.store.root)]) == 0
     assert "early look" in capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_an_implausible_number_is_said_while_the_training_goes_on(trained: Any, 
     look, at = early_look(plan, run, plan.assets.ensure_data(), "cpu", said.append)
     assert (look(method, at + 1), said) == ({}, [])
     assert look(method, at) == {}
-    assert "1 images of PC-59: looked at 1. The training goes on" in said[0]
+    assert "1 images of PC-59: looked at 1. The training continues" in said[0]
 
 
 def test_who_keeps_implausible_numbers_is_not_bothered(tmp_path: Path):
