@@ -115,7 +115,7 @@ def test_unknown_words_and_arrays_that_are_no_image_are_refused(store: Path) -> 
         repro.compare("a", "b", resamples=5)
     model = repro.load("clip", profile="smoke", runs=store, device="cpu")
     for wrong in (np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8)):
-        with pytest.raises(UsageError, match="no image"):
+        with pytest.raises(UsageError, match="not an image"):
             model.predict(wrong, CLASSES)
 
 
