@@ -26,7 +26,7 @@ _THREADS = 4
 
 
 def stamp(path: Path) -> list[int]:
-    """Size, times of the last change of content and of the entry (ns), and inode; links are followed."""
+    """Return size, times of the last change of content and of the entry (ns), and inode; links are followed."""
     try:
         found = path.stat()
     except OSError as error:
@@ -35,12 +35,12 @@ def stamp(path: Path) -> list[int]:
 
 
 def settled(found: list[int]) -> bool:
-    """Whether a file of this stamp was left alone long enough for a change to come to show in the stamp."""
+    """Tell whether a file of this stamp was left alone long enough for a change to come to show in the stamp."""
     return max(found[1:3]) < time.time_ns() - SETTLED_NS
 
 
 def content_digest(path: Path) -> str:
-    """The digest of the bytes of ``path``; DataError where it cannot be read."""
+    """Return the digest of the bytes of ``path``; DataError where it cannot be read."""
     try:
         return file_digest(path, LENGTH)
     except OSError as error:
@@ -58,7 +58,7 @@ class Contents:
         self._known: dict[str, list[Any]] = _read(index)
 
     def digests(self, paths: Sequence[Path], progress: Progress | None = None) -> list[str]:
-        """The digest of each of ``paths``, in order. ``progress`` is called only while files are read."""
+        """Return the digest of each of ``paths``, in order. ``progress`` is called only while files are read."""
         stamps = [stamp(path) for path in paths]
         unknown = [i for i, path in enumerate(paths) if self._known.get(str(path), [None])[:-1] != stamps[i]]
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -85,7 +85,7 @@ class Contents:
 
 
 def _read(index: Path | None) -> dict[str, list[Any]]:
-    """The entries of an index; nothing of one that is absent or damaged."""
+    """Return the entries of an index; nothing of one that is absent or damaged."""
     if index is None:
         return {}
     try:

@@ -246,21 +246,21 @@ class DataSet:
         return "uint16" if self.label_suffix == ".tif" else "uint8"
 
     def class_names(self) -> tuple[str, ...]:
-        """The evaluated classes in label order, with all synonyms; "background" last where predictions are folded."""
+        """Return the evaluated classes in label order, with all synonyms; "background" last for folded predictions."""
         names = load_vocabulary(self.vocabulary).names
         return names if self.background_index is None else (*names, BACKGROUND)
 
     def class_kinds(self) -> tuple[str, ...]:
-        """Of each of :meth:`class_names`, thing or stuff; a folded background, which no object covers, is stuff."""
+        """Return thing or stuff for each of :meth:`class_names`; a folded background is stuff: no object covers it."""
         kinds = load_vocabulary(self.vocabulary).kinds
         return kinds if self.background_index is None else (*kinds, "stuff")
 
     def prompt_names(self) -> tuple[str, ...]:
-        """The words a method is asked for, in the order of its predictions."""
+        """Return the words a method is asked for, in the order of its predictions."""
         return load_vocabulary(self.prompt_vocabulary).prompts
 
     def split(self, name: str | None = None) -> Split:
-        """The split called ``name`` (default: the set's own); UsageError naming the known ones."""
+        """Return the split called ``name`` (default: the set's own); UsageError naming the known ones."""
         if name is None:
             return self.splits[0]
         known = {s.name: s for s in self.splits}
@@ -274,5 +274,5 @@ class DataSet:
         return known[name]
 
     def legal_labels(self) -> str:
-        """The label values allowed, in words."""
+        """Return the label values allowed, in words."""
         return f"0..{self.num_classes - 1} or {self.ignore_label} (ignored)"

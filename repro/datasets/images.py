@@ -28,14 +28,14 @@ _MEND_FILE = "fetch the file again from its source, then repeat the command"
 
 
 def unreadable(path: Path, found: object, kind: str = "image", mend: str = _MEND_FILE) -> DataError:
-    """The error for a file that is absent, truncated or not of its kind."""
+    """Return the error for a file that is absent, truncated or not of its kind."""
     if not path.exists():
         return DataError(f"{kind} {path} is absent", expected="a readable file", found="nothing", mend=mend)
     return DataError(f"{kind} {path} cannot be read", expected="a complete file", found=found, mend=mend)
 
 
 def load_pillow(path: Path, kind: str = "image") -> Image.Image:
-    """The decoded image in its own mode; DataError where the file is absent, truncated or no image."""
+    """Return the decoded image in its own mode; DataError where the file is absent, truncated or no image."""
     from PIL import Image, ImageFile
 
     # Another library may have switched this on for the whole process; a truncated file would then be grey below.
@@ -49,7 +49,7 @@ def load_pillow(path: Path, kind: str = "image") -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image file as stored, from its header alone; DataError where there is none."""
+    """Return (H, W) of an image file as stored, from its header alone; DataError where there is none."""
     from PIL import Image
 
     try:
@@ -61,7 +61,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def orientation(path: Path) -> int:
-    """The EXIF orientation of an image, 1 where it has none or cannot be read."""
+    """Return the EXIF orientation of an image, 1 where it has none or cannot be read."""
     from PIL import Image
 
     try:
@@ -84,7 +84,7 @@ def check_upright(path: Path, mend: str) -> None:
 
 
 def stored_image(path: Path, mend: str = "repeat the command") -> NDArray[np.uint8]:
-    """An image that has a label, as uint8 RGB (H, W, 3), its pixels as they are stored: the label is of these.
+    """Return an image that has a label, as uint8 RGB (H, W, 3), its pixels as they are stored: the label is of these.
 
     Raises DataError as :func:`read_image`, and where its EXIF orientation would exchange height and width.
     """
@@ -93,7 +93,7 @@ def stored_image(path: Path, mend: str = "repeat the command") -> NDArray[np.uin
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image without a label as uint8 RGB (H, W, 3), upright; DataError where it is absent, truncated or no image."""
+    """Return an image without a label, upright uint8 RGB (H, W, 3); DataError where it is absent or damaged."""
     from PIL import ImageOps
 
     image = load_pillow(path)
@@ -116,7 +116,7 @@ def _rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
 
 
 def _check_range(grey: NDArray[np.float64], path: Path) -> None:
-    """DataError for floating-point pixels whose range is not 0..255 or 0..65535.
+    """Raise DataError for floating-point pixels whose range is not 0..255 or 0..65535.
 
     They are not scaled by a guess: a picture that ends at 1 may be a dark one of 0..255 as well, and by the brightest
     pixel of each the images of one set would be scaled differently.
@@ -134,7 +134,7 @@ def _check_range(grey: NDArray[np.float64], path: Path) -> None:
 
 
 def read_label(path: Path) -> NDArray[Any]:
-    """A label map (H, W), uint8 or uint16; DataError where the file is absent, truncated or of another form.
+    """Return a label map (H, W), uint8 or uint16; DataError where the file is absent, truncated or of another form.
 
     A palette is accepted only in an order that vouches for the indices (:mod:`repro.datasets.palettes`).
     """

@@ -27,7 +27,7 @@ class Pair:
 
 
 def prepare_command(benchmark: Benchmark, data_root: Path, split: Split | None = None, *, again: bool = False) -> str:
-    """The command that prepares a set (and a split, where it is not the set's own), ``again`` where it was before."""
+    """Return the command that prepares a set (and a split other than the set's own), ``again`` where it was before."""
     words: list[object] = ["repro", "data", "prepare", benchmark.id, "--data-root", data_root]
     if split is not None and split != benchmark.splits[0]:
         words += ["--split", split.name]
@@ -35,7 +35,7 @@ def prepare_command(benchmark: Benchmark, data_root: Path, split: Split | None =
 
 
 def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None) -> list[Pair]:
-    """The images and prepared labels of a split (default: the set's own), sorted by key.
+    """Return the images and prepared labels of a split (default: the set's own), sorted by key.
 
     Complete is judged by the note ``repro data prepare`` leaves; without one (data the official scripts made), by the
     list of source images, and where the sources are gone by the published count. Raises DataError, naming the command
@@ -75,7 +75,7 @@ def prepared_pairs(benchmark: Benchmark, data_root: Path, split: str | None = No
 
 
 def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: Mapping[str, Path]) -> set[str]:
-    """The keys that must have a label."""
+    """Return the keys that must have a label."""
     labels_folder = data_root / benchmark.folder / part.labels
     marker = read_marker(labels_folder)
     if marker is not None and not marker.complete:
@@ -126,7 +126,7 @@ def prepared_images(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
 
 
 def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterable[str]) -> set[str]:
-    """Those of ``keys`` whose source mask has no labelled pixel, which PAS-20 drops. Reads the masks."""
+    """Return those of ``keys`` whose source mask has no labelled pixel, which PAS-20 drops. Reads the masks."""
     if not benchmark.unlabelled_values:
         return set()
     from repro.datasets.images import read_label
@@ -140,7 +140,7 @@ def unlabelled(benchmark: Benchmark, data_root: Path, part: Split, keys: Iterabl
 
 
 def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None) -> list[SourcePair]:
-    """The images and annotations of a split as distributed, sorted by key.
+    """Return the images and annotations of a split as distributed, sorted by key.
 
     A folder may hold fewer images than the published set (a sample, the miniature); but each listed one must have its
     image and its annotation. Raises DataError naming what is absent and where it comes from.
@@ -158,13 +158,13 @@ def source_pairs(benchmark: Benchmark, data_root: Path, split: str | None = None
 
 
 def some(names: list[str], most: int = 3) -> str:
-    """A few of ``names`` and how many more there are."""
+    """Return a few of ``names`` and how many more there are."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _present(benchmark: Benchmark, pairs: list[SourcePair]) -> list[SourcePair]:
-    """``pairs`` with the files as they are spelled on disk; DataError naming those that are absent."""
+    """Return ``pairs`` with the files as they are spelled on disk; DataError naming those that are absent."""
     absent: dict[str, list[str]] = {"image": [], "annotation": []}
     spelling, found = Spelling(), []
     for pair in pairs:

@@ -29,7 +29,7 @@ class SourcePair:
 
 
 def _keyed(names: Iterable[str], suffix: str) -> dict[str, str]:
-    """Visible names by what precedes the ending, which may be spelled otherwise; the usual spelling goes first."""
+    """Return visible names by what precedes the ending, whose case may differ; the usual spelling goes first."""
     endings = _ENDINGS.get(suffix, (suffix,))
     found: dict[str, str] = {}
     for name in sorted(names, key=lambda n: (n.endswith(suffix), n)):
@@ -40,7 +40,7 @@ def _keyed(names: Iterable[str], suffix: str) -> dict[str, str]:
 
 
 def sources_by_key(folder: Path, suffix: str) -> dict[str, Path]:
-    """Source files of a folder by name without ending; ``.JPG``, ``.jpeg`` count as ``.jpg``, ``.PNG`` as ``.png``."""
+    """Return files of a folder by name without ending; ``.JPG``, ``.jpeg`` count as ``.jpg``, ``.PNG`` as ``.png``."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
@@ -55,7 +55,7 @@ class Spelling:
         self._keyed: dict[tuple[Path, str], dict[str, str]] = {}
 
     def __call__(self, path: Path) -> Path | None:
-        """``path`` as it is on disk; None where it is absent."""
+        """Return ``path`` as it is on disk; None where it is absent."""
         folder, suffix = path.parent, path.suffix
         if folder not in self._names:
             self._names[folder] = {e.name for e in os.scandir(folder)} if folder.is_dir() else set()
@@ -68,7 +68,7 @@ class Spelling:
 
 
 def first_file(folder: Path, alternatives: tuple[str, ...], name: str) -> Path:
-    """``name`` in the first of the folders that has it; where none has, its place in the last.
+    """Return ``name`` in the first of the folders that has it; where none has, its place in the last.
 
     An ending in capitals is taken where no folder has the usual one.
     """
@@ -117,7 +117,7 @@ def read_ids(path: Path, instructions: str) -> list[str]:
 
 
 def leads_out(folder: Path, target: Path) -> bool:
-    """Whether links below ``folder`` make ``target`` lie outside of it. The folder itself may be a link."""
+    """Tell whether links below ``folder`` make ``target`` lie outside of it. The folder itself may be a link."""
     try:
         return not target.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):  # links in a circle
@@ -125,7 +125,7 @@ def leads_out(folder: Path, target: Path) -> bool:
 
 
 def check_targets(folder: Path, targets: Iterable[Path], mend: str) -> None:
-    """DataError where one of ``targets``, the folders that are about to be written, lies outside of ``folder``.
+    """Raise DataError where one of ``targets``, the folders that are about to be written, lies outside of ``folder``.
 
     Links that lead out are followed for reading only. ``mend`` is what to repeat.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @cache
 def voc_palette() -> NDArray[np.uint8]:
-    """(256, 3) VOC's colours: bits 0, 3, 6 of the value, highest first, give red; 1, 4, 7 green; 2, 5 blue."""
+    """Return (256, 3) VOC's colours: bits 0, 3, 6 of the value, highest first, give red; 1, 4, 7 green; 2, 5 blue."""
     import numpy as np
 
     values = np.arange(256)
@@ -31,7 +31,7 @@ def voc_palette() -> NDArray[np.uint8]:
 
 
 def check_palette(image: Image.Image, path: Path, kind: str, mend: str) -> None:
-    """DataError where ``image`` has a palette by which its indices need not be class numbers.
+    """Raise DataError where ``image`` has a palette by which its indices need not be class numbers.
 
     Accepted are images without palette, VOC's colours, the grey ramp (colour i is (i, i, i)), and a palette of one
     colour 256 times over, which says nothing. Only colours that occur are looked at.

@@ -69,7 +69,7 @@ class PanopticSource:
     instructions: str
 
     def paths(self, data_root: Path) -> tuple[Path, Path, Path]:
-        """JSON file, folder of PNGs and folder of images below ``data_root``."""
+        """Return JSON file, folder of PNGs and folder of images below ``data_root``."""
         return data_root / self.json_file, data_root / self.masks, data_root / self.images
 
 
@@ -97,14 +97,14 @@ PANOPTIC: dict[str, PanopticSource] = {
 
 
 def get_panoptic(name: str) -> PanopticSource:
-    """The panoptic set called ``name``; UsageError with the nearest names otherwise."""
+    """Return the panoptic set called ``name``; UsageError with the nearest names otherwise."""
     if name not in PANOPTIC:
         raise unknown_name("panoptic set", name, PANOPTIC, mend="correct panoptic in the file of the table")
     return PANOPTIC[name]
 
 
 def read_categories(path: Path) -> Vocabulary:
-    """A list of categories (columns index, name, kind and others) in label order."""
+    """Return a list of categories (columns index, name, kind and others) in label order."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = tuple(csv.DictReader(stream))
     return Vocabulary(path.stem, tuple(row["name"] for row in rows), rows)
@@ -112,7 +112,7 @@ def read_categories(path: Path) -> Vocabulary:
 
 @cache
 def panoptic_vocabulary(name: str) -> Vocabulary:
-    """The categories of a panoptic set (``coco133``, ``ade150``), with their ids in its JSON file (``panoptic_id``)."""
+    """Return the categories of a panoptic set (``coco133``, ``ade150``), with their ids there (``panoptic_id``)."""
     return read_categories(VOCABULARIES / f"{name}.csv")
 
 
@@ -157,7 +157,7 @@ def _box(x: float, y: float, width: float, height: float) -> tuple[float, float,
 
 
 def read_ids(path: Path) -> NDArray[np.int32]:
-    """The segment ids (H, W) of a panoptic PNG; DataError where it is absent, damaged or has no three channels."""
+    """Return the segment ids (H, W) of a panoptic PNG; DataError unless it is whole and has three channels."""
     picture = np.asarray(load_pillow(path, "panoptic mask"))
     if picture.ndim != 3 or picture.shape[2] < 3 or picture.dtype != np.uint8:
         raise DataError(
@@ -168,14 +168,14 @@ def read_ids(path: Path) -> NDArray[np.int32]:
 
 
 def ids_to_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The RGB picture (H, W, 3) of segment ids (H, W): the inverse of :func:`read_ids`."""
+    """Return the RGB picture (H, W, 3) of segment ids (H, W): the inverse of :func:`read_ids`."""
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
 def panoptic_fingerprint(
     json_file: Path, masks: Path, images: Path, cache: Path | None = None, progress: Progress | None = None
 ) -> str:
-    """Sixteen hex digits over the annotations and the content of every image and mask they name.
+    """Return sixteen hex digits over the annotations and the content of every image and mask they name.
 
     Files are read once and remembered below ``cache`` (:class:`.contents.Contents`).
     """

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def parallel(function: Callable[[T], R], items: Sequence[T], jobs: int = 1, chunk: int | None = None) -> Iterator[R]:
-    """``function(item)`` for each item, in the order of ``items``, by ``jobs`` processes (1: in this one).
+    """Yield ``function(item)`` for each of ``items``, in their order, by ``jobs`` processes (1: in this one).
 
     ``function`` and the items must be importable and picklable by the workers (this program's own processes). An
     exception of a worker is raised here; the items not yet begun are then given up. ``chunk`` items go to a worker at

@@ -40,13 +40,13 @@ class Protocol:
         return ((self.canvas - self.window) // self.stride + 1) ** 2 + self.whole_image
 
     def digest(self, *parts: object) -> str:
-        """Twelve hex digits over the protocol and ``parts`` (a benchmark's vocabulary, ignore label, fold)."""
+        """Return twelve hex digits over the protocol and ``parts`` (a benchmark's vocabulary, ignore label, fold)."""
         payload = json.dumps([dataclasses.asdict(self), *map(str, parts)], sort_keys=True)
         return hashlib.sha256(payload.encode()).hexdigest()[:12]
 
 
 def protocol_digest(benchmark: Benchmark, protocol: Protocol) -> str:
-    """The digest of everything that decides what a number means: protocol, vocabularies, ignore label and fold."""
+    """Return the digest of all that decides what a number means: protocol, vocabularies, ignore label and fold."""
     return protocol.digest(
         benchmark.id,
         benchmark.class_names(),

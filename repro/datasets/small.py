@@ -24,7 +24,7 @@ class SmallBenchmark(Benchmark):
 
 
 def small_benchmark(folded: bool) -> SmallBenchmark:
-    """Four classes, or two and a background of two prompts."""
+    """Return four classes, or two and a background of two prompts."""
     return SmallBenchmark(
         id="trace-fold" if folded else "trace", title="", vocabulary="", prompt_vocabulary="", ignore_label=255,
         background_index=2 if folded else None, num_images=3, source="", folder="",

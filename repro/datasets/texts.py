@@ -36,13 +36,13 @@ _BEGINNINGS = (
 
 
 def shown(value: object) -> str:
-    """``value`` as a message shows it: quoted, on one line, of at most 80 characters."""
+    """Return ``value`` as a message shows it: quoted, on one line, of at most 80 characters."""
     text = value if isinstance(value, str) else str(value)
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def kind_of(head: bytes) -> str | None:
-    """What a file that begins with ``head`` is, in words; None where it may be UTF-8 text."""
+    """Return what a file that begins with ``head`` is, in words; None where it may be UTF-8 text."""
     if not head:
         return "an empty file"
     for beginning, kind in _BEGINNINGS:
@@ -58,7 +58,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def check_text(path: Path, kind: str, expected: str, mend: str | None) -> None:
-    """DataError, saying what the file is, where its first bytes cannot be UTF-8 text.
+    """Raise DataError, saying what the file is, where its first bytes cannot be UTF-8 text.
 
     ``kind`` and ``expected`` say what it should be, ``mend`` where it comes from.
     """
@@ -72,7 +72,7 @@ def check_text(path: Path, kind: str, expected: str, mend: str | None) -> None:
 
 
 def read_text(path: Path, kind: str, expected: str, mend: str | None) -> str:
-    """The UTF-8 text of a file, without a byte order mark; DataError as of :func:`check_text` otherwise."""
+    """Return the UTF-8 text of a file, without a byte order mark; DataError as of :func:`check_text` otherwise."""
     check_text(path, kind, expected, mend)
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -84,7 +84,7 @@ def read_text(path: Path, kind: str, expected: str, mend: str | None) -> str:
 
 
 def read_document(path: Path, kind: str, expected: str, mend: str | None) -> dict[str, Any]:
-    """The JSON object of a file; DataError that says what the file is otherwise, and never shows it."""
+    """Return the JSON object of a file; DataError that says what the file is otherwise, and never shows it."""
     text = read_text(path, kind, expected, mend)
     try:
         value = json.loads(text)
@@ -112,7 +112,7 @@ def _damage(text: str, error: json.JSONDecodeError) -> str:
 
 
 def read_names(path: Path, mend: str | None) -> list[str]:
-    """The names a list file holds, one a line; DataError naming file, line and entry where one is no plain name."""
+    """Return the names of a list file, one per line; DataError naming file, line and entry of a bad one."""
     names = []
     text = read_text(path, "a list of images", "names without ending, one a line", mend)
     for number, line in enumerate(text.split("\n"), start=1):
@@ -121,7 +121,7 @@ def read_names(path: Path, mend: str | None) -> list[str]:
 
 
 def plain_name(name: object, path: Path, where: str, mend: str | None) -> str:
-    """``name``, which the file ``path`` holds at ``where``, if it can name a file of one folder; DataError otherwise.
+    """Return ``name``, which ``path`` holds at ``where``, if it can name a file of one folder; DataError otherwise.
 
     Refused are paths that lead elsewhere, separators of any system, control characters, hidden and empty names.
     """
@@ -136,7 +136,7 @@ def plain_name(name: object, path: Path, where: str, mend: str | None) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether ``name`` names a visible file of one folder, and nothing outside it, on any system."""
+    """Tell whether ``name`` names a visible file of one folder, and nothing outside it, on any system."""
     return (
         name.strip() != ""
         and name.isprintable()

@@ -37,7 +37,7 @@ class Vocabulary:
         return tuple(map(first_synonym, self.names))
 
     def column(self, field: str) -> tuple[int, ...]:
-        """An integer column of the data file, one value a class. Raises KeyError where there is no such column."""
+        """Return an integer column of the data file, one value per class. Raises KeyError for an unknown one."""
         return tuple(int(row[field]) for row in self.rows)
 
     @property
@@ -54,7 +54,7 @@ class Vocabulary:
         return tuple(kind == "thing" for kind in self.kinds)
 
     def digest(self) -> str:
-        """Twelve hex digits over the names and every other fact of the data file that decides a label or a prompt.
+        """Return twelve hex digits over the names and every other fact of the file that decides a label or a prompt.
 
         ``kind`` decides neither: correcting one makes no measured number another number.
         """
@@ -68,7 +68,7 @@ def first_synonym(name: str) -> str:
 
 
 def vocabulary_names() -> tuple[str, ...]:
-    """The vocabularies there are."""
+    """Return the vocabularies there are."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.csv")))
 
 

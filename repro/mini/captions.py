@@ -20,7 +20,7 @@ CATSEG_PROMPT = "A photo of a {} in the scene"
 
 
 def concept_name(rng: np.random.Generator, concept: int, broader: float = 0.06) -> str:
-    """A name for a concept: mostly a name of its own, with probability ``broader`` that of a coarser class."""
+    """Return a name for a concept: mostly a name of its own, with probability ``broader`` that of a coarser class."""
     known = CONCEPTS[concept]
     names = known.broader if known.broader and rng.random() < broader else known.names
     return names[0] if rng.random() < 0.4 else names[int(rng.integers(len(names)))]
@@ -29,7 +29,7 @@ def concept_name(rng: np.random.Generator, concept: int, broader: float = 0.06) 
 def salient(
     rng: np.random.Generator, concepts: NDArray[np.int16], stuff: float, least: float = 0.015, most: int = 3
 ) -> list[int]:
-    """What a person would mention of a picture with these labels (H, W): things by area, then perhaps stuff.
+    """Return what a person would mention of a picture with these labels (H, W): things by area, then perhaps stuff.
 
     Things under the fraction ``least`` of the picture are overlooked, at most ``most`` are named. Stuff is named with
     probability ``stuff`` where there are things, always where there are none. Never empty.
@@ -46,7 +46,7 @@ def salient(
 
 
 def caption(rng: np.random.Generator, concepts: list[int]) -> str:
-    """A sentence that names these concepts in their order; ValueError for an empty list."""
+    """Return a sentence that names these concepts in their order; ValueError for an empty list."""
     if not concepts:
         raise ValueError("a caption needs at least one concept")
     names = [concept_name(rng, c) for c in concepts]

@@ -37,7 +37,7 @@ class Concept:
         return tuple(dict.fromkeys((self.name, *self.synonyms, *self.spoken)))
 
     def label_in(self, vocabulary_names: Iterable[str]) -> int | None:
-        """Index of this concept in a vocabulary (class names in label order), None where it has no such class.
+        """Return index of this concept in a vocabulary (class names in label order), None where it has no such class.
 
         A vocabulary entry "airplane, aeroplane, plane" is known by its first synonym, as in the prompts of the
         benchmarks. Own names are tried before broader ones, each in their order; the first of equal entries counts.
@@ -232,6 +232,6 @@ INDEX: dict[str, int] = {concept.name: index for index, concept in enumerate(CON
 
 
 def concept_labels(vocabulary_names: Sequence[str], ignore: int) -> list[int]:
-    """For every concept its label in a vocabulary, ``ignore`` where it has none: a lookup table for writers."""
+    """Return every concept's label in a vocabulary, ``ignore`` where it has none: a lookup table for writers."""
     labels = (concept.label_in(vocabulary_names) for concept in CONCEPTS)
     return [ignore if label is None else label for label in labels]

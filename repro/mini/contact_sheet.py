@@ -18,7 +18,7 @@ _INK = (24, 24, 24)
 
 
 def concept_colours() -> NDArray[np.uint8]:
-    """A distinct colour (N, 3) for every concept; stuff is paler than things."""
+    """Return a distinct colour (N, 3) for every concept; stuff is paler than things."""
     colours = []
     for index, concept in enumerate(CONCEPTS):
         hue = (index * 0.61803398875) % 1
@@ -28,7 +28,7 @@ def concept_colours() -> NDArray[np.uint8]:
 
 
 def label_overlay(scene: Scene, strength: float = 0.65) -> NDArray[np.uint8]:
-    """The scene (H, W, 3) tinted by concept, instances and regions outlined in black."""
+    """Return the scene (H, W, 3) tinted by concept, instances and regions outlined in black."""
     colour = concept_colours()[scene.concepts].astype(np.float32)
     mixed = colour * strength + scene.image * (1 - strength)
     key = scene.concepts.astype(np.int32) * 4096 + scene.instances

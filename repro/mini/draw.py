@@ -14,7 +14,7 @@ Progress = Callable[[str, str], contextlib.AbstractContextManager[Callable[[int,
 
 @contextlib.contextmanager
 def silent(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress that shows nothing."""
+    """Show nothing."""
     del title, unit
     yield lambda done, total: None
 

@@ -91,6 +91,6 @@ def _look(row: str, alternatives: int) -> Look:
 
 @cache
 def looks() -> tuple[Look, ...]:
-    """The look of every concept, in the order of :data:`~repro.mini.catalogue.CONCEPTS`."""
+    """Return the look of every concept, in the order of :data:`~repro.mini.catalogue.CONCEPTS`."""
     rows = {**SHAPES, **TEXTURES}
     return tuple(_look(rows[concept.name], _ALTERNATIVES[concept.kind]) for concept in CONCEPTS)

@@ -35,7 +35,7 @@ _UNSEEN = 500_000  # numbers of training pictures never come near it
 
 @cache
 def _labels(name: str) -> NDArray[np.int64]:
-    """Concept index -> index of the category in a panoptic set; -1 without one."""
+    """Return concept index -> index of the category in a panoptic set; -1 without one."""
     # Classes of ADE20K's panoptic form are those of A-150 under other spellings; COCO marks merged ones by an ending.
     names = load_vocabulary("ade150").names if name == ADE else panoptic_vocabulary(PANOPTIC[name].vocabulary).names
     return np.array(concept_labels([n.removesuffix("-merged") for n in names], -1))
@@ -68,7 +68,7 @@ def panoptic_segments(scene: Scene, name: str) -> tuple[NDArray[np.int64], list[
 
 
 def draw_panoptic_scene(seed: int, name: str, index: int, sizes: MiniSizes) -> tuple[str, Scene]:
-    """File name (without ending) and scene of picture ``index`` of a panoptic set."""
+    """Return file name (without ending) and scene of picture ``index`` of a panoptic set."""
     if name == ADE:
         return picture_key("ade", index), draw_scene(seed, "ade", index, sizes)
     return picture_key("train", _UNSEEN + index), draw_scene(seed, "train", _UNSEEN + index, sizes)
@@ -109,5 +109,5 @@ def synth_panoptic(root: Path, seed: int, sizes: MiniSizes, progress: Callable[[
 
 
 def panoptic_key(seed: int, sizes: MiniSizes) -> str:
-    """What identifies the panoptic sets: seed and sizes."""
+    """Return what identifies the panoptic sets: seed and sizes."""
     return digest([seed, dataclasses.asdict(sizes)])

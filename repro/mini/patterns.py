@@ -19,14 +19,14 @@ Pattern = Callable[[np.random.Generator, int, int, float], Field]
 
 
 def noise(rng: np.random.Generator, h: int, w: int, unit: float, sx: float = 4, sy: float = 4) -> Field:
-    """Smooth noise (h, w) in 0..1 with grains of about sx by sy."""
+    """Return smooth noise (h, w) in 0..1 with grains of about sx by sy."""
     rows, cols = max(2, round(h / (sy * unit)) + 1), max(2, round(w / (sx * unit)) + 1)
     small = rng.random((min(rows, 2 * h + 2), min(cols, 2 * w + 2)), dtype=np.float32)
     return np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _axes(rng: np.random.Generator, h: int, w: int, unit: float) -> tuple[Field, Field]:
-    """Coordinates x (1, w) and y (h, 1) in pattern units with a random origin and +-12 % scale."""
+    """Return coordinates x (1, w) and y (h, 1) in pattern units with a random origin and +-12 % scale."""
     dx, dy = rng.random(2, dtype=np.float32) * 64
     scale = np.float32(1 / (unit * rng.uniform(0.88, 1.14)))
     x = np.arange(w, dtype=np.float32)[None] * scale + dx
@@ -195,5 +195,5 @@ PATTERNS: dict[str, Pattern] = {
 
 
 def pattern(name: str, rng: np.random.Generator, h: int, w: int, unit: float) -> Field:
-    """The mixing field (h, w) in 0..1 of the texture called ``name``; KeyError for an unknown one."""
+    """Return the mixing field (h, w) in 0..1 of the texture called ``name``; KeyError for an unknown one."""
     return PATTERNS[name](rng, h, w, unit)

@@ -51,7 +51,7 @@ class Scene:
 
 @cache
 def _table(names: tuple[str, ...], values: tuple[int, ...], otherwise: int) -> NDArray[np.uint16]:
-    """Concept index -> source value."""
+    """Return concept index -> source value."""
     return np.array([otherwise if label < 0 else values[label] for label in concept_labels(names, -1)], np.uint16)
 
 
@@ -68,7 +68,7 @@ class _Canvas:
         self.things = 0
 
     def _body(self, look: Look, h: int, w: int, unit: float) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """The textured body colour (h, w, 3) of a look and the flat colour of every slot, both jittered."""
+        """Return the textured body colour (h, w, 3) of a look and the flat colour of every slot, both jittered."""
         jitter = self.rng.normal(1, 0.06, 3) * self.rng.uniform(0.85, 1.12)
         chosen: list[NDArray[np.float32]] = []
         for options in look.colours:
@@ -131,7 +131,7 @@ class _Canvas:
         self.instances[window][mask] = instance
 
     def finish(self, setting: str) -> Scene:
-        """Light, blur and noise; instance numbers without gaps."""
+        """Add light, blur and noise; number instances without gaps."""
         rng = self.rng
         gain = rng.uniform(0.78, 1.16) * rng.normal(1, 0.04, 3)
         tilt = rng.uniform(-0.14, 0.14)
@@ -260,7 +260,7 @@ def _blob(rng: np.random.Generator, x: float, base: float, half: float) -> NDArr
 
 @cache
 def _surroundings() -> tuple[tuple[int, ...], ...]:
-    """For every concept, what fills the settings it is found in: plausible grounds for its crops."""
+    """Return what fills the settings of every concept: plausible grounds for its crops."""
     found: list[set[int]] = [set() for _ in CONCEPTS]
     for setting in SETTINGS.values():
         fills = {o for layer in setting.layers if layer.role in ("top", "bottom") for o in layer.options}
@@ -274,7 +274,7 @@ def _surroundings() -> tuple[tuple[int, ...], ...]:
 def render_crop(
     rng: np.random.Generator, concept_index: int, size: int, scale: tuple[float, float] = (0.62, 1.08)
 ) -> Image:
-    """A square crop (size, size, 3) that shows one concept before a plausible ground.
+    """Return a square crop (size, size, 3) that shows one concept before a plausible ground.
 
     A concept with an outline spans ``scale`` (least, most) of the crop; stuff without one fills all of it or, in half
     of the crops, at least half. IndexError for an unknown concept.
@@ -290,7 +290,7 @@ def crop_scene(
     grain: tuple[float, float] = (0.8, 2.0),
     frame: int | None = None,
 ) -> Scene:
-    """:func:`render_crop` with its labels.
+    """Return what :func:`render_crop` does with its labels.
 
     ``grain`` (finest, coarsest) scales the textures of stuff, measured for a picture of ``frame`` pixels (``size``
     unless given): a small crop with the texture of a larger picture is a part of it.

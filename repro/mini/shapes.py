@@ -18,7 +18,7 @@ def _beast(
     thick: float = 0.14,
     extra: str = "",
 ) -> str:
-    """A quadruped that faces right: ``legs`` is the length of its legs, below the body."""
+    """Return a quadruped that faces right: ``legs`` is the length of its legs, below the body."""
     top = 1 - legs - 0.08
     feet = ", ".join(
         f"l0 {thick} {x} {top} {x + s} 1" for x, s in ((-0.45, -0.04), (-0.25, 0.04), (0.25, -0.04), (0.46, 0.04))
@@ -28,7 +28,7 @@ def _beast(
 
 
 def _rim(radius: float, cy: float) -> str:
-    """An eight-cornered wheel rim with a cabin at every corner."""
+    """Return an eight-cornered wheel rim with a cabin at every corner."""
     corners = [(radius * math.cos(a), cy + radius * math.sin(a)) for a in (k * math.pi / 4 for k in range(9))]
     return ", ".join(
         f"l0 .07 {x0:.2f} {y0:.2f} {x1:.2f} {y1:.2f}, e3 {x0:.2f} {y0 + 0.05:.2f} .1 .1"

@@ -119,7 +119,7 @@ def picture_key(series: str, index: int) -> str:
 
 
 def draw_scene(seed: int, set_name: str, index: int, sizes: MiniSizes) -> Scene:
-    """Picture ``index`` of a set: the same for the same arguments, on any machine and in any order."""
+    """Return picture ``index`` of a set: the same for the same arguments, on any machine and in any order."""
     import numpy as np
 
     from repro.mini.scenes import render_scene
@@ -192,7 +192,7 @@ def _count_files(root: Path, folders: Iterable[str]) -> dict[str, int]:
 
 
 def _finished(root: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a finished miniature of this recipe, None where there is none."""
+    """Return the manifest of a finished miniature of this recipe, None where there is none."""
     try:
         manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

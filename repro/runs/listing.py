@@ -70,7 +70,7 @@ class Explained:
 
     @property
     def fits(self) -> bool:
-        """Whether the code of now may use all of it."""
+        """Whether the current code may use all of it."""
         return all(p.verdict.fits for p in self.pieces)
 
     def to_json(self) -> dict[str, Any]:

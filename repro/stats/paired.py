@@ -83,7 +83,7 @@ def difference(a: Sequence[Sampled], b: Sequence[Sampled]) -> Difference:
 
 
 def class_differences(a: Sequence[Counts], b: Sequence[Counts], times: Float64) -> list[Difference]:
-    """Return A minus B of every class's IoU with percentile intervals over images, means over the runs of each side.
+    """Return a minus B of every class's IoU with percentile intervals over images, means over the runs of each side.
 
     NaN where a class has no pixel on either side; resamples without the class are left out.
     """

@@ -89,7 +89,7 @@ def store_counts(plan: Plan, row: str, benchmark: str, counts: Counts, seed: int
 
 
 def write_made(run: Run, folder: Path, subject: Subject) -> None:
-    """Say that the code of now made what is in ``folder``, by its source alone: no trace is taken."""
+    """Say that the current code made what is in ``folder``, by its source alone: no trace is taken."""
     inputs = run.assets.inputs(run.row.tower)
     made = {"source": run.assets.code.source(subject).digest, "inputs": inputs, "trace": None, "date": "2026-01-01"}
     write_json(folder / CODE, {"format": 1, "what": subject.what, "made": made, "taken": []})

@@ -13,7 +13,7 @@ from repro.requests import ProfileRequest
 
 
 def add_options(parser: argparse.ArgumentParser, *, tower: bool = False) -> None:
-    """``--backbone`` and what belongs to it; with ``tower`` also which tower it replaces."""
+    """Declare ``--backbone`` and what belongs to it; with ``tower`` also which tower it replaces."""
     group = parser.add_argument_group("backbone swap (docs/backbones.md)")
     group.add_argument(
         "--backbone",
@@ -36,12 +36,12 @@ def add_options(parser: argparse.ArgumentParser, *, tower: bool = False) -> None
 
 
 def chosen_profile(options: argparse.Namespace) -> Profile:
-    """The profile the options name, its tower swapped where they ask for it."""
+    """Return the profile the options name, its tower swapped where they ask for it."""
     return common.request(ProfileRequest, options).load()
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``repro backbone``."""
+    """Declare the options of ``repro backbone``."""
     parser.add_argument("backbone", nargs="?", metavar="SOURCE:WHAT", help=f"{FORMS} (default: the profile's tower)")
     common.add_store_options(parser)
     parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")

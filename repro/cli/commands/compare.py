@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``compare``."""
+    """Declare the options of ``compare``."""
     parser.add_argument("a", metavar="A", help="run id (a unique prefix will do), run folder, runs a,b,.. or table:row")
     parser.add_argument("b", metavar="B", help="what A is compared with")
     common.add_store_options(parser)

@@ -13,7 +13,7 @@ from repro.requests import UNTRAINED, EvalRequest
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``eval``."""
+    """Declare the options of ``eval``."""
     add_run_options(parser)
     parser.add_argument("--benchmarks", type=common.names, metavar="B,..", help="default: all, or all the folder has")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="evaluate on the sets below DIR")

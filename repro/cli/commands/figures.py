@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 
 
 def class_names(text: str) -> list[str] | None:
-    """``cat; dining table`` as a list of names; none for an empty text."""
+    """Read ``cat; dining table`` as a list of names; none for an empty text."""
     return [name.strip() for name in text.split(";")] if text else None
 
 

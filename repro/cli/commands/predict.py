@@ -13,13 +13,13 @@ from repro.requests import UNTRAINED, PredictRequest
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``predict``."""
+    """Declare the options of ``predict``."""
     parser.add_argument("--method", required=True, metavar="M", help="a method of repro list")
     parser.add_argument(
         "--image", nargs="+", action="extend", required=True, metavar="I", help="files, folders, quoted patterns"
     )
     classes = parser.add_mutually_exclusive_group(required=True)
-    classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE: a name a line, .json or .csv")
+    classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE: one name per line, .json or .csv")
     classes.add_argument("--benchmark-vocab", metavar="ID", help="the classes of a benchmark, e.g. A-150")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the outputs")
     parser.add_argument(

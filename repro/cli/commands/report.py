@@ -20,7 +20,7 @@ ALL = "all"
 
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
-    """Options of ``report``."""
+    """Declare the options of ``report``."""
     run.configure(parser, command)
     parser.add_argument(
         "--html", action="store_true", help="a self-contained page too: TABLE.html, report.html for all"

@@ -19,7 +19,7 @@ from repro.tables.kind import TableResult, missing_lines
 
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
-    """Options of ``run`` and ``report``."""
+    """Declare the options of ``run`` and ``report``."""
     parser.add_argument(
         "table", help="table1, table2, .. (repro list names all), or a .py file" + (", or all" * (command == "report"))
     )

@@ -68,7 +68,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
-    """Exit code 0 where the code of now may use all of it, 1 where something is stale or unknown."""
+    """Return exit code 0 where the current code may use all of it, 1 where something is stale or unknown."""
     found = explain_run(options.run, options.runs, options.data_root)
     if options.json:
         common.print_json(found.to_json())

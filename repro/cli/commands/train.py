@@ -16,7 +16,7 @@ from repro.requests import RunRequest, TrainRequest
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
-    """Options of ``train``."""
+    """Declare the options of ``train``."""
     add_run_options(parser)
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
     parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
@@ -28,13 +28,13 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What names one run: method, tower, options, seed, profile."""
+    """Declare what names one run: method, tower, options, seed, profile."""
     parser.add_argument("method", help="a method of repro list")
     add_variant_options(parser)
 
 
 def add_variant_options(parser: argparse.ArgumentParser) -> None:
-    """What names one run, but for its method."""
+    """Declare what names one run, but for its method."""
     common.add_store_options(parser)
     parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
     parser.add_argument("--tower", default="base", help="tower of the profile (default: base)")

@@ -12,7 +12,7 @@ from repro.errors import DataError, command
 
 
 def can_be_made(benchmark: Benchmark, data_root: Path, part: Split) -> bool:
-    """Whether the sources of a split are there and its labels may be written."""
+    """Tell whether the sources of a split are there and its labels may be written."""
     try:
         there = bool(source_pairs(benchmark, data_root, part.name))
     except DataError:
@@ -21,7 +21,7 @@ def can_be_made(benchmark: Benchmark, data_root: Path, part: Split) -> bool:
 
 
 def refuse_others(benchmark: Benchmark, data_root: Path, part: Split, marker: Marker | None) -> None:
-    """Labels that others made are not replaced: DataError that says where they are."""
+    """Raise DataError where labels are there that others made: they are not replaced."""
     folder = data_root / benchmark.folder / part.labels
     there = files_by_key(folder, benchmark.label_suffix)
     others = sorted(there if marker is None else there.keys() & set(marker.adopted))
@@ -35,7 +35,7 @@ def refuse_others(benchmark: Benchmark, data_root: Path, part: Split, marker: Ma
 
 
 def refuse_strangers(folder: Path, benchmark: Benchmark, keys: set[str]) -> None:
-    """Labels that belong to no listed image would be evaluated too; they are the user's, so they are not removed."""
+    """Raise DataError for labels of no listed image: they would be evaluated, and as the user's are not removed."""
     labels = {path.name[: -len(benchmark.label_suffix)] for path in folder.glob(f"[!.]*{benchmark.label_suffix}")}
     strangers = sorted(labels - keys)
     if strangers:

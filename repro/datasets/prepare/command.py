@@ -23,7 +23,7 @@ def prepare_alone(
     *,
     again: bool = False,
 ) -> PrepareSummary:
-    """:func:`repro.datasets.prepare.prepare`, after any other process that prepares into the same folder.
+    """Prepare a set, after any other process that prepares into the same folder.
 
     A data root that may only be read is taken as it is: a finished preparation needs no lock.
     """

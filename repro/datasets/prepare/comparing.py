@@ -40,7 +40,7 @@ def compare(task: Task) -> Compared:
 
 
 def label_difference(benchmark: Benchmark, source: SourcePair, path: Path, label: NDArray[Any], mend: str) -> str:
-    """How ``label`` (H, W) read from ``path`` differs from what the rule makes of ``source``; "" where it does not.
+    """Say how ``label`` (H, W) read from ``path`` differs from what the rule makes of ``source``; "" where it does not.
 
     Raises DataError for a source that cannot be read.
     """

@@ -74,7 +74,7 @@ def perform(task: Task) -> Outcome:
 
 
 def _count(label: NDArray[Any]) -> dict[int, int]:
-    """Pixels of each value present."""
+    """Return pixels of each value present."""
     if label.dtype == np.uint8:  # numpy would first widen every pixel to 64 bits
         return {value: count for value, count in enumerate(Image.fromarray(label).histogram()) if count}
     return _histogram(np.bincount(label.ravel()))
@@ -85,7 +85,7 @@ def _histogram(pixels: NDArray[np.int64]) -> dict[int, int]:
 
 
 def _usable(benchmark: Benchmark, task: Task) -> NDArray[np.int64] | None:
-    """The histogram of a label that is there already, None where it is damaged and must be made again."""
+    """Return the histogram of a label that is there already, None where it is damaged and must be made again."""
     try:
         label = read_label(task.label)
         size = image_size(task.source.image)
@@ -100,7 +100,7 @@ def _usable(benchmark: Benchmark, task: Task) -> NDArray[np.int64] | None:
 
 
 def convert_source(benchmark: Benchmark, source: SourcePair, command: str) -> NDArray[Any]:
-    """The label map (H, W) the rules make of an annotation.
+    """Return the label map (H, W) the rules make of an annotation.
 
     Raises DataError naming the file where the annotation is damaged or holds an impossible value; ``command`` is what
     to repeat once it is mended.
@@ -118,7 +118,7 @@ def convert_source(benchmark: Benchmark, source: SourcePair, command: str) -> ND
 
 
 def _source_size(benchmark: Benchmark, source: SourcePair, label: NDArray[Any]) -> tuple[int, int]:
-    """(H, W) of the annotation before any resizing."""
+    """Return (H, W) of the annotation before any resizing."""
     return image_size(source.label) if benchmark.resized_images else (label.shape[0], label.shape[1])
 
 

@@ -39,13 +39,13 @@ class Marker:
     """Keys of labels that others made and that equal what the rule makes of their sources: they are never removed."""
 
     def made_by_rules_of(self, benchmark: Benchmark) -> bool:
-        """Whether the rules of now make the same labels: else they are converted again."""
+        """Tell whether the current rules make the same labels: else they are converted again."""
         return self.rules == rules_digest(benchmark)
 
 
 @cache
 def rules_digest(benchmark: Benchmark) -> str:
-    """Twelve hex digits over the labels and images that the rule of ``benchmark`` makes of fixed samples.
+    """Return twelve hex digits over the labels and images that the rule of ``benchmark`` makes of fixed samples.
 
     Whole numbers: the same on any machine, whatever the rule is called and wherever it stands.
     """
@@ -58,7 +58,7 @@ def rules_digest(benchmark: Benchmark) -> str:
 
 
 def marker_path(labels: Path) -> Path:
-    """Where the note of a label folder lies."""
+    """Return where the note of a label folder lies."""
     return labels.parent / f".{labels.name}.prepared.json"
 
 
@@ -68,7 +68,7 @@ def write_marker(labels: Path, marker: Marker) -> None:
 
 
 def read_marker(labels: Path) -> Marker | None:
-    """The note of a label folder, None where there is none; DataError where it is damaged."""
+    """Return the note of a label folder, None where there is none; DataError where it is damaged."""
     path = marker_path(labels)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

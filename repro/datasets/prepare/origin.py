@@ -68,13 +68,13 @@ class Changes:
 
 
 def again_command(benchmark: Benchmark, data_root: Path, part: Split) -> str:
-    """The command that makes all labels of a split again."""
+    """Return the command that makes all labels of a split again."""
     extra = ["--split", part.name] if part != benchmark.splits[0] else []
     return command("repro", "data", "prepare", benchmark.id, "--data-root", data_root, *extra, "--again")
 
 
 def origin_path(labels: Path) -> Path:
-    """Where the origin of a label folder is kept."""
+    """Return where the origin of a label folder is kept."""
     return labels.parent / f".{labels.name}.sources.json"
 
 
@@ -85,7 +85,7 @@ def write_origin(labels: Path, origin: Origin) -> None:
 
 
 def read_origin(labels: Path, marker: Marker | None) -> Origin | None:
-    """What the labels that ``marker`` is the note of were made of; None where it is not known (version 0.1.0)."""
+    """Return what the labels of the note ``marker`` were made of; None where it is not known (version 0.1.0)."""
     if marker is None or not marker.origin:
         return None
     try:
@@ -99,7 +99,7 @@ def read_origin(labels: Path, marker: Marker | None) -> Origin | None:
 def take_origin(
     benchmark: Benchmark, sources: Sequence[SourcePair], known: Origin | None = None, contents: Contents | None = None
 ) -> Origin:
-    """The origin of labels made from ``sources``. Files whose stamp stands in ``known`` are not read again.
+    """Return the origin of labels made from ``sources``. Files whose stamp stands in ``known`` are not read again.
 
     ``contents`` remembers what was read since (of sources that were copied, so that their stamps are other ones).
     """
@@ -118,7 +118,7 @@ def take_origin(
 
 
 def _entries(contents: Contents, paths: Sequence[Path], before: Sequence[Entry]) -> list[Entry]:
-    """An entry for each of ``paths``; the one ``before`` is kept where its stamp is still that of the file."""
+    """Return an entry for each of ``paths``; the one ``before`` is kept where its stamp is still that of the file."""
     stamps = [stamp(path) for path in paths]
     known = len(before) == len(paths)
     new = [i for i, now in enumerate(stamps) if not known or before[i][:-1] != now]
@@ -131,7 +131,7 @@ def _entries(contents: Contents, paths: Sequence[Path], before: Sequence[Entry])
 def changes(
     benchmark: Benchmark, data_root: Path, part: Split, origin: Origin | None, contents: Contents | None = None
 ) -> Changes | None:
-    """What differs between ``origin`` and the sources of now; None where nothing does, or it cannot be told."""
+    """Return what differs between ``origin`` and the current sources; None where nothing does, or it cannot be told."""
     if origin is None:
         return None
     try:
@@ -155,7 +155,7 @@ def _contents(origin: Origin, key: str) -> list[Any]:
 
 
 def outdated(benchmark: Benchmark, data_root: Path, part: Split, found: Changes) -> DataError:
-    """The error for labels that were made from other annotations or another list."""
+    """Return the error for labels that were made from other annotations or another list."""
     return DataError(
         f"{benchmark.id}: the labels in {data_root / benchmark.folder / part.labels} were made from other sources",
         expected="labels of the annotations and the list that are there now",
@@ -165,7 +165,7 @@ def outdated(benchmark: Benchmark, data_root: Path, part: Split, found: Changes)
 
 
 def nothing_labelled(benchmark: Benchmark, data_root: Path, part: Split, count: int) -> DataError:
-    """The error for a split in which no pixel belongs to a class."""
+    """Return the error for a split in which no pixel belongs to a class."""
     source = data_root / benchmark.folder / part.source_labels[0]
     return DataError(
         f"{benchmark.id}: no pixel of {count} images has a class: nothing could be trained or evaluated on them",
@@ -195,5 +195,5 @@ def refuse_unfit(benchmark: Benchmark, data_root: Path, split: str | None = None
 
 
 def labelled(benchmark: Benchmark, histogram: Mapping[str, int]) -> bool:
-    """Whether some pixel counted in ``histogram`` (by label value) has a class."""
+    """Tell whether some pixel counted in ``histogram`` (by label value) has a class."""
     return any(count for value, count in histogram.items() if int(value) < benchmark.num_classes)

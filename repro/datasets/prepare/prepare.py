@@ -214,7 +214,7 @@ class _Work:
         )
 
     def compared(self) -> Iterator[Compared]:
-        """Every label that others made; DataError where some are not what the rule makes."""
+        """Yield every label that others made; DataError where some are not what the rule makes."""
         from repro.datasets.prepare.comparing import compare
 
         tasks = [self._task(source, keep=True) for source in self.sources if source.key in self.others]
@@ -247,7 +247,7 @@ class _Work:
 def _already(
     benchmark: Benchmark, data_root: Path, split: str, marker: Marker, *, known: bool
 ) -> PrepareSummary | None:
-    """The summary of a finished preparation; None where there is still something to do."""
+    """Return the summary of a finished preparation; None where there is still something to do."""
     try:
         pairs = prepared_pairs(benchmark, data_root, split)
     except DataError:
@@ -270,7 +270,7 @@ def _already(
 
 
 def _without_sources(benchmark: Benchmark, data_root: Path, split: str) -> PrepareSummary | None:
-    """Labels of the official scripts whose sources were removed since: taken as they are where they are complete."""
+    """Take labels of the official scripts whose sources were removed since, where they are complete."""
     try:
         pairs = prepared_pairs(benchmark, data_root, split)
     except DataError:

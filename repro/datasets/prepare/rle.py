@@ -17,7 +17,7 @@ Int64 = NDArray[np.int64]
 
 
 def decode_counts(text: str | bytes) -> Int64:
-    """The run lengths of COCO's compressed string; ValueError where it is no such string."""
+    """Return the run lengths of COCO's compressed string; ValueError where it is no such string."""
     data = np.frombuffer(text.encode("ascii") if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
     if data.size == 0:
         return np.zeros(0, np.int64)
@@ -35,7 +35,7 @@ def decode_counts(text: str | bytes) -> Int64:
 
 
 def encode_counts(counts: Sequence[int]) -> str:
-    """COCO's compressed string of run lengths (the inverse of :func:`decode_counts`)."""
+    """Return COCO's compressed string of run lengths (the inverse of :func:`decode_counts`)."""
     characters = []
     for i, count in enumerate(counts):
         value = int(count) - (int(counts[i - 2]) if i > 2 else 0)
@@ -49,7 +49,7 @@ def encode_counts(counts: Sequence[int]) -> str:
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """A binary mask (H, W) as ``{"size": [H, W], "counts": compressed string}``."""
+    """Return a binary mask (H, W) as ``{"size": [H, W], "counts": compressed string}``."""
     flat = np.asarray(mask, bool).ravel(order="F")
     edges = np.flatnonzero(np.diff(flat)) + 1
     bounds = np.concatenate(([0], edges, [flat.size]))
@@ -60,7 +60,7 @@ def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def decode_indices(segmentation: Any, height: int, width: int) -> Int64:
-    """Positions of the object's pixels in the picture read down its columns (x * height + y), ascending.
+    """Return positions of the object's pixels in the picture read down its columns (x * height + y), ascending.
 
     ``segmentation`` is run lengths (compressed or a list), or a list of polygons [x0, y0, x1, y1, ..]. Raises
     ValueError where it describes a picture of another size or cannot be decoded.

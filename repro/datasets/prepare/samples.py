@@ -22,7 +22,7 @@ SIZES = ((37, 52), (530, 544))
 
 
 def converted_samples(benchmark: Benchmark) -> Iterator[NDArray[Any]]:
-    """The labels, and where they are made anew the images, of two samples in the source format of ``benchmark``.
+    """Yield the labels, and where they are made anew the images, of two samples in the format of ``benchmark``.
 
     What a rule drops is an empty array.
     """

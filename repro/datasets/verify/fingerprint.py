@@ -23,7 +23,7 @@ def fingerprint(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Sixteen hex digits over the names and the content of all images and prepared labels of a split.
+    """Return sixteen hex digits over the names and the content of all images and prepared labels of a split.
 
     Files are read once and remembered below ``cache`` (:mod:`repro.datasets.contents`). Raises DataError where the set
     is not prepared.
@@ -36,7 +36,7 @@ def fingerprint(
 
 
 def pairs_digest(pairs: Sequence[Pair], contents: Contents, prefix: str = "", progress: Progress | None = None) -> str:
-    """Sixteen hex digits over ``prefix`` and the keys, images and labels of ``pairs``."""
+    """Return sixteen hex digits over ``prefix`` and the keys, images and labels of ``pairs``."""
     found = contents.digests([path for pair in pairs for path in (pair.image, pair.label)], progress)
     state = hashlib.sha256(f"{prefix} by content\n".encode())
     for number, pair in enumerate(pairs):
@@ -45,7 +45,7 @@ def pairs_digest(pairs: Sequence[Pair], contents: Contents, prefix: str = "", pr
 
 
 def names_and_sizes(benchmark_id: str, data_root: Path, split: str | None = None) -> str:
-    """What version 0.1.0 called the fingerprint: names and byte sizes alone. Only to recognise what it made."""
+    """Return what version 0.1.0 called the fingerprint: names and byte sizes alone. Only to recognise what it made."""
     state = hashlib.sha256(benchmark_id.encode())
     for pair in prepared_pairs(get_benchmark(benchmark_id), data_root, split):
         state.update(f"{pair.key} {pair.image.stat().st_size} {pair.label.stat().st_size}\n".encode())

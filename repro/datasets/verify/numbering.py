@@ -46,7 +46,7 @@ _NUMBERINGS = (
 
 @cache
 def official_shares() -> NDArray[np.float64]:
-    """The share of the images of COCO's train2017 and val2017 in which each of the 171 classes of COCO-Stuff occurs.
+    """Return the share of images of COCO's train2017 and val2017 that show each of the 171 classes of COCO-Stuff.
 
     Counted over the published annotations by the statistics of dataset-ninja/cocostuff164k (its class balance), which
     gives COCO-Stuff's licence, CC BY 4.0, for its own;
@@ -61,7 +61,7 @@ def official_shares() -> NDArray[np.float64]:
 
 @cache
 def _meant() -> tuple[tuple[int | None, ...], ...]:
-    """For each of the wrong numberings, which class the label of each class would mean; None for none."""
+    """Return which class the label of each class would mean, for each wrong numbering; None for none."""
     values = list(load_vocabulary("coco_stuff171").column("stuffthingmaps_value"))
     index = {value: i for i, value in enumerate(values)}
     last = len(values) - 1
@@ -75,14 +75,14 @@ def _meant() -> tuple[tuple[int | None, ...], ...]:
 
 
 def _logs(images: NDArray[np.float64], count: int, shares: NDArray[np.float64]) -> float:
-    """The log likelihood that of ``count`` images so many have each class, classes taken as independent."""
+    """Return the log likelihood that of ``count`` images so many have each class, classes taken as independent."""
     import numpy as np
 
     return float((images * np.log(shares) + (count - images) * np.log1p(-shares)).sum())
 
 
 def _distance(images: NDArray[np.float64], count: int, shares: NDArray[np.float64]) -> float:
-    """Total variation between how images spread over classes and how ``shares`` do: 0 for equal, 1 for apart."""
+    """Return total variation between how images spread over classes and how ``shares`` do: 0 for equal, 1 for apart."""
     import numpy as np
 
     found = images / count
@@ -90,7 +90,7 @@ def _distance(images: NDArray[np.float64], count: int, shares: NDArray[np.float6
 
 
 def wrong_numbering(images: Sequence[int], count: int) -> str:
-    """What the labels of ``count`` images really are in words, "" where they are COCO-Stuff's as far as can be told.
+    """Say what the labels of ``count`` images really are; "" where they are COCO-Stuff's as far as can be told.
 
     ``images`` says in how many of them each class occurs. Another numbering is only named where it explains them
     better by :data:`GAIN` and fits them more closely: drawn or chosen images fit none.

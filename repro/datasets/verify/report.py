@@ -68,7 +68,7 @@ class VerifyReport:
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for a report file."""
+        """Return plain data for a report file."""
         return {"ok": self.ok, **dataclasses.asdict(self)}
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class VerifyReport:
         return f"{text}, not {', '.join(absent[:NAMES_SHOWN])}" + (f" and {rest} more" if rest > 0 else "")
 
     def full_text(self) -> str:
-        """The text with every problem, every file concerned and the pixels of every class."""
+        """Return the text with every problem, every file concerned and the pixels of every class."""
         lines = [str(self)]
         for problem in self.problems:
             if problem in self.problems[SHOWN:]:

@@ -176,7 +176,7 @@ def _preparation_problems(
 def _file_problems(
     benchmark: Benchmark, data_root: Path, part: Split, found: Survey, expected: int, origin: Origin | None
 ) -> list[Problem]:
-    """What the names alone tell: too few or too many, missing, stray."""
+    """Return what the names alone tell: too few or too many, missing, stray."""
     if not found.labels:
         return []
     folder, prepares = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
@@ -273,7 +273,7 @@ def _wrong_type(benchmark: Benchmark, path: Path, found: str) -> DataError:
 
 
 def _problem(kind: str, error: DataError, mend: str = "", path: Path | None = None) -> Problem:
-    """``error`` as a problem; ``mend`` replaces its own."""
+    """Return ``error`` as a problem; ``mend`` replaces its own."""
     details = [f"{word} {value}" for word, value in (("expected", error.expected), ("found", error.found)) if value]
     files = () if path is None else (str(path),)
     return Problem(kind, "; ".join([error.message, *details]), mend or error.mend or "", files)

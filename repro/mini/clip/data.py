@@ -31,14 +31,14 @@ class Batch:
     groups: Tensor
 
     def pin_memory(self) -> Batch:
-        """Itself: the loader asks for it on machines with a GPU."""
+        """Return itself: the loader asks for it on machines with a GPU."""
         return self
 
 
 def draw_window(
     rng: np.random.Generator, image: NDArray[np.uint8], labels: NDArray[np.int16], zoom: tuple[float, float], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """A window of (H, W, 3) and (H, W) whose height is a fraction ``zoom`` of it, resized to ``size`` square."""
+    """Return a window of (H, W, 3) and (H, W) whose height is a fraction ``zoom`` of it, resized to ``size`` square."""
     h, w = labels.shape
     z = rng.uniform(*zoom)
     wh = max(8, round(z * h))
@@ -96,13 +96,13 @@ class PairStream(Dataset[Batch]):
 
 
 def tokenize(texts: list[str], context_length: int) -> Tensor:
-    """Token ids (N, L) of open_clip's own tokenizer, zero-padded, EOT kept."""
+    """Return token ids (N, L) of open_clip's own tokenizer, zero-padded, EOT kept."""
     return torch.stack([_tokens(text, context_length) for text in texts])
 
 
 @lru_cache(maxsize=1 << 16)
 def _tokens(text: str, context_length: int) -> Tensor:
-    """Captions repeat: tokenizing them anew takes an eighth of a batch's time."""
+    """Tokenize each text once: captions repeat, and doing it anew takes an eighth of a batch's time."""
     tokens: Tensor = _tokenizer()(text, context_length)
     return tokens[0]
 

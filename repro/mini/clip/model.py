@@ -23,13 +23,13 @@ _FLOOR = 0.03  # added to the variances of whitened patch components, about that
 
 
 def normalised(images: Tensor) -> Tensor:
-    """(B, S, S, 3) uint8 to (B, 3, S, S) float, standardised as ``preprocess_cfg`` says."""
+    """Convert (B, S, S, 3) uint8 to (B, 3, S, S) float, standardised as ``preprocess_cfg`` says."""
     mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
     return ((images.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def build(recipe: TinyClipRecipe) -> Any:
-    """open_clip's CLIP of the recipe's shape, initialised from its seed and from its first images.
+    """Return open_clip's CLIP of the recipe's shape, initialised from its seed and from its first images.
 
     The patch embedding starts as a whitening of image patches, else luminance, which holds nearly all their variance,
     drowns texture. The last norm of each tower starts with the bias that centres its features, else all pairs are
@@ -63,7 +63,7 @@ def _whiten(weight: Tensor, batches: list[Batch]) -> None:
 
 
 def image_tokens(model: Any, images: Tensor, corner: tuple[int, int], kept: Tensor | None = None) -> Tensor:
-    """Patch tokens (B, g * g, width) after the final norm of images (B, 3, S, S) that may be smaller than the model's.
+    """Return patch tokens (B, g * g, width) after the final norm; images (B, 3, S, S) may be smaller than the model's.
 
     A small image is a part of a picture: its positions are those of the sub-grid whose upper left patch is ``corner``.
     ``kept`` are the indices of the patches to look at, all where it is None. For a full-size image with all of them
@@ -85,7 +85,7 @@ def image_tokens(model: Any, images: Tensor, corner: tuple[int, int], kept: Tens
 
 
 def _text_states(model: Any, tokens: Tensor) -> Tensor:
-    """State (N, width) at the end-of-text token; columns after the longest caption may be missing (causal tower)."""
+    """Return the state (N, width) at the end-of-text token; columns after the longest caption may be missing."""
     length = tokens.shape[1]
     states = model.token_embedding(tokens) + model.positional_embedding[:length]
     states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
@@ -94,14 +94,14 @@ def _text_states(model: Any, tokens: Tensor) -> Tensor:
 
 
 def text_features(model: Any, tokens: Tensor) -> Tensor:
-    """L2-normalised text features (N, C) of token ids (N, L), L at most the context length."""
+    """Return L2-normalised text features (N, C) of token ids (N, L), L at most the context length."""
     return F.normalize(_text_states(model, tokens) @ model.text_projection, dim=-1)
 
 
 def contrastive_loss(
     model: Any, batch: Batch, corner: tuple[int, int], kept: Tensor | None, token_weight: float
 ) -> Tensor:
-    """The symmetric loss of CLIP, plus ``token_weight`` times the same over single patch tokens.
+    """Return the symmetric loss of CLIP, plus ``token_weight`` times the same over single patch tokens.
 
     Pairs of equal content are positives of each other. The second term asks every patch of an image for its caption;
     no pixel label enters it, only what the caption says of the whole picture.

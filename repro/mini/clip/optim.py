@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 def orthogonalised(update: Tensor, iterations: int = 5) -> Tensor:
-    """Matrices (N, m, n) with all singular values moved to about 1, by a quintic Newton-Schulz iteration."""
+    """Return matrices (N, m, n) with all singular values moved to about 1, by a quintic Newton-Schulz iteration."""
     flipped = update.shape[1] > update.shape[2]
     x = update.mT if flipped else update
     x = x.contiguous() / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient once."""
         for group in self.param_groups:
             stacks: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for parameter in group["params"]:
@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _matrices(weight: Tensor) -> tuple[Tensor, ...]:
-    """A joint projection of queries, keys and values as its three matrices, any other matrix as it is."""
+    """Return a joint projection of queries, keys and values as its three matrices, any other matrix as it is."""
     return weight.chunk(3) if weight.shape[0] == 3 * weight.shape[1] else (weight,)
 
 
@@ -95,7 +95,7 @@ class Optimisers:
             optimiser.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """The states of all three."""
+        """Return the states of all three."""
         return [optimiser.state_dict() for optimiser, _ in self.all]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
@@ -105,7 +105,7 @@ class Optimisers:
 
 
 def rate(step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up, then a cosine to zero; a fraction of the base rate."""
+    """Return a fraction of the base rate: linear warm-up, then a cosine to zero."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -30,7 +30,7 @@ def _rng(recipe: TinyClipRecipe, part: int) -> np.random.Generator:
 
 @torch.no_grad()
 def score(model: Any, recipe: TinyClipRecipe) -> dict[str, Any]:
-    """All scores as plain data; every accuracy is a fraction over the whole catalogue.
+    """Return all scores as plain data; every accuracy is a fraction over the whole catalogue.
 
     ``crop_top1``: single-concept crops. ``dense``: per view and read-out the accuracy over patches against the
     majority label of each, apart for things and stuff, ``stuff_called_thing`` (the foreground bias) and
@@ -78,7 +78,7 @@ def _crops(model: Any, recipe: TinyClipRecipe, texts: Tensor) -> dict[str, Any]:
 
 
 def resized_positions(positions: Tensor, grid: int) -> Tensor:
-    """Positional embedding (1 + n * n, C) for another grid, by the rule of docs/specs/catseg.md; class row kept."""
+    """Return the positional embedding (1 + n * n, C) of another grid (docs/specs/catseg.md); the class row is kept."""
     side = round((len(positions) - 1) ** 0.5)
     if side == grid:
         return positions
@@ -88,7 +88,7 @@ def resized_positions(positions: Tensor, grid: int) -> Tensor:
 
 
 def dense_features(model: Any, images: Tensor) -> dict[str, Tensor]:
-    """L2-normalised patch features (B, g * g, C) of each read-out in READ_OUTS for images (B, 3, S, S).
+    """Return L2-normalised patch features (B, g * g, C) of each read-out in READ_OUTS for images (B, 3, S, S).
 
     A second, plain implementation of what ``TowerSpec.last_block`` and ``dense_residual`` mean, for measuring only.
     """
@@ -112,7 +112,7 @@ def dense_features(model: Any, images: Tensor) -> dict[str, Tensor]:
 
 
 def _patch_labels(labels: NDArray[np.int16], grid: int) -> NDArray[np.int64]:
-    """The majority label (grid * grid,) of every patch."""
+    """Return the majority label (grid * grid,) of every patch."""
     fine = cv2.resize(labels, (grid * 16, grid * 16), interpolation=cv2.INTER_NEAREST)
     blocks = fine.reshape(grid, 16, grid, 16).transpose(0, 2, 1, 3).reshape(grid * grid, 256)
     return np.array([np.bincount(block).argmax() for block in blocks])
@@ -152,7 +152,7 @@ def _dense(model: Any, recipe: TinyClipRecipe, texts: Tensor, zoom: float, side:
 
 
 def _retrieval(model: Any, recipe: TinyClipRecipe) -> dict[str, float]:
-    """Top 1 and 5 among scenes with different content; a caption names up to three things and rarely stuff."""
+    """Return top 1 and 5 among scenes with different content; a caption names up to three things and rarely stuff."""
     rng = _rng(recipe, 2)
     images, sentences, seen = [], [], set()
     for _ in range(recipe.score_scenes):

@@ -100,7 +100,7 @@ class TinyClipRecipe:
         return sum(phase.steps for phase in self.phases)
 
     def phase_at(self, step: int) -> tuple[Phase, float]:
-        """The phase a step belongs to and the fraction of that phase that is done; IndexError beyond the last."""
+        """Return the phase of a step and the fraction of that phase that is done; IndexError beyond the last."""
         for phase in self.phases:
             if step < phase.steps:
                 return phase, step / phase.steps
@@ -108,7 +108,7 @@ class TinyClipRecipe:
         raise IndexError("step lies beyond the last phase")
 
     def config(self) -> dict[str, Any]:
-        """The contents of ``open_clip_config.json``."""
+        """Return the contents of ``open_clip_config.json``."""
         return {
             "model_cfg": {
                 "embed_dim": self.embed_dim,
@@ -137,7 +137,7 @@ class TinyClipRecipe:
         }
 
     def address(self) -> str:
-        """A digest of everything above: another one means other weights."""
+        """Return a digest of everything above: another one means other weights."""
         return digest(dataclasses.asdict(self))
 
 
