@@ -173,8 +173,8 @@ def test_what_is_described_and_listed_is_what_the_commands_print(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from repro.api.describing import DescribeRequest, describe_name
-    from repro.runs.doctor import examine
-    from repro.runs.listing import disk_use, explain_run, run_rows
+    from repro.api.doctor import examine
+    from repro.api.listing import disk_use, explain_run, run_rows
 
     run = repro.evaluate("clip", "PAS-20", profile="smoke", runs=store, device="cpu")[0]["run"]
 

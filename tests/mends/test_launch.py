@@ -66,7 +66,7 @@ def test_what_is_not_trained_is_evaluated_by_the_command(talk: Talk) -> None:
     assert list(Path("my runs").glob("clip-*/eval/PAS-20/metrics.json"))
 
 
-@pytest.mark.follows("repro.runs.drawing:draw_data")
+@pytest.mark.follows("repro.api.drawing:draw_data")
 def test_a_profile_that_draws_is_named(talk: Talk) -> None:
     mend = talk.refused("data", "synth", "--profile", "paper", "--out", "data")
     assert options(mend) == ["--profile", "mini"]

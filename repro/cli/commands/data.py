@@ -52,8 +52,8 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 
 
 def _synth(options: argparse.Namespace) -> int:
+    from repro.api.drawing import SynthRequest, draw_data
     from repro.mini.draw import CONTACT_SHEET
-    from repro.runs.drawing import SynthRequest, draw_data
 
     root = draw_data(common.request(SynthRequest, options))
     print(root)

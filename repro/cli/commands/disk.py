@@ -6,9 +6,9 @@ import argparse
 import re
 from typing import Any
 
+from repro.api.listing import clear, disk_use
 from repro.cli import common
 from repro.runs.housekeeping import KINDS, Rules
-from repro.runs.listing import clear, disk_use
 
 MIB = 2**20
 EPILOG = """\

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from repro.api.doctor import OPTIONAL, examine
 from repro.cli import common
-from repro.runs.doctor import OPTIONAL, examine
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:

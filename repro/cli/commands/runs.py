@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from repro.api.listing import explain_run, run_rows
 from repro.cli import common
 from repro.cli.commands import disk
 from repro.errors import command
 from repro.runs.addresses.adopting import adopt
 from repro.runs.addresses.stored import find_run
-from repro.runs.listing import explain_run, run_rows
 from repro.runs.store import RunStore
 
 WORDS = {
