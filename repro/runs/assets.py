@@ -36,11 +36,16 @@ def all_sets() -> dict[str, Benchmark]:
     return {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
 
 
-def set_ids(words: Sequence[str]) -> list[str]:
-    """Return the ids of the data sets called ``words`` in any case, all for none or ``all``; UsageError else."""
+def set_ids(words: Sequence[str], data_root: Path) -> list[str]:
+    """Return the ids of the data sets called ``words`` in any case; UsageError for an unknown one.
+
+    None, or ``all``, stands for the papers' sets and what is trained on, whether or not they are there, and every other
+    set whose images lie below ``data_root``.
+    """
     known = all_sets()
     if list(words) in ([], ["all"]):
-        return list(known)
+        there = [k for k, d in known.items() if (data_root / d.folder / d.split().source_images).is_dir()]
+        return list(dict.fromkeys([*BENCHMARKS, *TRAIN_SETS, *there]))
     by_case = {k.casefold(): k for k in known}
     for word in words:
         if word.casefold() not in by_case:

@@ -21,7 +21,7 @@ from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import UsageError
 from repro.mini.panoptic import synth_panoptic
 from repro.mini.synth import MiniSizes, synth
-from repro.runs.assets import Assets
+from repro.runs.assets import Assets, set_ids
 
 VAL_SETS = ("COCO-Stuff-val", "COCO-Object")
 
@@ -122,3 +122,11 @@ def test_another_package_brings_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
         known_with(dataclasses.replace(mine, id="PAS-20"))
     with pytest.raises(UsageError, match="is not a DataSet"):
         known_with("PAS-20")
+
+
+def test_all_means_the_papers_sets_and_the_others_that_are_there(tmp_path: Path) -> None:
+    papers = [*BENCHMARKS, *TRAIN_SETS]
+    assert set_ids([], tmp_path) == set_ids(["all"], tmp_path) == papers
+    (tmp_path / "coco-stuff" / "images" / "val2017").mkdir(parents=True)
+    assert set_ids([], tmp_path) == [*papers, "COCO-Object", "COCO-Stuff-val"]
+    assert set_ids(["cityscapes"], tmp_path) == ["Cityscapes"]

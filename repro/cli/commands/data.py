@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     synth.set_defaults(execute=_synth)
 
     prepare = commands.add_parser("prepare", help="convert a set's labels to the form that is evaluated")
-    prepare.add_argument("sets", nargs="+", metavar="SET", help="ids of repro list, or all")
+    prepare.add_argument(
+        "sets", nargs="+", metavar="SET", help="ids of repro list, or all: the papers' and what is there"
+    )
     prepare.add_argument("--data-root", type=Path, required=True, metavar="DIR")
     prepare.add_argument("--split", default=None, help="the split to convert (default: the set's own)")
     prepare.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
@@ -36,7 +38,12 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     prepare.set_defaults(execute=_prepare)
 
     verify = commands.add_parser("verify", help="check prepared data: counts, sizes, types, label values")
-    verify.add_argument("sets", nargs="*", metavar="SET", help="ids of repro list (default: all)")
+    verify.add_argument(
+        "sets",
+        nargs="*",
+        metavar="SET",
+        help="ids of repro list (default: the papers' and what is there)",
+    )
     verify.add_argument("--data-root", type=Path, required=True, metavar="DIR")
     verify.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
     verify.add_argument("--split", default=None, help="the split to check (default: the set's own)")
@@ -67,7 +74,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from repro.runs.progress import count_progress
 
     summaries = []
-    for set_id in set_ids(options.sets):
+    for set_id in set_ids(options.sets, options.data_root):
         with count_progress(f"preparing {set_id}", "image") as update:
             summary = prepare_alone(set_id, options.data_root, options.jobs, update, options.split, again=options.again)
         summaries.append({**dataclasses.asdict(summary), "folder": str(summary.folder)})
@@ -83,7 +90,7 @@ def _verify(options: argparse.Namespace) -> int:
     from repro.runs.progress import count_progress
 
     reports = []
-    for set_id in set_ids(options.sets):
+    for set_id in set_ids(options.sets, options.data_root):
         with count_progress(f"verifying {set_id}", "image") as update:
             asked = (options.data_root, options.expected_count, options.jobs, options.split)
             report = verify(set_id, *asked, update, options.against_sources)
