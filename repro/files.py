@@ -71,6 +71,12 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             partial.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make ``path`` and its parents. Raises as :func:`write_atomic` does, so that a bad name costs no computation."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def nearest_there(path: Path) -> Path:
     """Return ``path``, or the nearest folder above it that is there."""
     path = path.absolute()

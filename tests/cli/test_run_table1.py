@@ -217,3 +217,13 @@ def test_the_latex_table_compiles(made: Path, tmp_path: Path):
 
 def test_the_table_has_only_rows_of_installed_methods():
     assert {*METHODS, "disa"} <= {row.method for row in load_table("table1").rows} <= set(registry())
+
+
+def test_a_folder_of_results_that_cannot_be_is_refused_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    words = ["--profile", "smoke", "--methods", "clip", "--runs", str(tmp_path / "runs")]
+    assert main(["run", "table1", *words, "--results", str(tmp_path / "file" / "x")]) != 0
+    assert "repro: error:" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("cache/data/*"))

@@ -14,6 +14,7 @@ from repro.cli import common, launching
 from repro.cli.commands import backbone
 from repro.console import duration, log
 from repro.errors import UsageError, command
+from repro.files import make_folder
 from repro.requests import TableRequest
 from repro.tables.kind import TableResult, missing_lines
 
@@ -94,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             print("\n".join(kind.preview(result)))
         return 0
+    if not options.only:
+        make_folder(request.folder)
     for line in kind.warnings(result.states):
         log(line)
     if result.open and how is not None and options.only:
