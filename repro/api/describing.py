@@ -8,14 +8,13 @@ from typing import Any
 
 from repro.configuration.profiles import load_profile, profile_names
 from repro.configuration.tables import load_table, table_names
-from repro.datasets.benchmarks import TRAIN_SETS
+from repro.datasets.benchmarks import TRAIN_SETS, all_sets
 from repro.errors import command, unknown_name
 from repro.mends import same_folders
 from repro.methods import registry
 from repro.paths import DEFAULT_RUNS
 from repro.reports.tables.run_description import describe_run, summaries
 from repro.runs.addresses.stored import matching_run, run_names
-from repro.runs.assets import all_sets
 from repro.runs.plan import make_plan
 from repro.runs.store import RunStore
 from repro.tables.kind import kind_of

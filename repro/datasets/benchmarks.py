@@ -6,7 +6,7 @@ from repro.datasets.data_set import BACKGROUND, DataSet, Split
 from repro.datasets.registry import data_sets
 from repro.errors import unknown_name
 
-__all__ = ["BACKGROUND", "BENCHMARKS", "TRAIN_SETS", "Benchmark", "Split", "get_benchmark"]
+__all__ = ["BACKGROUND", "BENCHMARKS", "TRAIN_SETS", "Benchmark", "Split", "all_sets", "get_benchmark"]
 
 Benchmark = DataSet
 
@@ -19,9 +19,14 @@ TRAIN_SETS: dict[str, DataSet] = {"coco-stuff": data_sets()["coco-stuff"]}
 """What the methods are trained on."""
 
 
+def all_sets() -> dict[str, DataSet]:
+    """Return all data sets by id: the six of the papers first, then what is trained on, then the others."""
+    return {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
+
+
 def get_benchmark(name: str) -> DataSet:
     """Return the data set called ``name``, in any case; UsageError with the nearest ids otherwise."""
-    known = {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
+    known = all_sets()
     by_case = {key.casefold(): key for key in known}
     if name.casefold() not in by_case:
         raise unknown_name("benchmark", name, known)

@@ -138,10 +138,15 @@ class DataSet:
         """
         images_folder = self.need(folder / part.source_images)
         if part.ids:
-            image = lambda key: images_folder / f"{key}{self.image_suffix}"  # noqa: E731
-            mask = lambda key: first_file(folder, part.source_labels, f"{key}{self.mask_suffix}")  # noqa: E731
             keys = read_ids(self.need(folder / part.ids), self.instructions)
-            return [SourcePair(key, image(key), mask(key)) for key in keys]
+            return [
+                SourcePair(
+                    key,
+                    images_folder / f"{key}{self.image_suffix}",
+                    first_file(folder, part.source_labels, f"{key}{self.mask_suffix}"),
+                )
+                for key in keys
+            ]
         masks_folder = self.need(folder / part.source_labels[0])
         images, masks = self.image_files(images_folder), self.mask_files(masks_folder)
         return [

@@ -102,7 +102,7 @@ def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: M
                 mend=prepare_command(benchmark, data_root, part),
             )
         return set(labels)
-    keys = listed_keys(benchmark, data_root, part)
+    keys = benchmark.listed_keys(data_root / benchmark.folder, part)
     if keys is None and len(labels) != part.num_images:
         raise DataError(
             f"{benchmark.id}: cannot tell whether its labels are complete, for the sources are gone",
@@ -113,11 +113,6 @@ def _expected_keys(benchmark: Benchmark, data_root: Path, part: Split, labels: M
     if keys is None:
         return set(labels)
     return keys - unlabelled(benchmark, data_root, part, keys - labels.keys())
-
-
-def listed_keys(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | None:
-    """Return the keys the source lists, None where it is gone."""
-    return benchmark.listed_keys(data_root / benchmark.folder, part)
 
 
 def prepared_images(benchmark: Benchmark, folder: Path) -> dict[str, Path]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.clip.spec import TowerSpec
 from repro.configuration.profiles import Profile
-from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark
+from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark, all_sets
 from repro.datasets.data_set import OWN
-from repro.datasets.registry import data_sets
 from repro.errors import UsageError, command, unknown_name
 from repro.files import write_json
 from repro.hashing import digest
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from repro.mini.synth import MiniSizes
 
 READY = "ready.json"
-
-
-def all_sets() -> dict[str, Benchmark]:
-    """Return all data sets by id: the six of the papers first, then what is trained on, then the others."""
-    return {**BENCHMARKS, **TRAIN_SETS, **data_sets()}
 
 
 def set_ids(words: Sequence[str], data_root: Path) -> list[str]:

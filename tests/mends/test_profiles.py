@@ -15,8 +15,9 @@ import pytest
 from talk import Talk, options, ours, way
 
 from repro.configuration.profiles import load_profile
+from repro.datasets.benchmarks import all_sets
 from repro.paths import CONFIGS
-from repro.runs.assets import Assets, all_sets
+from repro.runs.assets import Assets
 
 SMOKE = load_profile("smoke")
 RUN = ["run", "table1", "--dry-run", "--methods", "clip"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from circles import circle_in
 
 import repro
 from repro.towers.registry import tower_kinds
@@ -48,11 +48,7 @@ def named_kinds(source: str) -> Iterator[str]:
 
 def circle(sources: Mapping[str, str]) -> list[str]:
     """One circle of imports among ``sources``, empty where there is none."""
-    try:
-        TopologicalSorter({name: imports(text) & sources.keys() for name, text in sources.items()}).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
+    return circle_in({name: imports(text) & sources.keys() for name, text in sources.items()})
 
 
 def test_a_kind_imports_nothing_that_lies_above_it() -> None:

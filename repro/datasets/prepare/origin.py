@@ -18,7 +18,7 @@ from repro.datasets.contents import Contents, settled, stamp
 from repro.datasets.layout import prepare_command, some, source_pairs
 from repro.datasets.listing import SourcePair
 from repro.datasets.prepare.marker import Marker, read_marker
-from repro.errors import DataError, command
+from repro.errors import DataError
 from repro.files import write_text
 from repro.hashing import digest
 
@@ -65,12 +65,6 @@ class Changes:
             if keys
         ]
         return "; ".join(words)
-
-
-def again_command(benchmark: Benchmark, data_root: Path, part: Split) -> str:
-    """Return the command that makes all labels of a split again."""
-    extra = ["--split", part.name] if part != benchmark.splits[0] else []
-    return command("repro", "data", "prepare", benchmark.id, "--data-root", data_root, *extra, "--again")
 
 
 def origin_path(labels: Path) -> Path:
@@ -160,7 +154,7 @@ def outdated(benchmark: Benchmark, data_root: Path, part: Split, found: Changes)
         f"{benchmark.id}: the labels in {data_root / benchmark.folder / part.labels} were made from other sources",
         expected="labels of the annotations and the list that are there now",
         found=str(found),
-        mend=(again_command if found.outdated else prepare_command)(benchmark, data_root, part),
+        mend=prepare_command(benchmark, data_root, part, again=found.outdated),
     )
 
 
@@ -171,7 +165,7 @@ def nothing_labelled(benchmark: Benchmark, data_root: Path, part: Split, count: 
         f"{benchmark.id}: no pixel of {count} images has a class: nothing could be trained or evaluated on them",
         expected=f"pixels of {benchmark.num_classes} classes",
         found=f"ignored pixels only; is {source} that of these images?",
-        mend=f"put the right annotations into place, then {again_command(benchmark, data_root, part)}",
+        mend=f"put the right annotations into place, then {prepare_command(benchmark, data_root, part, again=True)}",
     )
 
 

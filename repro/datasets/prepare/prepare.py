@@ -179,7 +179,7 @@ class _Work:
         histogram = {str(value): pixels[value] for value in sorted(pixels)}
         if not origins.labelled(benchmark, histogram):
             raise origins.nothing_labelled(benchmark, self.data_root, part, len(self.sources))
-        again = origins.again_command(benchmark, self.data_root, part)
+        again = prepare_command(benchmark, self.data_root, part, again=True)
         benchmark.check_classes(self.data_root, part, having, len(self.sources), again)
         note = dataclasses.replace(note, complete=True, dropped=tuple(sorted(dropped)), histogram=histogram)
         write_marker(folder, note)
@@ -231,7 +231,7 @@ class _Work:
                 "are not what the rule makes of their sources",
                 expected="labels that equal the converted annotations in every pixel",
                 found=found[0],
-                mend=origins.again_command(self.benchmark, self.data_root, self.part)
+                mend=prepare_command(self.benchmark, self.data_root, self.part, again=True)
                 if ours
                 else f"move {command(self.folder)} elsewhere, then "
                 f"{prepare_command(self.benchmark, self.data_root, self.part)}",

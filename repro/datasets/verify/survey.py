@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from repro.datasets.benchmarks import Benchmark, Split
-from repro.datasets.layout import files_by_key, listed_keys, prepared_images, source_pairs, unlabelled
+from repro.datasets.layout import files_by_key, prepared_images, source_pairs, unlabelled
 from repro.datasets.prepare.marker import Marker
 from repro.errors import DataError
 
@@ -85,4 +85,4 @@ def _listed(benchmark: Benchmark, data_root: Path, part: Split) -> set[str] | No
     if benchmark.shared_annotations:
         with contextlib.suppress(DataError):
             return {source.key for source in source_pairs(benchmark, data_root, part.name)}
-    return listed_keys(benchmark, data_root, part)
+    return benchmark.listed_keys(data_root / benchmark.folder, part)

@@ -15,7 +15,6 @@ from repro.datasets.parallel import parallel
 from repro.datasets.prepare.marker import Marker, read_marker
 from repro.datasets.prepare.origin import (
     Origin,
-    again_command,
     changes,
     labelled,
     nothing_labelled,
@@ -73,7 +72,10 @@ def verify(
     part = benchmark.split(split)
     expected = part.num_images if expected_count is None else expected_count
     folder = data_root / benchmark.folder / part.labels
-    prepares, again = prepare_command(benchmark, data_root, part), again_command(benchmark, data_root, part)
+    prepares, again = (
+        prepare_command(benchmark, data_root, part),
+        prepare_command(benchmark, data_root, part, again=True),
+    )
     problems: list[Problem] = []
     marker = None
     try:
@@ -180,7 +182,7 @@ def _file_problems(
     if not found.labels:
         return []
     folder, prepares = data_root / benchmark.folder, prepare_command(benchmark, data_root, part)
-    again = again_command(benchmark, data_root, part)
+    again = prepare_command(benchmark, data_root, part, again=True)
     problems = []
 
     def add(kind: str, paths: list[Path], what: str, mend: str) -> None:
