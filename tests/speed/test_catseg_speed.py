@@ -203,7 +203,7 @@ def test_disa_takes_about_as_long_as_catseg(benchmark: BenchmarkFixture) -> None
     }
     medians = alternate(benchmark, works, ROUNDS)
     benchmark.extra_info["disa_over_catseg"] = round(medians["disa"] / medians["catseg"], 2)
-    assert medians["disa"] < 1.25 * medians["catseg"]
+    assert medians["disa"] < 1.5 * medians["catseg"]  # 1.1 to 1.15 on a quiet machine
 
 
 def test_argmax_and_counting_are_a_twentieth_of_the_forward_pass(
