@@ -15,8 +15,7 @@ class Aggregation(nn.Module):
     """C~ from the two branches, then pairs of Swin blocks over all tokens of each class.
 
     ``mask`` gives each place the value of its own branch; ``sum`` adds the branches, which is the same where the mask
-    is binary, since each is zero at the other's places; ``concat`` maps both to D channels; ``learned`` weighs them by
-    a sigmoid of both.
+    is binary, as the parts do not overlap; ``concat`` maps both to D channels; ``learned`` weighs by a sigmoid.
     """
 
     def __init__(self, options: DisaOptions, grid: int) -> None:

@@ -29,9 +29,7 @@ def matching_labels(labels: Tensor, classes: int) -> Tensor:
 
 
 def matching_loss(logits: Tensor, matched: Tensor) -> Tensor:
-    """Return L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N) over all pairs, in
-    float32.
-    """
+    """Return L_itm of Eq. 1: float32 mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N), all pairs."""
     return F.cross_entropy(logits.float().flatten(0, 1), matched.flatten())
 
 

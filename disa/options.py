@@ -24,8 +24,7 @@ PAPER_TOKENS = 24 * 24
 class DisaOptions:
     """Sizes and choices of DiSa ("Sec.", "Eq." and "Table" are the paper's).
 
-    Widths that belong to the CLIP tower are taken from the tower. Raises UsageError for a value that is none of the
-    choices of its option.
+    Widths that belong to the CLIP tower are taken from the tower. Raises UsageError for an unknown choice.
     """
 
     template: str = "A photo of a {}"

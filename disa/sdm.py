@@ -63,8 +63,7 @@ class CrossAttentionLayer(nn.Module):
         return out, LayerState(x, key, value, attention, attended, hidden)
 
     def attention_vjp(self, grad: Tensor, state: LayerState) -> tuple[Tensor, Tensor]:
-        """Map the gradient (B, N, C) by the output to those by ``attended`` (B, N, C) and by ``attention``
-        (B, h, N, L).
+        """Map the gradient (B, N, C) by the output to those by ``attended`` (B, N, C) and ``attention`` (B, h, N, L).
 
         With o_n = concat_h(A_nh V_h), ds_n/dA_nh = V_h (ds_n/do_n)_h.
         """

@@ -42,8 +42,7 @@ class Guidance(NamedTuple):
 def _two_pairs(segmenter: Segmenter, x: Tensor, *_: object) -> int:
     """Count Swin pairs of both branches over all tokens (B, N, L, D), guidance joined to queries and keys of all.
 
-    A token of a block: q, k, v, projection, MLP, the two products of attention, 5 operations of each norm; and of a
-    pair the norm of the guidance.
+    A token of a block: q, k, v, projection, MLP, two products of attention, 5 operations per norm; a pair: its norm.
     """
     pairs = [branch.swin for branch in segmenter._branches() if branch.swin is not None]
     total = 0
@@ -59,8 +58,7 @@ class Segmenter(nn.Module):
     """Correlation embedding, refinement of each branch, aggregation, decoder.
 
     Classes meet in one place, the semantic prototype. Where no gradient is recorded, images go one by one and classes
-    in chunks, twice: up to the prototypes, and from them on. The result is the same and memory is bounded by one
-    refined map (L, D) a class.
+    in chunks, twice: up to the prototypes, and from them on. Memory is bounded by one refined map (L, D) per class.
     """
 
     def __init__(self, options: DisaOptions, embed_dim: int, grid: int) -> None:

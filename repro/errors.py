@@ -15,8 +15,7 @@ from pathlib import PurePath
 class ReproError(Exception):
     """Base class; ``exit_code`` is stable and part of the interface (see ``repro --help``).
 
-    Parameters: ``message`` says what is wrong, ``expected`` and ``found`` make it checkable, ``mend`` is the command
-    (or the page) that puts it right.
+    ``message`` says what is wrong, ``expected`` and ``found`` make it checkable, ``mend`` is the command that helps.
     """
 
     exit_code = 2

@@ -46,8 +46,7 @@ def what_is_refused(name: str) -> str:
 def plain_copy(path: Path, *, archive: bool = False, imports: bool = True) -> str:
     """Say how to turn the file ``path`` into a plain state dict (and import it), as commands to paste.
 
-    ``archive``: it is TorchScript. The first command unpickles the file, which runs code of it: that is said. It
-    replaces no file.
+    ``archive``: it is TorchScript. The command unpickles, which runs code of the file: that is said.
     """
     plain = path.with_name(f"{path.stem}-plain.pth")
     copy = command("python", "-c", _ARCHIVE if archive else _PICKLE, path, plain)

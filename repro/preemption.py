@@ -41,8 +41,7 @@ def requested() -> str:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Defer signals: inside, a signal is only noted (:func:`requested`); who works there ends by :func:`end` at the
-    next safe place.
+    """Defer signals: inside, they are only noted (:func:`requested`), and work ends by :func:`end` where it is safe.
 
     Where the block ends by itself after a signal, Preempted is raised behind it.
     """

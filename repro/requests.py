@@ -34,8 +34,7 @@ UNTRAINED = "none"
 class ProfileRequest:
     """A profile by name or file, with another backbone on one of its towers (docs/backbones.md) where one is named.
 
-    ``zero_shot_bar`` replaces how many times better than chance the dense features of a backbone must be before a
-    training starts.
+    ``zero_shot_bar`` replaces how many times better than chance dense features must be before a training.
     """
 
     profile: str = "mini"

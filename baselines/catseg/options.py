@@ -23,8 +23,7 @@ class CatSegOptions:
     """Of a class name that lists synonyms ("wall, fence") only the first is prompted (code), or all are averaged."""
     size_divisibility: int = 32
     """Images are padded with the mean colour, right and below, to multiples of this, in pixels, before they are resized
-    (code: SIZE_DIVISIBILITY); 1 pads nothing. Only images given whole are ever padded: training crops and windows of
-    384 pixels are multiples."""
+    (code: SIZE_DIVISIBILITY); 1 pads nothing. Training crops and windows of 384 pixels are multiples already."""
     guide_blocks: tuple[int, ...] | None = None
     """Blocks of the image tower that guide the decoder; None: one third and two thirds of the way, which is 3, 7 for
     ViT-B/16 and 7, 15 for ViT-L/14 as released."""

@@ -38,8 +38,7 @@ class DenseVLMOptions:
     stuff_classes: Literal["all", "stuff"] = "all"
     """The same for a stuff region (Eq. 3 and Table 3)."""
     reduction: Literal["image", "group"] = "image"
-    """Mean over the regions of each image, then over images (Eq. 5); or mean over all thing regions of a batch plus
-    mean over all stuff regions."""
+    """Mean over the regions of each image, then over images (Eq. 5); or over all things of a batch plus all stuff."""
     unit_text: bool = True
     """Whether the mean text embedding of a category is brought to unit length."""
     last_thing_is_stuff: bool = False

@@ -65,8 +65,7 @@ def align(
 
     The folder is a model of :class:`TowerSpec` (``model=folder, weights=WEIGHTS``) with ``alignment.json`` written
     last; a finished one is left alone. A stopped training resumes from its last checkpoint. Text embeddings are kept in
-    ``cache``. Where torch.distributed is initialised every process takes its share of the stream of images and the
-    first one writes.
+    ``cache``. Under torch.distributed every process takes its share of the images and the first one writes.
 
     ``labels`` are the images' label maps where they are known. By them it is measured whether ``powerful`` names the
     regions better than ``base``; they teach only where the options say so.

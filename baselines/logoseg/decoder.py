@@ -23,8 +23,7 @@ class Shared(NamedTuple):
 def correlate(queries: Tensor, fused: Tensor, channels: int) -> Tensor:
     """Return correlation (B, N, H, W, Cq) of queries (B, N, D) and a map (B, H, W, D).
 
-    Channel c is the inner product of the c-th of ``channels`` equal groups of channels of query and map; with one
-    channel a group, their product.
+    Channel c is the inner product of the c-th of ``channels`` equal groups of channels of query and map.
     """
     if channels == fused.shape[-1]:
         return queries[:, :, None, None] * fused.unsqueeze(1)
@@ -73,9 +72,7 @@ class QueryDecoder(nn.Module):
         return per_class(self._decode, queries, of_image, cosine)
 
     def correlation(self, queries: Tensor, fused: Tensor, cosine: Tensor) -> Tensor:
-        """Return what the stages see: (B, N, H, W, Cq) of queries (B, N, D), the map (B, H, W, D), cosines
-        (B, N, H, W).
-        """
+        """Return what stages see, (B, N, H, W, Cq): queries (B, N, D), map (B, H, W, D), cosines (B, N, H, W)."""
         return self._volume(self.norm_queries(queries), self.norm_fused(fused), cosine)
 
     def _volume(self, queries: Tensor, fused: Tensor, cosine: Tensor) -> Tensor:

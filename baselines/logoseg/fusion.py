@@ -119,9 +119,7 @@ class FusionBlock(nn.Module):
         self.queries = LanguageQueries(o.hidden, o.heads, o.mlp_ratio)
 
     def merge(self, middle: Tensor, guidance: Tensor) -> Tensor:
-        """Compute Eq. 9: X_fused (B, H, W, D), a 1x1 convolution of [X_local || SS2D(G)], of F_mid and G
-        (B, H, W, D).
-        """
+        """Compute Eq. 9: X_fused (B, H, W, D), a 1x1 convolution of [X_local || SS2D(G)], from F_mid and G."""
         local = self.local(middle, guidance) if self.local is not None else torch.cat(halves(middle, guidance), dim=-1)
         streams = [local] if self.whole is None else [local, self.whole(guidance)]
         return self.fuse(torch.cat(streams, dim=-1))

@@ -10,14 +10,12 @@ IGNORED = 255
 
 
 def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Compute Eq. 13: binary cross-entropy of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled
-    pixels.
+    """Compute Eq. 13: BCE of ``logits`` (B, N, h, w), resized to ``labels`` (B, H, W), over labelled pixels.
 
     Summed over classes and pixels and divided by the number of pixels with a label (not 255), which makes it N times
     a mean over classes. 0 where no pixel has a label. Computed in float32.
 
-    Since BCE(x, y) = softplus(x) - x y, it is the sum of softplus less the logit at the label; the one-hot target is
-    never made.
+    BCE(x, y) = softplus(x) - x y: the sum of softplus less the logit at the label, without a one-hot target.
     """
     logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
     labelled = labels != IGNORED

@@ -145,9 +145,7 @@ class LoGoSeg(Method):
 
     @torch.no_grad()
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
-        """Return ``correlation``: the correlation tensor the decoder sees, averaged over its channels
-        (B, N, grid, grid).
-        """
+        """Return ``correlation`` (B, N, grid, grid): what the decoder sees, averaged over its channels."""
         seen = self._fuse(images, classes)
         return {"correlation": self.decoder.correlation(seen.queries, seen.fused, seen.cosine).mean(dim=-1)}
 

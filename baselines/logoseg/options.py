@@ -57,8 +57,7 @@ class LoGoSegOptions:
     adapter_ratio: float = 2.0
     """Hidden over outer width of the channel adapter (silent)."""
     correlation: int = 128
-    """C_q, channels of the correlation tensor (silent): each is the inner product of D / C_q channels of query and
-    map."""
+    """C_q, channels of the correlation tensor (silent): each is an inner product of D / C_q channels."""
     middle_block: int | None = None
     """Block of the image tower that gives F_mid; None: the last of the tower's first half."""
     guide_blocks: tuple[int, ...] | None = None

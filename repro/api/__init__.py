@@ -88,8 +88,7 @@ def evaluate(
 def train(method: str | RunRequest, *, device: str = "auto", **words: Any) -> Path:
     """Train a method, or continue or recognise its training, and return the weights file.
 
-    ``training={"iterations": 100}`` among the ``words`` makes a trial, a run of its own. Raises UsageError for a method
-    that is not trained.
+    ``training={"iterations": 100}`` makes a trial, a run of its own. UsageError for a method that is not trained.
     """
     from repro.api.running import train_run
 
@@ -101,8 +100,7 @@ def run_table(table: str, **words: Any) -> TableResult[Any]:
     """Make a table of any kind and return it: ``text``, ``to_json()``, ``states``, ``write(folder)``.
 
     ``words``: fields of :class:`repro.requests.TableRequest` (profile, methods, benchmarks, seeds, runs, ..). Finished
-    cells are read, what is missing is computed into the store; no file of the table is written. Raises UsageError for
-    unknown names.
+    cells are read, missing ones computed into the store; no file is written. Raises UsageError for unknown names.
     """
     from repro.api.tables import make_table
 
@@ -124,8 +122,7 @@ def check(*tables: str, **words: Any) -> Checked:
     """Compare the finished cells of tables (none named: all of the reference) with their reference values.
 
     ``words``: fields of :class:`repro.runs.gates.reference.CheckRequest`. The result holds ``verdicts``, those that
-    ``failed``, and ``to_json()`` as ``repro check --json``. Raises UsageError where there is no reference, RunError
-    where no cell could be compared.
+    ``failed``, and ``to_json()``. Raises UsageError without a reference, RunError where no cell could be compared.
     """
     from repro.runs.gates.check import check_reference
     from repro.runs.gates.reference import CheckRequest

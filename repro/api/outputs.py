@@ -100,8 +100,7 @@ def find_targets(arguments: Sequence[str], out: Path) -> list[Target]:
     """Find the images that files, folders and patterns name, each once and in order, with their outputs below ``out``.
 
     Outputs are named after the image without its ending; images that share this name get a digest of their path as
-    well. Raises DataError where nothing is found, UsageError where an output would replace an image or ``out`` lies
-    where images are collected from.
+    well. Raises DataError where nothing is found, UsageError where outputs would replace or mix with the images.
     """
     images: dict[Path, Path] = {}
     for argument in arguments:

@@ -37,8 +37,7 @@ def predict_files(request: PredictRequest, *, log: Log = log) -> dict[str, Any]:
     """Write label map, overlay and JSON of every image that is not finished (docs/json.md).
 
     Returns what all share and, under ``images``, a record for each with ``status`` written, finished or failed.
-    Raises what an image did where there is but one, and UsageError before anything is computed where files of another
-    call are in the way.
+    Raises an image's error where it is the only one; first of all UsageError where files of another call lie.
     """
     run = request.run.run(request.weights, data="none")
     benchmark = get_benchmark(request.benchmark) if request.benchmark is not None else None

@@ -45,8 +45,7 @@ def load_vocabulary(folder: Path, min_count: int = 1) -> dict[str, int]:
 
 
 def iterate_labels(folder: Path, min_count: int = 1) -> Iterator[LabelledImage]:
-    """Yield the images of ``folder`` in the order of the source, with their labels that are in ``min_count`` records or
-    more.
+    """Yield the images of ``folder`` in the order of the source, with labels that ``min_count`` records have.
 
     Images without such a label are left out; one that the source names far apart comes more than once.
     Raises DataError where ``folder`` holds no finished labels.

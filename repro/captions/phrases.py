@@ -83,9 +83,7 @@ def normalise(chunk: Span) -> str:
 
 
 def labels_of(chunks: Iterable[Span], exclusions: Exclusions, counts: Counter[str]) -> list[str]:
-    """Return the labels of noun chunks in order, each once; ``counts`` gains ``chunks``, ``without_noun`` and
-    ``generic``.
-    """
+    """Return labels of noun chunks in order, each once; counts ``chunks``, ``without_noun`` and ``generic``."""
     labels: dict[str, None] = {}
     for chunk in chunks:
         counts["chunks"] += 1

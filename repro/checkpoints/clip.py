@@ -27,8 +27,7 @@ class ClipFormat(Format):
     """One family of spellings.
 
     ``typical`` is its most usual model, ``signature`` an entry that every file of it has and no other's; ``accepts``
-    says which open_clip configurations belong to it; ``rename`` turns the keys of a mapping, open_clip's names, into
-    the file's.
+    says which open_clip configurations belong to it; ``rename`` turns open_clip's names into the file's.
     """
 
     def __init__(

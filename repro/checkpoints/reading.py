@@ -30,8 +30,7 @@ class ForeignFile:
 
     ``state`` are its tensors under their own names, in their own precision; a ``prefix`` of wrappers that all names
     shared is taken off, and Hugging Face's layout of CLIP is turned into open_clip's (``huggingface``). ``form`` says
-    how it was stored, ``beside`` are plain facts kept with the weights (iteration, epoch ..), ``left_out`` names what
-    else was there (optimizer ..).
+    how it was stored, ``beside`` are plain facts kept with the weights, ``left_out`` names what else was there.
     """
 
     path: Path

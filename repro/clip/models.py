@@ -37,9 +37,7 @@ class Description:
 
 
 def describe_model(spec: TowerSpec) -> Description:
-    """Return what ``spec.model`` stands for; UsageError for an unknown or unsupported model, WeightsError for a bad
-    folder.
-    """
+    """Return what ``spec.model`` stands for; UsageError for an unknown model, WeightsError for a bad folder."""
     import_torchvision()
     import open_clip
 

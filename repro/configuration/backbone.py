@@ -48,8 +48,7 @@ def swap(
 def swap_table(table: Table, profile: Profile, tower: str, label: str) -> Table:
     """Return the rows of ``table`` built on the ``tower`` that was replaced in ``profile``, as a table of its own.
 
-    Its name ends with ``label``, so that the original's files stay; nothing published belongs to its rows. UsageError
-    where there is no such row.
+    Its name ends with ``label``; nothing published belongs to its rows. UsageError where there is no such row.
     """
     rows = tuple(dataclasses.replace(row, published={}) for row in table.rows if row.tower == tower)
     if not rows:

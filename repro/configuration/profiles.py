@@ -30,8 +30,7 @@ class Profile:
     ``methods`` maps method id, then tower key, to options that differ from the method's defaults; ``train_overrides``
     likewise for the schedule. ``cost`` holds measured costs for time estimates, with the hardware they come from.
     ``regions`` are the settings of the measure of regions (repro.measuring.regions). ``zero_shot_bar``: how many
-    times better than chance dense features must name classes before anything is trained on them, 0 for no matter
-    (repro.runs.gates.class_signal).
+    times better than chance dense features must be before a training, 0 for any (repro.runs.gates.class_signal).
     """
 
     name: str

@@ -1,8 +1,7 @@
 """Tables: rows (a method on a tower, with options) by columns, in ``configs/tables/*.py``.
 
 Three kinds: ``benchmarks`` (mean IoU of trained methods, one column per benchmark), ``cost`` (parameters,
-multiply-adds, seconds and memory of one inference, nothing trained) and ``regions`` (how well a CLIP tower names boxes
-and masks).
+multiply-adds, seconds, memory; nothing trained) and ``regions`` (how a CLIP tower names boxes and masks).
 """
 
 from __future__ import annotations

@@ -111,9 +111,7 @@ def _cosine(method: Method, images: Tensor, classes: Sequence[str]) -> Tensor:
 
 
 def map_ap(maps: Tensor, labels: Tensor) -> float:
-    """Return the mean over (image, class in it) of the average precision of pixels, of maps (B, N, h, w) and labels
-    (B, H, W).
-    """
+    """Return the mean average precision of pixels over (image, class in it): maps (B, N, h, w), labels (B, H, W)."""
     found: list[float] = []
     for own, label in zip(maps.double().cpu().numpy(), labels.cpu().numpy(), strict=True):
         tokens = pixels_by_token(label, len(own), own.shape[1:])

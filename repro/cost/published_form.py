@@ -43,8 +43,7 @@ def class_aggregation(layer: ClassAggregation, x: Tensor, *_: Any) -> int:
     """Count class attention over ``pad_len`` slots at every place, nothing pooled; the resizing then does nothing.
 
     A slot: q, k, v, 5 operations of each of 2 norms, the MLP, and of linear attention the key-value product and its
-    use (C times the width of a head each), the normaliser (C) and its product with the result (C / 2, as fvcore rounds
-    a product of three).
+    use (C times the width of a head each), the normaliser (C), its product with the result (C / 2, as fvcore rounds).
     """
     batch, classes, places, dim = x.shape
     attention = layer.attention
@@ -56,9 +55,7 @@ def class_aggregation(layer: ClassAggregation, x: Tensor, *_: Any) -> int:
 
 
 def up_stage(stage: UpStage, x: Tensor, *_: Any) -> int:
-    """Count the upsampling of maps (B T, C, H, W), and two convolutions of the map joined with its guidance, each with
-    a norm.
-    """
+    """Count the upsampling of maps (B T, C, H, W) and two convolutions joined with its guidance, with their norms."""
     maps, dim, height, width = x.shape
     outer = stage.conv1.out_channels
     convolutions = 9 * outer * (dim + outer) + 2 * NORM_OPERATIONS * outer

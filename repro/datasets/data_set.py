@@ -77,8 +77,7 @@ class DataSet:
 
     ``vocabulary`` names the evaluated classes, ``prompt_vocabulary`` the words given to a method. Label values are
     0 .. ``num_classes`` - 1; ``ignore_label`` and everything above it count nowhere. With ``background_index`` every
-    prediction from that index on means background (the fold of PAS-20b). The first of ``splits`` is the one evaluated
-    (or trained on).
+    prediction from that index on is background (the fold of PAS-20b). ``splits[0]`` is evaluated or trained on.
     """
 
     id: str

@@ -1,8 +1,7 @@
 """Evaluation of one method on one benchmark: the only code path, during training and at the end.
 
 Writes ``counts.npz`` (per-image integer counts, :mod:`repro.metrics.counts`) and then ``metrics.json``, whose
-presence means "done". Until then ``counts.partial.npz`` is renewed every half minute, and a killed evaluation goes on
-from there.
+presence means "done". Until then ``counts.partial.npz``, renewed every half minute, lets a killed one continue.
 """
 
 from __future__ import annotations
@@ -58,8 +57,7 @@ def evaluate(
     ``share``: these are some of the images only, which may be without any labelled pixel.
 
     Raises DataError for unreadable or ill-fitting images and labels, for an empty list and for images without a
-    labelled pixel, ResourceError when the disk is full, RunError when the method returns NaN, UsageError for an
-    unknown measure.
+    labelled pixel, ResourceError for a full disk, RunError for NaN, UsageError for an unknown measure.
     """
     wanted = counted_measures(measures)
     if not pairs:

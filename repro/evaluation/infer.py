@@ -146,8 +146,7 @@ class SlidingWindow:
         """Return the class (H, W) with the largest score at each pixel of an image of ``size``, the first of equals.
 
         ``logits`` (V, N, h, w) are those of its views. With ``last`` all classes from there on are that one. Beside
-        one chunk of classes six bytes per pixel are held. The type is uint8 for up to 255 classes, else uint16. Raises
-        RunError for NaN.
+        one chunk of classes six bytes per pixel are held. uint8 for up to 255 classes, else uint16. RunError for NaN.
         """
         if any(bool(torch.isnan(view).any()) for view in logits):
             raise RunError(

@@ -244,9 +244,7 @@ class EvaluationLoop:
 
 
 def _summary(result: EvalResult) -> str:
-    """Say in one line where the time went. Stages overlap, so that shares of the total may add up to more than all of
-    it.
-    """
+    """Say in one line where the time went; stages overlap, so that shares may add up to more than all of it."""
     seconds, images = result.record["seconds"], result.record["num_images"]
     total = max(seconds["total"], 1e-9)
     shares = ", ".join(f"{stage} {seconds[stage]:.1f} s ({seconds[stage] / total:.0%})" for stage in STAGES)

@@ -151,8 +151,7 @@ def image_figures(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return sums (figures, groups) over the classes in ``label`` (H, W), and the number (groups,) of each group.
 
-    ``maps`` are (N, h, w) with N >= ``classes``; ``groups`` the index in :data:`GROUPS` of each class; other labels are
-    ignored.
+    ``maps`` are (N, h, w) with N >= ``classes``; ``groups`` the index in :data:`GROUPS` of each class.
     """
     names = figure_names(maps)
     sums, counts = np.zeros((len(names), len(GROUPS))), np.zeros(len(GROUPS), np.int64)

@@ -122,8 +122,7 @@ class Predictor:
         """Yield scores (k, H, W) of the last image, k classes at a time in label order.
 
         They are what the arg-max was taken of; sigmoid scores need not sum to one. A folded background has the largest
-        score of its prompts, so that the arg-max over classes is the label map. Raises RuntimeError where no logits
-        are kept.
+        score of its prompts; arg-max over classes is the label map. Raises RuntimeError where no logits are kept.
         """
         if self._logits is None:
             raise RuntimeError("no logits are kept: predict an image with keep_logits first")

@@ -74,8 +74,7 @@ def run(jobs: Sequence[Job], launch: Launch, folder: Path, on_start: OnStart, on
     """Submit ``jobs``, at most ``launch.max_parallel`` at a time, and follow them to their ends.
 
     submitit keeps what a job needs and prints in ``folder``, which all nodes must share. Interrupted, it cancels the
-    jobs before it passes the interruption on. Raises ResourceError without submitit or Slurm, UsageError for options
-    sbatch refuses.
+    jobs before it passes the interruption on. ResourceError without Slurm, UsageError for options it refuses.
     """
     executor = _executor(launch, folder)
     waiting, running = deque(jobs), list[_Submitted]()
@@ -194,8 +193,7 @@ def _submit(executor: Any, job: Job) -> Any:
 def _lives(cluster: str) -> Callable[[Any], bool]:
     """Return a function that tells of a handle whether its job waits or runs.
 
-    Slurm is asked for its queue and not for its accounting, which small clusters lack; where it does not answer now,
-    all jobs are taken to live.
+    Slurm is asked for its queue, not for accounting, which small clusters lack; without answer all jobs live.
     """
     if cluster == "local":
         return lambda handle: not handle.done()

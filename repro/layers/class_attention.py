@@ -22,8 +22,7 @@ class LinearClassAttention(nn.Module):
     sum and ``n`` times one key to the normaliser. Their own outputs are never used and not computed.
 
     With ``padding="masked"`` classes attend to classes only: the two learned vectors stay, frozen, so that weights of
-    either kind load. Without slots (``pad_len`` 0) there are none. Raises ValueError where ``heads`` do not divide
-    ``dim``.
+    either kind load. Without slots (``pad_len`` 0) there are none. ``heads`` must divide ``dim`` (ValueError).
     """
 
     heads_mask: Tensor
@@ -112,8 +111,7 @@ class ClassAggregation(nn.Module):
     ``pooling`` (average, saves time) acts in training, ``test_pooling`` in evaluation; rows and columns that do not
     fill a cell are left out, as in the released code. The way back is bilinear with ``align_corners`` as given. The
     pooled path already holds its own residual: with ``residual="double"``, as released, the input therefore counts
-    twice; with ``"single"`` only what attention and MLP changed is added. Raises ValueError for a pooling that is
-    larger than the map.
+    twice; with ``"single"`` only what attention and MLP changed. ValueError for a pooling larger than the map.
     """
 
     def __init__(

@@ -39,9 +39,7 @@ class UpStage(nn.Module):
         self.norm2 = _norm(out_dim)
 
     def guide(self, guidance: Tensor) -> Tensor:
-        """Return what all classes share: guidance (B, G, 2H, 2W) and the bias in the first convolution,
-        (B, out, 2H, 2W).
-        """
+        """Return what all classes share: guidance (B, G, 2H, 2W) and convolution bias (B, out, 2H, 2W)."""
         bias = self.up.bias.to(guidance.dtype).view(1, -1, 1, 1)  # type: ignore[union-attr]
         bias = bias.expand(guidance.shape[0], -1, *guidance.shape[2:])
         share = F.conv2d(torch.cat([bias, guidance], dim=1), self.conv1.weight, padding=1)
@@ -83,9 +81,7 @@ class CostDecoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
-        """Map tokens (B, T, L, C) in raster order and projected guidance maps, smallest first, to logits
-        (B, T, h, w).
-        """
+        """Map tokens (B, T, L, C) and projected guidance maps, smallest first, to logits (B, T, h, w)."""
         guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
         merged = [stage.merged() for stage in self.stages]
         if torch.is_grad_enabled() and x.is_cpu:

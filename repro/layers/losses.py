@@ -34,8 +34,7 @@ def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target"
 
 
 def softmax_ce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean softmax cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), over labelled
-    pixels.
+    """Return the mean cross-entropy of ``logits`` (B, T, h, w), resized to ``labels`` (B, H, W), labelled pixels.
 
     0 where no pixel has a label. Computed in float32 or wider.
     """

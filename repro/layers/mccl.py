@@ -113,8 +113,7 @@ def at_places(activation: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def synergy(activation: Tensor, features: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """Compute FSS: foreground and background synergy features (P, C) of activations (P, L) in 0..1 and features
-    (P, L, C).
+    """Compute FSS (P, C), foreground and background, of activations (P, L) in 0..1 and features (P, L, C).
 
     The means of the features weighted by the activation and by what is missing from it to one.
     """

@@ -60,8 +60,7 @@ def even_step(total: int, step: int, device: torch.device) -> int:
 def each(function: Callable[[int], Result], count: int, device: torch.device) -> list[Result]:
     """Return ``[function(0), .., function(count - 1)]``; the calls must not depend on each other.
 
-    Inference mode and autocast of the caller hold in every call. An exception of a call is raised here, that of the
-    first part that has one.
+    Inference mode and autocast of the caller hold in every call. The first exception in order is raised here.
     """
     workers = min(threads(device), count)
     if workers < 2:

@@ -2,8 +2,7 @@
 
 A recurrence over L places is cut into chunks. All chunks advance together from a state of zero; the states at their
 ends obey a shorter recurrence of the same kind, solved in the same way; what each chunk begins with is then added. The
-number of steps grows with log L, and nothing is divided, so that nothing overflows as it does with cumulative products
-in a denominator.
+number of steps grows with log L; without a division nothing overflows, as cumulative products would.
 """
 
 from __future__ import annotations
@@ -23,11 +22,9 @@ CHUNK = 8
 
 
 def linear_recurrence(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
-    """Return h with h_t = a_t h_{t-1} + b_t along the third axis and zero before it, for ``a`` and ``b``
-    (B, K, L, S, D).
+    """Return h_t = a_t h_{t-1} + b_t along the third axis, zero before it, for ``a`` and ``b`` (B, K, L, S, D).
 
-    ``reverse`` runs from the last place to the first, where the first factor in that order is not used either. Records
-    no gradient.
+    ``reverse`` runs from the last place to the first, whose factor is then unused. Records no gradient.
     """
     shape = b.shape
     return _recur(
@@ -64,8 +61,7 @@ def _recur(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
 
 
 def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Compute y (B, K, L, D) of h_t = exp(delta_t a) h_{t-1} + delta_t b_t u_t, y_t = c_t h_t + d u_t
-    (Mamba, eq. 2 and 4).
+    """Compute y (B, K, L, D) (Mamba, eq. 2, 4): h_t = exp(delta_t a) h_{t-1} + delta_t b_t u_t, y_t = c_t h_t + d u_t.
 
     ``u`` and the positive step sizes ``delta`` are (B, K, L, D): K independent scans (directions) of D channels over
     L places. ``a`` (K, D, S) is negative, S the size of a channel's state; ``b`` and ``c`` (B, K, L, S) are shared by
@@ -101,9 +97,7 @@ def cuda_kernel() -> Callable[..., Tensor] | None:
 def _kernel_scan(
     kernel: Callable[..., Tensor], u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor
 ) -> Tensor:
-    """Run the kernel, which wants channels before places, with the scans as groups of channels: (B, K D, L),
-    (B, K, S, L).
-    """
+    """Run the kernel, channels before places and scans as groups of channels: (B, K D, L), (B, K, S, L)."""
 
     def channels_first(x: Tensor) -> Tensor:
         return x.transpose(2, 3).flatten(1, 2).contiguous()

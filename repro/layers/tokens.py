@@ -23,9 +23,7 @@ GPU_CHUNKS = 32
 
 
 def chunk_elements(device: torch.device) -> int:
-    """Return the number of elements of a chunk on ``device``; its widest buffer (the hidden layer of an MLP) has four
-    times as many.
-    """
+    """Return the number of elements of a chunk on ``device``; its widest buffer (an MLP's) has four times as many."""
     return CHUNK_ELEMENTS * (GPU_CHUNKS if device.type == "cuda" else 1)
 
 
@@ -126,8 +124,7 @@ def per_class(function: Callable[..., Tensor], x: Tensor, shared: Callable[[int 
 
     ``function`` must treat classes independently; ``shared(i)`` returns what it needs of image i alone (with a batch
     axis of one), ``shared(None)`` of all images. ``more`` (B, T, ..) are cut as ``x`` is, which decides the chunks.
-    The result is the same, memory is bounded and stays in cache. On a CPU with several threads chunks run side by
-    side.
+    Memory is bounded and stays in cache. On a CPU with several threads chunks run side by side.
     """
     if torch.is_grad_enabled() or x.numel() <= chunk_elements(x.device):
         return function(x, shared(None), *more)

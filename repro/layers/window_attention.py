@@ -171,9 +171,7 @@ class GuidedSwinPair(nn.Module):
         return per_class(self.run, x, lambda i: offsets if i is None else [o[i : i + 1] for o in offsets])
 
     def guide(self, guidance: Tensor) -> list[Tensor]:
-        """Return what guidance (B, L, G), in raster order, adds to q, k, v of each block: (B, 1, L, 3 C), for all
-        classes.
-        """
+        """Return what guidance (B, L, G) adds to q, k, v of each block for all classes: (B, 1, L, 3 C)."""
         guidance = self.guidance_norm(guidance)
         return [block.attn.offset(guidance[:, block.order]).unsqueeze(1) for block in (self.block_1, self.block_2)]
 

@@ -175,8 +175,7 @@ class RegionStatus:
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """Accuracy of a row minus that of the tower it was aligned from on the same images, in fractions, with a 95 %
-    bootstrap interval over images."""
+    """Accuracy of a row minus that of the tower it was aligned from, fractions with a 95 % bootstrap interval."""
 
     row: str
     base: str

@@ -73,8 +73,7 @@ class AlignmentEntry:
 
     def trainer(self) -> Callable[..., Any]:
         """Return the function that trains (imports torch): ``train(base, powerful, options, images, folder, *, seed,
-        device, cache, progress, labels)`` with two TowerSpec, image files, the folder the tower is left in, and their
-        :class:`Labels` or None.
+        device, cache, progress, labels)`` with two TowerSpec, image files, the tower's folder, :class:`Labels` or None.
         """
         train: Callable[..., Any] = load(self.train)
         return train

@@ -105,7 +105,6 @@ class Method(nn.Module, ABC):
 
         All are detached (B, N, h, w) at the method's own resolution: ``saliency`` (>= 0, any scale), ``foreground``
         (0 or 1: what counts as foreground of each class), ``attention`` (that which a saliency weights, by itself) and
-        ``correlation`` (image-text similarity where the method last holds one map per class: what the decoder sees, or
-        the cosine itself). Default: none.
+        ``correlation`` (image-text similarity where the method last holds one map per class). Default: none.
         """
         return {}

@@ -34,9 +34,7 @@ def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Tell whether ``value`` is of the type ``hint``: whole numbers are numbers, True is none, of words only the
-    type.
-    """
+    """Tell whether ``value`` has the type ``hint``: whole numbers are numbers, True is none; of words the type."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, each) for each in inner)

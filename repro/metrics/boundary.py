@@ -56,8 +56,7 @@ class BoundaryMeasure(Measure):
     """Counts inside boundary bands: part ``boundary_iou``, and ``trimap_<w>`` for each of ``TRIMAP_WIDTHS``.
 
     In ``boundary_iou`` the class after the last means "not near a contour". An ignored pixel belongs to no class, in
-    the prediction as in the label: regions end there in both, and a prediction that is right wherever it is counted has
-    Boundary IoU 1.
+    the prediction as in the label: a prediction that is right wherever it is counted has Boundary IoU 1.
     """
 
     name: ClassVar[str] = "boundary"

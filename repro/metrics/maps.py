@@ -25,9 +25,7 @@ class Detection:
 
 
 def token_of_pixels(size: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the index (H, W) of the token of a ``grid`` (h, w), row by row, that each pixel centre of ``size`` (H, W)
-    lies in.
-    """
+    """Return the index (H, W) of the token of a ``grid`` (h, w) that each pixel centre of ``size`` (H, W) lies in."""
     rows, columns = ((np.arange(n) * 2 + 1) * g // (2 * n) for n, g in zip(size, grid, strict=True))
     return np.asarray(rows[:, None] * grid[1] + columns)
 

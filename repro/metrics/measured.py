@@ -1,5 +1,4 @@
-"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``, one file per part and ``measure.json``, which means
-"done"."""
+"""Where measures lie: ``<evaluation>/measures/<name>-<address>/``; ``measure.json`` in it means "done"."""
 
 from __future__ import annotations
 

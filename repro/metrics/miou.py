@@ -23,8 +23,7 @@ METRICS = ("miou_gt", "miou_union", "fwiou", "macc", "pacc")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassScores:
-    """Per class, (num_classes,) float64: ``iou`` (NaN without ground truth and prediction), ``accuracy`` (NaN without
-    ground truth)."""
+    """Per class, (num_classes,) float64, NaN without ground truth: ``iou`` (or prediction), ``accuracy``."""
 
     iou: Float64
     accuracy: Float64

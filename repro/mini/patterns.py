@@ -1,7 +1,6 @@
 """Textures as mixing fields: 0 shows a look's first colour, 1 its second.
 
-Lengths are in units of 1/64 of the shorter side of a scene, times ``unit`` pixels, so that a scene looks the same at
-every resolution.
+Lengths are in 1/64 of the shorter side of a scene, times ``unit`` pixels: a scene looks the same at any size.
 """
 
 from __future__ import annotations

@@ -101,17 +101,14 @@ class Assets:
         return self._places["data"]
 
     def inputs(self, tower: str | None = None) -> dict[str, str]:
-        """Return the names of the made things a piece of work rests on: the drawn data, and ``tower`` where it is
-        trained here.
-        """
+        """Return the names of the made things that work rests on: drawn data, and ``tower`` if trained here."""
         found = {} if self.data_place is None else {"data": self.data_place.path.name}
         if tower is not None and (place := self.tower_place(tower)) is not None:
             found["tower"] = place.path.name
         return found
 
     def data_key(self, set_id: str) -> str:
-        """Return what identifies the images and labels of a set: the recipe of generated data, else the content of all
-        files.
+        """Return what identifies a set: the recipe of generated data, else the content of all its files.
 
         Files are read when it is first needed, with a bar, and remembered in the cache.
         """

@@ -112,9 +112,7 @@ def named_content(set_id: str, data_root: Path, cache: Path, split: str | None =
 
 
 def unfit(benchmark: Benchmark, data_root: Path, cache: Path | None = None) -> DataError | None:
-    """Return the reason why the prepared labels of a set cannot be used: absent, incomplete, of other sources, or
-    without any class.
-    """
+    """Return why the prepared labels of a set cannot be used: absent, incomplete, of other sources, without class."""
     from repro.datasets.layout import prepared_pairs
     from repro.datasets.prepare.origin import refuse_unfit
 

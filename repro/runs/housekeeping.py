@@ -1,8 +1,7 @@
 """What a run store holds, how large it is, and which of its checkpoints and caches may go. Results never go.
 
 Results are ``metrics.json``, ``counts.npz``, measures, provenance, configuration, curves and logs. What can be removed
-is what can be made again: final weights, checkpoints of a training, rests of killed processes, generated data, towers;
-and what cannot be read any more.
+is what can be made again (weights, checkpoints, rests of killed processes, drawn data, towers) or not be read.
 """
 
 from __future__ import annotations
@@ -119,8 +118,7 @@ class Rules:
 
     ``kinds`` of :data:`KINDS`; ``older_days``: untouched for so many days; ``orphaned``: only what is stale, made by
     code that computes something other than what is installed now; ``keep_newest`` and ``keep_best`` spare so many runs
-    of each method, profile and tower (best by the mean mIoU over the benchmarks that all of them have); ``runs``: ids
-    or their beginnings.
+    of each method, profile and tower (best by mean mIoU over the benchmarks all have); ``runs``: ids or beginnings.
     """
 
     kinds: tuple[str, ...] = ("checkpoints", "rests")

@@ -27,9 +27,7 @@ def count_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]
 
 @contextlib.contextmanager
 def reading_progress(set_id: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback as :func:`count_progress` does, while a set's files are read for its key; silent where that
-    takes under a second.
-    """
+    """Yield a callback as :func:`count_progress` does, silent for a second, while files are read for a set's key."""
     with _bar(f"reading {set_id} once, to know it by its content", "file", quiet=QUIET_S) as update:
         yield lambda done, total: update(done, total, "")
 

@@ -23,8 +23,7 @@ class CellStatus:
     made by code that computes something else), ``blocked`` (waits for ``needs``) or ``failed`` (``error`` says why).
 
     ``flag`` says why the number of a done cell is left out of every mean (:mod:`repro.runs.gates.plausible`),
-    ``stale`` why what was made before is not used, ``adopted`` why and since when a done cell is used although the
-    code differs."""
+    ``stale`` why what was made is not used, ``adopted`` since when and why it is although the code differs."""
 
     cell: Cell
     status: str

@@ -5,8 +5,7 @@ named on the way (:mod:`repro.sources.graph`), each read without what cannot cha
 (:mod:`repro.sources.normal`): imports, names of modules, comments, docstrings, annotations, layout, messages of
 errors, lines of a log, and what a private name is called. The digest of all of them is the *source digest*.
 
-A source digest only says that something was rewritten. Whether that changed a number is decided by a trace
-(:mod:`repro.traces`).
+A source digest only says that something was rewritten; a trace (:mod:`repro.traces`) whether a number changed.
 """
 
 from repro.sources.digests import Sources, sources

@@ -34,8 +34,7 @@ def exact(values: Any) -> list[float]:
 
 
 def difference(before: Trace, now: Trace) -> list[str]:
-    """Return the parts of ``before`` that ``now`` lacks or has otherwise, each with how far it is off; none where all
-    agree.
+    """Return the parts of ``before`` that ``now`` lacks or has otherwise, with how far each is off.
 
     Parts that only ``now`` has are not a difference: an earlier trace did not look at them.
     """

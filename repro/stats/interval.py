@@ -75,9 +75,7 @@ def two_sided_p(differences: Float64) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down correction (1979) of a family of tests, in the order given; NaN is not a member of the
-    family.
-    """
+    """Return Holm's step-down correction (1979) of a family of tests, in the order given, without NaN."""
     corrected = [float("nan")] * len(p_values)
     order = sorted((i for i, p in enumerate(p_values) if np.isfinite(p)), key=lambda i: p_values[i])
     running = 0.0
@@ -107,8 +105,7 @@ def two_level(values: Sequence[float], samples: Float64, images: int, level: flo
 
     ``samples`` (R,) are resamples over images of the mean over seeds. The variance is theirs plus that of the mean of
     the seeds; the interval is Student's with Satterthwaite's degrees of freedom (1946): with two seeds that disagree
-    it is wide, as it must be. p tests a mean of zero. Where a value is NaN (a measure these images do not have, as
-    stuff on PAS-20) all is NaN.
+    it is wide, as it must be. p tests a mean of zero. A value of NaN (stuff on PAS-20) makes all NaN.
     """
     spread = seed_spread(values)
     if np.isnan(spread.mean):

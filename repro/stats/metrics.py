@@ -31,8 +31,7 @@ COUNTS = "counts"
 class Metric:
     """A number in 0..1 from totals: ``of`` maps them to one value per resample, (R,).
 
-    ``source`` names the counts it needs; ``kind`` ("thing", "stuff", "seen", "unseen" or "") the classes that enter it.
-    Lower is better for an error.
+    ``source`` names the counts it needs; ``kind`` ("thing", "stuff", "seen", "unseen" or "") the classes.
     """
 
     name: str

@@ -27,8 +27,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sampled:
-    """A metric of one run: its ``value``, in R resamples of the images ``samples`` (R,), and without each of the
-    images ``left_out`` (images,)."""
+    """A metric of one run: ``value``, ``samples`` (R,) in R resamples, ``left_out`` (images,) without each image."""
 
     value: float
     samples: Float64

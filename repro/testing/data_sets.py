@@ -19,8 +19,7 @@ from repro.datasets.verify.verify import verify
 class DataSetTester:
     """Checks that any data set must pass: subclass as ``class TestX(DataSetTester)`` with the id as ``data_set``.
 
-    ``images`` is how many images :meth:`draw` writes for the split that is evaluated. A set that the miniature does not
-    draw overrides :meth:`draw`.
+    ``images``: how many :meth:`draw` writes for the evaluated split; override it where the miniature draws none.
     """
 
     __test__ = False

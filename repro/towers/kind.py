@@ -126,8 +126,7 @@ class Making:
 class TowerKind(ABC):
     """One kind of tower. :meth:`identity` must be written; the rest is that of weights that lie in a file.
 
-    A kind that makes its towers writes :meth:`making` and :meth:`make`; place, lock, record of code, progress bar and
-    clean-up are the harness's.
+    A kind that makes its towers writes :meth:`making` and :meth:`make`; place, lock and clean-up are the harness's.
     """
 
     name: ClassVar[str]

@@ -98,8 +98,7 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
 
     Its grid is that of ``architecture`` over ``shrink``.
 
-    Vision transformers keep all but their widths; EVA and ConvNeXt stand for themselves at their test size, with as
-    many places.
+    Vision transformers keep all but widths; EVA and ConvNeXt stand in at test size, with as many places.
     """
     from repro.clip.models import describe_model
     from repro.clip.names import BUILT_IN

@@ -42,8 +42,7 @@ def build_optimizer(method: Method, settings: TrainSettings) -> torch.optim.Adam
 def build_schedulers(optim: OptimWrapper, settings: TrainSettings) -> list[CosineAnnealingLR | LinearLR]:
     """Make mmengine's linear warm-up followed by a cosine to 0, in iterations, relative to each group.
 
-    ``eta_min`` is 0 because mmengine takes it absolutely: any other value would lift the groups of small learning
-    rate above where they start.
+    ``eta_min`` is 0 because mmengine takes it absolutely: groups of small learning rate would be lifted.
     """
     warmup, total = settings.warmup_iterations, settings.iterations
     schedulers: list[CosineAnnealingLR | LinearLR] = []

@@ -10,8 +10,7 @@ from typing import Literal
 class TrainSettings:
     """One training; the defaults are CAT-Seg's published recipe (docs/specs/catseg.md, ViT-B/16 and ViT-L/14).
 
-    Lengths in iterations, sizes in pixels. ``lr`` belongs to new modules; a method lowers it for its CLIP parameters
-    in ``param_groups``.
+    Lengths in iterations, sizes in pixels. ``lr`` is of new modules; ``param_groups`` lowers it for CLIP.
     """
 
     iterations: int = 80_000

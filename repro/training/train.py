@@ -72,8 +72,7 @@ def train(
     losses but by rounding, and a training may be continued with another placement and number of processes.
 
     Raises DataError (unreadable or ill-fitting images, labels without a class), RunError (a loss or gradient that is
-    not finite, naming the iteration; a folder of another training), WeightsError (corrupt checkpoint),
-    ResourceError (disk full).
+    not finite; a folder of another training), WeightsError (corrupt checkpoint), ResourceError (disk full).
     """
     placement = placement or Placement()
     _check(settings, pairs, classes, placement)

@@ -180,8 +180,7 @@ def _cached(source: TagSource) -> Path | None:
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """Load the tensors of a weights file (state dict, checkpoint with ``state_dict``, safetensors, TorchScript) on the
-    CPU.
+    """Load the tensors of a weights file (state dict, checkpoint, safetensors, TorchScript) on the CPU.
 
     No Python object is unpickled. Raises WeightsError for a truncated file and for one that holds something else.
     """

@@ -102,8 +102,7 @@ def _usable(benchmark: Benchmark, task: Task) -> NDArray[np.int64] | None:
 def convert_source(benchmark: Benchmark, source: SourcePair, command: str) -> NDArray[Any]:
     """Return the label map (H, W) the rules make of an annotation.
 
-    Raises DataError naming the file where the annotation is damaged or holds an impossible value; ``command`` is what
-    to repeat once it is mended.
+    Raises DataError naming the file where an annotation is damaged; ``command`` is what to repeat then.
     """
     try:
         return benchmark.read_source(source)

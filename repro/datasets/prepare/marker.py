@@ -1,7 +1,6 @@
 """The note beside a folder of prepared labels that says whether the preparation has ended, and with what.
 
-``annotations_detectron2/.validation.prepared.json`` belongs to ``annotations_detectron2/validation``. Folders made by
-the official scripts have none.
+``annotations_detectron2/.validation.prepared.json`` belongs to the folder ``validation`` beside it.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from repro.files import write_json
 class Marker:
     """``keys`` is how many images the split has, ``dropped`` the keys that have no label on purpose.
 
-    ``histogram`` counts pixels by label value over all labels. While ``complete`` is False a preparation is under way
-    or was interrupted.
+    ``histogram`` counts pixels by label value over all labels; ``complete`` is False until a preparation ended.
     """
 
     benchmark: str

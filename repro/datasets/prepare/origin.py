@@ -23,8 +23,7 @@ from repro.files import write_text
 from repro.hashing import digest
 
 Entry = list[Any]
-"""The stamp (:func:`repro.datasets.contents.stamp`) of a file and its digest; for an annotation within a shared file
-its digest alone."""
+"""Stamp (:func:`repro.datasets.contents.stamp`) and digest of a file; of an annotation in a shared file the digest."""
 _FORMAT = 1
 
 

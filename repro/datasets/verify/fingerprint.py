@@ -25,8 +25,7 @@ def fingerprint(
 ) -> str:
     """Return sixteen hex digits over the names and the content of all images and prepared labels of a split.
 
-    Files are read once and remembered below ``cache`` (:mod:`repro.datasets.contents`). Raises DataError where the set
-    is not prepared.
+    Files are read once and remembered below ``cache``. Raises DataError where the set is not prepared.
     """
     benchmark = get_benchmark(benchmark_id)
     pairs = prepared_pairs(benchmark, data_root, split)

@@ -34,8 +34,7 @@ def frame_image(image: NDArray[np.uint8], side: int) -> Tensor:
 def frame_boxes(boxes: NDArray[np.float32], height: int, width: int, side: int) -> Tensor:
     """Return boxes (R, 4) in pixels of an image as fractions of the frame's sides, float32.
 
-    The order of the two operations is that of the released code: it decides the last bit, and that the number of
-    samples RoIAlign takes.
+    Operations are in the order of the released code, which decides the last bit and RoIAlign's number of samples.
     """
     scale = side / max(height, width)
     return torch.from_numpy(np.asarray(boxes, np.float32) * np.float32(scale) / np.float32(side))

@@ -50,8 +50,7 @@ def fill_prompts(name: str, templates: Sequence[str] = VILD63) -> list[str]:
 def category_embeddings(
     tower: ClipTower, names: Sequence[str], cache: Path | None = None, templates: Sequence[str] = VILD63
 ) -> Tensor:
-    """Return the mean of the unit embeddings of each name's prompts (N, C), NOT of unit length, float32 on the tower's
-    device.
+    """Return the mean of the unit embeddings of each name's prompts: float32 (N, C), NOT of unit length.
 
     ``cache`` is a folder in which they are kept under a hash of the prompts and the text encoder's weights: what was
     computed once is read, by whoever asks. Raises ValueError for no names.

@@ -51,8 +51,7 @@ class FiguresRequest:
     """Pictures below ``out`` of stored runs (``run``: their ids) or of the trained runs of a ``table``.
 
     ``kind``: ``maps``, what each run sees, or ``qualitative``, runs side by side on images chosen by their counts;
-    ``run`` may then name ``table:row`` too. ``images`` None: ``count`` of them; ``classes`` None: the ``rows`` largest
-    of each image.
+    ``run`` may then name ``table:row`` too. ``images`` None: ``count``; ``classes`` None: the ``rows`` largest.
     """
 
     out: Path

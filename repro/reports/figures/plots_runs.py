@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 def cost_plot(evidence: Evidence) -> Figure | None:
-    """Plot mIoU with its interval on every benchmark against GFLOPs and parameters of one inference
-    (as in cost tables).
+    """Plot mIoU with its interval on every benchmark against GFLOPs and parameters of one inference.
 
     None where nothing can be counted.
     """

@@ -68,8 +68,7 @@ def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[
 def voc_colours(count: int) -> NDArray[np.uint8]:
     """Make the first ``count`` colours of the PASCAL VOC map (N, 3): bits of the index, spread over R, G and B.
 
-    Bits 0, 1, 2 of the index are the highest bits of R, G and B, bits 3, 4, 5 the next, and so on (VOC devkit). Index
-    0 is the background, black.
+    Bits 0, 1, 2 of the index are the highest bits of R, G and B, and so on (VOC devkit). Index 0 is black.
     """
     index = np.arange(count)
     colours = np.zeros((count, 3), np.uint8)

@@ -43,8 +43,7 @@ NONE = Columns()
 def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, float | None]:
     """Return the columns of one cell, fractions: ``interval_low``, ``interval_high`` of the metric, each measure's.
 
-    Bias and seen classes follow from the counts every evaluation keeps; the others are None where they were not
-    measured.
+    Bias and seen classes follow from the counts of every evaluation; others are None where not measured.
     """
     names = ["interval_low", "interval_high"] if columns.intervals else []
     names += [name for measure, own in COLUMNS.items() if measure in columns.measures for name in own]

@@ -81,8 +81,7 @@ def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE
 
 
 def beside_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """Return the table with published values in columns: ``method``, ``tower``, ``seeds``, one column per benchmark
-    (percent).
+    """Return ``method``, ``tower``, ``seeds``, one column per benchmark (percent), with published values.
 
     Then ``<benchmark> sd`` where a row has several seeds, ``<benchmark> published`` and, only in profiles whose
     numbers are comparable with the papers', ``<benchmark> difference`` (measured minus published, points).

@@ -32,8 +32,7 @@ def table_numbers(evidence: Evidence, against: str | None = None) -> Iterator[Nu
     """Yield the numbers of a table of benchmarks, percent with one decimal.
 
     Each cell: its mean over seeds, ``Sd``, ``Low`` and ``High`` of its 95 % interval, ``Published``; and minus the
-    baseline (the row ``against``, see Evidence.baseline) ``Gain``, ``GainLow``, ``GainHigh`` and ``GainP``, corrected
-    over the benchmarks.
+    baseline (the row ``against``) ``Gain``, ``GainLow``, ``GainHigh`` and ``GainP``, corrected over benchmarks.
     """
     plan = evidence.plan
     baseline = evidence.baseline(against).id if evidence.finished() else None

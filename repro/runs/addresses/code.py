@@ -36,8 +36,7 @@ State = Literal["same", "agrees", "adopted", "stale", "unknown"]
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """``same``, ``agrees`` and ``adopted`` mean that the stored thing is used; ``reason`` says why it is not, or that
-    it was adopted."""
+    """The stored thing is used if ``same``, ``agrees`` or ``adopted``; ``reason`` says why it is not, or is adopted."""
 
     state: State
     reason: str = ""

@@ -117,9 +117,7 @@ def run_place(run: Run) -> Place:
 
 
 def evaluation_place(run: Run, benchmark: str, key: str, protocol: str) -> Place:
-    """Return where the evaluation of ``run`` under ``key`` lies or will lie; ``protocol`` is the digest of how it is
-    made.
-    """
+    """Return where the evaluation of ``run`` under ``key`` lies or will lie; ``protocol`` digests how it is made."""
     folder = run.place.path
     subject, inputs = evaluation_subject(run), run.assets.inputs(run.row.tower)
     return settle(

@@ -44,11 +44,9 @@ def settle(
     judge: Callable[[Path], Verdict],
     before: Iterable[Path] = (),
 ) -> Place:
-    """Find the newest of ``base``, ``base.2``, ``base.3`` .. and ``before`` that the current code may use, else a free
-    one.
+    """Find the newest of ``base``, ``base.2`` .. and ``before`` that the current code may use, else a free one.
 
-    ``there`` says whether something lies at a path, ``judge`` whether it may be used; ``before`` are things of version
-    0.1.0, which had other names.
+    ``there`` says whether a path is taken, ``judge`` whether it may be used; ``before`` are names of version 0.1.0.
     """
     path, number, present = base, 1, list[Path]()
     while there(path):

@@ -28,9 +28,7 @@ def run_names(store: RunStore) -> list[str]:
 
 
 def matching_run(name: str, known: Sequence[str], runs_root: Path) -> str | None:
-    """Find the one of ``known`` runs below ``runs_root`` called ``name`` or that begins so, None for none; UsageError
-    for several.
-    """
+    """Find the one of ``known`` runs called ``name`` or that begins so, None for none; UsageError for several."""
     matching = [r for r in known if r == name] or [r for r in known if r.startswith(name)]
     if len(matching) > 1:
         raise UsageError(
@@ -54,8 +52,7 @@ def find_run(store: RunStore, name: str) -> str:
 def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> Run:
     """Load the run called ``run_id`` with the options, tower and schedule it was made from.
 
-    UsageError for one that is not in the store, whose method is not installed, or whose profile does not come with the
-    project.
+    UsageError for one not in the store, or whose method or profile this installation lacks.
     """
     store = RunStore(runs_root)
     record = store.run(run_id) / "provenance.json"

@@ -23,8 +23,7 @@ from repro.towers.registry import get_kind
 class DescribedWeights:
     """A weights file of this program with everything needed to build its method.
 
-    ``tower`` has no weights of its own: those of the file contain the tower's. ``options`` are all options of the
-    method, JSON-plain.
+    ``tower`` has no weights of its own: the file contains them. ``options`` are the method's, JSON-plain.
     """
 
     path: Path
@@ -45,8 +44,7 @@ class DescribedWeights:
 def describe_weights(path: Path) -> DescribedWeights:
     """Describe what ``path`` (a weights file, or the folder of a run or an import) belongs to.
 
-    Raises WeightsError for a file of another kind and for one that nothing describes, UsageError for a method that
-    is not installed.
+    Raises WeightsError for a file that nothing describes, UsageError for a method that is not installed.
     """
     path = path / "weights.pth" if path.is_dir() else path
     header = read_weights(path)["header"]

@@ -41,8 +41,7 @@ class Exported:
 def export_checkpoint(path: Path, out: Path, *, dry_run: bool = False) -> Exported:
     """Write the weights file ``path`` (or that in a run's folder) to ``out`` as ``{"model": {official name: tensor}}``.
 
-    Raises WeightsError for a file that is not one of ours, UsageError for a method without official checkpoints and
-    where ``out`` exists.
+    WeightsError for a file not of ours, UsageError for a method without official form or an ``out`` that exists.
     """
     described = describe_weights(path)
     official = described.entry.official_format()
