@@ -57,25 +57,30 @@ class DrawnScene(Protocol):
 class Split:
     """One part of a set. All folders and files are relative to :attr:`DataSet.folder`.
 
-    ``images`` and ``labels`` hold what is evaluated or trained on; ``source_images`` and ``source_labels`` what the
-    owners distribute (several label folders are alternatives, the first that has a mask wins). ``ids`` is the file
-    that lists the images, "" where all files of the folder belong to the split. ``num_images`` is the complete count.
+    ``source_images`` and ``source_labels`` are what the owners distribute (several label folders are alternatives, the
+    first that has a mask wins); ``images`` (default: the source's) and ``labels`` (default: a folder of the same name
+    in ``annotations_detectron2``) what is evaluated or trained on. ``ids`` is the file that lists the images, "" where
+    all files of the folder belong to the split. ``num_images`` is the complete count.
     """
 
     name: str
     num_images: int
-    images: str
-    labels: str
     source_images: str
     source_labels: tuple[str, ...]
+    images: str = ""
+    labels: str = ""
     ids: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", self.images or self.source_images)
+        object.__setattr__(self, "labels", self.labels or f"annotations_detectron2/{Path(self.source_images).name}")
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
     """One image set with labels, and how its labels are to be read.
 
-    ``vocabulary`` names the evaluated classes, ``prompt_vocabulary`` the words given to a method. Label values are
+    ``vocabulary`` names the evaluated classes, ``prompt_vocabulary`` (default: it) the words for a method. Labels are
     0 .. ``num_classes`` - 1; ``ignore_label`` and everything above it count nowhere. With ``background_index`` every
     prediction from that index on is background (the fold of PAS-20b). ``splits[0]`` is evaluated or trained on.
     """
@@ -83,14 +88,14 @@ class DataSet:
     id: str
     title: str
     vocabulary: str
-    prompt_vocabulary: str
-    ignore_label: int
-    background_index: int | None
     num_images: int
     source: str
     folder: str
-    label_suffix: str
     splits: tuple[Split, ...]
+    prompt_vocabulary: str = ""
+    ignore_label: int = VOID
+    background_index: int | None = None
+    label_suffix: str = ".png"
     resized_images: bool = False
 
     instructions: ClassVar[str] = ""
@@ -108,6 +113,9 @@ class DataSet:
     drawn: ClassVar[str] = ""
     """Which pictures of the miniature show this set: those of one series of :mod:`repro.mini.synth`, or :data:`OWN`
     ones, drawn when they are first asked for; "" where another set's files are its sources, or it is not drawn."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt_vocabulary", self.prompt_vocabulary or self.vocabulary)
 
     # -- sources: which files belong to an image ----------------------------------------------------------------
     def image_files(self, folder: Path) -> dict[str, Path]:

@@ -56,7 +56,7 @@ class Sources:
         self._found: dict[tuple[str, ...], Source] = {}
 
     def source(self, roots: Sequence[str]) -> Source:
-        """Return what lies on the way from ``roots`` (``"module:name"``); ModuleNotFoundError or KeyError for unknown."""
+        """Return what lies on the way from ``roots`` (``"module:name"``); ModuleNotFoundError, KeyError for unknown."""
         key = tuple(sorted(roots))
         if key not in self._found:
             self._found[key] = self._remembered(key) or self._taken(key)

@@ -33,26 +33,15 @@ class Ade150(DataSet):
 
 
 def _split(name: str, folder: str, count: int) -> Split:
-    return Split(
-        name,
-        count,
-        images=f"images/{folder}",
-        labels=f"annotations_detectron2/{folder}",
-        source_images=f"images/{folder}",
-        source_labels=(f"annotations/{folder}",),
-    )
+    return Split(name, count, f"images/{folder}", (f"annotations/{folder}",))
 
 
 DATA_SET = Ade150(
     id="A-150",
     title="ADE20K, 150 classes",
     vocabulary="ade150",
-    prompt_vocabulary="ade150",
-    ignore_label=255,
-    background_index=None,
     num_images=2000,
     source="ADEChallengeData2016 (CSAIL), validation",
     folder="ADEChallengeData2016",
-    label_suffix=".png",
     splits=(_split("val", "validation", 2000), _split("train", "training", 20210)),
 )

@@ -105,23 +105,14 @@ class Ade847(DataSet):
 
 
 def _split(name: str, folder: str, count: int) -> Split:
-    return Split(
-        name,
-        count,
-        images=f"images_detectron2/{folder}",
-        labels=f"annotations_detectron2/{folder}",
-        source_images=f"images/ADE/{folder}",
-        source_labels=(f"images/ADE/{folder}",),
-    )
+    return Split(name, count, f"images/ADE/{folder}", (f"images/ADE/{folder}",), images=f"images_detectron2/{folder}")
 
 
 DATA_SET = Ade847(
     id="A-847",
     title="ADE20K, all 847 classes",
     vocabulary="ade847",
-    prompt_vocabulary="ade847",
     ignore_label=65535,
-    background_index=None,
     num_images=2000,
     source="ADE20K_2021_17_01 (CSAIL), validation",
     folder="ADE20K_2021_17_01",

@@ -89,26 +89,15 @@ def _without(ending: str, files: dict[str, Path]) -> dict[str, Path]:
 
 
 def _split(name: str, count: int) -> Split:
-    return Split(
-        name,
-        count,
-        images=f"leftImg8bit/{name}",
-        labels=f"annotations_detectron2/{name}",
-        source_images=f"leftImg8bit/{name}",
-        source_labels=(f"gtFine/{name}",),
-    )
+    return Split(name, count, f"leftImg8bit/{name}", (f"gtFine/{name}",))
 
 
 DATA_SET = Cityscapes(
     id="Cityscapes",
     title="Cityscapes, 19 classes",
     vocabulary="cityscapes19",
-    prompt_vocabulary="cityscapes19",
-    ignore_label=255,
-    background_index=None,
     num_images=500,
     source="Cityscapes (gtFine), validation",
     folder="cityscapes",
-    label_suffix=".png",
     splits=(_split("val", 500), _split("train", 2975)),
 )

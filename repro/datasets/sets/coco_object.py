@@ -40,11 +40,9 @@ DATA_SET = CocoObject(
     title="COCO val2017, 80 things and background",
     vocabulary="coco_object80",
     prompt_vocabulary="coco_stuff171",
-    ignore_label=255,
     background_index=NUM_THINGS,
     num_images=5000,
     source="COCO-Stuff 164k (stuffthingmaps), val2017",
     folder="coco-stuff",
-    label_suffix=".png",
     splits=(coco_split("val", "val2017", 5000, "annotations_detectron2_object"),),
 )

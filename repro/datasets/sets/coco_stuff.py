@@ -71,26 +71,15 @@ class CocoStuff(DataSet):
 
 def coco_split(name: str, folder: str, count: int, labels: str = "annotations_detectron2") -> Split:
     """Return the split whose images and stuffthingmaps lie in ``folder``, its prepared labels below ``labels``."""
-    return Split(
-        name,
-        count,
-        images=f"images/{folder}",
-        labels=f"{labels}/{folder}",
-        source_images=f"images/{folder}",
-        source_labels=(f"annotations/{folder}",),
-    )
+    return Split(name, count, f"images/{folder}", (f"annotations/{folder}",), labels=f"{labels}/{folder}")
 
 
 DATA_SET = CocoStuff(
     id="coco-stuff",
     title="COCO-Stuff 164k, 171 classes",
     vocabulary="coco_stuff171",
-    prompt_vocabulary="coco_stuff171",
-    ignore_label=255,
-    background_index=None,
     num_images=118_287,
     source="COCO-Stuff 164k, train2017",
     folder="coco-stuff",
-    label_suffix=".png",
     splits=(coco_split("train", "train2017", 118_287), coco_split("val", "val2017", 5000)),
 )

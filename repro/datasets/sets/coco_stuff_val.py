@@ -16,12 +16,8 @@ DATA_SET = CocoStuffVal(
     id="COCO-Stuff-val",  # ids are case-blind: "COCO-Stuff" is the training set
     title="COCO-Stuff 164k val2017, 171 classes",
     vocabulary="coco_stuff171",
-    prompt_vocabulary="coco_stuff171",
-    ignore_label=255,
-    background_index=None,
     num_images=5000,
     source="COCO-Stuff 164k, val2017",
     folder="coco-stuff",
-    label_suffix=".png",
     splits=(coco_split("val", "val2017", 5000),),
 )

@@ -126,10 +126,9 @@ def _split(name: str, count: int) -> Split:
     return Split(
         name,
         count,
-        images="JPEGImages",
+        "JPEGImages",
+        ("trainval",),
         labels=f"annotations_detectron2/pc459_{name}",
-        source_images="JPEGImages",
-        source_labels=("trainval",),
         ids=f"pascalcontext_{name}.txt",
     )
 
@@ -138,9 +137,7 @@ DATA_SET = Context459(
     id="PC-459",
     title="PASCAL-Context, 459 classes",
     vocabulary="pc459",
-    prompt_vocabulary="pc459",
     ignore_label=459,
-    background_index=None,
     num_images=5104,
     source="PASCAL-Context on VOC 2010, validation",
     folder="VOCdevkit/VOC2010",

@@ -159,26 +159,15 @@ class Context59(DataSet):
 
 
 def _split(name: str, count: int) -> Split:
-    return Split(
-        name,
-        count,
-        images="JPEGImages",
-        labels=f"annotations_detectron2/pc59_{name}",
-        source_images="JPEGImages",
-        source_labels=("trainval_merged.json",),
-    )
+    return Split(name, count, "JPEGImages", ("trainval_merged.json",), labels=f"annotations_detectron2/pc59_{name}")
 
 
 DATA_SET = Context59(
     id="PC-59",
     title="PASCAL-Context, 59 classes",
     vocabulary="pc59",
-    prompt_vocabulary="pc59",
-    ignore_label=255,
-    background_index=None,
     num_images=5104,
     source="PASCAL-Context on VOC 2010 (trainval_merged.json), validation",
     folder="VOCdevkit/VOC2010",
-    label_suffix=".png",
     splits=(_split("val", 5104), _split("train", 4998)),
 )

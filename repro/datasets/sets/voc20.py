@@ -83,10 +83,9 @@ def voc_split(name: str, count: int, labels: str) -> Split:
     return Split(
         name,
         count,
-        images="JPEGImages",
+        "JPEGImages",
+        ("SegmentationClassAug", "SegmentationClass"),
         labels=f"{labels}/{name}",
-        source_images="JPEGImages",
-        source_labels=("SegmentationClassAug", "SegmentationClass"),
         ids=f"ImageSets/Segmentation/{name}.txt",
     )
 
@@ -95,12 +94,8 @@ DATA_SET = Voc20(
     id="PAS-20",
     title="PASCAL VOC 2012, 20 classes",
     vocabulary="voc20",
-    prompt_vocabulary="voc20",
-    ignore_label=255,
-    background_index=None,
     num_images=1449,
     source="PASCAL VOC 2012, validation",
     folder="VOCdevkit/VOC2012",
-    label_suffix=".png",
     splits=(voc_split("val", 1449, "annotations_detectron2"), voc_split("train", 1464, "annotations_detectron2")),
 )

@@ -24,11 +24,9 @@ DATA_SET = Voc20b(
     title="PASCAL VOC 2012, 20 classes and background",
     vocabulary="voc20",
     prompt_vocabulary="voc20b_prompts",
-    ignore_label=255,
     background_index=20,
     num_images=1449,
     source="PASCAL VOC 2012, validation",
     folder="VOCdevkit/VOC2012",
-    label_suffix=".png",
     splits=(voc_split("val", 1449, "annotations_detectron2_bg"), voc_split("train", 1464, "annotations_detectron2_bg")),
 )
