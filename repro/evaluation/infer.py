@@ -16,6 +16,7 @@ from torch import Tensor
 from repro.clock import StageClock
 from repro.datasets.protocol import Protocol
 from repro.errors import RunError, UsageError
+from repro.evaluation.pruned import pruned_labels, worthwhile
 from repro.methods.interface import Method
 
 ACTIVATIONS = 32
@@ -148,12 +149,16 @@ class SlidingWindow:
         ``logits`` (V, N, h, w) are those of its views. With ``last`` all classes from there on are that one. Beside
         one chunk of classes six bytes per pixel are held. uint8 for up to 255 classes, else uint16. RunError for NaN.
         """
-        if any(bool(torch.isnan(view).any()) for view in logits):
+        finite = bool(logits.sum().isfinite())  # one pass, no memory: a sum shows every NaN and infinity in it
+        if not finite and any(bool(torch.isnan(view).any()) for view in logits):
             raise RunError(
                 "the method returned NaN", mend="repro doctor, then check the weights this run was evaluated from"
             )
         last = logits.shape[1] - 1 if last is None else last
         small = last < EIGHT_BIT_CLASSES
+        if finite and worthwhile(logits, self.protocol):
+            found = pruned_labels(self.protocol, self.corners, method.activation, logits, size, last)
+            return found.astype(np.uint8 if small else np.uint16, copy=False)
         best = torch.full(size, -torch.inf, device=logits.device)
         better = torch.empty(size, dtype=torch.bool, device=logits.device)
         index = torch.zeros(size, dtype=torch.uint8 if small else torch.int16, device=logits.device)

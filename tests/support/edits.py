@@ -50,6 +50,8 @@ CHANGING = {
     "cover of overlapping windows": Edit("repro/evaluation/infer.py", "cover[top : top + p.window, left : left + p.window] += 1", "cover[top : top + p.window, left : left + p.window] = 1"),
     "weight of the whole image": Edit("repro/evaluation/infer.py", "total /= 2", "total /= 3"),
     "normaliser over chunks of classes": Edit("repro/evaluation/infer.py", "torch.logaddexp(normaliser, partial)", "torch.maximum(normaliser, partial)"),
+    "bound of the pruned arg-max": Edit("repro/evaluation/tiles.py", "bound[c] < least * NEARLY", "bound[c] < least * TWO"),
+    "weight of the whole image in the pruned arg-max": Edit("repro/evaluation/tiles.py", "(fused[i, j] + first * (ONE - t) + second * t) * HALF", "fused[i, j] + HALF * (first * (ONE - t) + second * t)"),
     "filter of the test image": Edit("repro/evaluation/infer.py", "Image.Resampling.BILINEAR", "Image.Resampling.BICUBIC"),
     "union of a class": Edit("repro/metrics/miou.py", "union = ground_truth + prediction - intersection", "union = ground_truth + prediction"),
     "fold of the background": Edit("repro/metrics/counts.py", "predicted = np.minimum(predicted, background_index)", "predicted = np.where(predicted > background_index, 0, predicted)"),
