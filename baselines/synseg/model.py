@@ -97,7 +97,10 @@ class SynSeg(Method):
         logits = torch.cat(parts).unflatten(0, (count, len(classes)))
         threshold = self.options.background_threshold
         if threshold is not None and BACKGROUND in classes:
-            constant = torch.tensor([name == BACKGROUND for name in classes], device=logits.device)
+            constant = torch.zeros(len(classes), dtype=torch.bool, device=logits.device)
+            for index, name in enumerate(classes):  # set there: a list would be sent to the device
+                if name == BACKGROUND:
+                    constant[index].fill_(True)
             level = math.log(threshold / (1 - threshold))
             logits = torch.where(constant[:, None, None], level, logits)
         return logits
@@ -113,7 +116,9 @@ class SynSeg(Method):
         ``present`` (B, N) bool says which classes an image holds; these and a draw of the others are decoded.
         """
         o = self.options
+        # How many pairs are decoded follows from the labels: the host reads them before there is more to wait for.
         pairs = pairs_of(present)
+        absent = self._draw_absent(images, present) if o.absent_classes and o.absent_weight else None
         seen = self._read(images)
         text = self.clip.text(classes, o.template)
         film = self.film(text)
@@ -127,8 +132,8 @@ class SynSeg(Method):
         losses = {f"loss_{name}": value for name, value in terms.items()}
         if o.present_weight:
             losses["loss_present"] = o.present_weight * self._present(logits, pairs, present)
-        if o.absent_classes and o.absent_weight:
-            losses["loss_absent"] = o.absent_weight * self._absent(seen, film, images, present)
+        if absent is not None:
+            losses["loss_absent"] = o.absent_weight * self._absent(seen, film, *absent)
         return losses
 
     def _present(self, logits: Tensor, pairs: Pairs, present: Tensor) -> Tensor:
@@ -140,18 +145,21 @@ class SynSeg(Method):
         evidence = wide.logsumexp(dim=1) - math.log(wide.shape[1])
         return (F.softplus(-evidence) / present.sum(dim=1)[pairs.image]).sum() / len(present)
 
-    def _absent(self, seen: Seen, film: tuple[Tensor, Tensor], images: Tensor, present: Tensor) -> Tensor:
-        """Return binary cross-entropy of the maps of absent classes with a mask of nothing, mean over their pixels.
+    def _draw_absent(self, images: Tensor, present: Tensor) -> tuple[Tensor, Pairs]:
+        """Return absent classes (B, N) bool, drawn, and their pairs.
 
         Of an image without any label nothing is known to be absent.
         """
         known = present.any(dim=1, keepdim=True)
         chosen = drawn(~present & known, self.options.absent_classes, images.long().flatten(1).sum(dim=1))
-        pairs = pairs_of(chosen)
+        return chosen, pairs_of(chosen)
+
+    def _absent(self, seen: Seen, film: tuple[Tensor, Tensor], chosen: Tensor, pairs: Pairs) -> Tensor:
+        """Return binary cross-entropy of the maps of absent classes with a mask of nothing, mean over their pixels."""
         logits = self.decoder.maps(self._decode(seen, self._condition(seen, film, pairs), pairs), seen.grid)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         each = F.softplus(wide).mean(dim=(1, 2))  # softplus(x) = -log(1 - sigmoid(x))
-        return (each / chosen.sum(dim=1)[pairs.image]).sum() / len(images)
+        return (each / chosen.sum(dim=1)[pairs.image]).sum() / len(chosen)
 
     def _features(self, seen: Seen, conditional: Tensor, tokens: Tensor, pairs: Pairs) -> Tensor:
         """Return V_c (P, L, C) of the pairs, in the space of the text features."""

@@ -19,8 +19,8 @@ def roi_align(maps: Tensor, boxes: Tensor) -> Tensor:
     computed in the maps' own precision but the places of the samples, which are float32.
     """
     height, width = maps.shape[-2:]
-    x1, y1, x2, y2 = (boxes.float() * boxes.new_tensor([width, height, width, height]).float()).unbind(-1)
-    rows, columns = _axis(y1, y2, height), _axis(x1, x2, width)
+    x1, y1, x2, y2 = boxes.float().unbind(-1)
+    rows, columns = _axis(y1 * height, y2 * height, height), _axis(x1 * width, x2 * width, width)
     weights = (rows[..., :, None] * columns[..., None, :]).flatten(2).to(maps.dtype)
     return weights @ maps.flatten(2).transpose(1, 2)
 
