@@ -15,13 +15,14 @@ from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.methods import MethodEntry
 from repro.methods.interface import Method
+from repro.testing.device_path import DevicePath
 from repro.training.activations import checkpoint_activations
 from repro.training.step import loss_share
 
 NAMES = ("sky", "tall grass", "dog", "airplane", "traffic light", "sea", "person")
 
 
-class MethodTester:
+class MethodTester(DevicePath):
     """Checks of a method: subclass as ``class TestX(MethodTester)`` with ``entry`` and small ``options``.
 
     ``spec`` is the tower it is built on. Add what only that method promises.

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from baselines.densevlm import ALIGNMENT
 from baselines.densevlm.categories import SETS, load_categories
-from baselines.densevlm.data import RegionSet
+from baselines.densevlm.data import Batch, RegionSet
 from baselines.densevlm.grid import grid_boxes, grid_pairs
 from baselines.densevlm.options import DenseVLMOptions
-from baselines.densevlm.train import CHECKPOINT, align, param_groups, train_last_blocks
+from baselines.densevlm.train import CHECKPOINT, _Training, align, param_groups, train_last_blocks
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import DataError, ReproError, RunError, UsageError
 from repro.methods.alignments import CONFIG, FACTS, WEIGHTS, get_alignment
+from repro.testing.device_path import PRECISIONS, autocast
+from repro.testing.fake_device import KIND, fake_device, put
 
 TINY = TowerSpec("tiny", None, resolution=48, dense_residual="token")
 TEACHER = TowerSpec("tiny", None, resolution=48, dense_residual="token", seed=1)
@@ -248,3 +250,26 @@ def test_unit_text_is_an_option(images: list[Path], cache: Path, tmp_path: Path)
     ]
     torch.testing.assert_close(lengths[0], torch.ones(133))
     assert (lengths[1] < 1 - 1e-6).all()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_loss_waits_for_the_device_at_the_sizes_of_regions_and_at_the_choice_of_categories(
+    precision: str, images: list[Path], cache: Path
+) -> None:
+    training = _Training(TINY, TEACHER, options(), images, 0, torch.device("cpu"), cache)
+    with fake_device(answer=True) as waits:  # there are things and stuff
+        put(training.student)
+        put(training.powerful)
+        training.device = torch.device(KIND)
+        training.things = torch.empty_like(training.things, device=KIND)
+        training.texts = [torch.empty_like(text, device=KIND) for text in training.texts]
+        pixels = torch.empty(2, 3, 32, 32, dtype=torch.uint8, device=KIND)
+        regions = torch.empty(2, 4, dtype=torch.bool, device=KIND)
+        with autocast(precision):
+            outcome = training.loss(Batch(pixels, torch.empty(2, 4, 4, device=KIND), regions))
+    assert (outcome.loss.dtype, outcome.loss.device.type) == (torch.float32, KIND)
+    assert outcome.loss.requires_grad
+    where = [wait.where.removeprefix("baselines.densevlm.loss:") for wait in waits]
+    # Both axes of the boxes of both towers; of things and of all: are there any, and their logits of both towers.
+    choice = ["_divergence", "_divergence.<locals>.<genexpr>", "_divergence.<locals>.<genexpr>"]
+    assert where == ["repro.metrics.regions.roi_align:_axis"] * 4 + 2 * choice

@@ -25,11 +25,14 @@ from repro.testing.methods import NAMES, MethodTester
 SMALL = {"width": 16, "heads": 2, "mlp_width": 32, "film_hidden": 16}
 SMALL |= {f"{term}_weight": 1.0 for term in ("align", "cont", "back", "sep")}
 LABELS = torch.tensor([0, 0, 1, 4, 255, 4])
+PAIRS = ("aten.nonzero at repro.layers.mccl:pairs_of",) * 2
+"""The classes that are in an image and those drawn from the others: how many are decoded follows from the labels."""
 
 
 class TestSynSeg(MethodTester):
     entry = METHOD
     options = SMALL
+    loss_waits = PAIRS
 
     def build(self, spec: TowerSpec | None = None, **changes: object) -> SynSeg:
         torch.manual_seed(1)
@@ -213,6 +216,7 @@ class TestSynSegOnConvNext(MethodTester):
 
     entry = METHOD
     options: ClassVar[dict[str, object]] = SMALL
+    loss_waits = PAIRS
     on_the_usual_tower = False
     spec = TowerSpec(model="tiny-convnext", weights=None, resolution=96)
 

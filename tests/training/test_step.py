@@ -18,7 +18,10 @@ from tiny_set import NAMES, TinyPair, write_pairs
 from torch import Tensor
 
 from repro.errors import UsageError
+from repro.testing.fake_device import TO_HOST, Wait, fake_device, put
+from repro.training.optim import AutocastOptimWrapper, build_optimizer
 from repro.training.settings import Placement, TrainSettings
+from repro.training.step import TrainModel
 from repro.training.train import train
 
 pytest.importorskip("mmseg")
@@ -219,3 +222,23 @@ def test_in_bf16_parts_agree_to_its_precision(pairs, tmp_path):
     one, _ = run(pairs, tmp_path / "one", amp="bf16")
     other, _ = run(pairs, tmp_path / "other", Placement(accumulate=2), amp="bf16")
     assert close({"loss": one["loss"]}, {"loss": other["loss"]}, 2e-2)
+
+
+class Quiet(PixelClassifier):
+    """Reads nothing for its loss."""
+
+    def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        return {"loss_mean": self(images, classes).float().mean()}
+
+
+def test_a_step_waits_for_its_device_twice_for_what_is_logged_and_for_the_norm_of_its_gradients() -> None:
+    method, device = Quiet(), torch.device("cpu")  # gradients of tensors without numbers need the CPU
+    with fake_device("cpu") as waits:
+        put(method, "cpu")
+        model = TrainModel(method, NAMES, device, SETTINGS, 0, Placement())
+        optim = AutocastOptimWrapper(build_optimizer(method, SETTINGS), "off", device, 1.0)
+        batch = {"image": torch.empty(4, 3, 32, 32), "label": torch.empty(4, 32, 32, dtype=torch.int64)}
+        model.train_step({**batch, "position": torch.empty(4)}, optim)
+    scalar = "aten._local_scalar_dense"
+    assert waits == [Wait(TO_HOST, "repro.training.step:_scalars"),
+                     Wait(scalar, "repro.training.optim:AutocastOptimWrapper.step")]  # fmt: skip
