@@ -113,11 +113,13 @@ def estimate_training(
     """Count one training step of ``entry`` with ``num_classes`` classes on the meta device.
 
     Saved activations are the distinct storages autograd keeps for the backward pass, parameters left out; a caching
-    allocator needs somewhat more.
+    allocator needs somewhat more. Attention is taken to be fused, as it is on a CPU and on a GPU: its weights are not
+    kept.
     """
     import torch
 
     from repro.cost.flops import MultiplyAdds
+    from repro.cost.fused import FusedAttention
 
     method = build_on_meta(entry, spec, options).train()
     parameters = {p.untyped_storage()._cdata for p in method.parameters()}
@@ -134,6 +136,7 @@ def estimate_training(
     labels = torch.zeros(shape, dtype=torch.int64, device="meta")
     trains_text = any(p.requires_grad for n, p in method.named_parameters() if ".model.transformer." in n)
     with (
+        FusedAttention(),
         MultiplyAdds(method, cached_text=not trains_text) as counter,
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
