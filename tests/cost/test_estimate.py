@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch.distributed._tools.mem_tracker import MemTracker
+from memory_tracker import Tracker
 
 from repro.cost.estimate import build_on_meta, estimate_training
 from repro.methods import registry
@@ -20,18 +18,6 @@ PUBLISHED = TrainSettings()
 BASE, LARGE = TOWERS
 FEW = 20
 """Classes of the case that every run of the tests has the time for."""
-
-
-class Tracker(MemTracker):
-    """Totals alone: what it does for each module wants every parameter to train."""
-
-    def _nothing(self, *_: Any) -> None:
-        pass
-
-    _pre_fw_hook = _post_fw_hook = _pre_bw_hook = _post_bw_hook = _nothing
-
-    def peak_gib(self) -> float:
-        return sum(kinds["Total"] for kinds in self.get_tracker_snapshot("peak").values()) / 2**30
 
 
 def tracked_step(name: str, tower: str, classes: int) -> float:
@@ -48,14 +34,14 @@ def tracked_step(name: str, tower: str, classes: int) -> float:
         optimiser.zero_grad()
         images = torch.empty(PUBLISHED.batch_size, 3, PUBLISHED.crop, PUBLISHED.crop)
         labels = torch.empty(PUBLISHED.batch_size, PUBLISHED.crop, PUBLISHED.crop, dtype=torch.int64)
-        tracker = Tracker()
+        tracker = Tracker("cpu")
         tracker.track_external(method, optimiser, images, labels)
         with tracker:
             values = method.loss(images, labels, [f"class {i}" for i in range(classes)])
             torch.stack([v for k, v in values.items() if k.startswith("loss")]).sum().backward()
             torch.nn.utils.clip_grad_norm_(trained, PUBLISHED.clip_grad_norm)
             optimiser.step()
-        return tracker.peak_gib()
+        return tracker.gib("peak")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.clip.names import BUILT_IN
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.testing.fake_device import FOUND, KIND, TO_DEVICE, TO_HOST, WITHOUT_CUDA, fake_device, put
@@ -74,11 +75,14 @@ def test_shared_parameters_stay_one_and_train_as_before() -> None:
         assert {p.device.type for p in both.parameters()} == {KIND}
 
 
-def test_text_is_encoded_on_the_device_and_its_length_read_on_the_host() -> None:
-    tower = build_tower(TowerSpec(model="tiny", weights=None, resolution=48))
+@pytest.mark.parametrize("model", BUILT_IN)
+def test_towers_encode_on_the_device_and_only_the_length_of_a_text_is_read_on_the_host(model: str) -> None:
+    tower = build_tower(TowerSpec(model=model, weights=None, resolution=96))
     with fake_device() as waits, torch.no_grad():
         put(tower)
+        found = tower.dense(torch.empty(2, 3, 60, 72, device=KIND)).map
         text = tower.text(["sea", "traffic light"], "a photo of a {}")
+    assert (tuple(found.shape), found.device.type) == ((2, tower.embed_dim, tower.grid, tower.grid), KIND)
     assert (tuple(text.shape), text.device.type) == ((2, tower.embed_dim), KIND)
     assert waits == []
 
