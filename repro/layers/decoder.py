@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from repro.layers.tokens import add_, per_class
 
 CHANNELS_PER_GROUP = 16
-MAPS = 16
-"""Class maps a training step on a CPU decodes at once, see :class:`CostDecoder`."""
+PLACES = 16 * 96**2
+"""Places of the last maps that a training step on a CPU decodes at once, see :class:`CostDecoder`."""
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -68,7 +68,8 @@ class CostDecoder(nn.Module):
     """Stages that double the map, one per guidance map, and a last 3x3 convolution to one logit per place and class.
 
     Training on a CPU decodes few classes at a time: a convolution's weight gradient is summed there in float32 over all
-    its maps one after another, which for 171 maps is off by 2e-3 of the gradient's maximum (decoder2), for 16 by 5e-6.
+    places one after another, which for 171 maps of 96 x 96 is off by 2e-3 of the gradient's maximum (decoder2), for 16
+    by 5e-6.
     """
 
     def __init__(self, dim: int, dims: Sequence[int], guidance_dims: Sequence[int], grid: int) -> None:
@@ -85,7 +86,8 @@ class CostDecoder(nn.Module):
         guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
         merged = [stage.merged() for stage in self.stages]
         if torch.is_grad_enabled() and x.is_cpu:
-            parts = x.split(max(1, MAPS // max(1, x.shape[0])), dim=1)
+            places = x.shape[0] * (self.grid << len(guided)) ** 2
+            parts = x.split(max(1, PLACES // max(1, places)), dim=1)
             return torch.cat([self._decode(part, guided, merged) for part in parts], dim=1)
 
         def decode(part: Tensor, own: list[Tensor]) -> Tensor:

@@ -84,9 +84,11 @@ def add_(fresh: Tensor, other: Tensor) -> Tensor:
     """Return ``fresh + other``, into ``fresh`` where the type allows it.
 
     ``fresh`` must come straight from an operation that does not keep its result for the backward pass (a linear map, a
-    convolution), and be wider or as wide as ``other``.
+    convolution), and be wider or as wide as ``other``. A view is not written to where a gradient is recorded: its
+    backward pass would fill, copy and copy back the whole of what it is a view of.
     """
-    if torch.result_type(fresh, other) == fresh.dtype:
+    recorded_view = fresh.requires_grad and fresh._is_view()
+    if torch.result_type(fresh, other) == fresh.dtype and not recorded_view:
         return fresh.add_(other)
     return fresh + other
 
