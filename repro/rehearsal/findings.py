@@ -106,17 +106,19 @@ def without_memory(row: Row, rehearsal: Rehearsal) -> Iterator[Missing]:
             f"batch; {row.room_gib:.0f} GiB are free on {device}: not tried",
             "make the table on a device with more memory, or try --checkpoint-activations",
         )
-    elif row.parts > 1 and row.counted and not rehearsal.request.accumulate:
+    elif row.parts > 1 and not rehearsal.request.accumulate:
         yield Missing(
-            f"{row.titles[0]}: a training step needs about {row.counted.memory_gib:.0f} GiB; {row.room_gib:.0f} GiB "
+            f"{row.titles[0]}: a training step needs about {row.whole_gib:.0f} GiB; {row.room_gib:.0f} GiB "
             f"are free on {device}: rehearsed with the batch in {row.parts} parts",
             command("repro", "run", *_words(rehearsal), "--accumulate", row.parts),
         )
     if raised_it:
+        train = row.runs[0].train
+        divided = train is not None and 0 < row.parts < train.batch_size
+        words = ("--accumulate", 2 * row.parts) if divided else ("--checkpoint-activations",)
         yield Missing(
             f"{row.titles[0]}: no memory left on {device} for {', '.join(raised_it)}",
-            "end other programs, or divide the batch: "
-            + command("repro", "rehearse", *_words(rehearsal), "--accumulate", max(2, 2 * row.parts)),
+            "end other programs, or try to save memory: " + command("repro", "rehearse", *_words(rehearsal), *words),
         )
 
 

@@ -20,8 +20,9 @@ class Row:
 
     ``training`` and ``images`` (by benchmark) are what :mod:`repro.rehearsal.row` reports; None and absent where they
     were not measured. ``parts``: how often the batch is divided, 0 where the training was not tried, for the smallest
-    part needs ``part_gib`` and there are ``room_gib``; ``counted`` is what a step of the undivided batch takes by
-    counting. ``errors`` are what raised, ``stopped`` says where the time was over, ``ended`` how the process died.
+    part needs ``part_gib`` and there are ``room_gib``; the undivided batch needs ``whole_gib``. ``counted`` is a step
+    of it on the meta device. ``errors`` are what raised, ``stopped`` says where the time was over, ``ended`` how the
+    process died.
     """
 
     runs: list[Run]
@@ -32,6 +33,7 @@ class Row:
     parts: int = 1
     part_gib: float | None = None
     room_gib: float | None = None
+    whole_gib: float | None = None
     counted: Estimate | None = None
     errors: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     stopped: str = ""
@@ -156,7 +158,7 @@ class Rehearsal:
             "weights": row.weights,
             "training": row.training,
             "images": row.images,
-            "counted_memory_gib": row.counted.memory_gib if row.counted else None,
+            "expected_memory_gib": row.whole_gib,
             "parts": row.parts if run.train else None,
             "errors": [{k: e[k] for k in ("part", "kind", "error")} for e in row.errors],
             "stopped": row.stopped or None,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from repro.runs.plan import Plan, Run
 
 JOB, REPORT = "job.json", "report.json"
-_NO_MEMORY = ("out of memory", "can't allocate memory", "alloc_cpu")
+_NO_MEMORY = ("out of memory", "can't allocate memory", "alloc_cpu", "bad_alloc", "could not create a memory")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,11 +169,14 @@ def _train(
             "checkpoint_s": None,
             "resumed": False,
         }
-        report.say(f"step {len(steps.seconds)} of {done + 1}")
+        report.say(f"{len(steps.seconds)} of {done + 1} steps done")
 
     first = Steps(job.device, until=done, told=told)
     with contextlib.suppress(Enough):
-        go(_build(run, report), first)
+        made = _build(run, report)
+        report.say(f"0 of {done + 1} steps done")
+        go(made, first)
+    del made
     gc.collect()
     found = report.values["training"]
     found["checkpoint_mib"] = (work / CHECKPOINT).stat().st_size / 2**20
@@ -208,7 +211,7 @@ def _evaluate(
     warm = False
     with drawn_text(method):
         for benchmark in plan.benchmarks:
-            report.say(f"{request.images} images of {benchmark.id}")
+            report.say(f"images of {benchmark.id}")
             with report.part(benchmark.id):
                 own = folder / benchmark.id
                 pairs, origin = sample(benchmark, root, request.images + WARMUP, own)
@@ -241,12 +244,15 @@ def _limit(job: Job) -> None:
     if job.device.startswith("cuda"):
         import torch
 
-        total = torch.cuda.get_device_properties(job.device).total_memory / 2**30
-        torch.cuda.set_per_process_memory_fraction(min(1.0, job.memory_gib / total), job.device)
-    else:
-        with contextlib.suppress(OSError, ValueError):
-            limit = int(job.memory_gib * 2**30)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        index = torch.device(job.device).index or 0
+        total = torch.cuda.get_device_properties(index).total_memory / 2**30
+        torch.cuda.set_per_process_memory_fraction(min(1.0, job.memory_gib / total), index)
+        return
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        status = Path("/proc/self/status").read_text().splitlines()
+        used = next(int(line.split()[1]) for line in status if line.startswith("VmData:")) * 1024
+        limit = used + int(job.memory_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def main() -> int:

@@ -35,6 +35,8 @@ _WORK = ".work-"
 _POLL_S = 0.2
 _RESERVE = 0.95
 """The part of the free memory that a row may take."""
+_BEYOND = 1.25
+"""What a step takes over what is counted: allocators and passing buffers (CAT-Seg, ViT-B/16, one image: 1.2)."""
 
 
 def rehearse(request: RehearsalRequest, *, log: Log = log) -> Rehearsal:
@@ -117,7 +119,7 @@ def _data(plan: Plan, work: Path, log: Log) -> Path | None:
 
 
 def parts_that_fit(run: Run, request: RehearsalRequest, memory_gib: float) -> tuple[int, float | None]:
-    """Return into how many parts the batch of ``run`` is divided, and the GiB that one part needs by counting.
+    """Return into how many parts the batch of ``run`` is divided, and the GiB that one part needs, about.
 
     The least number that ``memory_gib`` has room for, or the one asked for; 0 where there is none. Nothing is counted
     where activations are computed again: what that saves is not known before.
@@ -129,7 +131,7 @@ def parts_that_fit(run: Run, request: RehearsalRequest, memory_gib: float) -> tu
     needed = 0.0
     for parts in [request.accumulate] if request.accumulate else [n for n in range(1, batch + 1) if batch % n == 0]:
         part = dataclasses.replace(run.train, batch_size=-(-batch // parts))
-        needed = counted_training(run, part).memory_gib
+        needed = _BEYOND * counted_training(run, part).memory_gib
         if needed <= memory_gib:
             return parts, needed
     return 0, needed
@@ -143,6 +145,7 @@ def _rehearse(
     row = Row(runs, datetime.now(UTC).isoformat(timespec="seconds"))
     if run.train is not None:
         row.counted = counted_training(run, run.train)
+        row.whole_gib = _BEYOND * row.counted.memory_gib
         parts, needed = parts_that_fit(run, request, memory)
         row.parts, row.part_gib, row.room_gib = parts, needed, memory
     job = Job(request.to_json(), run.row.id, device, str(root) if root else None, parts, memory)
