@@ -103,13 +103,13 @@ def without_memory(row: Row, rehearsal: Rehearsal) -> Iterator[Missing]:
     if row.parts == 0:
         yield Missing(
             f"{row.titles[0]}: a training step needs about {row.part_gib:.0f} GiB even in the smallest part of its "
-            f"batch; {row.room_gib:.0f} GiB are free on {device}: not tried",
+            f"batch; {device} has {row.room_gib:.0f} GiB for it: not tried",
             "make the table on a device with more memory, or try --checkpoint-activations",
         )
     elif row.parts > 1 and not rehearsal.request.accumulate:
         yield Missing(
-            f"{row.titles[0]}: a training step needs about {row.whole_gib:.0f} GiB; {row.room_gib:.0f} GiB "
-            f"are free on {device}: rehearsed with the batch in {row.parts} parts",
+            f"{row.titles[0]}: a training step needs about {row.whole_gib:.0f} GiB; {device} has "
+            f"{row.room_gib:.0f} GiB for it: rehearsed with the batch in {row.parts} parts",
             command("repro", "run", *_words(rehearsal), "--accumulate", row.parts),
         )
     if raised_it:

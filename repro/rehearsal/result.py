@@ -52,14 +52,18 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Rehearsal:
-    """A rehearsed table: ``rows``, on ``device`` called ``hardware``, which had ``memory_gib`` free; ``findings`` say
-    what would fail. ``counts`` are the images of each benchmark that a table is made with."""
+    """A rehearsed table: ``rows``, on ``device`` called ``hardware``, with ``memory_gib`` for each row.
+
+    ``load`` is the load average of the machine before. ``counts`` are the images of each benchmark that a table is made
+    with. ``findings`` say what would fail.
+    """
 
     request: RehearsalRequest
     plan: Plan
     device: str
     hardware: str
     memory_gib: float
+    load: float
     rows: list[Row]
     counts: Mapping[str, int]
     findings: tuple[Finding, ...] = ()
@@ -137,6 +141,7 @@ class Rehearsal:
             "hardware": self.hardware,
             "kind": self.kind,
             "memory_gib": self.memory_gib,
+            "load": self.load,
             "steps": self.request.steps,
             "images": self.request.images,
             "warmup": WARMUP,

@@ -158,7 +158,7 @@ def _train(
             "steps": len(steps.seconds) - WARMUP,
             "batch": settings.batch_size,
             "crop": settings.crop,
-            "classes": len(data.prompt_names()),
+            "classes": min(settings.classes_per_step or len(data.prompt_names()), len(data.prompt_names())),
             "parts": job.parts,
             "checkpoint_activations": request.checkpoint_activations,
             "data": origin,

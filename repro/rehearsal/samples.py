@@ -19,7 +19,7 @@ Origin = Literal["real", "sources", "drawn"]
 ORIGINS: dict[Origin, str] = {
     "real": "images of the set",
     "sources": "images of the set, not prepared yet",
-    "drawn": "drawn images: the set is not there",
+    "drawn": "drawn images (none of the set is here)",
 }
 TRAIN_SIZE = (480, 640)
 """Height and width of most images of COCO."""

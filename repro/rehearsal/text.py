@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repro.hardware import cpu_count
 from repro.rehearsal.request import WARMUP
 from repro.rehearsal.samples import ORIGINS, TRAIN_SIZE, typical_size
 from repro.runs.plan import train_set
@@ -20,7 +21,9 @@ def lines(it: Rehearsal) -> Iterator[str]:
     """Yield all lines."""
     plan, request = it.plan, it.request
     yield f"Rehearsal of {plan.table.title} ({plan.table.name}), profile {plan.profile.name}: {plan.profile.title}"
-    yield f"Measured on {it.kind} {it.hardware}; {it.memory_gib:.1f} GiB of memory free"
+    yield f"Measured on {it.kind} {it.hardware}; at most {it.memory_gib:.1f} GiB of memory per row"
+    if it.kind == "CPU" and it.load > cpu_count() / 2:
+        yield f"The machine was busy before (load {it.load:.1f} on {cpu_count()} cores): a quiet one is faster"
     steps, images = _several(request.steps, "step"), _several(request.images, "image")
     yield f"{steps} after {WARMUP} to warm up, {images} per benchmark"
     yield from _trainings(it)
@@ -36,12 +39,12 @@ def _trainings(it: Rehearsal) -> Iterator[str]:
     yield "\nTraining"
     head = ("row", "weights", "batch", "s per step", "waiting", "memory GiB", "checkpoint", "steps x runs", "hours")
     yield from _columns(head, [cells for row in rows for cells in _training(row, it)])
-    yield "  waiting: seconds of a step without a batch; memory: peak above what the process had at its start"
-    origins = {row.training["data"] for row in rows if row.training}
-    data = train_set()
-    for origin in sorted(origins):
+    memory = "allocated by torch" if it.kind == "GPU" else "resident, above what the process had at its start"
+    yield f"  waiting: seconds of a step without a batch; memory: peak {memory}"
+    seen = {(row.training["data"], row.training["classes"]) for row in rows if row.training}
+    for origin, classes in sorted(seen):
         size = f", {TRAIN_SIZE[0]} x {TRAIN_SIZE[1]} pixels" if origin == "drawn" else ""
-        yield f"  {data.id}: {ORIGINS[origin]}{size}, {len(data.prompt_names())} classes"
+        yield f"  {train_set().id}: {ORIGINS[origin]}{size}, {classes} classes"
 
 
 def _training(row: Row, it: Rehearsal) -> Iterator[Sequence[str]]:
@@ -99,8 +102,9 @@ def _evaluations(it: Rehearsal) -> Iterator[str]:
 def _hours(it: Rehearsal) -> Iterator[str]:
     hours, left = it.hours, it.unmeasured
     at_least = "at least " if left else ""
+    days = f", {hours['total'] / 24:,.0f} days," if hours["total"] >= 48 else ""
     yield (
-        f"\nThe whole table: {at_least}{_hours_text(hours['total'])} hours on one such device "
+        f"\nThe whole table: {at_least}{_hours_text(hours['total'])} hours{days} on one such device "
         f"({_hours_text(hours['training'])} of training, {_hours_text(hours['evaluation'])} of evaluation)"
     )
     if left:

@@ -47,11 +47,13 @@ def _schedule(run: Run, t: TrainSettings) -> list[str]:
 def counted_training(run: Run, t: TrainSettings) -> Estimate:
     """Count a training step of ``run`` by the settings ``t``, once per recipe and state of the code."""
 
+    classes = min(t.classes_per_step or CLASSES, CLASSES)
+
     def count() -> Estimate:
         spec = run.assets.untrained_tower(run.row.tower)
-        return estimate_training(run.entry, spec, run.options, t, num_classes=CLASSES)
+        return estimate_training(run.entry, spec, run.options, t, num_classes=classes)
 
-    asked = {"batch": t.batch_size, "crop": t.crop, "classes": CLASSES}
+    asked = {"batch": t.batch_size, "crop": t.crop, "classes": classes}
     return counted(run, "repro.cost.estimate:estimate_training", asked, Estimate, count)
 
 

@@ -32,7 +32,7 @@ def rehearsal(runs: Path, profile: str = "smoke", **more: Any) -> Rehearsal:
     row = Row(plan.runs[:1], "2026-11-29", counted=Estimate(10**8, 10**7, 1.0, 20.0), whole_gib=20.0)
     plan = dataclasses.replace(plan, runs=plan.runs[:1])
     row = dataclasses.replace(row, room_gib=8.0, part_gib=6.0, weights="random", images={"A-150": FIGURES}, **more)
-    return Rehearsal(request, plan, "cpu", "a CPU", 8.0, [row], {"A-150": 2000})
+    return Rehearsal(request, plan, "cpu", "a CPU", 8.0, 0.0, [row], {"A-150": 2000})
 
 
 def not_tried(it: Rehearsal) -> Iterator[Missing]:
@@ -61,7 +61,9 @@ def late(it: Rehearsal) -> Iterator[Missing]:
 
 
 CALLS = [
-    way("repro.rehearsal.findings:without_memory#2", divided, "about 20 GiB; 8 GiB are free", ("--dry-run",)),
+    way(
+        "repro.rehearsal.findings:without_memory#2", divided, "about 20 GiB; this CPU has 8 GiB for it", ("--dry-run",)
+    ),
     way("repro.rehearsal.findings:without_memory#3", full, "no memory left on this CPU for training", ("--steps", "1")),
     way("repro.rehearsal.findings:raised", died, "was killed", ("--steps", "1")),
     way("repro.rehearsal.findings:out_of_time", late, "stopped by --minutes", ("--steps", "1")),
@@ -88,7 +90,7 @@ def test_the_command_that_is_named_can_be_given(
 @pytest.mark.follows("repro.rehearsal.findings:without_memory#1")
 def test_a_step_that_no_division_makes_small_enough_is_not_tried_and_says_what_it_needs(tmp_path: Path) -> None:
     (missing,) = not_tried(rehearsal(tmp_path))
-    assert "needs about 9 GiB even in the smallest part of its batch; 8 GiB are free" in missing.what
+    assert "needs about 9 GiB even in the smallest part of its batch; this CPU has 8 GiB" in missing.what
     assert "not tried" in missing.what
     assert "--checkpoint-activations" in missing.mend
 
