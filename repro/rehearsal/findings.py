@@ -11,6 +11,7 @@ from repro.datasets.benchmarks import Benchmark
 from repro.errors import ReproError, command
 from repro.files import nearest_there
 from repro.mends import Missing
+from repro.rehearsal.result import checkpoint_mib
 from repro.runs.plan import Run, train_set
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def _weights_mib(row: Row) -> float:
 
 
 def _checkpoint_mib(row: Row) -> float:
-    """Return the size of a checkpoint, which holds two moments of what is trained: measured, else counted."""
-    counted = 4 * (row.counted.parameters + 2 * row.counted.trained_parameters) / 2**20 if row.counted else 0.0
+    """Return the size of a checkpoint: measured, else counted."""
+    counted = checkpoint_mib(row.counted) if row.counted else 0.0
     return float((row.training or {}).get("checkpoint_mib") or counted)
 
 

@@ -170,3 +170,8 @@ class Rehearsal:
             "ended": row.ended or None,
             "hours": {"training": self.training_hours(row), "evaluation": self.evaluation_hours(row)},
         }
+
+
+def checkpoint_mib(counted: Estimate) -> float:
+    """Return the size of a checkpoint, which holds two moments of what is trained beside the weights."""
+    return 4 * (counted.parameters + 2 * counted.trained_parameters) / 2**20

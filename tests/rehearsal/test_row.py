@@ -97,13 +97,13 @@ def test_errors_are_told_apart(error: Exception, kind: str) -> None:
 
 
 def of_size(_run: Run, settings: Any) -> Estimate:
-    """Six GiB per image and nothing else, of which a training takes 1.3 times as much."""
+    """Six GiB per image and nothing else, of which a training takes 1.2 times as much."""
     return Estimate(0, 0, 1.0, 6.0 * settings.batch_size)
 
 
 @pytest.mark.parametrize(
     ("memory", "asked", "parts", "needed"),
-    [(99.0, 0, 1, 31.2), (16.0, 0, 2, 15.6), (8.0, 0, 4, 7.8), (7.0, 0, 0, 7.8), (99.0, 2, 2, 15.6), (7.0, 2, 0, 15.6)],
+    [(99.0, 0, 1, 28.8), (16.0, 0, 2, 14.4), (8.0, 0, 4, 7.2), (7.0, 0, 0, 7.2), (99.0, 2, 2, 14.4), (7.0, 2, 0, 14.4)],
 )
 def test_a_batch_is_divided_no_further_than_memory_demands(
     memory: float, asked: int, parts: int, needed: float, plan: Plan, monkeypatch: pytest.MonkeyPatch
