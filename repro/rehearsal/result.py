@@ -91,31 +91,33 @@ class Rehearsal:
 
     def evaluation_hours(self, row: Row) -> float | None:
         """Return hours of all evaluations of a row; None where a benchmark was not measured."""
-        if any(b.id not in row.images for b in self.plan.benchmarks):
-            return None
-        per_run = sum(row.images[b.id]["seconds_per_image"] * self.counts[b.id] for b in self.plan.benchmarks)
+        return None if self.open_benchmarks(row) else self._measured_hours(row)
+
+    def open_benchmarks(self, row: Row) -> list[str]:
+        """Return the benchmarks of which no image was measured."""
+        return [b.id for b in self.plan.benchmarks if b.id not in row.images]
+
+    def _measured_hours(self, row: Row) -> float:
+        per_run = sum(found["seconds_per_image"] * self.counts[name] for name, found in row.images.items())
         return per_run * len(row.runs) / 3600
 
     @property
     def hours(self) -> dict[str, float]:
         """Hours of all that was measured: ``training``, ``evaluation``, ``total``."""
         training = sum(self.training_hours(row) or 0.0 for row in self.rows)
-        evaluation = sum(self.evaluation_hours(row) or 0.0 for row in self.rows)
+        evaluation = sum(self._measured_hours(row) for row in self.rows)
         return {"training": training, "evaluation": evaluation, "total": training + evaluation}
 
     @property
     def unmeasured(self) -> list[str]:
         """What the hours leave out, in words."""
-        left = [
-            f"{what} of {title}"
-            for row in self.rows
-            for what, hours in (
-                ("training", self.training_hours(row)),
-                ("evaluations", self.evaluation_hours(row)),
-            )
-            if hours is None
-            for title in row.titles
-        ]
+        left = []
+        for row in self.rows:
+            parts = ["training"] if self.training_hours(row) is None else []
+            if open_ := self.open_benchmarks(row):
+                every = len(open_) == len(self.plan.benchmarks)
+                parts.append("all evaluations" if every else f"evaluations on {', '.join(open_)}")
+            left += [f"{title}: {' and '.join(parts)}" for title in row.titles if parts]
         return left + [f"making {title}" for title in self.towers_to_make]
 
     @property

@@ -165,15 +165,17 @@ def _calibrated(plan: Plan) -> Iterator[str]:
 
 
 def _rehearsed(plan: Plan, device: str) -> Iterator[str]:
-    """Yield whose times above are those of a rehearsal on this machine."""
+    """Yield which times above are those of a rehearsal on this machine."""
     from repro.runs.rehearsed import rehearsed
 
-    found = {f"{run.row.title}, {run.tower.title}": rehearsed(run, device) for run in plan.runs}
-    there = {title: figures for title, figures in found.items() if figures}
-    if there:
-        machines = ", ".join(dict.fromkeys(f"{f['hardware']}, {f['date'][:10]}" for f in there.values()))
-        rows = "all rows" if len(there) == len(found) else "; ".join(there)
-        yield f"Times of {rows} are those of a rehearsal on {machines} (docs/rehearsal.md)"
+    by_machine: dict[str, dict[str, None]] = {}
+    for run in plan.runs:
+        if found := rehearsed(run, device):
+            only = "" if found["training"] or not run.train else " (evaluations only)"
+            machine = f"{found['hardware']}, {found['date'][:10]}"
+            by_machine.setdefault(machine, {})[f"{run.row.title}, {run.tower.title}{only}"] = None
+    for machine, rows in by_machine.items():
+        yield f"Rehearsed on {machine} (docs/rehearsal.md): {'; '.join(rows)}"
 
 
 KIND = BenchmarkKind()

@@ -167,4 +167,14 @@ def test_each_finding_is_printed_with_its_way_out(tmp_path: Path) -> None:
     (row,) = (line.split() for line in text.splitlines() if "not tried" in line and "80,000 x 1" in line)
     assert row == ["CAT-Seg,", "CLIP", "ViT-B/16", "random", "4", "not", "tried", "80,000", "x", "1", "unknown"]
     assert "at least 1.1 hours" in text  # 2,000 images of 2 s
-    assert "not measured: training of CAT-Seg, CLIP ViT-B/16" in text
+    assert "not measured: CAT-Seg, CLIP ViT-B/16: training" in text
+
+
+def test_hours_are_of_what_was_measured_and_the_rest_is_named(tmp_path: Path) -> None:
+    it = rehearsal(tmp_path)
+    it = dataclasses.replace(
+        it, plan=dataclasses.replace(it.plan, benchmarks=(*it.plan.benchmarks, get_benchmark("PC-59")))
+    )
+    assert it.evaluation_hours(it.rows[0]) is None
+    assert it.hours["evaluation"] == 2000 * 2 / 3600
+    assert it.unmeasured == ["CAT-Seg, random tiny CLIP: training and evaluations on PC-59"]

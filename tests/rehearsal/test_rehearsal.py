@@ -116,7 +116,9 @@ def test_a_second_rehearsal_keeps_what_it_does_not_measure(done: Rehearsal) -> N
 def test_a_dry_run_says_that_its_times_are_rehearsed(done: Rehearsal, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", "table1", "--profile", "smoke", "--methods", "catseg", "--benchmarks", "PAS-20", "--dry-run"]
     assert main([*words, "--device", "cpu", "--runs", str(done.request.runs)]) == 0
-    assert f"Times of all rows are those of a rehearsal on {done.hardware}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"Rehearsed on {done.hardware}, " in said
+    assert said.endswith("(docs/rehearsal.md): CAT-Seg, random tiny CLIP\n")
 
 
 def test_the_recipe_of_a_paper_names_the_rehearsal_in_place_of_an_assumed_rate(
@@ -174,7 +176,7 @@ def test_a_limit_of_time_ends_a_row_and_keeps_what_it_measured(
     (finding,) = found["findings"]
     assert finding["kind"] == "time"
     assert "--minutes 0.02" in finding["mend"]
-    assert "training of CAT-Seg, random tiny CLIP" in found["unmeasured"]
+    assert found["unmeasured"] == ["CAT-Seg, random tiny CLIP: training and all evaluations"]
     assert not (tmp_path / "runs" / "cache" / "rehearsals").exists()
 
 
