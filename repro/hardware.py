@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -27,6 +28,19 @@ def cpu_count() -> int:
 def memory_gib() -> float:
     """Return physical memory in GiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def free_memory_gib() -> float:
+    """Return the memory that a new process may take, in GiB: what is free, and within the limit of its group."""
+    free = memory_gib()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) / 2**20
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, (limit - used) / 2**30)
+    return free
 
 
 def choose_device(name: str) -> str:

@@ -15,7 +15,7 @@ ROOT = Path(repro.__file__).parents[1]
 LAYERS = (
     ("repro.cli",),
     ("repro.api", "repro.testing"),
-    ("repro.tables", "repro.visit"),
+    ("repro.tables", "repro.visit", "repro.rehearsal"),
     ("repro.reports",),
     ("repro.requests",),
     ("repro.measuring",),

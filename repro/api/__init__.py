@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from repro.api.comparison import Comparison
     from repro.api.model import Model, Prediction
+    from repro.rehearsal.result import Rehearsal
     from repro.runs.gates.check import Checked
     from repro.tables.kind import TableResult
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 PATHS = ("runs", "data_root", "results", "against", "out")
 """Words that are paths, which may be given as text."""
 
-__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "run_table", "train"]
+__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "rehearse", "run_table", "train"]
 
 
 def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:
@@ -105,6 +106,19 @@ def run_table(table: str, **words: Any) -> TableResult[Any]:
     from repro.api.tables import make_table
 
     return make_table(_request(TableRequest, {"table": table, **words}))
+
+
+def rehearse(table: str, **words: Any) -> Rehearsal:
+    """Rehearse a table of benchmarks: a few real steps and images per row, the hours of the whole, what would fail.
+
+    ``words``: fields of :class:`repro.rehearsal.request.RehearsalRequest` (profile, data_root, methods, steps, images,
+    minutes, ..). The result holds ``text``, ``to_json()``, ``rows``, ``hours`` and ``findings``; its figures are kept
+    for plans of this machine. Raises UsageError for unknown names and tables of other kinds.
+    """
+    from repro.rehearsal.request import RehearsalRequest
+    from repro.rehearsal.running import rehearse as rehearse_table
+
+    return rehearse_table(_request(RehearsalRequest, {"table": table, **words}))
 
 
 def compare(a: str, b: str, **words: Any) -> Comparison:

@@ -16,6 +16,7 @@ from repro.runtime import prepare
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "make a table: train and evaluate what is missing, then write CSV, LaTeX and Markdown"),
+    "rehearse": ("rehearse", "rehearse a table: a few real steps and images per row, its hours, what would fail"),
     "report": ("report", "write a table, its page, plots and numbers from finished cells"),
     "train": ("train", "train one method with a profile's recipe"),
     "eval": ("evaluate", "evaluate one method on benchmarks"),

@@ -46,7 +46,7 @@ def calibrated_seconds(run: Run, benchmark: Benchmark) -> float | None:
     found = calibrated(run, benchmark.id)
     if found is None:
         return None
-    return float(found["seconds_per_image"]) * _number_of_images(run, benchmark)
+    return float(found["seconds_per_image"]) * number_of_images(benchmark, run.assets.data_root)
 
 
 def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
@@ -101,7 +101,7 @@ def seconds_per_image(
 
 def _sample(run: Run, benchmark: Benchmark, folder: Path) -> list[Pair]:
     """Return ``MORE`` images of the benchmark, evenly spread; noise of a typical size where they are not there."""
-    pairs = _pairs(run, benchmark)
+    pairs = _pairs(benchmark, run.assets.data_root)
     if pairs:
         chosen = [pairs[i * len(pairs) // MORE] for i in range(MORE)]
         return [Pair(f"{i}-{p.key}", p.image, p.label) for i, p in enumerate(chosen)]
@@ -115,16 +115,16 @@ def _sample(run: Run, benchmark: Benchmark, folder: Path) -> list[Pair]:
     return [Pair(str(i), image, label) for i in range(MORE)]
 
 
-def _pairs(run: Run, benchmark: Benchmark) -> list[Pair]:
-    root = run.assets.data_root
+def _pairs(benchmark: Benchmark, root: Path | None) -> list[Pair]:
     try:
         return prepared_pairs(benchmark, root) if root is not None else []
     except DataError:
         return []
 
 
-def _number_of_images(run: Run, benchmark: Benchmark) -> int:
-    return len(_pairs(run, benchmark)) or benchmark.split().num_images
+def number_of_images(benchmark: Benchmark, root: Path | None) -> int:
+    """Count the prepared images of ``benchmark`` below ``root``; the published number where they are not there."""
+    return len(_pairs(benchmark, root)) or benchmark.split().num_images
 
 
 def _file(run: Run) -> Path:

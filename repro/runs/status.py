@@ -12,6 +12,7 @@ from repro.runs.assets import READY
 from repro.runs.calibration import calibrated_seconds
 from repro.runs.gates.plausible import implausible
 from repro.runs.plan import Cell, Plan, Run, train_set
+from repro.runs.rehearsed import rehearsed_evaluation_seconds, rehearsed_training_seconds
 from repro.runs.store import RunStore
 
 DONE, MISSING, STALE, BLOCKED, FAILED = "done", "missing", "stale", "blocked", "failed"
@@ -72,13 +73,13 @@ def _headline(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
     return {k: metrics[k] for k in HEADLINE if k in metrics} if metrics else None
 
 
-def plan_status(plan: Plan) -> list[CellStatus]:
-    """Return the state of every cell now, without computing anything."""
-    return [cell_status(plan, cell) for cell in plan.cells]
+def plan_status(plan: Plan, device: str = "auto") -> list[CellStatus]:
+    """Return the state of every cell now, without computing anything; times are expected on ``device``."""
+    return [cell_status(plan, cell, device) for cell in plan.cells]
 
 
-def cell_status(plan: Plan, cell: Cell) -> CellStatus:
-    """Return the state of one cell now."""
+def cell_status(plan: Plan, cell: Cell, device: str = "auto") -> CellStatus:
+    """Return the state of one cell now; its time is expected on ``device``."""
     run = cell.run
     metrics = RunStore.result(cell.place.path)
     if metrics is not None and not missing_measures(plan, cell):
@@ -86,7 +87,7 @@ def cell_status(plan: Plan, cell: Cell) -> CellStatus:
     needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
     if not run.trained:
         needs += plan.assets.missing_data(train_set())
-    seconds = evaluation_seconds(run, cell.benchmark)
+    seconds = evaluation_seconds(run, cell.benchmark, device)
     stale = cell.stale if metrics is None else None
     state = BLOCKED if needs else STALE if stale else MISSING
     return CellStatus(cell, state, needs, expected_seconds=seconds, stale=stale)
@@ -124,8 +125,8 @@ class Step:
     seconds: float | None
 
 
-def plan_steps(plan: Plan) -> list[Step]:
-    """Return data, towers and trainings in the order they are made."""
+def plan_steps(plan: Plan, device: str = "auto") -> list[Step]:
+    """Return data, towers and trainings in the order they are made; times of trainings are expected on ``device``."""
     assets, cost = plan.assets, plan.profile.cost
     steps = []
     if plan.profile.synthetic:
@@ -144,27 +145,35 @@ def plan_steps(plan: Plan) -> list[Step]:
     for run in plan.runs:
         if run.train:
             title = f"train {run.row.title} ({run.tower.title}), seed {run.seed}"
-            steps += [Step(title, run.trained, train_seconds(run))]
+            steps += [Step(title, run.trained, train_seconds(run, device))]
     return steps
 
 
-def train_seconds(run: Run) -> float | None:
-    """Return expected seconds of a training, from the profile's measured cost per iteration; None if not measured."""
+def train_seconds(run: Run, device: str = "auto") -> float | None:
+    """Return expected seconds of a training: rehearsed here, else by the profile's measured cost per iteration; None
+    if not measured.
+    """
+    if (seconds := rehearsed_training_seconds(run, device)) is not None:
+        return seconds
     per_iteration = run.profile.cost.get("train_s_per_iteration", {}).get(run.entry.name)
     return per_iteration * run.train.iterations if per_iteration and run.train else None
 
 
-def evaluation_seconds(run: Run, benchmark: Benchmark) -> float | None:
-    """Return expected seconds of an evaluation: calibrated here, else the profile's; None where nobody measured."""
+def evaluation_seconds(run: Run, benchmark: Benchmark, device: str = "auto") -> float | None:
+    """Return expected seconds of an evaluation: calibrated here, rehearsed here, else the profile's; None where nobody
+    measured.
+    """
     seconds = calibrated_seconds(run, benchmark)
+    if seconds is None:
+        seconds = rehearsed_evaluation_seconds(run, benchmark, device)
     if seconds is None:
         seconds = run.profile.cost.get("eval_s", {}).get(run.entry.name, {}).get(benchmark.id)
     return seconds
 
 
-def remaining_seconds(plan: Plan, cells: list[CellStatus]) -> float | None:
+def remaining_seconds(plan: Plan, cells: list[CellStatus], device: str = "auto") -> float | None:
     """Return expected seconds of all that is not done; None where a part of it was never measured."""
-    open_steps = [s.seconds for s in plan_steps(plan) if not s.done]
+    open_steps = [s.seconds for s in plan_steps(plan, device) if not s.done]
     open_cells = [c.expected_seconds for c in cells if c.status != DONE]
     if all(c.status == DONE for c in cells):
         return 0.0

@@ -29,7 +29,7 @@ class BenchmarkKind(TableKind[CellStatus]):
     no_use = ("no_timing", "repeat")
 
     def states(self, plan: Plan, request: TableRequest) -> list[CellStatus]:
-        return plan_status(plan)
+        return plan_status(plan, request.device)
 
     def compute(
         self, plan: Plan, states: list[CellStatus], request: TableRequest, device: str, log: Log
@@ -60,10 +60,10 @@ class BenchmarkKind(TableKind[CellStatus]):
     def preview(self, result: TableResult[CellStatus]) -> Iterator[str]:
         from repro.runs.recipe import recipe_lines
 
-        plan, states = result.plan, result.states
+        plan, states, device = result.plan, result.states, result.request.device
         yield from heading(plan)
-        yield from step_lines(plan)
-        yield from (f"  {line}".rstrip() for line in recipe_lines(plan))
+        yield from step_lines(plan, device)
+        yield from (f"  {line}".rstrip() for line in recipe_lines(plan, device))
         width = max(len(b.id) for b in plan.benchmarks) + 3
         titles = {run.id: f"{run.row.title}, {run.tower.title}, seed {run.seed}" for run in plan.runs}
         margin = max(map(len, titles.values()))
@@ -75,10 +75,11 @@ class BenchmarkKind(TableKind[CellStatus]):
         if needs := dict.fromkeys((m.what, m.mend) for c in states for m in c.needs):
             yield "\nMissing"
             yield from (f"  {what}\n      {mend}" for what, mend in needs)
-        remaining, basis = remaining_seconds(plan, states), plan.profile.cost.get("hardware")
+        remaining, basis = remaining_seconds(plan, states, device), plan.profile.cost.get("hardware")
         measured = f" (measured on {basis})" if basis else ""
         yield f"\n{self.tally(states)}; expected time {duration(remaining)}{measured}"
         yield from _calibrated(plan)
+        yield from _rehearsed(plan, device)
 
     def calibrate(self, plan: Plan, device: str, log: Log) -> None:
         """Time some images of each benchmark, for the estimate of a plan."""
@@ -161,6 +162,20 @@ def _calibrated(plan: Plan) -> Iterator[str]:
             machines = ", ".join(dict.fromkeys(f"{f['hardware']}, {f['date'][:10]}" for f in found if f))
             title = f"{run.row.title}, {run.tower.title}, seed {run.seed}"
             yield f"Evaluating {title} on {len(found)} benchmarks: {duration(total)} (calibrated on {machines})"
+
+
+def _rehearsed(plan: Plan, device: str) -> Iterator[str]:
+    """Yield which times above are those of a rehearsal on this machine."""
+    from repro.runs.rehearsed import rehearsed
+
+    by_machine: dict[str, dict[str, None]] = {}
+    for run in plan.runs:
+        if found := rehearsed(run, device):
+            only = "" if found["training"] or not run.train else " (evaluations only)"
+            machine = f"{found['hardware']}, {found['date'][:10]}"
+            by_machine.setdefault(machine, {})[f"{run.row.title}, {run.tower.title}{only}"] = None
+    for machine, rows in by_machine.items():
+        yield f"Rehearsed on {machine} (docs/rehearsal.md): {'; '.join(rows)}"
 
 
 KIND = BenchmarkKind()

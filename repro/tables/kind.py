@@ -130,7 +130,7 @@ class TableKind(ABC, Generic[S]):
         plan, states = result.plan, result.states
         yield from heading(plan)
         if self.steps:
-            yield from step_lines(plan)
+            yield from step_lines(plan, result.request.device)
         yield f"\n{self.unit.capitalize()}"
         yield from (f"  {state.status:<8} {self.label(state)}" for state in states)
         yield from missing_lines(states, "\n    ")
@@ -263,10 +263,10 @@ def heading(plan: Plan) -> Iterator[str]:
     yield f"Profile {plan.profile.name}: {plan.profile.title}"
 
 
-def step_lines(plan: Plan) -> Iterator[str]:
+def step_lines(plan: Plan, device: str) -> Iterator[str]:
     """Yield the pieces of work that come before, each with its expected time where it is not done."""
     yield "\nSteps"
-    for step in plan_steps(plan):
+    for step in plan_steps(plan, device):
         state, left = ("done", "") if step.done else ("missing", duration(step.seconds))
         yield f"  {state:<8} {step.what:<60} {left}".rstrip()
 

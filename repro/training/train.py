@@ -58,6 +58,7 @@ def train(
     placement: Placement | None = None,
     evaluator: Evaluator | None = None,
     evaluate_every: int = 0,
+    observers: Sequence[Observer] = (),
 ) -> Path:
     """Train ``method`` on ``pairs`` (labels index ``classes``, 255 ignored) and return the final weights file.
 
@@ -65,7 +66,8 @@ def train(
     (on a CPU); a finished one is loaded into ``method``. ``seed`` decides the order of samples, their augmentation
     and the global generators (dropout); the initial weights are the caller's. ``method_name`` is the id written to
     the weights file (default: the class name). ``evaluator`` is called every ``evaluate_every`` iterations.
-    ``progress``: a bar on stderr (None: where stderr is a terminal). KeyboardInterrupt passes through.
+    ``progress``: a bar on stderr (None: where stderr is a terminal). ``observers`` see every step. KeyboardInterrupt
+    passes through.
 
     Where several processes are joined (:mod:`repro.launch.processes`) each takes its share of every batch, and the
     first one writes; every process must call. ``placement`` fits the training to the machine. Neither changes the
@@ -93,6 +95,7 @@ def train(
     watching: list[Observer] = [training.curve, bar, Schedule(training.schedulers)]
     if evaluator is not None and evaluate_every > 0:
         watching.append(EvaluateBetween(model, evaluator, evaluate_every, training.curve))
+    watching += observers
     checkpoints = Checkpoints(work_dir / CHECKPOINT, fingerprint, settings.checkpoint_every)
     with deterministic(placement.deterministic):
         run(training, checkpoints, watching, seed=seed)

@@ -1,0 +1,1 @@
+"""A dress rehearsal of a table: ``repro rehearse`` (docs/rehearsal.md)."""
