@@ -14,12 +14,13 @@ def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
     pixels.
 
     Summed over classes and pixels and divided by the number of pixels with a label (not 255), which makes it N times
-    a mean over classes. 0 where no pixel has a label. Computed in float32.
+    a mean over classes. 0 where no pixel has a label. Computed in float32 (torch's default type).
 
     Since BCE(x, y) = softplus(x) - x y, it is the sum of softplus less the logit at the label; the one-hot target is
     never made.
     """
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    logits = logits.to(torch.get_default_dtype())
+    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
     labelled = labels != IGNORED
     at_label = logits.gather(1, torch.where(labelled, labels, 0).unsqueeze(1)).squeeze(1)
     each = torch.where(labelled, F.softplus(logits).sum(dim=1) - at_label, 0.0)

@@ -101,6 +101,13 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
     Vision transformers keep all but their widths; EVA and ConvNeXt stand for themselves at their test size, with as
     many places.
     """
+    config, resolution = small_config(architecture, shrink)
+    write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {}})
+    return dataclasses.replace(architecture, model=str(folder), weights=None, resolution=resolution)
+
+
+def small_config(architecture: TowerSpec, shrink: int = 1) -> tuple[dict[str, Any], int]:
+    """Return the open_clip configuration and the resolution of :func:`small_tower`."""
     from repro.clip.models import describe_model
     from repro.clip.names import BUILT_IN
 
@@ -118,8 +125,7 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
     config["text_cfg"] = {**text, "width": TEXT_WIDTH, "heads": 2, "layers": min(2, text.get("layers", 2))}
     for key in ("hf_tokenizer_name", "tokenizer_kwargs"):
         config["text_cfg"].pop(key, None)
-    write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {}})
-    return dataclasses.replace(architecture, model=str(folder), weights=None, resolution=resolution)
+    return config, resolution
 
 
 def built_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> ClipTower:
