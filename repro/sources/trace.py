@@ -67,11 +67,11 @@ class Gap:
     off: float = math.inf
 
 
-def gaps(before: Trace, now: Trace) -> list[Gap]:
+def gaps(before: Trace, now: Trace, tolerance: float = TOLERANCE) -> list[Gap]:
     """Return the tensors that differ, in the order they are computed: those only one of the two has are among them.
 
-    Whole numbers must be equal. Others may be off by :data:`TOLERANCE` of the largest of the tensor's numbers, its
-    norm as a rule, or of what counts as rounding beside the largest tensor of the same part.
+    Whole numbers must be equal. Others may be off by ``tolerance`` times the largest of the tensor's numbers, its norm
+    as a rule; a tensor far smaller than the largest of its part (:data:`FLOOR`) may be rounding as a whole.
     """
     largest = {part: _largest(values) for part, values in joined(before).items()}
     found = []
@@ -83,7 +83,7 @@ def gaps(before: Trace, now: Trace) -> list[Gap]:
         whole = all(value.is_integer() for value in old)
         size = max(_largest(old), largest[name.partition(JOINT)[0]] * FLOOR / TOLERANCE, 1e-300)
         offs = [_off(a, b) / size for a, b in zip(old, new, strict=True)]
-        if max(offs, default=0.0) > (0.0 if whole else TOLERANCE):
+        if max(offs, default=0.0) > (0.0 if whole else tolerance):
             worst = offs.index(max(offs))
             found.append(Gap(name, old[worst], new[worst], offs[worst]))
     return found

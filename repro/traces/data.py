@@ -33,6 +33,14 @@ def miniature_trace(seed: int, sizes: Mapping[str, Any]) -> Trace:
     return trace
 
 
+def catalogue_trace() -> Trace:
+    """Trace the numbers that the miniature's concepts are described by."""
+    from repro.mini.catalogue import CONCEPTS
+
+    found = (numbers(concept.name, dataclasses.asdict(concept)) for concept in CONCEPTS)
+    return {name: values for trace in found for name, values in trace.items()}
+
+
 def labels_trace(data: DataSet) -> Trace:
     """Trace the words of a set, the numbers it is described by, and what its rule makes of fixed annotations."""
     from repro.datasets.prepare.samples import converted_samples

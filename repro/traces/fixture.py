@@ -16,6 +16,7 @@ import numpy as np
 
 from repro.clip.spec import TowerSpec
 from repro.files import write_json
+from repro.traces.watching import is_portable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,7 +135,18 @@ def built_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> ClipT
 
     tower = build_tower(small_tower(architecture, folder, shrink)).double()
     fill(tower, scale=1.0)
+    if is_portable():
+        _round_bands(tower)
     return tower
+
+
+def _round_bands(tower: ClipTower) -> None:
+    """Round the frequencies of rotary embeddings to five digits: timm computes them in float32, whatever the type."""
+    import torch
+
+    for name, bands in tower.named_buffers():
+        if name.endswith(".bands"):
+            bands.copy_(torch.tensor([float(f"{v:.5g}") for v in bands.tolist()]).view_as(bands))
 
 
 def fill(module: nn.Module, scale: float) -> None:

@@ -140,7 +140,7 @@ def class_signal_trace(architecture: TowerSpec) -> Trace:
         tower = built_tower(architecture, folder / "tower")
         pairs = write_pairs(folder, len(CLASSES))
         signal = class_signal(tower, pairs, [c.split(", ")[0] for c in CLASSES])
-    return {"signal": [float(v) for v in dataclasses.asdict(signal).values()]}
+    return {named("signal", k): [float(v)] for k, v in dataclasses.asdict(signal).items()}
 
 
 def _state(state: Mapping[str, Any]) -> dict[str, list[float]]:

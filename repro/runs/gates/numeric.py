@@ -23,6 +23,8 @@ from repro.sources.trace import TOLERANCE, Gap, Trace, gaps
 FORMAT = 1
 DIGITS = 12
 """Of a committed number: a thousandth of the tolerance."""
+KEPT = TOLERANCE / 100
+"""What is nearer to its committed value is not written anew: the last digits of another machine."""
 SAME, DIFFERS, FAILED, GONE, NEW = "same", "differs", "failed", "gone", "new"
 Progress = Callable[[int, int], None]
 
@@ -30,10 +32,15 @@ Progress = Callable[[int, int], None]
 @dataclasses.dataclass(frozen=True)
 class NumericRequest:
     """A check of numbers against the file ``against`` (None: the committed one), of ``methods`` alone where some are
-    named."""
+    named, of the pieces called ``only`` where there are such."""
 
     against: Path | None = None
     methods: Sequence[str] | None = None
+    only: Sequence[str] = ()
+
+    def asks(self, name: str) -> bool:
+        """Tell whether the piece called ``name`` is asked for, computed or not."""
+        return (not self.only or name in self.only) and (not self.methods or name.split(" ")[0] in self.methods)
 
     @property
     def file(self) -> Path:
@@ -129,7 +136,7 @@ def check_numeric(request: NumericRequest, progress: Progress | None = None) -> 
 
 
 def update_numeric(request: NumericRequest, progress: Progress | None = None) -> NumericUpdated:
-    """Write what is computed now as the committed values; what agrees stays as it is, to the last digit.
+    """Write what is computed now as the committed values; what agrees well stays as it is, to the last digit.
 
     Raises UsageError for an unknown method and for a file that holds something else, RunError where a piece that was
     computed before cannot be.
@@ -140,7 +147,7 @@ def update_numeric(request: NumericRequest, progress: Progress | None = None) ->
     if error := next((j for j in changed if j.verdict == FAILED), None):
         raise RunError(f"{error.first}: nothing was written")
     gone = {j.name for j in changed if j.verdict == GONE}
-    kept = {name: trace for name, trace in before.items() if request.methods and name not in gone}  # of other methods
+    kept = {name: trace for name, trace in before.items() if name not in gone}  # what was not asked for, too
     after = {**kept, **{j.name: trace for j, trace in found if trace is not None}}
     _write(request.file, after)
     return NumericUpdated(request.file, len(after), changed)
@@ -150,7 +157,7 @@ def _judged(
     request: NumericRequest, before: Mapping[str, Trace], progress: Progress | None
 ) -> Iterable[tuple[Judged, Trace | None]]:
     """Yield the verdict on each piece and its values: the committed ones where they agree."""
-    work = list(pieces(request.methods))
+    work = [piece for piece in pieces(request.methods) if request.asks(piece.name)]
     for done, piece in enumerate(work):
         if progress is not None:
             progress(done, len(work))
@@ -159,7 +166,7 @@ def _judged(
         progress(len(work), len(work))
     there = {piece.name for piece in work}
     for name, trace in before.items():
-        if name not in there and (request.methods is None or name.split(" ")[0] in request.methods):
+        if name not in there and request.asks(name):
             yield Judged(name, GONE, len(trace)), None
 
 
@@ -175,9 +182,9 @@ def _judge(piece: Piece, before: Trace | None) -> tuple[Judged, Trace | None]:
     if before is None:
         return Judged(piece.name, NEW, len(now)), now
     found = tuple(gaps(before, now))
-    other = {gap.name for gap in found}
+    other = {gap.name for gap in gaps(before, now, KEPT)}
     kept = {name: values if name in other else list(before[name]) for name, values in now.items()}
-    return Judged(piece.name, DIFFERS if found else SAME, len(now), found), kept
+    return Judged(piece.name, DIFFERS if found else SAME, len({**before, **now}), found), kept
 
 
 def _rounded(value: float) -> float:

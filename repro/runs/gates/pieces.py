@@ -67,6 +67,7 @@ def _data(profile: Profile) -> Iterator[Piece]:
         yield Piece(f"set {data.id}", partial(_labels, data))
     for name, kind in MEASURES.items():
         yield Piece(f"measure {name}", partial(measure_trace, kind))
+    yield Piece("concepts", _concepts)
     yield _piece("miniature", judging.miniature_subject(profile.data))
 
 
@@ -140,6 +141,12 @@ def _settings(name: str) -> Trace:
         plain = dataclasses.asdict(value) if isinstance(value, Protocol | TrainSettings) else value
         trace |= numbers(field.name, plain)
     return trace
+
+
+def _concepts() -> Trace:
+    from repro.traces.data import catalogue_trace
+
+    return catalogue_trace()
 
 
 def _labels(data: Any) -> Trace:
