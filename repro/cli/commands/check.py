@@ -27,6 +27,9 @@ WORDS = {
     NEW: "computed, but not in the reference",
 }
 
+OF_TABLES = ("profile", "data_root", "benchmarks", "seeds", "tolerance", "allow_better", "strict", "repeats", "counts")
+"""Options that the check of numbers has no use for."""
+
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``check``."""
@@ -100,10 +103,12 @@ def _update(options: argparse.Namespace, found: Updated) -> int:
 
 
 def _numeric(options: argparse.Namespace) -> int:
-    if options.tables:
+    of_tables = [*options.tables, *(f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name))]
+    if of_tables:
         raise UsageError(
-            "the check of numbers takes no table",
-            found=" ".join(options.tables),
+            "the check of numbers takes no table and no option of one",
+            expected="--against, --methods, --update or --json beside --numeric",
+            found=" ".join(of_tables),
             mend=command("repro", "check", "--numeric"),
         )
     request = common.request(NumericRequest, options)
