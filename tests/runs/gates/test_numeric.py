@@ -146,7 +146,8 @@ def test_a_changed_constant_is_seen_and_named(numbers: Numbers, edit: str):
 
 
 # -- no ties ----------------------------------------------------------------------------------------------------------
-def test_the_two_best_classes_of_the_fixed_images_are_never_close():
+@pytest.mark.parametrize("method", ["catseg", "clip", "disa", "logoseg", "synseg"])
+def test_the_two_best_classes_of_the_fixed_images_are_never_close(method: str):
     """Of a pixel's two largest scores the second is at least 1e-7 smaller: a hundred times what rounding changes."""
     from repro.evaluation.infer import SlidingWindow
 
@@ -161,7 +162,7 @@ def test_the_two_best_classes_of_the_fixed_images_are_never_close():
 
     with pytest.MonkeyPatch.context() as patch, portable():
         patch.setattr(SlidingWindow, "labels", labels)
-        next(p for p in pieces.pieces(["disa"]) if p.name == "disa evaluation").take()
+        next(p for p in pieces.pieces([method]) if p.name == f"{method} evaluation").take()
     assert len(nearest) >= 4
     assert min(nearest) > 1e-7
 
