@@ -29,14 +29,14 @@ def matching_labels(labels: Tensor, classes: int) -> Tensor:
 
 
 def matching_loss(logits: Tensor, matched: Tensor) -> Tensor:
-    """Return L_itm of Eq. 1: float32 mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N), all pairs."""
-    return F.cross_entropy(logits.float().flatten(0, 1), matched.flatten())
+    """Return L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N), in float32 or wider."""
+    return F.cross_entropy(logits.to(torch.get_default_dtype()).flatten(0, 1), matched.flatten())
 
 
 @torch.no_grad()
 def matching_metrics(logits: Tensor, matched: Tensor) -> dict[str, Tensor]:
     """Return ``itm_accuracy`` and ``itm_ap``, the average precision over all pairs (NaN where nothing matches)."""
-    score = (logits[..., 1] - logits[..., 0]).float().flatten()
+    score = (logits[..., 1] - logits[..., 0]).to(torch.get_default_dtype()).flatten()
     hits = matched.flatten()[score.argsort(descending=True, stable=True)]
     precision = hits.cumsum(0).double() / torch.arange(1, len(hits) + 1, device=hits.device)
     accuracy = ((score > 0) == matched.flatten().bool()).float().mean()

@@ -207,7 +207,7 @@ class DiSa(Method):
             return self.sdm.saliency(matching, o.saliency_layer, o.saliency_target, matched, live=live)
         if self.sdm is not None and matching is not None and o.saliency == "attention":
             return self.sdm.attention(matching, o.saliency_layer)
-        cosine = cost.detach().flatten(3).squeeze(1).float()
+        cosine = cost.detach().flatten(3).squeeze(1).to(torch.get_default_dtype())
         if o.saliency == "random":
             return drawn_saliency(classes, cosine.shape[2], cosine.device).expand_as(cosine)
         return cosine - cosine.amin(dim=2, keepdim=True)

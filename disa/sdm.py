@@ -133,7 +133,7 @@ class SaliencyModule(nn.Module):
     def attention(self, found: Matching, layer: int | Literal["mean"]) -> Tensor:
         """Compute attention alone: mean over heads (B, N, L), detached."""
         chosen = found.layers if layer == "mean" else (found.layers[layer],)
-        return torch.stack([state.attention.detach().float().mean(dim=1) for state in chosen]).mean(dim=0)
+        return torch.stack([s.attention.detach().to(torch.get_default_dtype()).mean(dim=1) for s in chosen]).mean(dim=0)
 
     def saliency(
         self,

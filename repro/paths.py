@@ -9,6 +9,8 @@ CONFIGS = PACKAGE / "_configs"
 """The top-level ``configs`` folder, also in an installed wheel."""
 PUBLISHED = PACKAGE / "_results" / "published.csv"
 """The papers' numbers, with source, table and note."""
+NUMERIC = PACKAGE / "_results" / "numeric.json"
+"""What the code computes of fixed inputs (``repro check --numeric``)."""
 
 DEFAULT_RUNS = Path("runs")
 DEFAULT_RESULTS = Path("results")

@@ -12,6 +12,7 @@ ALIGNMENT = AlignmentEntry(
     options=DenseVLMOptions,
     train="baselines.densevlm.train:align",
     trial={"iterations": 2, "batch_size": 2, "workers": 0, "warmup_iterations": 1},
+    brief={"templates": ("a photo of {article} {}.",)},
     classes="baselines.densevlm.categories:category_facts",
     presets={"as_released": AS_RELEASED},
 )

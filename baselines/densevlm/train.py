@@ -109,7 +109,7 @@ class RegionFeatures(nn.Module):
     def forward(self, images: Tensor, boxes: Tensor) -> Tensor:
         """Return RoIAlign features (B, R, C) of ``boxes`` on the unit dense map of ``images`` (B, 3, S, S), 0..255."""
         size = (images.shape[-2], images.shape[-1])
-        dense = self.tower.dense(images, size=size).map.float()
+        dense = self.tower.dense(images, size=size).map.to(torch.get_default_dtype())
         return roi_align(F.normalize(dense, dim=1), boxes)
 
 

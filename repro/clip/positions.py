@@ -46,5 +46,6 @@ def rotary_table(rope: Any, grid: tuple[int, int]) -> Tensor | None:
         grid_offset=rope.grid_offset,
         grid_indexing=rope.grid_indexing,
         rotate_half=rope.rotate_half,
+        dtype=torch.get_default_dtype(),
     )
     return torch.cat([sine, cosine], dim=-1)

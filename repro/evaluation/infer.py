@@ -91,7 +91,7 @@ class SlidingWindow:
     def views(self, resized: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
         """Return the views (V, 3, window, window), float RGB 0..255, of a ``resized`` image; the whole image last."""
         p = self.protocol
-        pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].float()
+        pixels = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1)[None].to(torch.get_default_dtype())
         canvas = _resize(pixels, (p.canvas, p.canvas))[0]
         views = [canvas[:, top : top + p.window, left : left + p.window] for top, left in self.corners]
         if p.whole_image:
@@ -134,7 +134,7 @@ class SlidingWindow:
             every = views[0] if len(views) == 1 else torch.cat(views)
         with clock("forward"):
             step = self.view_batch or len(every)
-            logits = method(every[:step], classes).float()
+            logits = method(every[:step], classes).to(torch.get_default_dtype())
             if step < len(every):
                 first, logits = logits, logits.new_empty(len(every), *logits.shape[1:])
                 logits[:step] = first

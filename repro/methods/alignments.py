@@ -41,8 +41,9 @@ class AlignmentEntry:
 
     ``options`` is a frozen dataclass type whose defaults are the paper's reading; ``presets`` are named sets of other
     values. ``train`` is ``"module:callable"``, called as in :meth:`trainer`. ``trial`` are options that make
-    a training of seconds, by which changed code is told from rewritten code (:mod:`repro.traces`). ``classes`` is
-    ``"module:callable"`` from options to what else decides the weights, as plain data: names of categories.
+    a training of seconds, by which changed code is told from rewritten code (:mod:`repro.traces`); ``brief`` are more
+    of them, for the gate on numbers, which has less time. ``classes`` is ``"module:callable"`` from options to what
+    else decides the weights, as plain data: names of categories.
     """
 
     name: str
@@ -51,6 +52,7 @@ class AlignmentEntry:
     options: type
     train: str
     trial: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    brief: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     classes: str = ""
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from repro.errors import UsageError, command, unknown_name
@@ -88,6 +88,18 @@ def _words(hint: Any) -> list[str]:
     if get_origin(hint) is Literal:
         return [each for each in get_args(hint) if isinstance(each, str)]
     return [word for each in get_args(hint) for word in _words(each)] if get_origin(hint) is not tuple else []
+
+
+def choices(options: type) -> Iterator[tuple[str, Any]]:
+    """Yield every option with each of its values that is not the default, where the type lists them: words, True and
+    False.
+    """
+    hints = get_type_hints(options)
+    for field in dataclasses.fields(options):
+        hint = hints[field.name]
+        for value in (True, False) if hint is bool else _words(hint):
+            if value != field.default:
+                yield field.name, value
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from repro.datasets.small import small_benchmark
 from repro.hashing import digest
-from repro.sources.trace import exact
+from repro.sources.trace import Trace, exact, named
 
 if TYPE_CHECKING:
+    from repro.metrics.counts import Counts
     from repro.metrics.measure import Measure
 
 SIZES = ((40, 57), (331, 402))
@@ -21,6 +23,28 @@ SIZES = ((40, 57), (331, 402))
 def measure_digest(kind: type[Measure]) -> str:
     """Return eight hex digits over the counts and values of ``kind`` on four pairs of masks."""
     found: list[object] = []
+    for parts, values in _measured(kind):
+        for name in sorted(parts):
+            arrays = parts[name].arrays()
+            found.append([name, *(exact(arrays[k]) for k in sorted(arrays) if arrays[k].dtype.kind in "iu")])
+        found.append({k: f"{v:.9g}" for k, v in sorted(values.items())})
+    return digest(found, 8)
+
+
+def measure_trace(kind: type[Measure]) -> Trace:
+    """Trace the same counts and values, each under its name."""
+    trace: dict[str, list[float]] = {}
+    for which, (parts, values) in zip(("plain", "folded"), _measured(kind), strict=True):
+        for name in sorted(parts):
+            arrays = parts[name].arrays()
+            whole = (k for k in sorted(arrays) if arrays[k].dtype.kind in "iu")
+            trace |= {named(f"counts {which}", name, k): exact(arrays[k]) for k in whole}
+        trace |= {named(f"values {which}", k): [v] for k, v in sorted(values.items())}
+    return trace
+
+
+def _measured(kind: type[Measure]) -> Iterator[tuple[dict[str, Counts], dict[str, float]]]:
+    """Yield what ``kind`` counts, and its values, on plain masks and on masks with a folded background."""
     for folded in (False, True):
         benchmark = small_benchmark(folded)
         measure = kind(benchmark)
@@ -32,8 +56,4 @@ def measure_digest(kind: type[Measure]) -> str:
             prediction = np.where(rng.random(label.shape) < 0.9, np.roll(label, 2, 1), other)
             measure.add(str(number), prediction, np.where(rng.random(label.shape) < 0.05, 255, label).astype(np.uint8))
         parts = measure.build()
-        for name in sorted(parts):
-            arrays = parts[name].arrays()
-            found.append([name, *(exact(arrays[k]) for k in sorted(arrays) if arrays[k].dtype.kind in "iu")])
-        found.append({k: f"{v:.9g}" for k, v in sorted(measure.values(parts).items())})
-    return digest(found, 8)
+        yield parts, measure.values(parts)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from repro.sources.trace import Trace, exact, summary
+from repro.sources.trace import Trace, exact, named, summary
 from repro.traces.fixture import undisturbed
+
+if TYPE_CHECKING:
+    from repro.datasets.data_set import DataSet
 
 FEW = {"train": 2, "ade": 1, "context": 1, "voc": 2}
 
@@ -18,25 +22,58 @@ def miniature_trace(seed: int, sizes: Mapping[str, Any]) -> Trace:
     from repro.mini.draw import CONTACT_SHEET, draw_miniature
 
     with undisturbed() as folder:
-        trace = {"concepts": _concepts(seed), "values": _values()}
+        trace = {**_concepts(seed), "values": _values()}
         draw_miniature(folder, seed, {**sizes, **FEW})
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             if path.suffix in (".png", ".tif", ".jpg") and path.name != CONTACT_SHEET:
                 kind = f"{path.relative_to(folder).parent}".replace("\\", "/")
-                trace.setdefault(kind, []).extend(_picture(path))
+                trace[named(kind, path.name)] = _picture(path)
             elif path.suffix in (".txt", ".json") and not path.name.startswith(("MANIFEST", ".", "panoptic.json")):
                 trace[str(path.relative_to(folder))] = exact(np.frombuffer(path.read_bytes(), np.uint8))
     return trace
 
 
-def _concepts(seed: int) -> list[float]:
+def catalogue_trace() -> Trace:
+    """Trace the numbers that the miniature's concepts are described by."""
+    from repro.mini.catalogue import CONCEPTS
+
+    found = (numbers(concept.name, dataclasses.asdict(concept)) for concept in CONCEPTS)
+    return {name: values for trace in found for name, values in trace.items()}
+
+
+def labels_trace(data: DataSet) -> Trace:
+    """Trace the words of a set, the numbers it is described by, and what its rule makes of fixed annotations."""
+    from repro.datasets.prepare.samples import converted_samples
+
+    words = {"names": data.class_names(), "kinds": data.class_kinds(), "prompts": data.prompt_names()}
+    trace = {named("words", k): _texts(v) for k, v in words.items()}
+    trace |= numbers("numbers", dataclasses.asdict(data))
+    trace |= {named("converted", n): exact(array) for n, array in enumerate(converted_samples(data))}
+    return trace
+
+
+def numbers(part: str, value: Any) -> dict[str, list[float]]:
+    """Return the numbers of plain data, each under its name."""
+    if isinstance(value, Mapping):
+        return {k: v for key, inner in value.items() for k, v in numbers(named(part, key), inner).items()}
+    if isinstance(value, list | tuple):
+        return {k: v for n, inner in enumerate(value) for k, v in numbers(named(part, n), inner).items()}
+    return {part: [float(value)]} if isinstance(value, int | float) else {}
+
+
+def _texts(words: Iterable[str]) -> list[float]:
+    return exact(np.frombuffer("\n".join(words).encode(), np.uint8))
+
+
+def _concepts(seed: int) -> dict[str, list[float]]:
     from repro.mini.catalogue import CONCEPTS
     from repro.mini.scenes import crop_scene
 
-    found: list[float] = []
-    for index in range(len(CONCEPTS)):
+    found: dict[str, list[float]] = {}
+    for index, concept in enumerate(CONCEPTS):
         scene = crop_scene(np.random.default_rng((seed, index)), index, 24, (0.5, 1.1))
-        found += [float(scene.image.astype(np.int64).sum()), float(scene.concepts.astype(np.int64).sum())]
+        sums = [float(scene.image.astype(np.int64).sum()), float(scene.concepts.astype(np.int64).sum())]
+        found[named("concepts", concept.name)] = sums
     return found
 
 
@@ -60,8 +97,7 @@ def _values() -> list[float]:
         ids, segments = panoptic.panoptic_segments(scene, name)
         found += exact(ids) + [float(s["category_id"]) for s in segments]
     rng = np.random.default_rng(3)
-    texts = "\n".join(caption(rng, [c]) for c in range(len(CONCEPTS)))
-    return found + exact(np.frombuffer(texts.encode(), np.uint8))
+    return found + _texts(caption(rng, [c]) for c in range(len(CONCEPTS)))
 
 
 def _picture(path: Any) -> list[float]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from repro.clip.spec import TowerSpec
 from repro.files import write_json
+from repro.traces.watching import is_portable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,6 +101,13 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
 
     Vision transformers keep all but widths; EVA and ConvNeXt stand in at test size, with as many places.
     """
+    config, resolution = small_config(architecture, shrink)
+    write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {}})
+    return dataclasses.replace(architecture, model=str(folder), weights=None, resolution=resolution)
+
+
+def small_config(architecture: TowerSpec, shrink: int = 1) -> tuple[dict[str, Any], int]:
+    """Return the open_clip configuration and the resolution of :func:`small_tower`."""
     from repro.clip.models import describe_model
     from repro.clip.names import BUILT_IN
 
@@ -117,8 +125,7 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
     config["text_cfg"] = {**text, "width": TEXT_WIDTH, "heads": 2, "layers": min(2, text.get("layers", 2))}
     for key in ("hf_tokenizer_name", "tokenizer_kwargs"):
         config["text_cfg"].pop(key, None)
-    write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {}})
-    return dataclasses.replace(architecture, model=str(folder), weights=None, resolution=resolution)
+    return config, resolution
 
 
 def built_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> ClipTower:
@@ -127,7 +134,18 @@ def built_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> ClipT
 
     tower = build_tower(small_tower(architecture, folder, shrink)).double()
     fill(tower, scale=1.0)
+    if is_portable():
+        _round_bands(tower)
     return tower
+
+
+def _round_bands(tower: ClipTower) -> None:
+    """Round the frequencies of rotary embeddings to five digits: timm computes them in float32, whatever the type."""
+    import torch
+
+    for name, bands in tower.named_buffers():
+        if name.endswith(".bands"):
+            bands.copy_(torch.tensor([float(f"{v:.5g}") for v in bands.tolist()]).view_as(bands))
 
 
 def fill(module: nn.Module, scale: float) -> None:

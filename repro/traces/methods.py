@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from repro.datasets.protocol import Protocol
 from repro.datasets.small import small_benchmark
 from repro.methods import MethodEntry
 from repro.methods.interface import Method
-from repro.sources.trace import Trace, exact, summary
+from repro.sources.trace import Trace, exact, named, summary
 from repro.traces.fixture import CLASSES, SHOWN, built_tower, fill, shrinking, undisturbed, write_pairs
+from repro.traces.watching import is_portable, watched
 from repro.training.settings import TrainSettings
 
 ITERATIONS, BATCH = 3, 2
@@ -40,6 +41,8 @@ def small_settings(settings: TrainSettings, shrink: int = 1) -> TrainSettings:
         crop=settings.crop // shrink,
         warmup_iterations=min(1, settings.warmup_iterations),
         classes_per_step=min(SHOWN + 2, settings.classes_per_step),
+        # Adam divides by the size of a gradient: where that is rounding alone, so is the step, which is kept small.
+        lr=settings.lr / (10 if is_portable() else 1),
         amp="off",
         workers=0,
         checkpoint_every=10,
@@ -70,33 +73,58 @@ def training_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, se
     with undisturbed() as folder:
         pairs = write_pairs(folder, SHOWN)
         method = _method(entry, options, architecture, folder / "tower", shrink)
-        trace = {"first weights": _weights(method)}
+        trace = _weights("first weights", method)
         fill(method, scale=0.2)
         pipeline = build_pipeline(small)
         crops = []
         for position, pair in enumerate(pairs):
             with seeded(5, position):
                 crops.append(augment(pipeline, stored_image(pair.image), read_label(pair.label)))
-        trace["augmented images"] = [v for image, _ in crops for v in summary(image)]
-        trace["augmented labels"] = [v for _, label in crops for v in exact(label)]
+        trace |= {named("augmented images", n): summary(image) for n, (image, _) in enumerate(crops)}
+        trace |= {named("augmented labels", n): exact(label) for n, (_, label) in enumerate(crops)}
         image, label = stored_image(pairs[0].image), read_label(pairs[0].label)
-        drawn = []
         for position in range(100, 100 + DRAWN):  # chances are told apart only by many draws
+            drawn = trace.setdefault(named("augmentations drawn", position // 10 * 10), [])
             with seeded(5, position):
                 drawn += [summary(v)[2] for v in augment(pipeline, image, label)]  # a turned picture has the same sum
                 drawn.append(float(np.random.random()))  # noqa: NPY002  how much was drawn before
-        trace["augmentations drawn"] = drawn
-        groups = method.param_groups(small.lr, small.weight_decay)
-        trace["parameter groups"] = [
-            v for g in groups for v in (float(len(g["params"])), float(g["lr"]), float(g["weight_decay"]))
-        ]
+        for number, group in enumerate(method.param_groups(small.lr, small.weight_decay)):
+            trace[named("parameter groups", number, "parameters")] = [float(len(group["params"]))]
+            trace |= {named("parameter groups", number, k): [float(group[k])] for k in ("lr", "weight_decay")}
         torch.manual_seed(0)
         names = [word.split(", ")[0] for word in CLASSES]
         train(method, small, pairs, names, folder / "run", seed=3, progress=False, method_name=entry.name)
         lines = [json.loads(line) for line in (folder / "run" / "losses.jsonl").read_text().splitlines()]
-        trace["losses and rates"] = [v for line in lines for v in _numbers(line)]
-        trace["weights"] = _weights(method)
-        trace |= _logits(method, small.crop)
+        for number, line in enumerate(lines, start=1):
+            trace |= _numbers(named("losses and rates", f"step {number}"), line)
+        trace |= _weights("weights", method)
+        trace["logits"] = _logits(method, small.crop)
+    return trace
+
+
+def options_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, settings: TrainSettings) -> Trace:
+    """Trace first weights, losses and gradients of one batch, and logits: what another choice of an option changes."""
+    import torch
+
+    shrink = shrinking(architecture)
+    small = small_settings(settings, shrink)
+    names = [word.split(", ")[0] for word in CLASSES[: SHOWN + 1]]
+    with undisturbed() as folder:
+        method = _method(entry, options, architecture, folder / "tower", shrink)
+        trace = {"first weights": _all(_weights("", method).values())}
+        fill(method, scale=0.2)
+        if entry.trainable:
+            rng = np.random.default_rng(29)
+            images = torch.from_numpy(rng.integers(0, 256, (BATCH, 3, small.crop, small.crop)).astype(np.float64))
+            labels = torch.from_numpy(
+                rng.integers(0, SHOWN, (BATCH, 8, 8)).repeat(small.crop // 8, 1).repeat(small.crop // 8, 2)
+            )
+            torch.manual_seed(0)
+            values = method.train().loss(images, labels, names)
+            torch.stack([v for k, v in values.items() if k.startswith("loss")]).sum().backward()
+            trace |= {named("losses", k): [float(v.detach())] for k, v in values.items()}
+            trace["gradients"] = _all(summary(p.grad) for p in method.parameters() if p.grad is not None)
+        trace["logits"] = _logits(method.eval(), small.crop)
     return trace
 
 
@@ -111,7 +139,9 @@ def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
     with undisturbed() as folder:
         method = _method(entry, options, architecture, folder / "tower", shrink).eval()
         fill(method, scale=0.2)
-        trace |= _logits(method, protocol.window)
+        with watched(method, "modules") as modules:
+            logits = _logits(method, protocol.window)
+        trace |= {**modules, "logits": logits}
         trace |= _many_classes(method, protocol)
         window = SlidingWindow(protocol)
         for folded in (False, True):
@@ -122,9 +152,9 @@ def evaluation_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
             result = evaluate_together(method, benchmark, pairs, protocol, out, progress=False)
             name = benchmark.id
             counts = result.counts().arrays()
-            trace[f"counts of {name}"] = [v for key in sorted(counts) if counts[key].dtype.kind in "iu"
-                                          for v in exact(counts[key])]  # fmt: skip
-            trace[f"metrics of {name}"] = list(map(_number, result.metrics.values()))
+            whole = (key for key in sorted(counts) if counts[key].dtype.kind in "iu")
+            trace |= {named(f"counts of {name}", key): exact(counts[key]) for key in whole}
+            trace |= {named(f"metrics of {name}", k): [_number(v)] for k, v in result.metrics.items()}
             if not folded:
                 from repro.datasets.images import stored_image
 
@@ -148,8 +178,8 @@ def prediction_trace(entry: MethodEntry, options: Any, architecture: TowerSpec, 
             predictor = Predictor(method, classes, protocol, keep_logits=True)
             labels = [predictor(photo) for photo in photos]
             name = "folded" if folded else "plain"
-            trace[f"labels {name}"] = [v for label in labels for v in exact(label)]
-            trace[f"scores {name}"] = [v for part in predictor.probabilities() for v in summary(part)]
+            trace |= {named(f"labels {name}", n): exact(label) for n, label in enumerate(labels)}
+            trace |= {named(f"scores {name}", n): summary(v) for n, v in enumerate(predictor.probabilities())}
     return trace
 
 
@@ -182,18 +212,23 @@ def _method(entry: MethodEntry, options: Any, architecture: TowerSpec, folder: P
     return new_method(entry, built_tower(architecture, folder, shrink), options, seed=11).double()
 
 
-def _weights(method: Method) -> list[float]:
+def _weights(part: str, method: Method) -> dict[str, list[float]]:
     state = method.state_dict()
-    return [v for name in sorted(state) if not name.startswith("clip.model.token") for v in summary(state[name])]
+    names = [name for name in sorted(state) if not name.startswith("clip.model.token")]
+    return {named(part, name): summary(state[name]) for name in names}
 
 
-def _logits(method: Method, side: int) -> dict[str, list[float]]:
+def _all(summaries: Iterable[list[float]]) -> list[float]:
+    return summary([v for values in summaries for v in values])
+
+
+def _logits(method: Method, side: int) -> list[float]:
     import torch
 
     rng = np.random.default_rng(13)
     image = torch.from_numpy(rng.integers(0, 256, (1, 3, side, side)).astype(np.float64))
     with torch.no_grad():
-        return {"logits": summary(method(image, [c.split(", ")[0] for c in CLASSES[:4]]).numpy())}
+        return summary(method(image, [c.split(", ")[0] for c in CLASSES[:4]]).numpy())
 
 
 def _many_classes(method: Method, protocol: Protocol) -> dict[str, list[float]]:
@@ -205,7 +240,8 @@ def _many_classes(method: Method, protocol: Protocol) -> dict[str, list[float]]:
     rng = np.random.default_rng(23)
     image = torch.from_numpy(rng.integers(0, 256, (1, 3, protocol.window, protocol.window)).astype(np.float64))
     window = SlidingWindow(protocol, chunk_mib=1)
-    drawn = torch.from_numpy(rng.standard_normal((len(window.corners) + protocol.whole_image, 40, 9, 9)).astype("f4"))
+    views = len(window.corners) + protocol.whole_image
+    drawn = torch.from_numpy(rng.standard_normal((views, 40, 9, 9)).astype("f4")).to(torch.get_default_dtype())
     with torch.no_grad():
         logits = method(image, [f"thing number {i}" for i in range(MANY)])
     found = {"logits of many classes": summary(logits.numpy())}
@@ -215,13 +251,14 @@ def _many_classes(method: Method, protocol: Protocol) -> dict[str, list[float]]:
     return found
 
 
-def _numbers(line: Mapping[str, Any]) -> list[float]:
-    found: list[float] = []
-    for key in sorted(line):
+def _numbers(part: str, line: Mapping[str, Any]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    # For the gate, which names the first number that differs, a loss comes before what follows from it.
+    for key in sorted(line, key=lambda key: (is_portable() and not key.startswith("loss_"), key)):
         if any(key.startswith(word) for word in _PLACES):
             continue
         value = line[key]
-        found += _numbers(value) if isinstance(value, dict) else [_number(value)]
+        found |= _numbers(named(part, key), value) if isinstance(value, dict) else {named(part, key): [_number(value)]}
     return found
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from repro.clip.spec import TowerSpec
 from repro.methods.alignments import WEIGHTS, AlignmentEntry
-from repro.sources.trace import Trace, summary
-from repro.traces.fixture import CLASSES, SIZES, built_tower, small_tower, undisturbed, write_pairs
+from repro.sources.trace import Trace, named, summary
+from repro.traces.fixture import CLASSES, SIZES, built_tower, shrinking, small_tower, undisturbed, write_pairs
+from repro.traces.watching import is_portable, watched
 
 if TYPE_CHECKING:
     from repro.mini.clip.training import TinyClipRecipe
@@ -35,25 +36,29 @@ def tiny_trace(recipe: TinyClipRecipe) -> Trace:
         recipe, phases=phases, warmup=min(1, recipe.warmup), threads=1, workers=0, score_crops=1, score_scenes=2,
         checkpoint_every=1000,
     )  # fmt: skip
-    losses: list[float] = []
+    losses: dict[str, list[float]] = {}
     with undisturbed() as folder:
-        train_tiny_clip(folder, small, lambda done, total, figures: losses.extend(figures.values()))
+
+        def note(done: int, total: int, figures: Mapping[str, float]) -> None:
+            losses.update({named("losses", f"step {done} of {total}", k): [v] for k, v in figures.items()})
+
+        train_tiny_clip(folder, small, note)
         state = torch.load(folder / TINY_WEIGHTS, weights_only=True)
         scores = _numbers(read_json(folder / SCORES), {"seconds", "threads", "steps", "pairs"})
-    return {"losses": losses, "weights": _state(state), "scores": scores}
+    return {**losses, **_state(state), "scores": scores}
 
 
 def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerful: TowerSpec) -> Trace:
     """Trace weights and curve of an alignment of two small towers after a few steps.
 
-    ``AlignmentEntry.trial`` names the options that make it short.
+    ``AlignmentEntry.trial`` and, for the gate on numbers, ``brief`` name the options that make it short.
     """
     import torch
 
     from repro.files import read_json
     from repro.methods.alignments import FACTS
 
-    short = dataclasses.replace(options, **entry.trial)
+    short = dataclasses.replace(options, **{**entry.trial, **(entry.brief if is_portable() else {})})
     with undisturbed() as folder:
         images = [pair.image for pair in write_pairs(folder / "images", len(CLASSES), SIZES)]
         specs = [small_tower(s, folder / name) for s, name in ((base, "base"), (powerful, "powerful"))]
@@ -63,7 +68,24 @@ def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerf
         )  # fmt: skip
         state = torch.load(folder / "out" / WEIGHTS, weights_only=True)
         curve = _numbers(read_json(folder / "out" / FACTS).get("curve", []), set())
-    return {"weights": _state(state), "curve": curve}
+    return {**_state(state), "curve": curve}
+
+
+def dense_trace(architecture: TowerSpec) -> Trace:
+    """Trace modules, features of texts and of places, and the output of the first block, of a small tower."""
+    import torch
+
+    shrink = shrinking(architecture)
+    with undisturbed() as folder:
+        tower = built_tower(architecture, folder / "tower", shrink)
+        rng = np.random.default_rng(31)
+        side = tower.resolution + 5  # images are resized
+        image = torch.from_numpy(rng.integers(0, 256, (1, 3, side, side)).astype(np.float64))
+        with torch.no_grad(), watched(tower, "modules") as modules:
+            text = tower.text([c.split(", ")[0] for c in CLASSES], "a photo of a {}")
+            dense = tower.dense(image, guides=(0,))
+        trace = {"first weights": summary([v for p in tower.state_dict().values() for v in summary(p)]), **modules}
+        return {**trace, "text": summary(text), "guide": summary(dense.guides[0]), "map": summary(dense.map)}
 
 
 def regions_trace(architecture: TowerSpec, image_size: int, templates: tuple[str, ...]) -> Trace:
@@ -118,11 +140,11 @@ def class_signal_trace(architecture: TowerSpec) -> Trace:
         tower = built_tower(architecture, folder / "tower")
         pairs = write_pairs(folder, len(CLASSES))
         signal = class_signal(tower, pairs, [c.split(", ")[0] for c in CLASSES])
-    return {"signal": [float(v) for v in dataclasses.asdict(signal).values()]}
+    return {named("signal", k): [float(v)] for k, v in dataclasses.asdict(signal).items()}
 
 
-def _state(state: Mapping[str, Any]) -> list[float]:
-    return [v for name in sorted(state) for v in summary(state[name].float().numpy())]
+def _state(state: Mapping[str, Any]) -> dict[str, list[float]]:
+    return {named("weights", name): summary(state[name].double().numpy()) for name in sorted(state)}
 
 
 def _numbers(value: Any, left_out: set[str]) -> list[float]:

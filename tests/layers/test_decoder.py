@@ -39,7 +39,7 @@ def test_training_in_parts_of_the_classes_has_the_gradients_of_the_whole(
     inputs = [x, *guidance, *decoder.parameters()]
     results = []
     for maps in (1000, 2, 1):
-        monkeypatch.setattr(repro.layers.decoder, "MAPS", maps)
+        monkeypatch.setattr(repro.layers.decoder, "PLACES", maps * 12**2)
         logits = decoder(x, guidance)
         results.append([logits, *torch.autograd.grad(logits.sin().sum(), inputs)])
     for parts in results[1:]:

@@ -72,9 +72,14 @@ def _move(tree: Path, old: str, new: str) -> Callable[[], None]:
 
 def state_of(tree: Path, baseline: dict[str, Any] | None, store: Path) -> dict[str, Any]:
     """Addresses and verdicts of ``tree``, in a process that begins without the project's modules."""
+    return in_tree(tree, lambda: _state(baseline, store))
+
+
+def in_tree(tree: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``work`` returns in a process that begins without the project's modules and finds those of ``tree``."""
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(tree, baseline, store, send))
+    process = context.Process(target=_child, args=(tree, work, send))
     process.start()
     send.close()
     try:
@@ -97,7 +102,7 @@ def preload() -> None:
     import open_clip  # noqa: F401
 
 
-def _child(tree: Path, baseline: dict[str, Any] | None, store: Path, send: Any) -> None:
+def _child(tree: Path, work: Callable[[], dict[str, Any]], send: Any) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -107,7 +112,7 @@ def _child(tree: Path, baseline: dict[str, Any] | None, store: Path, send: Any) 
     os.chdir(tree)
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
     try:
-        found = _state(baseline, store)
+        found = work()
     except Exception as error:  # noqa: BLE001  an edit may break anything: that is noticed, too
         found = {"failed": {"state": f"{type(error).__name__}: {error}"}}
     send.send(json.dumps(found))
@@ -226,18 +231,18 @@ def noticed(state: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
 class Trial:
     """A copy of the tree in which edits are tried, by a process that has the heavy libraries and nothing of ours."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, script: str = __file__) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, __file__, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=environment, cwd=ROOT,
         )  # fmt: skip
         assert self._answer() == ["ready"]
 
-    def of(self, edit: Edit) -> list[str]:
-        """What is noticed of ``edit``."""
+    def of(self, edit: Edit, *more: str) -> list[str]:
+        """What is noticed of ``edit``; the script may ask for ``more``."""
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(edit) + "\n")
+        self._server.stdin.write(json.dumps([*edit, *more]) + "\n")
         self._server.stdin.flush()
         return self._answer()
 

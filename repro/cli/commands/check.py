@@ -1,4 +1,6 @@
-"""``repro check``: a table against its reference values; the exit code tells a script what came of it."""
+"""``repro check``: a table against its reference values, or the numbers of the code itself (``--numeric``); the exit
+code tells a script what came of it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,14 @@ import argparse
 from pathlib import Path
 
 from repro.cli import common
+from repro.errors import UsageError, command
 from repro.runs.gates.check import Checked, Updated, check_reference, update_reference
 from repro.runs.gates.comparison import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE
+from repro.runs.gates.numeric import NEW as NEW_PIECE
+from repro.runs.gates.numeric import SAME, Judged, NumericChecked, NumericRequest, check_numeric, update_numeric
 from repro.runs.gates.reference import CheckRequest
+from repro.runs.progress import count_progress
+from repro.sources.trace import TOLERANCE
 
 WORDS = {
     OK: "within tolerance",
@@ -20,6 +27,9 @@ WORDS = {
     NEW: "computed, but not in the reference",
 }
 
+OF_TABLES = ("profile", "data_root", "benchmarks", "seeds", "tolerance", "allow_better", "strict", "repeats", "counts")
+"""Options that the check of numbers has no use for."""
+
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``check``."""
@@ -29,6 +39,11 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="reference (default: ./results/<profile>/reference.json)"
     )
+    parser.add_argument(
+        "--numeric", action="store_true",
+        help="instead of a table: what the code computes of fixed inputs, to 1e-9 (no training, half a minute; takes "
+        "--against, --methods, --update, --json)",
+    )  # fmt: skip
     parser.add_argument("--tolerance", type=_points, metavar="X", help="points, instead of each cell's own")
     parser.add_argument("--allow-better", action="store_true", help="let improvements pass")
     parser.add_argument("--strict", action="store_true", help="missing and unclear cells fail too")
@@ -42,8 +57,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     common.add_json_option(parser)
     parser.epilog = (
         "examples:\n  repro run table1 && repro check --against results/mini/reference.json\n"
-        "  repro check table1 --against reference.json --update --repeats runs-again,runs-one-thread\n\n"
-        "exit codes: 0 every cell compared is within its tolerance; 1 a cell is not; 2 and above: nothing was checked"
+        "  repro check table1 --against reference.json --update --repeats runs-again,runs-one-thread\n"
+        "  repro check --numeric                 # after any change of code: which tensor is the first that differs\n\n"
+        "exit codes: 0 all that was compared is within its tolerance; 1 something is not; 2 and above: nothing was "
+        "compared"
     )
     parser.set_defaults(execute=check)
 
@@ -60,6 +77,8 @@ def _points(text: str) -> float:
 
 def check(options: argparse.Namespace) -> int:
     """Judge or update, and print."""
+    if options.numeric:
+        return _numeric(options)
     request = common.request(CheckRequest, options)
     if options.update:
         return _update(options, update_reference(request))
@@ -81,6 +100,51 @@ def _update(options: argparse.Namespace, found: Updated) -> int:
         print(f"{_name(cell.id)}: {was} -> {cell.expected:.2f}, tolerance {cell.tolerance:.2f} ({cell.reason})")
     print(f"wrote {found.file}: {len(found.reference.cells)} cells, {len(found.changed)} of them changed or new")
     return 0
+
+
+def _numeric(options: argparse.Namespace) -> int:
+    of_tables = [*options.tables, *(f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name))]
+    if of_tables:
+        raise UsageError(
+            "the check of numbers takes no table and no option of one",
+            expected="--against, --methods, --update or --json beside --numeric",
+            found=" ".join(of_tables),
+            mend=command("repro", "check", "--numeric"),
+        )
+    request = common.request(NumericRequest, options)
+    with count_progress("numbers of fixed inputs", "piece") as progress, common.stdout_to_stderr():
+        found = (update_numeric if options.update else check_numeric)(request, progress)
+    if options.json:
+        common.print_json(found.to_json())
+    elif isinstance(found, NumericChecked):
+        _print_numbers(found)
+    else:
+        for piece in found.changed:
+            print(_line(piece))
+        print(f"wrote {found.file}: {found.pieces} pieces, {len(found.changed)} of them changed or new")
+    return 1 if isinstance(found, NumericChecked) and found.failed else 0
+
+
+def _print_numbers(found: NumericChecked) -> None:
+    same = [j for j in found.judged if j.verdict == SAME]
+    tensors = sum(j.tensors for j in same)
+    print(f"{tensors} tensors of {len(same)} pieces are as in {found.request.file} (to {TOLERANCE:.0e} of their size)")
+    if new := [j.name for j in found.judged if j.verdict == NEW_PIECE]:
+        print(f"no committed values: {', '.join(new)}")
+    if not found.failed:
+        return
+    print(f"\nfirst difference: {found.failed[0].first}\n")
+    for piece in found.failed:
+        print(_line(piece))
+    for name, (then, now) in found.packages.items():
+        print(f"another version of {name}: {then} then, {now} now")
+    print(f"fix:      undo the change, or, where it is meant, write it down: {found.request.command('--update')}")
+
+
+def _line(piece: Judged) -> str:
+    if not piece.gaps:
+        return f"{piece.name}: {piece.verdict}" + (f" ({piece.error})" if piece.error else "")
+    return f"{piece.name}: {len(piece.gaps)} of {piece.tensors} tensors differ, first {piece.gaps[0].name}"
 
 
 def _name(key: tuple[str, str, int, str]) -> str:

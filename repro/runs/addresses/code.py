@@ -24,7 +24,7 @@ from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.sources import Sources, sources
 from repro.sources.digests import Source
-from repro.sources.trace import Trace, difference
+from repro.sources.trace import Trace, difference, joined
 from repro.traces.subject import Subject
 
 FILE = "code.json"
@@ -109,7 +109,7 @@ class Code:
     def _taken(self, key: str, subject: Subject) -> tuple[Trace | None, str]:
         assert subject.take is not None
         try:
-            trace = subject.take()
+            trace = joined(subject.take())
         except Exception as error:  # noqa: BLE001  whatever a method does on a small tower: its source then decides
             return None, f"{type(error).__name__}: {error}".splitlines()[0]
         self._keep("traces", key, {"what": subject.what, "trace": trace, "why": ""})
