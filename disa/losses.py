@@ -29,7 +29,7 @@ def matching_labels(labels: Tensor, classes: int) -> Tensor:
 
 
 def matching_loss(logits: Tensor, matched: Tensor) -> Tensor:
-    """Return L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N), in float32 or wider."""
+    """Return L_itm of Eq. 1: mean cross-entropy of ``logits`` (B, N, 2) with ``matched`` (B, N), at least float32."""
     return F.cross_entropy(logits.to(torch.get_default_dtype()).flatten(0, 1), matched.flatten())
 
 
