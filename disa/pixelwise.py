@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.layers.tokens import add_, permute_tokens
+from repro.layers.tokens import permute_tokens
 from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
 
 
@@ -42,13 +42,11 @@ def refine_branches(
         both = (first, second)
         into = place.view(-1, places)[:, first.order].flatten()  # row of the branches' order at each place of a window
         out = inverse(into)
-        qkv = _each(
-            lambda block, part: F.linear(block.norm1(part), block.attn.token_weight()), both, tokens.split(sizes)
-        )
         # Whole rows of a table: many times faster than choosing element by element, and so is the gradient.
-        rows = row[:, :, first.order] + torch.arange(places, device=x.device)
+        rows = (row[:, :, first.order] + torch.arange(places, device=x.device)).flatten()[out]
         offset = F.embedding(rows, torch.cat([first_guided, second_guided], dim=1).flatten(0, 2))
-        qkv = add_(permute_tokens(qkv, into, out).view(batch, classes, places, -1), offset)
+        qkv = _each(_project, both, tokens.split(sizes), offset.split(sizes))
+        qkv = permute_tokens(qkv, into, out).view(batch, classes, places, -1)
         mixed = permute_tokens(first.attend(qkv, first.apart(mask)).reshape(-1, dim), out, into)
         tokens = _each(GuidedWindowBlock.finish, both, tokens.split(sizes), mixed.split(sizes))
     return permute_tokens(tokens, place, order).view(batch, classes, places, dim)
@@ -65,6 +63,11 @@ def branch_order(mask: Tensor, k: int) -> Tensor:
 def inverse(order: Tensor) -> Tensor:
     """Return the permutation that undoes ``order``."""
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+
+
+def _project(block: GuidedWindowBlock, tokens: Tensor, offset: Tensor) -> Tensor:
+    """Return q, k, v (T, 3 C) of ``tokens`` (T, C) with ``offset`` (T, 3 C), which the product begins from."""
+    return torch.addmm(offset, block.norm1(tokens), block.attn.token_weight().t())
 
 
 def _blocks(pair: GuidedSwinPair) -> tuple[GuidedWindowBlock, GuidedWindowBlock]:
