@@ -25,6 +25,10 @@ LONGEST = 1024
 __all__ = ["ClipTower", "DenseFeatures", "build_tower"]
 
 
+KEPT_TEXTS = 20_000
+"""Texts whose token ids are kept, some 600 bytes each."""
+
+
 class ClipTower(nn.Module):
     """A CLIP model (``model``, of open_clip, its text attention split) as methods see it.
 
@@ -62,6 +66,7 @@ class ClipTower(nn.Module):
         self._check_size((spec.resolution, spec.resolution))
         self.grid: int = spec.resolution // self._strides[-1]
         self._tokenize = tokenize
+        self._ids: dict[str, Tensor] = {}
         self._cache = FeatureCache()
         self.text_store: TextStore | None = None  # see keep_text
         self.register_buffer("mean", torch.tensor([255 * v for v in mean]).view(3, 1, 1), persistent=False)
@@ -186,7 +191,15 @@ class ClipTower(nn.Module):
         return features.to(device)
 
     def _encode(self, texts: list[str]) -> Tensor:
-        return torch.cat([encode_tokens(self.model, part) for part in self._tokenize(texts).split(BATCH)])
+        return torch.cat([encode_tokens(self.model, part) for part in self._token_ids(texts).split(BATCH)])
+
+    def _token_ids(self, texts: list[str]) -> Tensor:
+        """Return token ids (texts, length), made once per text: a training reads the same few hundred every step."""
+        if len(self._ids) > KEPT_TEXTS:
+            self._ids.clear()
+        if new := [text for text in dict.fromkeys(texts) if text not in self._ids]:
+            self._ids.update(zip(new, self._tokenize(new), strict=True))
+        return torch.stack([self._ids[text] for text in texts])
 
     def _text_parameters(self) -> list[nn.Parameter]:
         return [p for n, p in self.model.named_parameters() if not n.startswith("visual.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,20 +17,50 @@ def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target"
     Targets are one-hot, the mean is over all B x H x W x T entries. Pixels labelled 255 have all-zero targets
     (``zero_target``, as released) or are left out of sum and count (``excluded``).
 
-    Since BCE(x, y) = softplus(x) - x y, the loss is the sum of softplus less the logits at the labels; the one-hot
-    target is never made. Computed in float32 or wider.
+    Computed in float32 or wider; see :class:`_BceSum`.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    labelled = labels != IGNORED
-    index = torch.where(labelled, labels, 0).unsqueeze(1)
-    at_label = logits.gather(1, index).squeeze(1)
-    classes = logits.shape[1]
-    hits = torch.where(labelled, at_label, 0.0).sum()
+    total = bce_sum(logits, labels, excluded=ignored == "excluded")
     if ignored == "zero_target":
-        return (F.softplus(logits).sum() - hits) / logits.numel()
-    each = torch.where(labelled, F.softplus(logits).sum(dim=1), 0.0)
-    return (each.sum() - hits) / (labelled.sum() * classes).clamp(min=1)
+        return total / logits.numel()
+    return total / ((labels != IGNORED).sum() * logits.shape[1]).clamp(min=1)
+
+
+def bce_sum(logits: Tensor, labels: Tensor, *, excluded: bool) -> Tensor:
+    """Return the sum of binary cross-entropy of ``logits`` (B, T, H, W) with one-hot ``labels`` (B, H, W).
+
+    Pixels labelled 255 have all-zero targets, or count nowhere where they are ``excluded``.
+    """
+    labelled = labels != IGNORED
+    index = torch.where(labelled, labels, 0)
+    total: Tensor = _BceSum.apply(logits, index.unsqueeze(1), labelled.unsqueeze(1), excluded)
+    return total
+
+
+class _BceSum(torch.autograd.Function):
+    """The sum of BCE(x, y) = softplus(x) - x y over logits x (B, T, H, W) and one-hot targets y that are never made.
+
+    ``index`` (B, 1, H, W) is the class of each pixel, ``labelled`` whether it has one; with ``excluded`` the others
+    count nowhere. The gradient sigmoid(x) - y is one pass; that of the operations spelled out takes seven.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, index: Tensor, labelled: Tensor, excluded: bool) -> Tensor:
+        ctx.save_for_backward(logits, index, labelled)
+        ctx.excluded = excluded
+        each = F.softplus(logits)
+        kept = torch.where(labelled, each.sum(dim=1, keepdim=True), 0.0) if excluded else each
+        return kept.sum() - torch.where(labelled, logits.gather(1, index), 0.0).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, index, labelled = ctx.saved_tensors
+        grad = torch.sigmoid(logits)
+        if ctx.excluded:
+            grad *= labelled
+        grad.scatter_(1, index, grad.gather(1, index) - labelled.to(grad.dtype))
+        return grad.mul_(grads[0]), None, None, None
 
 
 def softmax_ce(logits: Tensor, labels: Tensor) -> Tensor:
