@@ -205,6 +205,17 @@ def test_text_is_cached_until_a_weight_changes(tower: ClipTower) -> None:
         assert tower.text(NAMES, TEMPLATE) is not first
 
 
+def test_a_text_is_tokenized_once_in_whatever_company(tower: ClipTower, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    tokenize = tower._tokenize
+    monkeypatch.setattr(tower, "_tokenize", lambda texts: read.extend(texts) or tokenize(texts))
+    first = tower.train().text(["cat", "dog", "cat"], "a {}")
+    again = tower.train().text(["dog", "a whale", "cat"], "a {}")
+    assert read == ["a cat", "a dog", "a a whale"]
+    assert torch.equal(first[0], first[2])
+    torch.testing.assert_close(again[[2, 0]], first[:2])
+
+
 def test_text_carries_a_gradient_only_where_it_trains(tower: ClipTower) -> None:
     assert tower.text(NAMES, TEMPLATE).requires_grad
     tower.train_only(("visual.proj",))

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from repro.layers.losses import per_class_bce
+from repro.layers.losses import bce_sum, per_class_bce
 
 
 def _case() -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,3 +48,20 @@ def test_logits_are_resized_to_the_labels() -> None:
     small = F.avg_pool2d(logits, 2)
     resized = F.interpolate(small, size=(8, 6), mode="bilinear", align_corners=False)
     torch.testing.assert_close(per_class_bce(small, labels, "excluded"), per_class_bce(resized, labels, "excluded"))
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_the_gradient_in_closed_form_is_that_of_the_targets_spelled_out(excluded: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (4 * torch.randn(2, 5, 3, 4, generator=generator, dtype=torch.double)).requires_grad_()
+    labels = torch.randint(0, 5, (2, 3, 4), generator=generator)
+    labels[0, :2] = labels[1, 2, 3] = 255
+    targets = torch.stack([labels == c for c in range(5)], dim=1).double()
+    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    spelled_out = (each * (labels != 255).unsqueeze(1)).sum() if excluded else each.sum()
+    ours = bce_sum(logits, labels, excluded=excluded)
+    torch.testing.assert_close(ours, spelled_out)
+    grads = [torch.autograd.grad(3 * total, logits)[0] for total in (ours, spelled_out)]
+    torch.testing.assert_close(*grads)
+    if excluded:
+        assert not grads[0][0, :, :2].any()

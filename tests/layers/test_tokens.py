@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import repro.layers.tokens
+from repro.layers.parallel import serial
 from repro.layers.tokens import GuidedProjection, add_, per_class, permute_tokens
 
 
@@ -43,7 +44,7 @@ def test_chunks_stay_within_an_image_and_cover_all_classes(monkeypatch: pytest.M
         shapes.append(tuple(part.shape))
         return part.sum(dim=-1) * factor.squeeze(-1)
 
-    with torch.no_grad():
+    with torch.no_grad(), serial():  # threads share a chunk's elements
         result = per_class(scale, x, lambda i: shared if i is None else shared[i : i + 1])
     assert torch.equal(result, x.sum(dim=-1) * shared.squeeze(-1))
     assert shapes == [(1, 3, 2, 4), (1, 2, 2, 4)] * 3
