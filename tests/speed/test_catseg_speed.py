@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import catseg_pair
+import catseg_training
 import numpy as np
 import pytest
 import torch
@@ -35,6 +36,11 @@ full_size = [
     pytest.mark.slow,
     pytest.mark.skipif("REPRO_FULL_SIZE" not in os.environ, reason="minutes and 11 GiB: set REPRO_FULL_SIZE=1"),
 ]
+full_size_training = [
+    pytest.mark.slow,
+    pytest.mark.skipif("REPRO_FULL_SIZE" not in os.environ, reason="minutes and 20 GiB: set REPRO_FULL_SIZE=1"),
+]
+STEPS = ("ours", "reference")
 
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator has these settings")
@@ -180,6 +186,29 @@ def test_catseg_takes_a_third_of_the_memory_at_most(
     assert above["ours"] < above["reference"] / 3
     if size == "B":
         assert found["ours"]["peak_mib"] < found["reference"]["peak_mib"] / 3
+
+
+@pytest.mark.parametrize(
+    ("size", "classes"),
+    [("tower", 40), pytest.param("B", 171, marks=full_size_training)],
+    ids=["small", "ViT-B/16"],
+)
+def test_a_training_step_takes_half_the_time_and_memory_at_most(
+    benchmark: BenchmarkFixture, size: str, classes: int
+) -> None:
+    """Loss and gradients of one image of 384 x 384, text tower included, in processes of their own."""
+    found = benchmark.pedantic(
+        lambda: {what: run_beside_support(catseg_training.__file__, what, size, classes) for what in STEPS}, rounds=1
+    )
+    ours, theirs = (found[what] for what in STEPS)
+    seconds = [min(cpu for _, cpu in taken["seconds"]) for taken in (ours, theirs)]
+    memory = [taken["peak_mib"] - taken["before_mib"] for taken in (ours, theirs)]
+    ratios = {"times_faster": seconds[1] / seconds[0], "share_of_memory": memory[0] / memory[1]}
+    benchmark.extra_info.update({name: round(value, 2) for name, value in ratios.items()})
+    assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+    assert ours["gradient"] == pytest.approx(theirs["gradient"], rel=1e-3)
+    assert ratios["times_faster"] > 1.5  # 2.9 at full size
+    assert ratios["share_of_memory"] < 0.5
 
 
 @pytest.mark.slow
