@@ -81,7 +81,7 @@ CHANGING = {
     "CAT-Seg: decay of norms": Edit("repro/layers/groups.py", '"new_norms": {"lr": lr, "weight_decay": 0.0}', '"new_norms": {"lr": lr, "weight_decay": weight_decay}'),
     "CAT-Seg: rate of CLIP": Edit("repro/layers/groups.py", "lr * clip_factor", "lr * clip_factor / 2"),
     "LoGoSeg: prior": Edit("baselines/logoseg/alignment.py", "weights = 1 + strength * (object_prior(features, text) - 1)", "weights = 1 + strength * object_prior(features, text)"),
-    "LoGoSeg: norm of the loss": Edit("baselines/logoseg/loss.py", "/ (labels != IGNORED).sum().clamp(min=1)", "/ labels.numel()"),
+    "LoGoSeg: norm of the loss": Edit("baselines/logoseg/loss.py", "return each.sum() / labelled.sum().clamp(min=1)", "return each.sum() / labelled.numel()"),
     "SynSeg: FiLM": Edit("baselines/synseg/decoder.py", "text * text.shape[-1] ** 0.5", "text"),
     "SynSeg: order of norms": Edit("baselines/synseg/decoder.py", "return self.norm2(x + self.mlp(x))", "return self.norm2(self.mlp(x))"),
     "CLIP: temperature": Edit("baselines/clip/model.py", "return cost * self.clip.logit_scale.to(cost.dtype)", "return cost * 50"),
