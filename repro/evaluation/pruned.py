@@ -70,7 +70,8 @@ def pruned_labels(
     values, index = logits.detach().contiguous().numpy(), np.zeros(size, np.uint16)
     tile = (TILE * max(1, round(size[0] / p.canvas)), TILE * max(1, round(size[1] / p.canvas)))
     strips = -(-size[0] // tile[0])
-    parts = min(strips, PARTS * threads(logits.device)) if threads(logits.device) > 1 else 1
+    workers = threads(logits.device)
+    parts = min(strips, PARTS * workers) if workers > 1 else 1
     counts = np.zeros((parts, 3), np.int64)
     edges = [strips * part // parts * tile[0] for part in range(parts)] + [size[0]]
 

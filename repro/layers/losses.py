@@ -21,28 +21,17 @@ def per_class_bce(logits: Tensor, labels: Tensor, ignored: Literal["zero_target"
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    total = bce_sum(logits, labels, excluded=ignored == "excluded")
-    if ignored == "zero_target":
-        return total / logits.numel()
-    return total / ((labels != IGNORED).sum() * logits.shape[1]).clamp(min=1)
-
-
-def bce_sum(logits: Tensor, labels: Tensor, *, excluded: bool) -> Tensor:
-    """Return the sum of binary cross-entropy of ``logits`` (B, T, H, W) with one-hot ``labels`` (B, H, W).
-
-    Pixels labelled 255 have all-zero targets, or count nowhere where they are ``excluded``.
-    """
-    labelled = labels != IGNORED
+    labelled, excluded = labels != IGNORED, ignored == "excluded"
     index = torch.where(labelled, labels, 0)
     total: Tensor = _BceSum.apply(logits, index.unsqueeze(1), labelled.unsqueeze(1), excluded)
-    return total
+    return total / ((labelled.sum() * logits.shape[1]).clamp(min=1) if excluded else logits.numel())
 
 
 class _BceSum(torch.autograd.Function):
     """The sum of BCE(x, y) = softplus(x) - x y over logits x (B, T, H, W) and one-hot targets y that are never made.
 
     ``index`` (B, 1, H, W) is the class of each pixel, ``labelled`` whether it has one; with ``excluded`` the others
-    count nowhere. The gradient sigmoid(x) - y is one pass; that of the operations spelled out takes seven.
+    count nowhere. The gradient sigmoid(x) - y is one pass; that of the operations spelled out takes several.
     """
 
     @staticmethod

@@ -13,6 +13,7 @@ import dataclasses
 import gc
 import math
 import resource
+import statistics
 import sys
 import time
 import traceback
@@ -152,9 +153,9 @@ def _train(
     def told(steps: Steps) -> None:
         peak = peak_mib(job.device)
         report.values["training"] = steps.seconds[WARMUP:] and {
-            "seconds_per_step": _median(steps.seconds[WARMUP:]),
+            "seconds_per_step": statistics.median(steps.seconds[WARMUP:]),
             "seconds": steps.seconds[WARMUP:],
-            "waiting_s": _median(steps.waits[WARMUP:]),
+            "waiting_s": statistics.median(steps.waits[WARMUP:]),
             "steps": len(steps.seconds) - WARMUP,
             "batch": settings.batch_size,
             "crop": settings.crop,
@@ -232,11 +233,6 @@ def _evaluate(
                     "weights": report.values["weights"],
                     "peak_mib": None if peak is None else peak - start,
                 }
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _limit(job: Job) -> None:

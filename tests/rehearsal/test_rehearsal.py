@@ -68,6 +68,8 @@ def test_hours_are_those_of_all_seeds_steps_and_images(done: Rehearsal) -> None:
     assert row.training is not None
     steps = 2 * load_profile("smoke").train_settings("catseg").iterations
     assert done.hours["training"] == pytest.approx(row.training["seconds_per_step"] * steps / 3600)
+    first, second = row.training["seconds"]
+    assert row.training["seconds_per_step"] == pytest.approx((first + second) / 2)  # the median of an even number
     images = 2 * done.counts["PAS-20"]
     assert done.counts["PAS-20"] == 2  # as the profile draws it
     assert done.hours["evaluation"] == pytest.approx(row.images["PAS-20"]["seconds_per_image"] * images / 3600)

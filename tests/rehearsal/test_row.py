@@ -12,7 +12,6 @@ from repro.configuration.profiles import load_profile
 from repro.configuration.tables import load_table
 from repro.cost.estimate import Estimate
 from repro.errors import RunError
-from repro.rehearsal import row as rows
 from repro.rehearsal import running
 from repro.rehearsal.request import RehearsalRequest
 from repro.rehearsal.row import Job, Report, failure, rehearse_row
@@ -139,8 +138,3 @@ def test_a_row_in_too_little_memory_fails_alone(tmp_path: Path) -> None:
     assert row.errors or row.ended
     assert found.exit_code == 1
     assert found.findings
-
-
-def test_the_median_of_an_even_number_is_between_the_middle_two() -> None:
-    assert rows._median([4.0, 1.0, 2.0]) == 2.0
-    assert rows._median([4.0, 1.0, 2.0, 3.0]) == 2.5
