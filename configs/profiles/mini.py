@@ -19,27 +19,45 @@ _alignment = dict(
     workers=0,
     checkpoint_every=100,
 )
+# Parts of pictures first, four times the pairs for the time; then whole views whose captions name the ground as well,
+# each word matched with the patches that answer it best.
+_parts = dict(steps=1840, batch=128, side=32, crops_first=1.0, crops_last=0.8, crop_scale=[0.6, 1.3])
+_views = dict(
+    steps=3000,
+    batch=64,
+    side=64,
+    crops_first=0.5,
+    crops_last=0.5,
+    crop_scale=[0.4, 1.1],
+    grain=[0.8, 2.2],
+    stuff_named=0.9,
+    more_stuff=0.5,
+    ground_named=1.0,
+    patch_weight=0.0,
+    word_weight=1.0,
+)
 towers = {
-    "base": dict(kind="tiny", title="tiny CLIP", spec=_read_out),
-    # DenseVLM's frozen model is a better CLIP: here the same one, trained four times as long. (A larger one that is
-    # trained as long as the base names dense regions worse than it does.)
+    "base": dict(kind="tiny", title="tiny CLIP", spec=_read_out, recipe=dict(phases=[_parts, _views], threads=1)),
+    # DenseVLM's frozen model knows regions: here a CLIP that was also told which concept covers each patch, on scenes
+    # of its own.
     "powerful": dict(
         kind="tiny",
-        title="tiny CLIP, four times the steps",
+        title="tiny CLIP, trained on regions",
         spec=_read_out,
         recipe=dict(
+            seed=1,
             phases=[
-                dict(steps=1840, batch=128, side=32, crops_first=1.0, crops_last=0.8, crop_scale=[0.6, 1.3]),
-                dict(
-                    steps=1080,
-                    batch=64,
-                    side=64,
-                    crops_first=0.8,
-                    crops_last=0.8,
-                    crop_scale=[0.5, 1.08],
-                    grain=[0.8, 2.2],
-                ),
+                {**_parts, "steps": 1000, "ground_named": 0.5, "patch_weight": 0.0, "region_weight": 1.0},
+                {
+                    **_views,
+                    "steps": 1500,
+                    "crops_first": 0.3,
+                    "crops_last": 0.3,
+                    "word_weight": 0.0,
+                    "region_weight": 1.0,
+                },
             ],
+            threads=1,
         ),
     ),
     "powerful-small": dict(kind="tiny", title="tiny CLIP, another seed", spec=_read_out, recipe=dict(seed=1)),

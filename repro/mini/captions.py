@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,23 +28,49 @@ def concept_name(rng: np.random.Generator, concept: int, broader: float = 0.06) 
     return names[0] if rng.random() < 0.4 else names[int(rng.integers(len(names)))]
 
 
+def never_together(one: int, other: int) -> bool:
+    """Return whether no caption names these two things together: one pair in ten, kept to test unseen compositions."""
+    if "stuff" in (CONCEPTS[one].kind, CONCEPTS[other].kind):
+        return False
+    names = "+".join(sorted((CONCEPTS[one].name, CONCEPTS[other].name)))
+    return zlib.crc32(names.encode()) % 10 == 0
+
+
 def salient(
-    rng: np.random.Generator, concepts: NDArray[np.int16], stuff: float, least: float = 0.015, most: int = 3
+    rng: np.random.Generator,
+    concepts: NDArray[np.int16],
+    stuff: float,
+    least: float = 0.015,
+    most: int = 3,
+    more_stuff: float = 0.0,
 ) -> list[int]:
     """Return what a person would mention of a picture with these labels (H, W): things by area, then perhaps stuff.
 
-    Things under the fraction ``least`` of the picture are overlooked, at most ``most`` are named. Stuff is named with
-    probability ``stuff`` where there are things, always where there are none. Never empty.
+    Things under the fraction ``least`` of the picture are overlooked, and so is the smaller of two that are
+    :func:`never_together`; at most ``most`` are named. Stuff is named with probability ``stuff`` where there are
+    things, always where there are none, and a second one with probability ``more_stuff``. Never empty.
     """
     counts = np.bincount(concepts.ravel(), minlength=len(CONCEPTS))
     order = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c] > least * concepts.size]
-    things = [c for c in order if CONCEPTS[c].kind == "thing"][:most]
     backdrop = [c for c in order if CONCEPTS[c].kind == "stuff"]
-    if not things:
+    named: list[int] = []
+    for thing in (c for c in order if CONCEPTS[c].kind == "thing"):
+        if len(named) < most and not any(never_together(thing, other) for other in named):
+            named.append(thing)
+    if not named:
         return (backdrop or [int(counts.argmax())])[:most]
     if backdrop and rng.random() < stuff:
-        things.append(backdrop[int(rng.integers(min(2, len(backdrop))))])
-    return things
+        named.append(backdrop.pop(int(rng.integers(min(2, len(backdrop))))))
+        if backdrop and rng.random() < more_stuff:
+            named.append(backdrop[0])
+    return named
+
+
+def with_ground(concept: int, concepts: NDArray[np.int16], least: float = 0.1) -> list[int]:
+    """Return the concept of a crop with these labels (H, W) and up to two others that cover ``least`` of it."""
+    counts = np.bincount(concepts.ravel(), minlength=len(CONCEPTS))
+    order = (int(c) for c in np.argsort(-counts, kind="stable") if counts[c] > least * concepts.size)
+    return [concept, *(c for c in order if c != concept)][:3]
 
 
 def caption(rng: np.random.Generator, concepts: list[int]) -> str:

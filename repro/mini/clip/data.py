@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from repro.mini.captions import caption, salient
+from repro.mini.captions import caption, salient, with_ground
 from repro.mini.catalogue import CONCEPTS
 from repro.mini.scenes import crop_scene, render_scene
 
@@ -24,11 +24,19 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """``images`` (B, S, S, 3) uint8; ``tokens`` (B, L) int64; ``groups`` (B,): pairs of equal content share one."""
+    """``images`` (B, S, S, 3) uint8; ``tokens`` (B, L) int64; ``groups`` (B,): pairs of equal content share one.
+
+    ``words`` (W, L) are token ids of captions of single concepts, each of the batch in any order; ``named`` (M, 2) are
+    pairs (image, word) that a caption names; ``patches`` (B, g * g) is the word that covers most of each patch, where
+    regions are supervised. Empty where a phase has no use for them.
+    """
 
     images: Tensor
     tokens: Tensor
     groups: Tensor
+    words: Tensor
+    named: Tensor
+    patches: Tensor
 
     def pin_memory(self) -> Batch:
         """Return itself: the loader asks for it on machines with a GPU."""
@@ -65,34 +73,71 @@ class PairStream(Dataset[Batch]):
         cv2.setNumThreads(0)
         rng = np.random.default_rng([recipe.seed, 1, step])
         crops = round((phase.crops_first + (phase.crops_last - phase.crops_first) * done) * phase.batch)
-        images: list[NDArray[np.uint8]] = []
-        named: list[list[int]] = []
-        # Without replacement: two crops of one concept in a batch would be each other's false negatives.
-        for concept in np.resize(rng.permutation(len(CONCEPTS)), crops):
-            scene = crop_scene(rng, int(concept), phase.side, phase.crop_scale, phase.grain, recipe.image_size)
-            images.append(scene.image)
-            named.append([int(concept)])
-        while len(images) < phase.batch:
-            self._windows(rng, phase, images, named)
-        texts = [caption(rng, concepts) for concepts in named]
-        keys = [tuple(sorted(concepts)) for concepts in named]
+        pictures = [self._crop(rng, phase, int(c)) for c in np.resize(rng.permutation(len(CONCEPTS)), crops)]
+        while len(pictures) < phase.batch:
+            pictures += self._windows(rng, phase, phase.batch - len(pictures))
+        texts = [caption(rng, picture.named) for picture in pictures]
+        keys = [tuple(sorted(picture.named)) for picture in pictures]
         index = {key: group for group, key in enumerate(dict.fromkeys(keys))}
-        tokens = tokenize(texts, recipe.context_length)
-        # The text tower is causal: columns after the last end-of-text token change nothing and cost time.
-        used = int((tokens != 0).any(0).sum())
-        return Batch(torch.from_numpy(np.stack(images)), tokens[:, :used], torch.tensor([index[k] for k in keys]))
+        return Batch(
+            torch.from_numpy(np.stack([picture.image for picture in pictures])),
+            _shortened(tokenize(texts, recipe.context_length)),
+            torch.tensor([index[k] for k in keys]),
+            *self._words(rng, phase, pictures),
+        )
 
-    def _windows(
-        self, rng: np.random.Generator, phase: Phase, images: list[NDArray[np.uint8]], named: list[list[int]]
-    ) -> None:
+    def _words(self, rng: np.random.Generator, phase: Phase, pictures: list[Picture]) -> tuple[Tensor, Tensor, Tensor]:
+        nothing = torch.empty(0, dtype=torch.int64)
+        if not phase.word_weight and not phase.region_weight:
+            return nothing, nothing, nothing
+        seen = range(len(CONCEPTS)) if phase.region_weight else sorted({c for p in pictures for c in p.named})
+        position = {concept: number for number, concept in enumerate(seen)}
+        words = _shortened(tokenize([caption(rng, [concept]) for concept in seen], self.recipe.context_length))
+        named = [(image, position[c]) for image, picture in enumerate(pictures) for c in picture.named]
+        if phase.region_weight:
+            grid = phase.side // self.recipe.patch_size
+            nothing = torch.from_numpy(np.stack([patch_labels(picture.concepts, grid) for picture in pictures]))
+        return words, torch.tensor(named), nothing
+
+    def _crop(self, rng: np.random.Generator, phase: Phase, concept: int) -> Picture:
+        scene = crop_scene(rng, concept, phase.side, phase.crop_scale, phase.grain, self.recipe.image_size)
+        whole = rng.random() < phase.ground_named
+        return Picture(scene.image, scene.concepts, with_ground(concept, scene.concepts) if whole else [concept])
+
+    def _windows(self, rng: np.random.Generator, phase: Phase, most: int) -> list[Picture]:
         side = round(self.recipe.image_size * self.recipe.scene_scale)
         scene = render_scene(rng, side, round(side * 1.25))
         part = phase.side / self.recipe.image_size
         zoom = (phase.zoom[0] * part, phase.zoom[1] * part)
-        for _ in range(min(phase.windows, phase.batch - len(images))):
+        pictures = []
+        for _ in range(min(phase.windows, most)):
             window, labels = draw_window(rng, scene.image, scene.concepts, zoom, phase.side)
-            images.append(np.ascontiguousarray(window[:, ::-1]) if rng.random() < 0.5 else window)
-            named.append(salient(rng, labels, phase.stuff_named))
+            if rng.random() < 0.5:
+                window, labels = np.ascontiguousarray(window[:, ::-1]), labels[:, ::-1]
+            named = salient(rng, labels, phase.stuff_named, more_stuff=phase.more_stuff)
+            pictures.append(Picture(window, labels, named))
+        return pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """``image`` (S, S, 3) and ``concepts`` (H, W) of the same view; ``named`` are the concepts of its caption."""
+
+    image: NDArray[np.uint8]
+    concepts: NDArray[np.int16]
+    named: list[int]
+
+
+def patch_labels(labels: NDArray[np.int16], grid: int) -> NDArray[np.int64]:
+    """Return the majority label (grid * grid,) of every patch of labels (H, W)."""
+    fine = cv2.resize(labels, (grid * 16, grid * 16), interpolation=cv2.INTER_NEAREST)
+    blocks = fine.reshape(grid, 16, grid, 16).transpose(0, 2, 1, 3).reshape(grid * grid, 256)
+    return np.array([np.bincount(block).argmax() for block in blocks])
+
+
+def _shortened(tokens: Tensor) -> Tensor:
+    """Drop columns after the last end-of-text token: the text tower is causal, they change nothing and cost time."""
+    return tokens[:, : int((tokens != 0).any(0).sum())]
 
 
 def tokenize(texts: list[str], context_length: int) -> Tensor:
@@ -114,4 +159,4 @@ def _tokenizer() -> Callable[[str, int], Tensor]:
     return SimpleTokenizer()
 
 
-__all__ = ["Batch", "PairStream", "draw_window", "tokenize"]
+__all__ = ["Batch", "PairStream", "Picture", "draw_window", "patch_labels", "tokenize"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repro.mini.captions import CATSEG_PROMPT, caption, salient
 from repro.mini.catalogue import CONCEPTS
-from repro.mini.clip.data import tokenize
+from repro.mini.clip.data import patch_labels, tokenize
 from repro.mini.clip.model import image_tokens, normalised, text_features
 from repro.mini.scenes import render_crop, render_scene
 
@@ -111,13 +111,6 @@ def dense_features(model: Any, images: Tensor) -> dict[str, Tensor]:
     return dict(zip(READ_OUTS, features, strict=True))
 
 
-def _patch_labels(labels: NDArray[np.int16], grid: int) -> NDArray[np.int64]:
-    """Return the majority label (grid * grid,) of every patch."""
-    fine = cv2.resize(labels, (grid * 16, grid * 16), interpolation=cv2.INTER_NEAREST)
-    blocks = fine.reshape(grid, 16, grid, 16).transpose(0, 2, 1, 3).reshape(grid * grid, 256)
-    return np.array([np.bincount(block).argmax() for block in blocks])
-
-
 def _dense(model: Any, recipe: TinyClipRecipe, texts: Tensor, zoom: float, side: int, patch: int) -> dict[str, Any]:
     rng = _rng(recipe, 1)
     images, labels = [], []
@@ -128,7 +121,7 @@ def _dense(model: Any, recipe: TinyClipRecipe, texts: Tensor, zoom: float, side:
         window = slice(y, y + height), slice(x, x + width)
         method = cv2.INTER_AREA if height > side else cv2.INTER_LINEAR
         images.append(cv2.resize(scene.image[window], (side, side), interpolation=method))
-        labels.append(_patch_labels(scene.concepts[window], side // patch))
+        labels.append(patch_labels(scene.concepts[window], side // patch))
     truth = torch.from_numpy(np.array(labels))
     is_thing = torch.tensor([c.kind == "thing" for c in CONCEPTS])
     thing = is_thing[truth]

@@ -23,7 +23,7 @@ from repro.files import read_json, write_atomic, write_json
 from repro.hashing import digest
 from repro.mends import make_again
 from repro.mini.clip.data import Batch, PairStream
-from repro.mini.clip.model import MEAN, STD, build, contrastive_loss
+from repro.mini.clip.model import MEAN, STD, build, training_loss
 from repro.mini.clip.optim import Optimisers, rate
 from repro.mini.clip.scores import score
 from repro.preemption import deferred
@@ -38,6 +38,9 @@ class Phase:
 
     ``crops_first`` to ``crops_last`` is the share of single-concept crops, the others are windows of scenes, ``zoom``
     (fractions of the scene's height, for images of the model's full size), ``windows`` of each scene.
+    A window's caption names stuff beside things with probability ``stuff_named``, a second one with ``more_stuff``; a
+    crop's caption names its ground with ``ground_named``. ``patch_weight``, ``word_weight`` and ``region_weight`` weigh
+    the losses of single patches (:func:`repro.mini.clip.model.training_loss`).
     ``keep`` is the share of an image's patches that is looked at (as in FLIP, Li et al. 2023): more pairs for the time.
     """
 
@@ -51,6 +54,11 @@ class Phase:
     zoom: tuple[float, float] = (0.35, 1.0)
     windows: int = 4
     stuff_named: float = 0.25
+    more_stuff: float = 0.0
+    ground_named: float = 0.0
+    patch_weight: float = 0.3
+    word_weight: float = 0.0
+    region_weight: float = 0.0
     keep: float = 1.0
 
 
@@ -58,8 +66,8 @@ class Phase:
 class TinyClipRecipe:
     """Everything that decides the weights, with the number of threads. Lengths are pixels, shares are fractions.
 
-    ``lr`` drives AdamW, ``matrix_lr`` Muon, ``token_lr`` the word embedding; ``patch_weight`` weighs the loss of single
-    patches. ``phases`` may be given as mappings, as a configuration file has them.
+    ``lr`` drives AdamW, ``matrix_lr`` Muon, ``token_lr`` the word embedding. ``phases`` may be given as mappings, as a
+    configuration file has them.
     """
 
     seed: int = 0
@@ -71,7 +79,6 @@ class TinyClipRecipe:
     matrix_lr: float = 0.006
     token_lr: float = 4e-3
     warmup: int = 50
-    patch_weight: float = 0.3
     weight_decay: float = 0.05
     width: int = 128
     layers: int = 3
@@ -142,7 +149,10 @@ class TinyClipRecipe:
 
 
 TEST_RECIPE = TinyClipRecipe(
-    phases=(Phase(4, 8, 16, windows=2), Phase(2, 6, 32, 0.5, 0.5, windows=2, keep=0.5)),
+    phases=(
+        Phase(4, 8, 16, windows=2),
+        Phase(2, 6, 32, 0.5, 0.5, windows=2, ground_named=0.5, word_weight=1.0, region_weight=0.5, keep=0.5),
+    ),
     width=32,
     layers=3,
     head_width=16,
@@ -220,9 +230,10 @@ class _TinyTraining(Task[Batch]):
         grid, side = recipe.image_size // recipe.patch_size, batch.images.shape[1] // recipe.patch_size
         rng = np.random.default_rng([recipe.seed, 2, number])
         y, x = rng.integers(grid - side + 1, size=2).tolist()
-        count = round(recipe.phase_at(number)[0].keep * side * side)
+        phase = recipe.phase_at(number)[0]
+        count = round(phase.keep * side * side)
         kept = None if count == side * side else torch.from_numpy(np.sort(rng.permutation(side * side)[:count]))
-        loss = contrastive_loss(model, batch, (y, x), kept, recipe.patch_weight)
+        loss = training_loss(model, batch, (y, x), kept, phase)
         model.zero_grad()
         loss.backward()
         self.optimisers.step(rate(number, self.total, recipe.warmup))
