@@ -140,6 +140,7 @@ methods = dict(
     ),
 )
 seeds = [0]
+one_run_per_core = True
 # Measured 2026-11-21; for the estimates of --dry-run only.
 cost = dict(
     hardware="2 cores of an AMD EPYC",

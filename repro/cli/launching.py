@@ -7,13 +7,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro import ranks
 from repro.errors import UsageError, command
+from repro.hardware import choose_device, cpu_count, free_memory_gib
 from repro.launch.job import MARK, Job, Launch, Outcome
 from repro.training.determinism import WORKSPACE, WORKSPACE_VALUE
 from repro.training.settings import Placement
+
+if TYPE_CHECKING:
+    from repro.runs.plan import Plan
+
+GIB_PER_RUN = 2
+"""Free memory that a run beside others must find, in GiB."""
 
 
 def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> None:
@@ -124,6 +131,20 @@ def chosen(options: argparse.Namespace) -> Launch | None:
         cpu_only=options.device == "cpu",
         slurm=dict(_pair(text) for text in options.slurm),
     )
+
+
+def side_by_side(options: argparse.Namespace, plan: Plan, open_runs: int) -> Launch | None:
+    """Return how the runs of a table are computed one per core; None where they are not.
+
+    They are where the profile says that a run is small (``one_run_per_core``) and there is no GPU: two trainings of
+    one thread each take less time than one after the other with two.
+    """
+    if not plan.profile.one_run_per_core or options.only or ranks.started() > 1 or open_runs < 2:
+        return None
+    count = min(cpu_count(), open_runs, int(free_memory_gib() // GIB_PER_RUN))
+    if count < 2 or choose_device(options.device) != "cpu":
+        return None
+    return Launch("local", max_parallel=count, cpu_only=True)
 
 
 def _refuse_others(options: argparse.Namespace, name: str | None) -> None:

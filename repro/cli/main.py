@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "figures": ("figures", "draw saliency, prediction and correlation maps of trained runs"),
     "bench": ("bench", "measure time and memory of inference over methods, classes, image sizes and batches"),
     "data": ("data", "draw the miniature, prepare and verify data sets, make labels from captions"),
+    "mini": ("mini", "the miniature: its CLIP towers, and what papers take for granted of CLIP"),
     "compare": ("compare", "compare two runs: paired differences with intervals and p-values"),
     "check": ("check", "the regression gate: compare a table with its reference values"),
     "runs": ("runs", "list runs and their disk use; remove checkpoints by rule, never results"),

@@ -48,6 +48,8 @@ class Profile:
     regions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Settings of the controls (repro.measuring.controls) that differ: ``images``, ``steps``."""
+    one_run_per_core: bool = False
+    """Whether the runs of a table are so small that, without a GPU, they are computed side by side."""
     zero_shot_bar: float = 2.0
     flag_implausible: bool = True
     """False keeps numbers that cannot be a working method's in the means (repro.runs.gates.plausible)."""
@@ -99,6 +101,7 @@ def load_profile(name: str) -> Profile:
             cost=raw.get("cost", {}),
             regions=raw.get("regions", {}),
             controls=raw.get("controls", {}),
+            one_run_per_core=raw.get("one_run_per_core", False),
             zero_shot_bar=raw.get("zero_shot_bar", 2.0),
             flag_implausible=raw.get("flag_implausible", True),
         )

@@ -257,6 +257,16 @@ def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[
 
 
 def _measure(cell: RegionCell, device: str, log: Callable[[str], None]) -> Ranks:
+    run = cell.run
+    if not cell.assets.tower_ready(run.row.tower):
+        log(f"making {run.tower.title} in {cell.assets.tower_folder(run.row.tower)}")
+    return classify(cell.assets, run.row.tower, cell.source, run.row.title, device, log)
+
+
+def classify(
+    assets: Assets, tower: str, source: PanopticSource, title: str, device: str, log: Callable[[str], None]
+) -> Ranks:
+    """Return the ranks of all segments of a panoptic set by the tower called ``tower``, made first if need be."""
     import torch.nn.functional as F
 
     from repro.clip.tower import build_tower
@@ -264,15 +274,13 @@ def _measure(cell: RegionCell, device: str, log: Callable[[str], None]) -> Ranks
     from repro.metrics.regions.prompts import VILD63, category_embeddings
     from repro.runs.progress import count_progress
 
-    run, assets, settings = cell.run, cell.assets, cell.settings
-    data = read_panoptic(*cell.source.paths(assets.ensure_panoptic(log)))
-    if not assets.tower_ready(run.row.tower):
-        log(f"training {run.tower.title} in {assets.tower_folder(run.row.tower)}")
-    tower = build_tower(assets.ensure_tower(run.row.tower)).to(device)
-    log(f"regions of {cell.source.title} by {run.row.title}: {len(data.images)} images")
-    text = category_embeddings(tower, data.names, assets.store.cache / "text", settings.templates or VILD63)
-    with count_progress(f"{run.row.title} on {cell.source.title}", "image") as update:
-        return classify_segments(tower, F.normalize(text, dim=-1), data, settings.image_size, update)
+    settings = RegionSettings.of(assets.profile.regions)
+    data = read_panoptic(*source.paths(assets.ensure_panoptic(log)))
+    built = build_tower(assets.ensure_tower(tower)).to(device)
+    log(f"regions of {source.title} by {title}: {len(data.images)} images")
+    text = category_embeddings(built, data.names, assets.store.cache / "text", settings.templates or VILD63)
+    with count_progress(f"{title} on {source.title}", "image") as update:
+        return classify_segments(built, F.normalize(text, dim=-1), data, settings.image_size, update)
 
 
 def gains(plan: Plan, states: Sequence[RegionStatus], top: str = "top1") -> list[Gain]:

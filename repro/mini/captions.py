@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,3 +84,10 @@ def caption(rng: np.random.Generator, concepts: list[int]) -> str:
         return template.format(names[0])
     phrase = ", ".join(f"a {n}" for n in names[:-1]) + f" and a {names[-1]}"
     return _SEVERAL[int(rng.integers(len(_SEVERAL)))].format(phrase)
+
+
+def all_texts() -> Iterator[str]:
+    """Yield every sentence about one concept, and every name in a sentence about two: they hold every word there is."""
+    for name in dict.fromkeys(name for concept in CONCEPTS for name in (*concept.names, *concept.broader)):
+        yield from (template.format(name) for template in (CATSEG_PROMPT, *_SINGLE))
+        yield from (template.format(f"a {name}, a {name} and a {name}") for template in _SEVERAL)

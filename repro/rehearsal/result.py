@@ -124,8 +124,8 @@ class Rehearsal:
     def towers_to_make(self) -> list[str]:
         """Titles of the towers that are made before, which is not rehearsed."""
         assets, towers = self.plan.assets, self.plan.profile.towers
-        used = dict.fromkeys(key for run in self.plan.runs for key in assets.tower_chain(run.row.tower))
-        open_ = (key for key in used if assets.making(key) is not None and not assets.tower_ready(key))
+        used = dict.fromkeys(key for run in self.plan.runs for key in assets.towers_to_train(run.row.tower))
+        open_ = (key for key in used if not assets.tower_ready(key))
         return list(dict.fromkeys(towers[key].title for key in open_))
 
     @property

@@ -23,6 +23,7 @@ from repro.runs.addresses.places import Place, settle
 from repro.runs.store import RunStore
 from repro.towers.kind import Making, Tower, TowerKind
 from repro.towers.registry import get_kind
+from repro.towers.shipped import Shipped, in_place_of, unpack
 
 if TYPE_CHECKING:
     from repro.mini.synth import MiniSizes
@@ -235,17 +236,30 @@ class Assets:
         """Return what identifies a tower's weights: spec, kind, and what decides them by its kind."""
         plan = self.profile.towers[tower]
         facts = {"spec": dataclasses.asdict(plan.spec), "kind": plan.kind}
-        return {**facts, **self.kind_of(tower).identity(Tower(tower, self))}
+        shipped = self.shipped(tower)
+        extra = {} if shipped is None else {"shipped": shipped.content}
+        return {**facts, **self.kind_of(tower).identity(Tower(tower, self)), **extra}
 
     def making(self, tower: str) -> Making | None:
-        """Return how a tower is made here; None for one that comes from outside."""
+        """Return how a tower is made here, unpacked where it is shipped; None for one that comes from outside."""
+        shipped = self.shipped(tower)
+        return self.training(tower) if shipped is None else shipped.making()
+
+    def training(self, tower: str) -> Making | None:
+        """Return how a tower is trained here, even if it is shipped; None for one that comes from outside."""
         return self.kind_of(tower).making(Tower(tower, self))
+
+    def shipped(self, tower: str) -> Shipped | None:
+        """Return the file of the package that spares the training of ``tower``; None where there is none."""
+        training = self.training(tower)
+        return None if training is None else in_place_of(training)
 
     def tower_place(self, tower: str) -> Place | None:
         """Return where a tower that is made here lies or will lie; None for one that comes from outside."""
         making = self.making(tower)
-        if making is None:
-            return None
+        return None if making is None else self._place(making)
+
+    def _place(self, making: Making) -> Place:
         base = self.cache / "clip" / making.name
         return self.remember(
             base.name,
@@ -288,30 +302,49 @@ class Assets:
         """Return the tower and before it those it is made from."""
         return [*(key for part in self.tower_parts(tower) for key in self.tower_chain(part)), tower]
 
+    def towers_to_train(self, tower: str) -> list[str]:
+        """Return those of the chain that are trained here: neither what is shipped nor what only that was made of."""
+        if self.training(tower) is None or self.shipped(tower) is not None:
+            return []
+        return [*(key for part in self.tower_parts(tower) for key in self.towers_to_train(part)), tower]
+
     def missing_tower(self, tower: str) -> list[Missing]:
         """List what must still be fetched before ``tower`` can be built."""
         return self.kind_of(tower).missing(Tower(tower, self))
 
     def ensure_tower(self, tower: str) -> TowerSpec:
-        """Return a tower spec that can be built now, made first where it is made here."""
-        kind, making = self.kind_of(tower), self.making(tower)
+        """Return a tower spec that can be built now, made or unpacked first where it is not there yet."""
         if not self.tower_ready(tower):
-            if making is None:
-                kind.make(Tower(tower, self), self.tower_folder(tower), (), None)
+            shipped, training = self.shipped(tower), self.training(tower)
+            if shipped is not None:
+                self._unpack(tower, shipped)
+            elif training is not None:
+                self.train_tower(tower, training)
             else:
-                self._make_tower(tower, making)
+                self.kind_of(tower).make(Tower(tower, self), self.tower_folder(tower), (), None)
         return self.tower_spec(tower)
 
-    def _make_tower(self, tower: str, making: Making) -> None:
+    def _unpack(self, tower: str, shipped: Shipped) -> None:
+        making, folder = shipped.making(), self.tower_folder(tower)
+        self.store.check_space(making.space_mib)
+        with self.store.lock(str(folder.relative_to(self.store.root)), wait=True):
+            write_json(folder / CODE, self.code.record(making.subject, making.inputs))
+            unpack(shipped, folder)
+
+    def train_tower(self, tower: str, training: Making) -> Path:
+        """Train a tower, even if it is shipped, and return its folder; at once where that is finished."""
         from repro.runs.progress import tower_progress
 
-        self.store.check_space(making.space_mib)
+        folder = self._place(training).path
+        if (folder / training.done).is_file():
+            return folder
+        self.store.check_space(training.space_mib)
         parts = [self.ensure_tower(part) for part in self.tower_parts(tower)]
-        if making.data:
+        if training.data:
             self.ensure_data()
-        folder = self.tower_folder(tower)
         entry = str(folder.relative_to(self.store.root))
         with self.store.lock(entry, wait=True), tower_progress(self.profile.towers[tower].title) as progress:
             if not (folder / CODE).is_file():
-                write_json(folder / CODE, self.code.record(making.subject, making.inputs))
+                write_json(folder / CODE, self.code.record(training.subject, training.inputs))
             self.kind_of(tower).make(Tower(tower, self), folder, parts, progress)
+        return folder

@@ -134,7 +134,7 @@ def plan_steps(plan: Plan, device: str = "auto") -> list[Step]:
         steps.append(
             Step("draw and prepare the miniature", bool(root and (root / READY).is_file()), cost.get("data_s"))
         )
-    used = dict.fromkeys(key for run in plan.runs for key in assets.tower_chain(run.row.tower))
+    used = dict.fromkeys(key for run in plan.runs for key in assets.towers_to_train(run.row.tower))
     seen = set()  # towers that differ in how they are read out are trained once
     for key in used:
         making = assets.making(key)

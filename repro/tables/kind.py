@@ -199,7 +199,12 @@ class TableResult(Generic[S]):
     @property
     def open(self) -> bool:
         """Whether something is left that can be computed."""
-        return any(s.status in (MISSING, STALE) for s in self.states)
+        return any(map(_open, self.states))
+
+    @property
+    def open_runs(self) -> int:
+        """The number of runs something of which is left to compute; 0 for a kind that does not evaluate runs."""
+        return len({s.cell.run.id for s in filter(_open, self.states)}) if self.kind.evaluates else 0
 
     @property
     def failed(self) -> list[S]:
@@ -275,3 +280,7 @@ def missing_lines(states: Sequence[Any], between: str = "\n           ") -> Iter
     """Yield once what states wait for, and the way out."""
     needs: list[Missing] = [m for s in states if s.status == BLOCKED for m in s.needs]
     yield from (f"missing: {what}{between}{mend}" for what, mend in dict.fromkeys((m.what, m.mend) for m in needs))
+
+
+def _open(state: Any) -> bool:
+    return state.status in (MISSING, STALE)

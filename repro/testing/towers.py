@@ -15,6 +15,7 @@ from repro.configuration.profiles import load_profile
 from repro.hashing import plain
 from repro.runs.assets import Assets
 from repro.towers.kind import TowerPlan
+from repro.towers.registry import tower_folders
 
 NAMES = ("sky", "tall grass", "dog", "airplane", "traffic light")
 
@@ -77,7 +78,7 @@ class TowerTester:
         assert again.tower_ready("tested")
         assert again.ensure_tower("tested") == made.tower_spec("tested")
         if again.making("tested") is not None:
-            pattern = again.kind_of("tested").folders(again.tower_key("tested"))
+            pattern = tower_folders(again.tower_key("tested"))
             assert again.tower_folder("tested") in list((again.cache / "clip").glob(pattern))
 
     def test_parts_are_towers_of_the_profile(self, made: Assets) -> None:

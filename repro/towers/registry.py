@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import repro.towers
 from repro.announced import announced
@@ -35,3 +37,11 @@ def get_kind(name: str) -> TowerKind:
     if name not in tower_kinds():
         raise unknown_name("kind of tower", name, tower_kinds(), mend="install the package it comes with")
     return tower_kinds()[name]
+
+
+def tower_folders(facts: Mapping[str, Any]) -> str:
+    """Return the pattern of folders in the cache's ``clip`` that a tower identified by ``facts`` may lie in.
+
+    ``facts`` are those of ``Assets.tower_key`` as a run keeps them; "" where the model needs no folder.
+    """
+    return f"*-{facts['shipped']}" if "shipped" in facts else get_kind(facts["kind"]).folders(facts)

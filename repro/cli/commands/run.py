@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
         make_folder(request.folder)
     for line in kind.warnings(result.states):
         log(line)
+    how = how or launching.side_by_side(options, plan, result.open_runs)
     if result.open and how is not None and options.only:
         return launching.start(options, how, options.runs, plan.runs[0].id)
     try:

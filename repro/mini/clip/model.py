@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.clip.names import HUB_FILES
+from repro.errors import WeightsError
 from repro.mini.clip.data import Batch, PairStream
 from repro.runtime import import_torchvision
 
@@ -54,6 +57,19 @@ def build(recipe: TinyClipRecipe) -> Any:
         model.visual.ln_post.bias.copy_(-tokens.mean((0, 1)))
         model.ln_final.bias.copy_(-_text_states(model, batches[0].tokens).mean(0))
     return model
+
+
+def load(folder: Path, recipe: TinyClipRecipe) -> Any:
+    """Return the trained CLIP that lies in ``folder``. Raises WeightsError where its weights do not fit the recipe."""
+    import_torchvision()
+    from open_clip.model import CLIP
+
+    model = CLIP(**recipe.config()["model_cfg"])
+    try:
+        model.load_state_dict(torch.load(folder / HUB_FILES[1], map_location="cpu", weights_only=True))
+    except (RuntimeError, OSError) as error:
+        raise WeightsError(f"{folder} does not hold a tiny CLIP of this recipe", found=str(error)) from error
+    return model.eval()
 
 
 def _whiten(weight: Tensor, batches: list[Batch]) -> None:

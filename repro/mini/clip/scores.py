@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.mini.captions import CATSEG_PROMPT, caption, salient
+from repro.mini.captions import CATSEG_PROMPT, caption, never_together, salient
 from repro.mini.catalogue import CONCEPTS
 from repro.mini.clip.data import patch_labels, tokenize
 from repro.mini.clip.model import image_tokens, normalised, text_features
@@ -20,6 +20,7 @@ from repro.mini.scenes import render_crop, render_scene
 if TYPE_CHECKING:
     from repro.mini.clip.training import TinyClipRecipe
 
+PAIR_PROMPT, PAIR_CHOICES = "a photo of a {} and a {}", 21
 READ_OUTS = ("full", "value/token", "value/cls")
 _HELD_OUT = 20_011  # a stream of the generator that training never draws from
 
@@ -32,9 +33,11 @@ def _rng(recipe: TinyClipRecipe, part: int) -> np.random.Generator:
 def score(model: Any, recipe: TinyClipRecipe) -> dict[str, Any]:
     """Return all scores as plain data; every accuracy is a fraction over the whole catalogue.
 
-    ``crop_top1``: single-concept crops. ``dense``: per view and read-out the accuracy over patches against the
-    majority label of each, apart for things and stuff, ``stuff_called_thing`` (the foreground bias) and
-    ``thing_called_stuff``. ``retrieval``: captions of scenes to their scenes and back, top 1 and top 5.
+    ``crop_top1``: single-concept crops, ``crop_hits`` of each concept, ``synonym_top1`` where a concept is called by
+    another of its names. ``pairs``: pictures of two things, named among captions that share one of both, for pairs that
+    a caption of the training may hold and for those none holds. ``dense``: per view and read-out the accuracy over
+    patches against the majority label of each, apart for things and stuff, ``stuff_called_thing`` (the foreground
+    bias) and ``thing_called_stuff``. ``retrieval``: captions of scenes to their scenes and back, top 1 and top 5.
     """
     model.eval()
     size, patch = recipe.image_size, recipe.patch_size
@@ -45,6 +48,11 @@ def score(model: Any, recipe: TinyClipRecipe) -> dict[str, Any]:
         "concepts": len(CONCEPTS),
         "chance": 1 / len(CONCEPTS),
         **_crops(model, recipe, texts),
+        "pairs": {
+            "seen": _pairs(model, recipe, False),
+            "unseen": _pairs(model, recipe, True),
+            "chance": 1 / PAIR_CHOICES,
+        },
         "dense": {name: _dense(model, recipe, texts, zoom, side, patch) for name, (zoom, side) in views.items()},
         "retrieval": _retrieval(model, recipe),
     }
@@ -62,10 +70,15 @@ def _split(images: NDArray[np.uint8], most: int = 64) -> list[NDArray[np.uint8]]
 def _crops(model: Any, recipe: TinyClipRecipe, texts: Tensor) -> dict[str, Any]:
     rng, truth = _rng(recipe, 0), torch.arange(len(CONCEPTS))
     thing = torch.tensor([c.kind == "thing" for c in CONCEPTS])
-    found = []
+    others = [CATSEG_PROMPT.format(c.names[-1]) for c in CONCEPTS]
+    other_texts = text_features(model, tokenize(others, recipe.context_length))
+    several = torch.tensor([len(c.names) > 1 for c in CONCEPTS])
+    found, by_synonym = [], []
     for _ in range(recipe.score_crops):
         images = np.stack([render_crop(rng, index, recipe.image_size) for index in range(len(CONCEPTS))])
-        found.append((_pooled(model, images) @ texts.T).argmax(1) == truth)
+        pooled = _pooled(model, images)
+        found.append((pooled @ texts.T).argmax(1) == truth)
+        by_synonym.append(((pooled @ other_texts.T).argmax(1) == truth)[several])
     hits = torch.stack(found).float()
     worst = hits.mean(0).argsort()[:10].tolist()
     return {
@@ -73,8 +86,29 @@ def _crops(model: Any, recipe: TinyClipRecipe, texts: Tensor) -> dict[str, Any]:
         "crop_top1_thing": hits[:, thing].mean().item(),
         "crop_top1_stuff": hits[:, ~thing].mean().item(),
         "crops": hits.numel(),
+        "crop_hits": [round(value, 3) for value in hits.mean(0).tolist()],
+        "synonym_top1": torch.stack(by_synonym).float().mean().item(),
         "crop_worst": {CONCEPTS[i].name: hits[:, i].mean().item() for i in worst},
     }
+
+
+def _pairs(model: Any, recipe: TinyClipRecipe, unseen: bool) -> float:
+    """Return how often two things side by side are named among PAIR_CHOICES captions that share one of the two."""
+    rng = _rng(recipe, 3 + unseen)
+    things = [index for index, concept in enumerate(CONCEPTS) if concept.kind == "thing"]
+    middle = slice(recipe.image_size // 4, recipe.image_size // 4 * 3)
+    right = 0
+    for _ in range(recipe.score_scenes):
+        pair = (0, 0)
+        while pair[0] == pair[1] or never_together(*pair) != unseen:
+            pair = (things[int(rng.integers(len(things)))], things[int(rng.integers(len(things)))])
+        image = np.concatenate([render_crop(rng, c, recipe.image_size)[:, middle] for c in pair], 1)
+        others = [c for c in rng.permutation(things).tolist() if c not in pair][: PAIR_CHOICES - 1]
+        wrong = [(pair[0], c) if i % 2 else (c, pair[1]) for i, c in enumerate(others)]
+        texts = [PAIR_PROMPT.format(*(CONCEPTS[c].name for c in named)) for named in (pair, *wrong)]
+        features = text_features(model, tokenize(texts, recipe.context_length))
+        right += int((_pooled(model, image[None]) @ features.T).argmax() == 0)
+    return right / recipe.score_scenes
 
 
 def resized_positions(positions: Tensor, grid: int) -> Tensor:

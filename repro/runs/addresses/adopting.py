@@ -20,7 +20,7 @@ from repro.runs.addresses.stored import stored_run
 from repro.runs.assets import Assets
 from repro.runs.plan import Run, evaluation_key, make_plan
 from repro.runs.store import CELL, COMPLETE
-from repro.towers.registry import get_kind
+from repro.towers.registry import tower_folders
 from repro.traces.subject import Subject
 
 
@@ -72,7 +72,7 @@ def _names(folder: Path, assets: Assets) -> dict[str, str]:
     elif assets.data_place is not None:  # a run that is not trained does not say on what it was evaluated
         past = next(iter(data_of_past(assets.store.cache / "data", assets.profile.data)), None)
         found |= {"data": past.name} if past is not None else {}
-    if pattern := get_kind(tower["kind"]).folders(tower) if tower else "":
+    if pattern := tower_folders(tower) if tower else "":
         made = next(assets.store.cache.glob(f"clip/{pattern}"), None)
         found |= {"tower": made.name} if made is not None else {}
     return {k: v for k, v in found.items() if (assets.store.cache / ("data" if k == "data" else "clip") / v).is_dir()}

@@ -89,7 +89,7 @@ def _towers(assets: Assets) -> Iterator[Piece]:
             yield Piece(f"tower {name}", partial(_dense, spec))
     roots = set()
     for key in assets.profile.towers:
-        making = assets.making(key)
+        making = assets.training(key)
         if making is not None and making.subject.roots not in roots:
             roots.add(making.subject.roots)
             yield _piece(f"training of tower {key}", making.subject)

@@ -16,7 +16,7 @@ from repro.files import read_json
 from repro.methods import MethodEntry, get_method
 from repro.methods.interface import Method
 from repro.methods.weights import load_weights, read_weights
-from repro.towers.registry import get_kind
+from repro.towers.registry import tower_folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _facts_of_run(path: Path) -> dict[str, Any] | None:
     facts = read_json(provenance)["facts"]
     tower = facts["tower"]
     spec = {**tower["spec"], "weights": None}
-    if folders := get_kind(tower["kind"]).folders(tower):
+    if folders := tower_folders(tower):
         found = sorted((path.parent.parent / "cache" / "clip").glob(folders))
         spec["model"] = str(found[0]) if found else spec["model"]
     return {"tower": spec, "options": facts["options"]}

@@ -1,0 +1,72 @@
+"""``repro mini towers | premises``: the miniature's own CLIP towers, and what papers take for granted of CLIP."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from repro.api.miniature import made_towers, premises, train_tower
+from repro.cli import common
+
+
+def configure(parser: argparse.ArgumentParser, _command: str) -> None:
+    """Declare the options of the subcommands."""
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    towers = commands.add_parser(
+        "towers",
+        help="list the towers a profile makes by a recipe and what is shipped; train one again",
+        description="List the towers that a profile makes by a recipe; --train makes them as they are shipped.",
+    )
+    towers.add_argument("--train", type=common.names, metavar="T,..", help="train these by their recipes (hours)")
+    towers.add_argument("--out", type=Path, metavar="DIR", help="with --train: folder of the packed towers")
+    towers.set_defaults(execute=_towers)
+    measured = commands.add_parser("premises", help="measure what papers take for granted of CLIP (two minutes)")
+    common.add_device_option(measured)
+    measured.set_defaults(execute=_premises)
+    for sub in (towers, measured):
+        common.add_store_options(sub)
+        sub.add_argument("--profile", default="mini", help="mini (default), smoke, or a .py file that draws its world")
+        common.add_json_option(sub)
+
+
+def _towers(options: argparse.Namespace) -> int:
+    if options.train:
+        if options.out is None:
+            from repro.errors import UsageError, command
+
+            words = ("--train", ",".join(options.train), "--out", "towers")
+            raise UsageError("--train needs a folder for the towers", mend=command("repro", "mini", "towers", *words))
+        with common.stdout_to_stderr():
+            packed = [train_tower(name, options.out, options.profile, options.runs) for name in options.train]
+        print(*(tower.path for tower in packed), sep="\n")
+        return 0
+    found = made_towers(options.profile, options.runs)
+    if options.json:
+        common.print_json([tower.to_json() for tower in found])
+        return 0
+    width = max((len(tower.key) for tower in found), default=0)
+    for tower in found:
+        print(f"{tower.key:<{width}}  {_shipped(tower.to_json()['shipped']):<52}  {tower.title}")
+    return 0
+
+
+def _shipped(facts: dict[str, object] | None) -> str:
+    if facts is None:
+        return "trained when it is first needed"
+    size = f"{int(str(facts['bytes'])) / 2**20:.1f} MiB"
+    return f"shipped, {size}, content {facts['content']}"
+
+
+def _premises(options: argparse.Namespace) -> int:
+    """Return exit code 0 where all premises hold, 1 where one does not."""
+    with common.stdout_to_stderr():
+        found = premises(options.profile, options.runs, common.choose_device(options.device), common.log)
+    if options.json:
+        common.print_json(found.to_json())
+    else:
+        print(f"student: {found.student}; teacher: {found.teacher}")
+        width = max(len(row.what) for row in found.rows)
+        for row in found.rows:
+            asked = "" if row.least is None else f"at least {row.least:5.1f}  {'holds' if row.holds else 'FAILS'}"
+            print(f"{row.what:<{width}}  {row.value:6.1f}  {asked}".rstrip())
+    return 0 if all(row.holds for row in found.rows) else 1

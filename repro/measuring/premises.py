@@ -1,0 +1,135 @@
+"""What a paper takes for granted of its world, measured in the miniature: does CLIP know words, places, and regions?
+
+Pictures and scenes are drawn for the measure alone; no tower was trained on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from repro.datasets.panoptic import PANOPTIC
+from repro.errors import UsageError
+from repro.measuring.regions import GROUPS, classify
+from repro.runs.assets import Assets
+
+STUDENT = "base"
+"""The tower of a profile that methods are built on."""
+DENSE = ("scene 64 px", "scene 96 px")
+READ_OUT = "value/token"
+
+
+@dataclasses.dataclass(frozen=True)
+class Premise:
+    """One premise: ``value`` was measured, ``least`` is asked (None: nothing is), in the unit that ``what`` says."""
+
+    what: str
+    value: float
+    least: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is what is asked."""
+        return self.least is None or self.value >= self.least
+
+
+@dataclasses.dataclass(frozen=True)
+class Premises:
+    """``student`` and ``teacher`` are titles of towers; ``scores`` are all scores by tower key."""
+
+    student: str
+    teacher: str
+    rows: tuple[Premise, ...]
+    scores: dict[str, dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        rows = [{**dataclasses.asdict(row), "holds": row.holds} for row in self.rows]
+        return {"student": self.student, "teacher": self.teacher, "premises": rows, "scores": self.scores}
+
+
+def measure_premises(assets: Assets, device: str, log: Callable[[str], None]) -> Premises:
+    """Measure the premises of a profile that draws its own world. Raises UsageError for any other profile.
+
+    The student is the tower methods are built on, the teacher the frozen one that an aligned tower learns from.
+    """
+    pairs = map(assets.tower_parts, assets.profile.towers)
+    teacher = next((parts[1] for parts in pairs if parts[:1] == (STUDENT,)), None)
+    if not assets.profile.synthetic or teacher is None or not assets.profile.towers[STUDENT].recipe:
+        raise UsageError(
+            f"profile {assets.profile.name} has no drawn world whose premises could be measured",
+            expected="towers that are trained on drawn scenes, and one aligned with another",
+            mend="choose --profile mini",
+        )
+    scores = {}
+    for key in (STUDENT, teacher):
+        log(f"measuring {assets.profile.towers[key].title}")
+        scores[key] = {**_scores(assets, key), "regions": _regions(assets, key, device, log)}
+    student, other = scores[STUDENT], scores[teacher]
+    rows = (*_names(student), *_places(student), *_bias(student), *_words(student), *_gap(student, other))
+    towers = assets.profile.towers
+    return Premises(towers[STUDENT].title, towers[teacher].title, rows, scores)
+
+
+def _scores(assets: Assets, key: str) -> dict[str, Any]:
+    from repro.mini.clip.model import load
+    from repro.mini.clip.scores import score
+    from repro.mini.clip.training import TinyClipRecipe
+
+    assets.ensure_tower(key)
+    recipe = TinyClipRecipe(**assets.profile.towers[key].recipe)
+    return score(load(assets.tower_folder(key), recipe), recipe)
+
+
+def _regions(assets: Assets, key: str, device: str, log: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    found = {}
+    for source in PANOPTIC.values():
+        ranks = classify(assets, key, source, assets.profile.towers[key].title, device, log)
+        found[source.id] = {group: 100 * ranks.accuracy(group, 1) for group in GROUPS}  # type: ignore[arg-type]
+    return found
+
+
+def _names(student: dict[str, Any]) -> Iterator[Premise]:
+    yield Premise("single concepts named, of 136, top-1 %", 100 * student["crop_top1"], 98)
+    unlabelled = _without_label()
+    hits = [student["crop_hits"][index] for index in unlabelled]
+    what = f"the same for the {len(hits)} concepts that no training mask shows"
+    yield Premise(what, 100 * sum(hits) / len(hits), 98)
+
+
+def _without_label() -> list[int]:
+    """Return indices of the concepts for which the training set has no class."""
+    from repro.datasets.benchmarks import TRAIN_SETS
+    from repro.mini.catalogue import concept_labels
+
+    (data_set,) = TRAIN_SETS.values()
+    return [index for index, label in enumerate(concept_labels(data_set.prompt_names(), -1)) if label < 0]
+
+
+def _places(student: dict[str, Any]) -> Iterator[Premise]:
+    for view, least in zip(DENSE, (60, None), strict=True):
+        yield Premise(f"patches named, {view}, top-1 %", 100 * student["dense"][view][READ_OUT]["accuracy"], least)
+
+
+def _bias(student: dict[str, Any]) -> Iterator[Premise]:
+    found = student["dense"][DENSE[0]][READ_OUT]
+    ratio = found["stuff_called_thing"] / max(found["thing_called_stuff"], 1e-9)
+    shares = f"{100 * found['stuff_called_thing']:.0f} % / {100 * found['thing_called_stuff']:.0f} %"
+    yield Premise(f"foreground bias: stuff called things / things called stuff ({shares}), ratio", ratio, 1.5)
+
+
+def _words(student: dict[str, Any]) -> Iterator[Premise]:
+    yield Premise("single concepts by another of their names, top-1 %", 100 * student["synonym_top1"], 95)
+    pairs = student["pairs"]
+    chance = f"chance {100 * pairs['chance']:.0f} %"
+    yield Premise(f"two things named, pairs that captions hold, top-1 % ({chance})", 100 * pairs["seen"])
+    least = 90 * max(pairs["seen"], 2 * pairs["chance"])
+    yield Premise("the same for pairs that no caption held (nine tenths of it are asked)", 100 * pairs["unseen"], least)
+
+
+def _gap(student: dict[str, Any], teacher: dict[str, Any]) -> Iterator[Premise]:
+    for name, own in student["regions"].items():
+        for group, title in GROUPS.items():
+            gap = teacher["regions"][name][group] - own[group]
+            yield Premise(f"teacher above student, {title} of {name} ({own[group]:.1f} %), points", gap, 10)
