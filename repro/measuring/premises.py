@@ -121,7 +121,7 @@ def _bias(student: dict[str, Any]) -> Iterator[Premise]:
 
 def _words(student: dict[str, Any]) -> Iterator[Premise]:
     yield Premise("single concepts by another of their names, top-1 %", 100 * student["synonym_top1"], 95)
-    pairs = student["pairs"]
+    pairs = student["compositions"]
     chance = f"chance {100 * pairs['chance']:.0f} %"
     yield Premise(f"two things named, pairs that captions hold, top-1 % ({chance})", 100 * pairs["seen"])
     least = 90 * max(pairs["seen"], 2 * pairs["chance"])

@@ -204,7 +204,8 @@ class TableResult(Generic[S]):
     @property
     def open_runs(self) -> int:
         """The number of runs something of which is left to compute; 0 for a kind that does not evaluate runs."""
-        return len({s.cell.run.id for s in filter(_open, self.states)}) if self.kind.evaluates else 0
+        cells: list[Any] = list(filter(_open, self.states)) if self.kind.evaluates else []
+        return len({cell.cell.run.id for cell in cells})
 
     @property
     def failed(self) -> list[S]:

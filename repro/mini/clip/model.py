@@ -183,5 +183,5 @@ def word_loss(likeness: Tensor, named: Tensor) -> Tensor:
     own = F.log_softmax(_WORD_SCALE * likeness, -1)[image, :, word]
     weights = (_WORD_FOCUS * likeness.detach()[image, :, word]).softmax(-1)
     per_word = -(weights * own).sum(-1)
-    share = 1 / torch.bincount(image, minlength=len(likeness)).float()
+    share = 1 / torch.bincount(image, minlength=len(likeness)).to(likeness)
     return (per_word * share[image]).sum() / len(likeness)

@@ -137,6 +137,9 @@ def test_scores_are_complete(trained: Path) -> None:
     assert scores["torch"] == torch.__version__
     assert 0 <= scores["crop_top1"] <= 1
     assert {"image_to_text_top1", "text_to_image_top5"} <= scores["retrieval"].keys()
+    assert 0 <= scores["synonym_top1"] <= 1
+    assert {"seen", "unseen", "chance"} == scores["compositions"].keys()
+    assert len(scores["crop_hits"]) == scores["concepts"]
     for view in scores["dense"].values():
         for name in ("full", "value/token", "value/cls"):
             assert {"accuracy", "thing", "stuff", "stuff_called_thing", "thing_called_stuff"} <= view[name].keys()

@@ -1,0 +1,111 @@
+"""The losses of single patches, against plain loops and closed forms."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from repro.mini.captions import never_together, salient
+from repro.mini.catalogue import CONCEPTS
+from repro.mini.clip.data import PairStream, patch_labels
+from repro.mini.clip.model import both_read_outs, build, image_tokens, normalised, training_loss, word_loss
+from repro.mini.clip.scores import dense_features
+from repro.mini.clip.training import TEST_RECIPE, Phase, TinyClipRecipe
+from repro.mini.scenes import render_scene
+
+
+def test_word_loss_is_what_a_loop_over_words_computes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    likeness = torch.rand(3, 5, 4, generator=generator, dtype=torch.float64) * 2 - 1
+    named = torch.tensor([(0, 1), (0, 3), (1, 2), (2, 0), (2, 1), (2, 2)])
+    expected = 0.0
+    for image in range(3):
+        words = [int(w) for i, w in named if i == image]
+        for word in words:
+            own = -F.log_softmax(15 * likeness[image], -1)[:, word]
+            weight = torch.exp(60 * likeness[image, :, word])
+            expected += float((weight / weight.sum() * own).sum()) / len(words) / 3
+    assert float(word_loss(likeness, named)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_word_learns_from_the_patch_that_answers_it() -> None:
+    likeness = torch.zeros(1, 4, 2)
+    likeness[0, 2, 0] = 0.5
+    likeness.requires_grad_()
+    word_loss(likeness, torch.tensor([(0, 0)])).backward()
+    assert likeness.grad is not None
+    strength = likeness.grad.abs().sum(-1)[0]
+    assert strength.argmax() == 2
+    assert strength[2] < 0.01 * 15 * 2  # that patch is nearly sure already ..
+    assert strength[[0, 1, 3]].max() < 1e-10  # .. and the others are not asked
+
+
+def test_both_read_outs_are_those_of_dense_prediction() -> None:
+    model = build(TEST_RECIPE).eval()
+    images = normalised(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
+    with torch.no_grad():
+        tokens, dense = both_read_outs(model, images, (0, 0))
+        torch.testing.assert_close(tokens, image_tokens(model, images, (0, 0)))
+        expected = dense_features(model, images)["value/token"]
+        torch.testing.assert_close(F.normalize(dense @ model.visual.proj, dim=-1), expected)
+
+
+def test_majority_labels_are_those_of_counting() -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (48, 64)).astype(np.int16)
+    labels[:12, :16], labels[36:, 48:] = 7, 9
+    found = patch_labels(labels, 4).reshape(4, 4)
+    assert found[0, 0] == 7
+    assert found[3, 3] == 9
+    counts = np.bincount(labels[12:24, 16:32].ravel())
+    assert counts[found[1, 1]] >= 0.8 * counts.max()
+
+
+def _recipe(**changes: object) -> TinyClipRecipe:
+    phase = Phase(1, 12, 32, 0.5, 0.5, windows=3, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(TEST_RECIPE, phases=(phase,))
+
+
+def test_words_of_a_batch_are_those_its_captions_name() -> None:
+    batch = PairStream(_recipe(word_weight=1.0, ground_named=1.0))[0]
+    image, word = batch.named.T
+    assert image.unique().tolist() == list(range(12))
+    assert word.unique().tolist() == list(range(len(batch.words)))
+    assert not batch.patches.numel()
+    assert (torch.bincount(image)[:6] > 1).any()  # crops name their ground
+    plain = PairStream(_recipe())[0]
+    assert not plain.words.numel()
+
+
+def test_regions_are_asked_among_all_concepts() -> None:
+    batch = PairStream(_recipe(region_weight=1.0))[0]
+    assert len(batch.words) == len(CONCEPTS)
+    assert batch.patches.shape == (12, 16)
+    for number, concept in batch.named[:6].tolist():  # a crop's concept covers a patch of it
+        assert concept in batch.patches[number]
+
+
+@pytest.mark.parametrize("term", ["patch_weight", "word_weight", "region_weight"])
+def test_every_weight_adds_its_term_and_only_regions_read_labels(term: str) -> None:
+    recipe = _recipe(**{"patch_weight": 0.0, "word_weight": 0.0, "region_weight": 1e-9, term: 1.0})
+    phase, batch, model = recipe.phases[0], PairStream(recipe)[0], build(recipe)
+    with torch.no_grad():
+        whole = training_loss(model, batch, (0, 0), None, phase)
+        without = training_loss(model, batch, (0, 0), None, dataclasses.replace(phase, **{term: 0.0}))
+        moved = dataclasses.replace(batch, patches=batch.patches.roll(1, 0))
+        other = training_loss(model, moved, (0, 0), None, phase)
+    assert whole > without + 0.1
+    assert (other == pytest.approx(float(whole), abs=1e-6)) is (term != "region_weight")
+
+
+def test_no_caption_of_the_training_holds_an_unseen_pair() -> None:
+    rng, several = np.random.default_rng(0), 0
+    for _ in range(200):
+        labels = render_scene(rng, 64, 80).concepts
+        things = [c for c in salient(rng, labels, 0.9, more_stuff=0.5) if CONCEPTS[c].kind == "thing"]
+        several += len(things) > 1
+        assert not any(never_together(a, b) for a in things for b in things if a != b)
+    assert several > 50
