@@ -34,10 +34,11 @@ def score(model: Any, recipe: TinyClipRecipe) -> dict[str, Any]:
     """Return all scores as plain data; every accuracy is a fraction over the whole catalogue.
 
     ``crop_top1``: single-concept crops, ``crop_hits`` of each concept, ``synonym_top1`` where a concept is called by
-    another of its names. ``compositions``: pictures of two things, named among captions that share one of both, for pairs that
-    a caption of the training may hold and for those none holds. ``dense``: per view and read-out the accuracy over
-    patches against the majority label of each, apart for things and stuff, ``stuff_called_thing`` (the foreground
-    bias) and ``thing_called_stuff``. ``retrieval``: captions of scenes to their scenes and back, top 1 and top 5.
+    another of its names. ``compositions``: pictures of two things, named among captions that share one of both, for
+    pairs that a caption of the training may hold and for those none holds. ``dense``: per view and read-out the
+    accuracy over patches against the majority label of each, apart for things and stuff, ``stuff_called_thing`` (the
+    foreground bias) and ``thing_called_stuff``. ``retrieval``: captions of scenes to their scenes and back, top 1
+    and top 5.
     """
     model.eval()
     size, patch = recipe.image_size, recipe.patch_size
@@ -48,7 +49,7 @@ def score(model: Any, recipe: TinyClipRecipe) -> dict[str, Any]:
         "concepts": len(CONCEPTS),
         "chance": 1 / len(CONCEPTS),
         **_crops(model, recipe, texts),
-        "pairs": {
+        "compositions": {
             "seen": _pairs(model, recipe, False),
             "unseen": _pairs(model, recipe, True),
             "chance": 1 / PAIR_CHOICES,
