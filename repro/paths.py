@@ -12,6 +12,9 @@ PUBLISHED = PACKAGE / "_results" / "published.csv"
 NUMERIC = PACKAGE / "_results" / "numeric.json"
 """What the code computes of fixed inputs (``repro check --numeric``)."""
 
+MEASURED = PACKAGE / "_results" / "measured"
+"""The project's own tables and references, a folder per profile; what a user makes goes to ``DEFAULT_RESULTS``."""
+
 DEFAULT_RUNS = Path("runs")
 DEFAULT_RESULTS = Path("results")
 DEFAULT_CHECKPOINTS = Path("checkpoints")

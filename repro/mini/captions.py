@@ -38,18 +38,13 @@ def never_together(one: int, other: int) -> bool:
 
 
 def salient(
-    rng: np.random.Generator,
-    concepts: NDArray[np.int16],
-    stuff: float,
-    least: float = 0.015,
-    most: int = 3,
-    more_stuff: float = 0.0,
+    rng: np.random.Generator, concepts: NDArray[np.int16], stuff: float, least: float = 0.015, most: int = 3
 ) -> list[int]:
     """Return what a person would mention of a picture with these labels (H, W): things by area, then perhaps stuff.
 
     Things under the fraction ``least`` of the picture are overlooked, and so is the smaller of two that are
     :func:`never_together`; at most ``most`` are named. Stuff is named with probability ``stuff`` where there are
-    things, always where there are none, and a second one with probability ``more_stuff``. Never empty.
+    things, always where there are none. Never empty.
     """
     counts = np.bincount(concepts.ravel(), minlength=len(CONCEPTS))
     order = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c] > least * concepts.size]
@@ -61,17 +56,22 @@ def salient(
     if not named:
         return (backdrop or [int(counts.argmax())])[:most]
     if backdrop and rng.random() < stuff:
-        named.append(backdrop.pop(int(rng.integers(min(2, len(backdrop))))))
-        if backdrop and rng.random() < more_stuff:
-            named.append(backdrop[0])
+        named.append(backdrop[int(rng.integers(min(2, len(backdrop))))])
     return named
 
 
-def with_ground(concept: int, concepts: NDArray[np.int16], least: float = 0.1) -> list[int]:
-    """Return the concept of a crop with these labels (H, W) and up to two others that cover ``least`` of it."""
+def listed(concepts: NDArray[np.int16], least: float = 0.03, most: int = 4) -> list[int]:
+    """Return all that a picture with these labels (H, W) shows on the fraction ``least`` of it, the largest first.
+
+    As somebody writes who lists what is there, stuff like things; at most ``most`` of them, never none.
+    """
     counts = np.bincount(concepts.ravel(), minlength=len(CONCEPTS))
-    order = (int(c) for c in np.argsort(-counts, kind="stable") if counts[c] > least * concepts.size)
-    return [concept, *(c for c in order if c != concept)][:3]
+    order = np.argsort(-counts, kind="stable")[:most].tolist()
+    named: list[int] = []
+    for concept in (c for c in order if counts[c] > least * concepts.size):
+        if not any(never_together(concept, other) for other in named):
+            named.append(concept)
+    return named or order[:1]
 
 
 def caption(rng: np.random.Generator, concepts: list[int]) -> str:

@@ -13,7 +13,7 @@ from repro.api.miniature import made_towers, train_tower
 from repro.clip.tower import build_tower
 from repro.configuration.profiles import load_profile
 from repro.errors import UsageError, WeightsError
-from repro.mini.captions import all_texts, caption, never_together, salient, with_ground
+from repro.mini.captions import all_texts, caption, listed, never_together, salient
 from repro.mini.clip.data import tokenize
 from repro.mini.clip.training import TEST_RECIPE
 from repro.runs.assets import Assets
@@ -194,4 +194,6 @@ def test_a_caption_drops_the_smaller_of_two_that_are_never_together() -> None:
     labels = np.full((10, 10), a, np.int16)
     labels[:3], labels[9:] = b, c
     assert salient(np.random.default_rng(0), labels, 0.0) == [a, c]
-    assert with_ground(c, labels) == [c, a, b]
+    assert listed(labels) == [a, c]
+    assert listed(labels, least=0.2) == [a]
+    assert listed(labels, least=1.0) == [a]

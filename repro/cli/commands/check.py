@@ -37,7 +37,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     common.add_plan_options(parser)
     parser.set_defaults(profile="")
     parser.add_argument(
-        "--against", type=Path, metavar="FILE", help="reference (default: ./results/<profile>/reference.json)"
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="reference (default: ./results/<profile>/reference.json, else the project's)",
     )
     parser.add_argument(
         "--numeric", action="store_true",
@@ -56,7 +59,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--counts", action="store_true", help="keep the counts beside the reference (with --update)")
     common.add_json_option(parser)
     parser.epilog = (
-        "examples:\n  repro run table1 && repro check --against results/mini/reference.json\n"
+        "examples:\n  repro run table1 && repro check\n"
         "  repro check table1 --against reference.json --update --repeats runs-again,runs-one-thread\n"
         "  repro check --numeric                 # after any change of code: which tensor is the first that differs\n\n"
         "exit codes: 0 all that was compared is within its tolerance; 1 something is not; 2 and above: nothing was "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from repro.mini.captions import caption, salient, with_ground
+from repro.mini.captions import caption, listed, salient
 from repro.mini.catalogue import CONCEPTS
 from repro.mini.scenes import crop_scene, render_scene
 
@@ -27,8 +27,9 @@ class Batch:
     """``images`` (B, S, S, 3) uint8; ``tokens`` (B, L) int64; ``groups`` (B,): pairs of equal content share one.
 
     ``words`` (W, L) are token ids of captions of single concepts, each of the batch in any order; ``named`` (M, 2) are
-    pairs (image, word) that a caption names; ``patches`` (B, g * g) is the word that covers most of each patch, where
-    regions are supervised. Empty where a phase has no use for them.
+    pairs (image, word) that a caption names; ``listed`` (B,) says which captions list all that is there; ``patches``
+    (B, g * g) is the word that covers most of each patch, where regions are supervised. The last four are empty where
+    a phase has no use for them.
     """
 
     images: Tensor
@@ -36,6 +37,7 @@ class Batch:
     groups: Tensor
     words: Tensor
     named: Tensor
+    listed: Tensor
     patches: Tensor
 
     def pin_memory(self) -> Batch:
@@ -86,23 +88,23 @@ class PairStream(Dataset[Batch]):
             *self._words(rng, phase, pictures),
         )
 
-    def _words(self, rng: np.random.Generator, phase: Phase, pictures: list[Picture]) -> tuple[Tensor, Tensor, Tensor]:
-        nothing = torch.empty(0, dtype=torch.int64)
-        if not phase.word_weight and not phase.region_weight:
-            return nothing, nothing, nothing
+    def _words(self, rng: np.random.Generator, phase: Phase, pictures: list[Picture]) -> tuple[Tensor, ...]:
+        patches = nothing = torch.empty(0, dtype=torch.int64)
+        if not (phase.word_weight or phase.list_weight or phase.region_weight):
+            return nothing, nothing, nothing, nothing
         seen = range(len(CONCEPTS)) if phase.region_weight else sorted({c for p in pictures for c in p.named})
         position = {concept: number for number, concept in enumerate(seen)}
         words = _shortened(tokenize([caption(rng, [concept]) for concept in seen], self.recipe.context_length))
         named = [(image, position[c]) for image, picture in enumerate(pictures) for c in picture.named]
         if phase.region_weight:
             grid = phase.side // self.recipe.patch_size
-            nothing = torch.from_numpy(np.stack([patch_labels(picture.concepts, grid) for picture in pictures]))
-        return words, torch.tensor(named), nothing
+            patches = torch.from_numpy(np.stack([patch_labels(picture.concepts, grid) for picture in pictures]))
+        return words, torch.tensor(named), torch.tensor([p.listed for p in pictures]), patches
 
     def _crop(self, rng: np.random.Generator, phase: Phase, concept: int) -> Picture:
         scene = crop_scene(rng, concept, phase.side, phase.crop_scale, phase.grain, self.recipe.image_size)
-        whole = rng.random() < phase.ground_named
-        return Picture(scene.image, scene.concepts, with_ground(concept, scene.concepts) if whole else [concept])
+        whole = rng.random() < phase.listed
+        return Picture(scene.image, scene.concepts, listed(scene.concepts) if whole else [concept], whole)
 
     def _windows(self, rng: np.random.Generator, phase: Phase, most: int) -> list[Picture]:
         side = round(self.recipe.image_size * self.recipe.scene_scale)
@@ -114,18 +116,23 @@ class PairStream(Dataset[Batch]):
             window, labels = draw_window(rng, scene.image, scene.concepts, zoom, phase.side)
             if rng.random() < 0.5:
                 window, labels = np.ascontiguousarray(window[:, ::-1]), labels[:, ::-1]
-            named = salient(rng, labels, phase.stuff_named, more_stuff=phase.more_stuff)
-            pictures.append(Picture(window, labels, named))
+            whole = rng.random() < phase.listed
+            named = listed(labels) if whole else salient(rng, labels, phase.stuff_named)
+            pictures.append(Picture(window, labels, named, whole))
         return pictures
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """``image`` (S, S, 3) and ``concepts`` (H, W) of the same view; ``named`` are the concepts of its caption."""
+    """``image`` (S, S, 3) and ``concepts`` (H, W) of the same view; ``named`` are the concepts of its caption.
+
+    ``listed``: the caption lists all that is there.
+    """
 
     image: NDArray[np.uint8]
     concepts: NDArray[np.int16]
     named: list[int]
+    listed: bool
 
 
 def patch_labels(labels: NDArray[np.int16], grid: int) -> NDArray[np.int64]:

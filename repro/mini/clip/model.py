@@ -142,11 +142,12 @@ def training_loss(model: Any, batch: Batch, corner: tuple[int, int], kept: Tenso
     """Return the symmetric loss of CLIP and, weighted as ``phase`` says, those of single patches.
 
     Pairs of equal content are positives of each other. ``patch_weight``: every patch of an image is asked for its
-    caption. ``word_weight``: every word of a caption is matched with the patches that answer it best. No pixel label
-    enters these. ``region_weight``: every patch is asked for the concept that covers most of it, as a model does that
+    caption. ``word_weight``: every word of a caption is matched with the patches that answer it best. ``list_weight``:
+    every patch is asked for any of the words, where the caption lists all that is there. No pixel label enters these.
+    ``region_weight``: every patch is asked for the concept that covers most of it, as a model does that
     was trained on regions.
     """
-    by_word = bool(phase.word_weight or phase.region_weight)
+    by_word = bool(phase.word_weight or phase.list_weight or phase.region_weight)
     images = normalised(batch.images)
     tokens, dense = (
         both_read_outs(model, images, corner, kept) if by_word else (image_tokens(model, images, corner, kept), None)
@@ -167,6 +168,8 @@ def training_loss(model: Any, batch: Batch, corner: tuple[int, int], kept: Tenso
         likeness = F.normalize(dense @ projection, dim=-1) @ text_features(model, batch.words).T
         if phase.word_weight:
             loss = loss + phase.word_weight * word_loss(likeness, batch.named)
+        if phase.list_weight:
+            loss = loss + phase.list_weight * list_loss(likeness, batch.named, batch.listed)
         if phase.region_weight:
             wanted = batch.patches if kept is None else batch.patches[:, kept]
             loss = loss + phase.region_weight * F.cross_entropy(_WORD_SCALE * likeness.flatten(0, 1), wanted.flatten())
@@ -185,3 +188,16 @@ def word_loss(likeness: Tensor, named: Tensor) -> Tensor:
     per_word = -(weights * own).sum(-1)
     share = 1 / torch.bincount(image, minlength=len(likeness)).to(likeness)
     return (per_word * share[image]).sum() / len(likeness)
+
+
+def list_loss(likeness: Tensor, named: Tensor, listed: Tensor) -> Tensor:
+    """Return minus the log of the probability that a patch is one of its image's words, its mean over all patches.
+
+    ``likeness`` and ``named`` as in :func:`word_loss`; only images that are ``listed`` (B,) count, 0 without any.
+    """
+    if not listed.any():
+        return likeness.new_zeros(())
+    among = torch.zeros(len(likeness), likeness.shape[2], dtype=torch.bool)
+    among[named[:, 0], named[:, 1]] = True
+    probabilities = F.log_softmax(_WORD_SCALE * likeness[listed], -1)
+    return -probabilities.masked_fill(~among[listed][:, None], -math.inf).logsumexp(-1).mean()

@@ -38,9 +38,9 @@ class Phase:
 
     ``crops_first`` to ``crops_last`` is the share of single-concept crops, the others are windows of scenes, ``zoom``
     (fractions of the scene's height, for images of the model's full size), ``windows`` of each scene.
-    A window's caption names stuff beside things with probability ``stuff_named``, a second one with ``more_stuff``; a
-    crop's caption names its ground with ``ground_named``. ``patch_weight``, ``word_weight`` and ``region_weight`` weigh
-    the losses of single patches (:func:`repro.mini.clip.model.training_loss`).
+    A share ``listed`` of the captions list all that is there. The others name the concept of a crop, and of a window
+    the things, with probability ``stuff_named`` stuff beside them. ``patch_weight``, ``word_weight``, ``list_weight``
+    and ``region_weight`` weigh the losses of single patches (:func:`repro.mini.clip.model.training_loss`).
     ``keep`` is the share of an image's patches that is looked at (as in FLIP, Li et al. 2023): more pairs for the time.
     """
 
@@ -54,10 +54,10 @@ class Phase:
     zoom: tuple[float, float] = (0.35, 1.0)
     windows: int = 4
     stuff_named: float = 0.25
-    more_stuff: float = 0.0
-    ground_named: float = 0.0
+    listed: float = 0.0
     patch_weight: float = 0.3
     word_weight: float = 0.0
+    list_weight: float = 0.0
     region_weight: float = 0.0
     keep: float = 1.0
 
@@ -151,7 +151,7 @@ class TinyClipRecipe:
 TEST_RECIPE = TinyClipRecipe(
     phases=(
         Phase(4, 8, 16, windows=2),
-        Phase(2, 6, 32, 0.5, 0.5, windows=2, ground_named=0.5, word_weight=1.0, region_weight=0.5, keep=0.5),
+        Phase(2, 6, 32, 0.5, 0.5, windows=2, listed=0.5, word_weight=1.0, list_weight=1.0, region_weight=0.5, keep=0.5),
     ),
     width=32,
     layers=3,

@@ -85,7 +85,7 @@ def update_reference(request: CheckRequest) -> Updated:
 
     Raises UsageError where the file holds another profile and where nothing selected is finished.
     """
-    file = request.file
+    file = request.own
     old = Reference.load(file) if file.is_file() else None
     profile = request.profile or (old.profile if old else "mini")
     if old is not None and old.profile != profile:

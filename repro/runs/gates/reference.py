@@ -15,7 +15,7 @@ from repro.files import read_json, write_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
-from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
+from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS, MEASURED
 from repro.runs.plan import Cell, Plan, make_plan
 from repro.runs.provenance import provenance
 from repro.runs.status import DONE, CellStatus, plan_status
@@ -105,10 +105,10 @@ class CheckRequest:
     """A check of ``tables`` against the reference in the file ``against``, and what narrows the cells.
 
     No tables: all of the reference; no profile: that of the reference; ``against`` None:
-    ./results/<profile>/reference.json. ``tolerance`` in points replaces each cell's own. ``allow_better`` lets
-    improvements pass, ``strict`` lets missing and unclear cells fail. An update takes its tolerances from ``repeats``
-    (run stores with the same cells computed again), else from ``tolerance`` with its ``reason``, else from the old
-    reference; ``counts`` keeps the counts beside it.
+    ./results/<profile>/reference.json, else the project's own. ``tolerance`` in points replaces each cell's own.
+    ``allow_better`` lets improvements pass, ``strict`` lets missing and unclear cells fail. An update takes its
+    tolerances from ``repeats`` (run stores with the same cells computed again), else from ``tolerance`` with its
+    ``reason``, else from the old reference; ``counts`` keeps the counts beside it.
     """
 
     tables: Sequence[str] = ()
@@ -128,7 +128,14 @@ class CheckRequest:
 
     @property
     def file(self) -> Path:
-        """The reference file."""
+        """The reference file: by default the user's own, where there is one, else the project's."""
+        own = self.own
+        ours = MEASURED / own.parent.name / own.name
+        return self.against or (ours if ours.is_file() and not own.is_file() else own)
+
+    @property
+    def own(self) -> Path:
+        """Where an update goes: never into the package."""
         return self.against or DEFAULT_RESULTS / Path(self.profile or "mini").stem / "reference.json"
 
     def making(self) -> str:

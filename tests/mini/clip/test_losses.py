@@ -9,10 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from repro.mini.captions import never_together, salient
+from repro.mini.captions import listed, never_together, salient
 from repro.mini.catalogue import CONCEPTS
 from repro.mini.clip.data import PairStream, patch_labels
-from repro.mini.clip.model import both_read_outs, build, image_tokens, normalised, training_loss, word_loss
+from repro.mini.clip.model import (
+    both_read_outs,
+    build,
+    image_tokens,
+    list_loss,
+    normalised,
+    training_loss,
+    word_loss,
+)
 from repro.mini.clip.scores import dense_features
 from repro.mini.clip.training import TEST_RECIPE, Phase, TinyClipRecipe
 from repro.mini.scenes import render_scene
@@ -30,6 +38,18 @@ def test_word_loss_is_what_a_loop_over_words_computes() -> None:
             weight = torch.exp(60 * likeness[image, :, word])
             expected += float((weight / weight.sum() * own).sum()) / len(words) / 3
     assert float(word_loss(likeness, named)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_list_loss_is_what_a_loop_over_patches_computes() -> None:
+    generator = torch.Generator().manual_seed(1)
+    likeness = torch.rand(3, 5, 4, generator=generator, dtype=torch.float64) * 2 - 1
+    named = torch.tensor([(0, 1), (0, 3), (1, 2), (2, 0), (2, 1), (2, 2)])
+    probabilities = (15 * likeness).softmax(-1)
+    terms = [-torch.log(p[[1, 3]].sum()) for p in probabilities[0]]
+    terms += [-torch.log(p[[0, 1, 2]].sum()) for p in probabilities[2]]
+    found = list_loss(likeness, named, torch.tensor([True, False, True]))
+    assert float(found) == pytest.approx(float(torch.stack(terms).mean()), rel=1e-12)
+    assert float(list_loss(likeness, named, torch.zeros(3, dtype=torch.bool))) == 0
 
 
 def test_a_word_learns_from_the_patch_that_answers_it() -> None:
@@ -70,12 +90,16 @@ def _recipe(**changes: object) -> TinyClipRecipe:
 
 
 def test_words_of_a_batch_are_those_its_captions_name() -> None:
-    batch = PairStream(_recipe(word_weight=1.0, ground_named=1.0))[0]
+    batch = PairStream(_recipe(word_weight=1.0, listed=1.0))[0]
     image, word = batch.named.T
     assert image.unique().tolist() == list(range(12))
     assert word.unique().tolist() == list(range(len(batch.words)))
     assert not batch.patches.numel()
+    assert batch.listed.all()
     assert (torch.bincount(image)[:6] > 1).any()  # crops name their ground
+    alone = PairStream(_recipe(word_weight=1.0))[0]
+    assert not alone.listed.any()
+    assert (torch.bincount(alone.named[:, 0])[:6] == 1).all()
     plain = PairStream(_recipe())[0]
     assert not plain.words.numel()
 
@@ -88,9 +112,9 @@ def test_regions_are_asked_among_all_concepts() -> None:
         assert concept in batch.patches[number]
 
 
-@pytest.mark.parametrize("term", ["patch_weight", "word_weight", "region_weight"])
+@pytest.mark.parametrize("term", ["patch_weight", "word_weight", "list_weight", "region_weight"])
 def test_every_weight_adds_its_term_and_only_regions_read_labels(term: str) -> None:
-    recipe = _recipe(**{"patch_weight": 0.0, "word_weight": 0.0, "region_weight": 1e-9, term: 1.0})
+    recipe = _recipe(**{"listed": 0.5, "patch_weight": 0.0, "region_weight": 1e-9, term: 1.0})
     phase, batch, model = recipe.phases[0], PairStream(recipe)[0], build(recipe)
     with torch.no_grad():
         whole = training_loss(model, batch, (0, 0), None, phase)
@@ -105,7 +129,8 @@ def test_no_caption_of_the_training_holds_an_unseen_pair() -> None:
     rng, several = np.random.default_rng(0), 0
     for _ in range(200):
         labels = render_scene(rng, 64, 80).concepts
-        things = [c for c in salient(rng, labels, 0.9, more_stuff=0.5) if CONCEPTS[c].kind == "thing"]
-        several += len(things) > 1
-        assert not any(never_together(a, b) for a in things for b in things if a != b)
+        for named in (salient(rng, labels, 0.9), listed(labels, 0.005, 9)):
+            things = [c for c in named if CONCEPTS[c].kind == "thing"]
+            several += len(things) > 1
+            assert not any(never_together(a, b) for a in things for b in things if a != b)
     assert several > 50

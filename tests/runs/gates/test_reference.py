@@ -12,7 +12,7 @@ from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
 from repro.runs.gates.reference import FLOOR, Reference
 
-FILE = Path(__file__).resolve().parents[3] / "results" / "mini" / "reference.json"
+FILE = Path(__file__).resolve().parents[3] / "results" / "measured" / "mini" / "reference.json"
 
 
 @pytest.fixture(scope="module")
