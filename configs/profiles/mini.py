@@ -19,8 +19,9 @@ _alignment = dict(
     workers=0,
     checkpoint_every=100,
 )
-# Parts of pictures first, four times the pairs for the time; then whole views. A quarter of the captions there list all
-# that is there: every patch is one of their words. The others name things, as people do, and so keep the foreground bias.
+# Parts of pictures first, four times the pairs for the time; then whole views. A quarter of the captions there list
+# all that is there: every patch is one of their words. The others name things, as people do: that is where the
+# foreground bias comes from.
 _parts = dict(steps=1840, batch=128, side=32, crops_first=1.0, crops_last=0.8, crop_scale=[0.6, 1.3])
 _views = dict(
     steps=2200,
