@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.benchmarks import Benchmark
+from repro.datasets.palettes import voc_palette
 from repro.datasets.vocabulary import first_synonym
 from repro.metrics.counts import Counts
 from repro.reports.figures.colours import class_colours
@@ -65,19 +66,6 @@ def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[
 
 
 # -- colours ------------------------------------------------------------------------------------------------------
-def voc_colours(count: int) -> NDArray[np.uint8]:
-    """Make the first ``count`` colours of the PASCAL VOC map (N, 3): bits of the index, spread over R, G and B.
-
-    Bits 0, 1, 2 of the index are the highest bits of R, G and B, and so on (VOC devkit). Index 0 is black.
-    """
-    index = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
-    for level in range(8):
-        for channel in range(3):
-            colours[:, channel] |= ((index >> (3 * level + channel) & 1) << (7 - level)).astype(np.uint8)
-    return colours
-
-
 def benchmark_colours(benchmark: Benchmark) -> NDArray[np.uint8]:
     """Return the colours (C, 3) in which papers show the classes of ``benchmark``.
 
@@ -86,7 +74,7 @@ def benchmark_colours(benchmark: Benchmark) -> NDArray[np.uint8]:
     """
     names = [first_synonym(name) for name in benchmark.class_names()]
     if benchmark.vocabulary.startswith("voc"):
-        objects = voc_colours(21)
+        objects = voc_palette()[:21]
         return objects[1:21] if benchmark.background_index is None else np.concatenate([objects[1:], objects[:1]])
     published = _mmseg_colours(benchmark.id, names)
     return class_colours(names) if published is None else published
