@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.console import Log
 from repro.measuring.controls import TITLES, ControlStatus, control_status, measure_controls
+from repro.reports.tables.controls import control_sheet
+from repro.reports.tables.sheet import Sheet
 from repro.requests import TableRequest
 from repro.runs.plan import Plan
 from repro.tables.kind import SheetKind
-
-if TYPE_CHECKING:
-    from repro.reports.tables.sheet import Sheet
 
 
 class ControlKind(SheetKind[ControlStatus]):
@@ -38,8 +37,6 @@ class ControlKind(SheetKind[ControlStatus]):
         return f"{counted}, {failing} do not hold" if failing else counted
 
     def sheet(self, plan: Plan, states: Sequence[ControlStatus]) -> Sheet:
-        from repro.reports.tables.controls import control_sheet
-
         return control_sheet(plan, states)
 
     def records(self, plan: Plan, states: Sequence[ControlStatus]) -> list[Mapping[str, Any]]:
