@@ -16,7 +16,9 @@ from repro.datasets.benchmarks import Benchmark
 from repro.datasets.palettes import voc_palette
 from repro.datasets.vocabulary import first_synonym
 from repro.metrics.counts import Counts
+from repro.metrics.miou import divide
 from repro.reports.figures.colours import class_colours
+from repro.reports.figures.plot_style import bare, new_figure
 from repro.stats.resample import Float64
 
 if TYPE_CHECKING:
@@ -36,10 +38,7 @@ def image_miou(counts: Counts) -> Float64:
     present = counts.ground_truth > 0
     union = (counts.ground_truth + counts.prediction - counts.intersection)[present]
     total = np.bincount(image[present], counts.intersection[present] / union, len(counts))
-    classes = np.bincount(image[present], minlength=len(counts))
-    out = np.full(len(counts), np.nan)
-    np.divide(total, classes, out=out, where=classes > 0)
-    return out
+    return divide(total, np.bincount(image[present], minlength=len(counts)))
 
 
 def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[str, list[str]]:
@@ -118,21 +117,16 @@ def comparison_figure(
 
     Unlabelled pixels of the ground truth are white. ``names`` and ``colours`` (C, 3) are of all classes.
     """
-    from matplotlib.figure import Figure as Canvas
     from matplotlib.patches import Patch
 
     titles = list(examples[0].predictions)
     columns, width = len(titles) + 2, 1.75
     heights = [width * min(1.6, max(0.5, e.image.shape[0] / e.image.shape[1])) + 0.16 for e in examples]
-    figure = Canvas(figsize=(width * columns + 1.5, sum(heights) + 0.5), layout="constrained")
-    axes = figure.subplots(
-        len(examples), columns + 1, squeeze=False, width_ratios=[width] * columns + [1.4], height_ratios=heights
-    )
+    width_ratios, size = [width] * columns + [1.4], (width * columns + 1.5, sum(heights) + 0.5)
+    figure, axes = new_figure(*size, len(examples), columns + 1, width_ratios=width_ratios, height_ratios=heights)
     for row, example in zip(axes, examples, strict=True):
         for panel in row:
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.spines[:].set_visible(False)
+            bare(panel)
         row[0].imshow(example.image)
         row[0].set_ylabel(example.key, fontsize=6)
         row[1].imshow(_painted(example.image, example.label, colours))
