@@ -43,9 +43,8 @@ class ControlKind(SheetKind[ControlStatus]):
         records: list[Mapping[str, Any]] = []
         for run in dict.fromkeys(s.control.run.address for s in states):
             own = [s for s in states if s.control.run.address == run]
-            values = {
-                s.control.kind: {k: v for k, v in s.to_json(plan.table.name).items() if v is not None} for s in own
-            }
+            known = {s.control.kind: self.facts(plan, s).items() for s in own}
+            values = {kind: {k: v for k, v in facts if v is not None} for kind, facts in known.items()}
             records.append({"row": own[0].control.run.row.title, "cost": values})
         return records
 

@@ -62,9 +62,7 @@ class CostKind(SheetKind[CostStatus]):
     def records(self, plan: Plan, states: Sequence[CostStatus]) -> list[Mapping[str, Any]]:
         records: list[Mapping[str, Any]] = []
         for state in states:
-            known = state.to_json(plan.table.name).items()
-            own = {k: v for k, v in known if k not in ("table", "row", "missing")}
-            run = state.cell.run
+            own, run = {k: v for k, v in self.facts(plan, state).items() if k not in ("table", "row")}, state.cell.run
             records.append({"row": f"{run.row.title}, {run.tower.title}", "cost": own, "timing": state.timing})
         return records
 

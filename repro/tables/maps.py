@@ -43,10 +43,7 @@ class MapKind(SheetKind[MapStatus]):
             groups.setdefault((state.cell.cell.run.row.id, state.cell.cell.benchmark.id), []).append(state)
         records: list[Mapping[str, Any]] = []
         for (_, benchmark), own in groups.items():
-            seeds = {
-                f"seed {s.cell.cell.run.seed}": {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
-                for s in own
-            }
+            seeds = {f"seed {s.cell.cell.run.seed}": self.facts(plan, s) for s in own}
             records.append({"row": f"{own[0].cell.cell.run.row.title}, {benchmark}", "cost": seeds})
         return records
 

@@ -45,10 +45,7 @@ class RegionKind(SheetKind[RegionStatus]):
         records: list[Mapping[str, Any]] = []
         for row in dict.fromkeys(s.cell.run.row.id for s in states):
             own = [s for s in states if s.cell.run.row.id == row]
-            sets = {
-                s.cell.source.title: {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
-                for s in own
-            }
+            sets = {s.cell.source.title: self.facts(plan, s) for s in own}
             record = {"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets}
             printed = any(v is not None for s in own for v in s.published().values())
             records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
