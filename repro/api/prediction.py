@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,23 +110,24 @@ def make_predictor(
     return Predictor(method, classes, run.profile.protocol, keep_logits=keep)
 
 
+@dataclasses.dataclass(frozen=True)
 class _Job:
     """One call: what all its images share, and the loop over them."""
 
-    def __init__(
-        self,
-        run: Run,
-        request: PredictRequest,
-        classes: ClassList,
-        benchmark: Benchmark | None,
-        weights: str,
-        device: str,
-        log: Log,
-    ) -> None:
-        self.run, self.request, self.classes, self.benchmark = run, request, classes, benchmark
-        self.device, self.log = device, log
+    run: Run
+    request: PredictRequest
+    classes: ClassList
+    benchmark: Benchmark | None
+    weights: str
+    device: str
+    log: Log
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the JSON file of every image says of the call."""
+        run, weights, benchmark, prompts = self.run, self.weights, self.benchmark, self.classes.prompts
         protocol = run.profile.protocol
-        self.facts: dict[str, Any] = {
+        return {
             "format": FORMAT,
             "method": run.entry.name,
             "title": run.entry.title,
@@ -133,20 +135,20 @@ class _Job:
             "profile": run.profile.name,
             "tower": run.tower.title,
             "seed": run.seed,
-            "checkpoint": None if weights in (ZERO_SHOT, "untrained") else str(request.weights),
+            "checkpoint": None if weights in (ZERO_SHOT, "untrained") else str(self.request.weights),
             "weights": weights,
             "notes": _notes(run, weights),
             "benchmark_vocab": benchmark.id if benchmark else None,
-            "prompts": classes.prompts,
+            "prompts": prompts,
             "protocol": dataclasses.asdict(protocol),
-            "protocol_digest": protocol_digest(benchmark, protocol) if benchmark else protocol.digest(classes.prompts),
+            "protocol_digest": protocol_digest(benchmark, protocol) if benchmark else protocol.digest(prompts),
         }
-        code = run.assets.code.token(prediction_subject(run))
-        self._address = [run.id, weights, self.facts["protocol_digest"], code]
 
     def work_off(self, targets: list[Target]) -> list[dict[str, Any]]:
         """Return a record for each image, ``status`` among written, finished and failed."""
-        keys = [digest([*self._address, image_digest(t.image)]) for t in targets]
+        code = self.run.assets.code.token(prediction_subject(self.run))
+        address = [self.run.id, self.weights, self.facts["protocol_digest"], code]
+        keys = [digest([*address, image_digest(t.image)]) for t in targets]
         save = self.request.save_probs
         done = [None if self.request.overwrite else t.finished(k, save) for t, k in zip(targets, keys, strict=True)]
         predictor = colours = None

@@ -5,6 +5,7 @@ Every variant is an open_clip model; what a complete file holds is read off that
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ _IGNORED = re.compile(
 )
 
 
+@dataclasses.dataclass(frozen=True)
 class ClipFormat(Format):
     """One family of spellings.
 
@@ -30,26 +32,21 @@ class ClipFormat(Format):
     says which open_clip configurations belong to it; ``rename`` turns open_clip's names into the file's.
     """
 
-    def __init__(
-        self,
-        id: str,
-        title: str,
-        page: str,
-        typical: str,
-        signature: str,
-        accepts: Callable[[str, dict[str, Any]], bool],
-        rename: Callable[[Mapping[str, str]], dict[str, str]] = dict,
-    ) -> None:
-        self.id, self.title, self.page, self._typical = id, title, page, typical
-        self._signature, self._accepts, self._rename = re.compile(signature), accepts, rename
+    id: str
+    title: str
+    page: str
+    typical: str
+    signature: str
+    accepts: Callable[[str, dict[str, Any]], bool]
+    rename: Callable[[Mapping[str, str]], dict[str, str]] = dict
 
     def variants(self) -> tuple[str, ...]:
-        known = (name for name, config in _configs().items() if self._accepts(name, config))
-        return tuple(sorted(known, key=lambda name: name != self._typical))
+        known = (name for name, config in _configs().items() if self.accepts(name, config))
+        return tuple(sorted(known, key=lambda name: name != self.typical))
 
     def guess(self, file: ForeignFile) -> tuple[str, ...]:
         shapes = file.shapes
-        if not any(map(self._signature.fullmatch, shapes)):
+        if not any(re.fullmatch(self.signature, name) for name in shapes):
             return ()
         found = _sizes_of_file(shapes)
         scores = {}
@@ -64,7 +61,7 @@ class ClipFormat(Format):
 
     def layout(self, variant: str, shapes: Mapping[str, Shape]) -> Layout:
         ours = model_shapes(variant)
-        names = self._rename({name: name for name in ours})
+        names = self.rename({name: name for name in ours})
         # The text tower is at the top level or below `text.`, whatever the model at hand does with it.
         below = "text.token_embedding.weight" in shapes
         if (below or "token_embedding.weight" in shapes) and below != ("text.token_embedding.weight" in ours):

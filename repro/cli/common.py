@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,34 +26,6 @@ def request(kind: type[T], given: argparse.Namespace, /, **more: Any) -> T:
     return kind(**{**{name: getattr(given, name) for name in named}, **more})
 
 
-def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """Declare where output goes; everything the harness writes lies below these folders."""
-    parser.add_argument("--runs", type=Path, default=DEFAULT_RUNS, metavar="DIR", help="run store (default: ./runs)")
-
-
-def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Declare profile, data and the selection of methods, benchmarks and seeds."""
-    add_store_options(parser)
-    parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets (paper profile)")
-    parser.add_argument("--methods", type=names, metavar="M,..", help="only these methods")
-    parser.add_argument("--benchmarks", type=names, metavar="B,..", help="only these benchmarks")
-    parser.add_argument("--seeds", type=integers, metavar="S,..", help="seeds to train with")
-
-
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:N")
-
-
-def add_measures_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--measures",
-        type=names,
-        metavar="M,..",
-        help="additional measures: boundary, bias, size, seen (docs/statistics.md)",
-    )
-
-
 def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
     """Return the measures named with ``--measures``; UsageError for one that does not exist."""
     if not getattr(options, "measures", None):
@@ -60,10 +33,6 @@ def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
     from repro.metrics.measured import check_measures
 
     return check_measures(options.measures)
-
-
-def add_json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout instead of text")
 
 
 def names(text: str) -> list[str]:
@@ -99,7 +68,44 @@ def integers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}") from error
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "runs": {"type": Path, "default": DEFAULT_RUNS, "metavar": "DIR", "help": "run store (default: ./runs)"},
+    "profile": {"default": "mini", "help": "smoke, mini (default), paper, or a .py file"},
+    "data-root": {"type": Path, "metavar": "DIR", "help": "folder of the real data sets (paper profile)"},
+    "methods": {"type": names, "metavar": "M,..", "help": "only these methods"},
+    "benchmarks": {"type": names, "metavar": "B,..", "help": "only these benchmarks"},
+    "seeds": {"type": integers, "metavar": "S,..", "help": "seeds to train with"},
+    "tower": {"default": "base", "help": "tower of the profile (default: base)"},
+    "iterations": {"type": positive, "metavar": "N", "help": "train for N instead (a trial)"},
+    "device": {"default": "auto", "help": "auto (default: a GPU if there is one), cpu, cuda, cuda:N"},
+    "measures": {
+        "type": names,
+        "metavar": "M,..",
+        "help": "additional measures: boundary, bias, size, seen (docs/statistics.md)",
+    },
+    "json": {"action": "store_true", "help": "print one JSON document on stdout instead of text"},
+}
+"""Options that several commands have; ``--json`` goes last."""
+PLAN = ("runs", "profile", "data-root", "methods", "benchmarks", "seeds")
+"""Where a table is made, and what narrows it."""
+
+
+def declare(parser: argparse.ArgumentParser, *options: str, **helps: str) -> None:
+    """Declare some of :data:`OPTIONS`; ``helps`` say what one is for where this command means something else by it."""
+    for name in options:
+        help_here = helps.get(name.replace("-", "_"), OPTIONS[name]["help"])
+        parser.add_argument(f"--{name}", **{**OPTIONS[name], "help": help_here})
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout; of several processes the first one prints."""
     if ranks.is_first():
         print(json.dumps(value, indent=1))
+
+
+def answer(options: argparse.Namespace, document: Callable[[], Any], show: Callable[[], None]) -> None:
+    """Print ``document()`` where ``--json`` asks for it, else what ``show`` prints."""
+    if options.json:
+        print_json(document())
+    else:
+        show()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
+from repro.cli import common
 from repro.errors import UsageError, command
 from repro.hardware import choose_device, cpu_count, free_memory_gib
 from repro.launch.job import MARK, Job, Launch, Outcome
@@ -82,13 +83,7 @@ def placement(options: argparse.Namespace) -> Placement:
         raise UsageError("a batch has at least one part", expected="--accumulate 1 or more", found=options.accumulate)
     if options.deterministic:
         os.environ.setdefault(WORKSPACE, WORKSPACE_VALUE)  # cuBLAS reads it once, at its first product
-    return Placement(
-        options.accumulate,
-        options.checkpoint_activations,
-        options.deterministic,
-        options.compile,
-        options.channels_last,
-    )
+    return common.request(Placement, options)
 
 
 def chosen(options: argparse.Namespace) -> Launch | None:
@@ -196,7 +191,6 @@ def start(options: argparse.Namespace, how: Launch, runs: Path, name: str) -> in
         from repro.launch import torchrun
 
         return torchrun.run(words, how)
-    from repro.cli import common
     from repro.launch import slurm
 
     ended: list[Outcome] = []

@@ -26,11 +26,10 @@ from repro.runs.plan import Plan, Run
 from repro.runs.progress import reading_progress
 from repro.runs.provenance import provenance
 from repro.runs.status import BLOCKED, DONE, FAILED, MISSING, STALE
-from repro.traces.subject import Subject
+from repro.traces.subject import Subject, taken
 
 if TYPE_CHECKING:
     from repro.metrics.regions.accuracy import Ranks
-    from repro.sources.trace import Trace
 
 GROUPS = {"boxes": "Boxes", "masks_thing": "Masks-T", "masks_stuff": "Masks-S"}
 TOP = {"top1": 1, "top5": 5}
@@ -188,12 +187,6 @@ class Gain:
 
 def regions_subject(run: Run, settings: RegionSettings) -> Subject:
     """Return the code that names the regions of the tower of ``run``."""
-
-    def take() -> Trace:
-        from repro.traces.towers import regions_trace
-
-        return regions_trace(run.assets.untrained_tower(run.row.tower), settings.image_size, settings.templates)
-
     roots = (
         "repro.metrics.regions.accuracy:classify_segments",
         "repro.metrics.regions.prompts:category_embeddings",
@@ -201,7 +194,11 @@ def regions_subject(run: Run, settings: RegionSettings) -> Subject:
         "repro.datasets.panoptic:read_panoptic",
     )
     asked = [dataclasses.asdict(run.tower.spec), dict(run.tower.recipe), dataclasses.asdict(settings)]
-    return Subject("naming regions", roots, asked, take)
+    shown = (settings.image_size, settings.templates)
+    trace = "repro.traces.towers:regions_trace"
+    return Subject(
+        "naming regions", roots, asked, lambda: taken(trace, run.assets.untrained_tower(run.row.tower), *shown)
+    )
 
 
 def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCell]:

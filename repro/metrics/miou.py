@@ -32,7 +32,7 @@ class ClassScores:
 def class_scores(intersection: Int64, ground_truth: Int64, prediction: Int64) -> ClassScores:
     """Return IoU and accuracy of each class from pixel counts, each (num_classes,)."""
     union = ground_truth + prediction - intersection
-    return ClassScores(iou=_divide(intersection, union), accuracy=_divide(intersection, ground_truth))
+    return ClassScores(iou=divide(intersection, union), accuracy=divide(intersection, ground_truth))
 
 
 def metrics_from_totals(intersection: Int64, ground_truth: Int64, prediction: Int64) -> dict[str, float]:
@@ -82,7 +82,8 @@ def describe_counts(counts: Counts, class_names: tuple[str, ...]) -> dict[str, A
     }
 
 
-def _divide(numerator: Int64, denominator: Int64) -> Float64:
+def divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Float64:
+    """Divide counts of one shape; NaN where there is nothing to divide by."""
     out = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=out, where=denominator > 0)
     return out

@@ -13,7 +13,7 @@ from repro.datasets.layout import Pair, prepared_pairs
 from repro.datasets.listing import SourcePair, Spelling
 from repro.datasets.writing import write_picture
 from repro.errors import DataError
-from repro.runs.calibration import TYPICAL_SIZE, TYPICAL_SIZES
+from repro.runs.calibration import typical_size
 
 Origin = Literal["real", "sources", "drawn"]
 ORIGINS: dict[Origin, str] = {
@@ -48,11 +48,6 @@ def sample(
         )
     chosen = [pairs[i * len(pairs) // count] for i in range(count)]
     return [Pair(f"{i}-{p.key}", p.image, p.label) for i, p in enumerate(chosen)], origin
-
-
-def typical_size(benchmark: Benchmark) -> tuple[int, int]:
-    """Return height and width of most images of ``benchmark``."""
-    return next((s for k, s in TYPICAL_SIZES.items() if benchmark.id.startswith(k)), TYPICAL_SIZE)
 
 
 def _of_sources(benchmark: Benchmark, root: Path, count: int, folder: Path, split: str | None) -> list[Pair]:

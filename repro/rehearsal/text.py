@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.hardware import cpu_count
 from repro.rehearsal.request import WARMUP
-from repro.rehearsal.samples import ORIGINS, TRAIN_SIZE, typical_size
+from repro.rehearsal.samples import ORIGINS, TRAIN_SIZE
+from repro.runs.calibration import typical_size
 from repro.runs.plan import train_set
 
 if TYPE_CHECKING:

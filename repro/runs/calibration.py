@@ -108,11 +108,16 @@ def _sample(run: Run, benchmark: Benchmark, folder: Path) -> list[Pair]:
     import numpy as np
     from PIL import Image
 
-    height, width = next((s for k, s in TYPICAL_SIZES.items() if benchmark.id.startswith(k)), TYPICAL_SIZE)
+    height, width = typical_size(benchmark)
     image, label = folder / "noise.png", folder / f"zeros{benchmark.label_suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(image)
     Image.fromarray(np.zeros((height, width), benchmark.label_dtype)).save(label)
     return [Pair(str(i), image, label) for i in range(MORE)]
+
+
+def typical_size(benchmark: Benchmark) -> tuple[int, int]:
+    """Return height and width of most images of ``benchmark``."""
+    return next((s for k, s in TYPICAL_SIZES.items() if benchmark.id.startswith(k)), TYPICAL_SIZE)
 
 
 def _pairs(benchmark: Benchmark, root: Path | None) -> list[Pair]:

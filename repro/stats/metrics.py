@@ -17,6 +17,7 @@ from repro.datasets.benchmarks import Benchmark
 from repro.errors import unknown_name
 from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
+from repro.metrics.miou import divide
 from repro.metrics.seen import SEEN, UNSEEN, class_groups
 from repro.metrics.size import SIZES
 from repro.stats.interval import finite
@@ -68,10 +69,7 @@ def boundary_iou(totals: Totals) -> Float64:
 
 def pixel_recall(totals: Totals) -> Float64:
     """Return the share of labelled pixels that are predicted right, (R,)."""
-    truth = totals.ground_truth.sum(axis=0)
-    out = np.full(truth.shape, np.nan)
-    np.divide(totals.intersection.sum(axis=0), truth, out=out, where=truth > 0)
-    return out
+    return divide(totals.intersection.sum(axis=0), totals.ground_truth.sum(axis=0))
 
 
 def seen_metrics(counts: Counts, benchmark: Benchmark) -> dict[str, float | None]:
@@ -83,9 +81,7 @@ def seen_metrics(counts: Counts, benchmark: Benchmark) -> dict[str, float | None
 def _missed(kind: int) -> Callable[[Totals], Float64]:
     def share(totals: Totals) -> Float64:
         truth = totals.ground_truth[kind]
-        out = np.full(truth.shape, np.nan)
-        np.divide(truth - totals.intersection[kind], truth, out=out, where=truth > 0)
-        return out
+        return divide(truth - totals.intersection[kind], truth)
 
     return share
 

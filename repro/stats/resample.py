@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from repro.metrics.counts import Counts, Int64
+from repro.metrics.miou import divide
 
 Float64 = NDArray[np.float64]
 
@@ -34,10 +35,7 @@ class Totals:
 
     def iou(self) -> Float64:
         """Return IoU (C, R); NaN where a class has neither ground truth nor prediction in a resample."""
-        union = self.ground_truth + self.prediction - self.intersection
-        out = np.full(union.shape, np.nan)
-        np.divide(self.intersection, union, out=out, where=union > 0)
-        return out
+        return divide(self.intersection, self.ground_truth + self.prediction - self.intersection)
 
 
 def draw_images(images: int, resamples: int, seed: int = 0) -> Float64:

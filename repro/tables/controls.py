@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.console import Log
 from repro.measuring.controls import TITLES, ControlStatus, control_status, measure_controls
+from repro.reports.tables.controls import control_sheet
+from repro.reports.tables.sheet import Sheet
 from repro.requests import TableRequest
 from repro.runs.plan import Plan
 from repro.tables.kind import SheetKind
-
-if TYPE_CHECKING:
-    from repro.reports.tables.sheet import Sheet
 
 
 class ControlKind(SheetKind[ControlStatus]):
@@ -38,17 +37,14 @@ class ControlKind(SheetKind[ControlStatus]):
         return f"{counted}, {failing} do not hold" if failing else counted
 
     def sheet(self, plan: Plan, states: Sequence[ControlStatus]) -> Sheet:
-        from repro.reports.tables.controls import control_sheet
-
         return control_sheet(plan, states)
 
     def records(self, plan: Plan, states: Sequence[ControlStatus]) -> list[Mapping[str, Any]]:
         records: list[Mapping[str, Any]] = []
         for run in dict.fromkeys(s.control.run.address for s in states):
             own = [s for s in states if s.control.run.address == run]
-            values = {
-                s.control.kind: {k: v for k, v in s.to_json(plan.table.name).items() if v is not None} for s in own
-            }
+            known = {s.control.kind: self.facts(plan, s).items() for s in own}
+            values = {kind: {k: v for k, v in facts if v is not None} for kind, facts in known.items()}
             records.append({"row": own[0].control.run.row.title, "cost": values})
         return records
 

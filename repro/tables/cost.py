@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.configuration.tables import Table
 from repro.console import Log, stdout_to_stderr
 from repro.hardware import choose_device
 from repro.measuring.cost import CostStatus, TimingPlace, cost_status, measure
+from repro.reports.tables.cost import cost_numbers, cost_rows, cost_sheet
+from repro.reports.tables.sheet import Sheet
+from repro.reports.tables.tex_numbers import Number
 from repro.requests import TableRequest
 from repro.runs.plan import Plan, make_plan
 from repro.tables.kind import SheetKind, TableResult, heading
-
-if TYPE_CHECKING:
-    from repro.reports.tables.sheet import Sheet
-    from repro.reports.tables.tex_numbers import Number
 
 
 class CostKind(SheetKind[CostStatus]):
@@ -55,27 +54,19 @@ class CostKind(SheetKind[CostStatus]):
         yield f"\n{self.tally(result.states)}; needs neither data nor weights"
 
     def sheet(self, plan: Plan, states: Sequence[CostStatus]) -> Sheet:
-        from repro.reports.tables.cost import cost_sheet
-
         return cost_sheet(plan, states)
 
     def rows(self, plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
-        from repro.reports.tables.cost import cost_rows
-
         return cost_rows(plan, states)
 
     def records(self, plan: Plan, states: Sequence[CostStatus]) -> list[Mapping[str, Any]]:
         records: list[Mapping[str, Any]] = []
         for state in states:
-            known = state.to_json(plan.table.name).items()
-            own = {k: v for k, v in known if k not in ("table", "row", "missing")}
-            run = state.cell.run
+            own, run = {k: v for k, v in self.facts(plan, state).items() if k not in ("table", "row")}, state.cell.run
             records.append({"row": f"{run.row.title}, {run.tower.title}", "cost": own, "timing": state.timing})
         return records
 
     def numbers(self, result: TableResult[CostStatus]) -> Iterator[Number]:
-        from repro.reports.tables.cost import cost_numbers
-
         return cost_numbers(result.plan, result.states)
 
 

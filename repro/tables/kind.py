@@ -172,8 +172,11 @@ class SheetKind(TableKind[S]):
 
     def rows(self, plan: Plan, states: Sequence[S]) -> list[dict[str, Any]]:
         """Return the rows of the CSV file."""
-        rows = (state.to_json(plan.table.name) for state in states)
-        return [{k: v for k, v in row.items() if k != "missing"} for row in rows]
+        return [self.facts(plan, state) for state in states]
+
+    def facts(self, plan: Plan, state: S) -> dict[str, Any]:
+        """Return what is known of a state, without what it waits for."""
+        return {k: v for k, v in state.to_json(plan.table.name).items() if k != "missing"}
 
     def text(self, result: TableResult[S]) -> str:
         return self.sheet(result.plan, result.states).markdown()

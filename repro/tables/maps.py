@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.console import Log
 from repro.measuring.maps import MapStatus, map_status, measure_map_table
+from repro.reports.tables.maps import map_numbers, map_sheet
+from repro.reports.tables.sheet import Sheet
+from repro.reports.tables.tex_numbers import Number
 from repro.requests import TableRequest
 from repro.runs.plan import Plan
 from repro.tables.kind import SheetKind, TableResult
-
-if TYPE_CHECKING:
-    from repro.reports.tables.sheet import Sheet
-    from repro.reports.tables.tex_numbers import Number
 
 
 class MapKind(SheetKind[MapStatus]):
@@ -36,8 +35,6 @@ class MapKind(SheetKind[MapStatus]):
         return f"{cell.run.row.title}, seed {cell.run.seed}, on {cell.benchmark.id}"
 
     def sheet(self, plan: Plan, states: Sequence[MapStatus]) -> Sheet:
-        from repro.reports.tables.maps import map_sheet
-
         return map_sheet(plan, states)
 
     def records(self, plan: Plan, states: Sequence[MapStatus]) -> list[Mapping[str, Any]]:
@@ -46,16 +43,11 @@ class MapKind(SheetKind[MapStatus]):
             groups.setdefault((state.cell.cell.run.row.id, state.cell.cell.benchmark.id), []).append(state)
         records: list[Mapping[str, Any]] = []
         for (_, benchmark), own in groups.items():
-            seeds = {
-                f"seed {s.cell.cell.run.seed}": {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
-                for s in own
-            }
+            seeds = {f"seed {s.cell.cell.run.seed}": self.facts(plan, s) for s in own}
             records.append({"row": f"{own[0].cell.cell.run.row.title}, {benchmark}", "cost": seeds})
         return records
 
     def numbers(self, result: TableResult[MapStatus]) -> Iterator[Number]:
-        from repro.reports.tables.maps import map_numbers
-
         return map_numbers(result.plan, result.states)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.configuration.tables import Table
 from repro.console import Log
 from repro.measuring.regions import RegionStatus, measure_regions, region_status
+from repro.reports.tables.regions import region_numbers, region_sheet
+from repro.reports.tables.sheet import Sheet
+from repro.reports.tables.tex_numbers import Number
 from repro.requests import TableRequest
 from repro.runs.plan import Plan, make_plan
 from repro.tables.kind import SheetKind, TableResult, swapped_table
-
-if TYPE_CHECKING:
-    from repro.reports.tables.sheet import Sheet
-    from repro.reports.tables.tex_numbers import Number
 
 
 class RegionKind(SheetKind[RegionStatus]):
@@ -40,26 +39,19 @@ class RegionKind(SheetKind[RegionStatus]):
         return f"{state.cell.run.row.title} on {state.cell.source.title}"
 
     def sheet(self, plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
-        from repro.reports.tables.regions import region_sheet
-
         return region_sheet(plan, states)
 
     def records(self, plan: Plan, states: Sequence[RegionStatus]) -> list[Mapping[str, Any]]:
         records: list[Mapping[str, Any]] = []
         for row in dict.fromkeys(s.cell.run.row.id for s in states):
             own = [s for s in states if s.cell.run.row.id == row]
-            sets = {
-                s.cell.source.title: {k: v for k, v in s.to_json(plan.table.name).items() if k != "missing"}
-                for s in own
-            }
+            sets = {s.cell.source.title: self.facts(plan, s) for s in own}
             record = {"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets}
             printed = any(v is not None for s in own for v in s.published().values())
             records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
         return records
 
     def numbers(self, result: TableResult[RegionStatus]) -> Iterator[Number]:
-        from repro.reports.tables.regions import region_numbers
-
         return region_numbers(result.plan, result.states)
 
 

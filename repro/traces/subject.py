@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from repro.announced import load
+
 if TYPE_CHECKING:
     from repro.sources.trace import Trace
 
@@ -22,3 +24,9 @@ class Subject:
     roots: tuple[str, ...]
     asked: Any
     take: Callable[[], Trace] | None
+
+
+def taken(path: str, *arguments: Any) -> Trace:
+    """Take the trace of the function ``path`` (``"module:name"``), which is imported only now: traces import torch."""
+    trace: Trace = load(path)(*arguments)
+    return trace

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 from repro.cli import common
-from repro.configuration.profiles import Profile
 from repro.methods.backbones import FORMS
 from repro.requests import ProfileRequest
 
@@ -35,22 +33,13 @@ def add_options(parser: argparse.ArgumentParser, *, tower: bool = False) -> None
         group.add_argument("--tower", default="base", help="the tower of the profile that is replaced (default: base)")
 
 
-def chosen_profile(options: argparse.Namespace) -> Profile:
-    """Return the profile the options name, its tower swapped where they ask for it."""
-    return common.request(ProfileRequest, options).load()
-
-
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``repro backbone``."""
     parser.add_argument("backbone", nargs="?", metavar="SOURCE:WHAT", help=f"{FORMS} (default: the profile's tower)")
-    common.add_store_options(parser)
-    parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
-    parser.add_argument("--tower", default="base", help="the tower of the profile that it replaces (default: base)")
+    common.declare(parser, "runs", "profile", "data-root", "tower", tower="the tower that it replaces (default: base)")
     parser.add_argument("--dense-residual", choices=("cls", "token"), help="residual of the dense last block")
     parser.add_argument("--zero-shot-bar", type=float, metavar="R", help="times chance (default: the profile's)")
-    common.add_device_option(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "device", "json")
     parser.epilog = "Exit code 4 where a training on it would be refused."
     parser.set_defaults(execute=show)
 
@@ -60,15 +49,14 @@ def show(options: argparse.Namespace) -> int:
     from repro.runs.assets import Assets
     from repro.runs.gates.class_signal import measured_signal, refuse_without_signal, signal_text
 
-    profile = chosen_profile(options)
+    profile = common.request(ProfileRequest, options).load()
     assets = Assets(profile, options.runs, options.data_root)
     title = profile.towers[options.tower].title
     with common.stdout_to_stderr():
         signal = measured_signal(assets, options.tower, common.choose_device(options.device))
-    if options.json:
-        figures = {**dataclasses.asdict(signal), "chance": signal.chance, "bar": signal.bar(profile.zero_shot_bar)}
-        common.print_json({"tower": title, "spec": dataclasses.asdict(assets.tower_spec(options.tower)), **figures})
-    else:
-        print(f"{title}: {signal_text(signal)}; bar {100 * signal.bar(profile.zero_shot_bar):.2f} %")
+    bar = signal.bar(profile.zero_shot_bar)
+    spec = dataclasses.asdict(assets.tower_spec(options.tower))
+    figures = {"tower": title, "spec": spec, **dataclasses.asdict(signal), "chance": signal.chance, "bar": bar}
+    common.answer(options, lambda: figures, lambda: print(f"{title}: {signal_text(signal)}; bar {100 * bar:.2f} %"))
     refuse_without_signal(signal, profile.zero_shot_bar, title, "a training")
     return 0

@@ -10,9 +10,7 @@ from repro.cli import common, speed_options
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``bench``."""
-    common.add_store_options(parser)
-    parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
-    parser.add_argument("--methods", type=common.names, metavar="M,..", help="default: all")
+    common.declare(parser, "runs", "profile", "methods", methods="default: all")
     parser.add_argument(
         "--towers", type=common.names, metavar="T,..", help="default: base, and large where there is one"
     )
@@ -34,14 +32,14 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     parser.add_argument("--results", type=Path, metavar="DIR", help="where files go (default: ./results/<profile>)")
     parser.add_argument("--name", default="bench", help="name of the files (default: bench)")
-    common.add_device_option(parser)
+    common.declare(parser, "device")
     speed_options.add(parser)
     group = parser.add_argument_group("a visit to a GPU (docs/gpu-visit.md)")
     group.add_argument("--visit", action="store_true", help="all of a fixed list, into ./results/<device>")
     group.add_argument("--sections", type=common.names, metavar="S,..", help="only these of the list")
     group.add_argument("--budget", type=float, default=540, metavar="S", help="seconds (default: 540)")
     group.add_argument("--quick", action="store_true", help="tiny models, one run each: checks the way, no more")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.epilog = (
         "Needs neither data nor weights. Writes <name>.json, .csv, .md and, where an axis has several points,\n"
         "<name>_scaling.pdf and .svg. Every combination of the lists is measured, with --curves one axis at a time.\n\n"
@@ -63,10 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from repro.reports.bench import bench_sheet, make_bench
 
     records = make_bench(common.request(BenchRequest, options, speedups=speed_options.chosen(options)))
-    if options.json:
-        common.print_json(records)
-    else:
-        print(bench_sheet(records).markdown())
+    common.answer(options, lambda: records, lambda: print(bench_sheet(records).markdown()))
     return 1 if any(r["status"] == FAILED for r in records) else 0
 
 

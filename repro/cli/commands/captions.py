@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="list of generic words (default: the project's)")
     parser.add_argument("--shard-images", type=int, metavar="N", help="images a file of labels (default: 5000)")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.set_defaults(execute=_captions)
 
 
@@ -52,11 +52,7 @@ def _captions(options: argparse.Namespace) -> int:
             SHARD_IMAGES if options.shard_images is None else options.shard_images,
             update,
         )
-    if options.json:
-        common.print_json(provenance)
-    else:
-        print(summary(provenance))
-        print(options.out)
+    common.answer(options, lambda: provenance, lambda: print(f"{summary(provenance)}\n{options.out}"))
     return 0
 
 

@@ -12,7 +12,15 @@ from repro.errors import UsageError, command
 from repro.runs.gates.check import Checked, Updated, check_reference, update_reference
 from repro.runs.gates.comparison import BETTER, MISSING, NEW, OK, OTHER, UNCLEAR, WORSE
 from repro.runs.gates.numeric import NEW as NEW_PIECE
-from repro.runs.gates.numeric import SAME, Judged, NumericChecked, NumericRequest, check_numeric, update_numeric
+from repro.runs.gates.numeric import (
+    SAME,
+    Judged,
+    NumericChecked,
+    NumericRequest,
+    NumericUpdated,
+    check_numeric,
+    update_numeric,
+)
 from repro.runs.gates.reference import CheckRequest
 from repro.runs.progress import count_progress
 from repro.sources.trace import TOLERANCE
@@ -34,7 +42,7 @@ OF_TABLES = ("profile", "data_root", "benchmarks", "seeds", "tolerance", "allow_
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``check``."""
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="default: all tables of the reference")
-    common.add_plan_options(parser)
+    common.declare(parser, *common.PLAN)
     parser.set_defaults(profile="")
     parser.add_argument(
         "--against",
@@ -57,7 +65,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help="run stores with the same cells computed again: their differences become the tolerances (with --update)",
     )  # fmt: skip
     parser.add_argument("--counts", action="store_true", help="keep the counts beside the reference (with --update)")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.epilog = (
         "examples:\n  repro run table1 && repro check\n"
         "  repro check table1 --against reference.json --update --repeats runs-again,runs-one-thread\n"
@@ -84,25 +92,20 @@ def check(options: argparse.Namespace) -> int:
         return _numeric(options)
     request = common.request(CheckRequest, options)
     if options.update:
-        return _update(options, update_reference(request))
+        updated = update_reference(request)
+        common.answer(options, updated.to_json, lambda: _print_updated(updated))
+        return 0
     found = check_reference(request)
-    if options.json:
-        common.print_json(found.to_json())
-    else:
-        _print(found)
+    common.answer(options, found.to_json, lambda: _print(found))
     found.refuse_empty()
     return 1 if found.failed else 0
 
 
-def _update(options: argparse.Namespace, found: Updated) -> int:
-    if options.json:
-        common.print_json(found.to_json())
-        return 0
+def _print_updated(found: Updated) -> None:
     for cell in found.changed:
         was = f"{found.before[cell.id].expected:.2f}" if cell.id in found.before else "new"
         print(f"{_name(cell.id)}: {was} -> {cell.expected:.2f}, tolerance {cell.tolerance:.2f} ({cell.reason})")
     print(f"wrote {found.file}: {len(found.reference.cells)} cells, {len(found.changed)} of them changed or new")
-    return 0
 
 
 def _numeric(options: argparse.Namespace) -> int:
@@ -117,18 +120,16 @@ def _numeric(options: argparse.Namespace) -> int:
     request = common.request(NumericRequest, options)
     with count_progress("numbers of fixed inputs", "piece") as progress, common.stdout_to_stderr():
         found = (update_numeric if options.update else check_numeric)(request, progress)
-    if options.json:
-        common.print_json(found.to_json())
-    elif isinstance(found, NumericChecked):
-        _print_numbers(found)
-    else:
-        for piece in found.changed:
-            print(_line(piece))
-        print(f"wrote {found.file}: {found.pieces} pieces, {len(found.changed)} of them changed or new")
+    common.answer(options, found.to_json, lambda: _print_numbers(found))
     return 1 if isinstance(found, NumericChecked) and found.failed else 0
 
 
-def _print_numbers(found: NumericChecked) -> None:
+def _print_numbers(found: NumericChecked | NumericUpdated) -> None:
+    if isinstance(found, NumericUpdated):
+        for piece in found.changed:
+            print(_line(piece))
+        print(f"wrote {found.file}: {found.pieces} pieces, {len(found.changed)} of them changed or new")
+        return
     same = [j for j in found.judged if j.verdict == SAME]
     tensors = sum(j.tensors for j in same)
     print(f"{tensors} tensors of {len(same)} pieces are as in {found.request.file} (to {TOLERANCE:.0e} of their size)")

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the file to write (.pth)")
         parser.set_defaults(execute=export_file)
     parser.add_argument("--dry-run", action="store_true", help="check and say what would be written")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
 
 
 def import_file(options: argparse.Namespace) -> int:
@@ -50,10 +50,7 @@ def import_file(options: argparse.Namespace) -> int:
         if options.json:
             common.print_json(error.report)
         raise
-    if options.json:
-        common.print_json(result.to_json())
-    else:
-        print("\n".join(_import_report(result, options.dry_run)))
+    common.answer(options, result.to_json, lambda: print("\n".join(_import_report(result, options.dry_run))))
     return 0
 
 
@@ -63,10 +60,7 @@ def export_file(options: argparse.Namespace) -> int:
 
     with common.stdout_to_stderr():
         result = export_checkpoint(options.file, options.out, dry_run=options.dry_run)
-    if options.json:
-        common.print_json(result.to_json())
-    else:
-        print("\n".join(_export_report(result)))
+    common.answer(options, result.to_json, lambda: print("\n".join(_export_report(result))))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +20,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``compare``."""
     parser.add_argument("a", metavar="A", help="run id (a unique prefix will do), run folder, runs a,b,.. or table:row")
     parser.add_argument("b", metavar="B", help="what A is compared with")
-    common.add_store_options(parser)
-    parser.add_argument("--profile", default="mini", help="profile of table:row (default: mini)")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="data of table:row in a profile with real data")
-    parser.add_argument("--seeds", type=common.integers, metavar="S,..", help="seeds of table:row")
+    data = "data of table:row in a profile with real data"
+    of_row = {"profile": "profile of table:row (default: mini)", "data_root": data, "seeds": "seeds of table:row"}
+    common.declare(parser, "runs", "profile", "data-root", "seeds", **of_row)
     parser.add_argument("--benchmarks", "--benchmark", type=common.names, metavar="B,..", help="default: all in common")
     parser.add_argument(
         "--metrics", type=common.names, default=["miou_gt", "miou_union"], metavar="M,..",
@@ -33,7 +31,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     )  # fmt: skip
     parser.add_argument("--classes", action="store_true", help="IoU differences of every class as well")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.epilog = (
         "examples:\n  repro compare table1:disa-base table1:catseg-base\n"
         "  repro compare disa-mini-base-s0-1a2b catseg-mini-base-s0-3c --benchmark A-150 --classes\n\n"
@@ -48,10 +46,7 @@ def compare(options: argparse.Namespace) -> int:
     from repro.requests import CompareRequest
 
     found = compare_runs(common.request(CompareRequest, options))
-    if options.json:
-        common.print_json(found.to_json())
-    else:
-        _print(found)
+    common.answer(options, found.to_json, lambda: _print(found))
     return 0
 
 

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     synth = commands.add_parser("synth", help="draw the miniature in the benchmarks' own source formats")
-    common.add_store_options(synth)
+    common.declare(synth, "runs")
     synth.add_argument("--out", type=Path, metavar="DIR", help="folder that becomes the data root (default: run store)")
     synth.add_argument("--seed", type=int, help="default: the profile's")
     synth.add_argument("--profile", default="mini", help="profile whose sizes are drawn (default: mini)")
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     prepare.add_argument(
         "--again", action="store_true", help="make all labels anew that this program made; those of others stay"
     )
-    common.add_json_option(prepare)
+    common.declare(prepare, "json")
     prepare.set_defaults(execute=_prepare)
 
     verify = commands.add_parser("verify", help="check prepared data: counts, sizes, types, label values")
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "--against-sources", action="store_true", help="also make every label again, in memory, and compare the pixels"
     )
     verify.add_argument("--out", type=Path, metavar="DIR", help="write SET-SPLIT.json and SET-SPLIT.txt there")
-    common.add_json_option(verify)
+    common.declare(verify, "json")
     verify.set_defaults(execute=_verify)
 
     captions.add_parser(commands)

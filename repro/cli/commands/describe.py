@@ -14,14 +14,13 @@ from repro.runs.store import RunStore
 
 def configure(parser: argparse.ArgumentParser, command: str) -> None:
     """Declare the options of ``list`` and ``describe``."""
-    common.add_store_options(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "runs", "json")
     if command == "list":
         parser.set_defaults(execute=list_all)
         return
     parser.add_argument("name", help="a table, method, benchmark, profile or run id (a unique prefix will do)")
-    parser.add_argument("--profile", default="mini", help="whose cells of a table are counted (default: mini)")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="data of a profile with real data")
+    counted = {"profile": "whose cells of a table are counted (default: mini)"}
+    common.declare(parser, "profile", "data-root", **counted, data_root="data of a profile with real data")
     parser.set_defaults(execute=describe)
 
 
@@ -29,24 +28,23 @@ def list_all(options: argparse.Namespace) -> int:
     """Print the catalogue."""
     known = catalogue()
     runs = dict(summaries(RunStore(options.runs)))
-    if options.json:
-        common.print_json({**known, "runs": list(runs), "run states": runs})
-        return 0
+    document = {**known, "runs": list(runs), "run states": runs}
+    common.answer(options, lambda: document, lambda: _print_catalogue(known, runs, options.runs))
+    return 0
+
+
+def _print_catalogue(known: dict[str, dict[str, str]], runs: dict[str, str], store: Path) -> None:
     for kind, entries in known.items():
         print(kind)
         for name, text in entries.items():
             print(f"  {name:<12} {text}")
-    print(f"runs in {options.runs}\n  " + ("\n  ".join(f"{name}  {state}" for name, state in runs.items()) or "none"))
-    return 0
+    print(f"runs in {store}\n  " + ("\n  ".join(f"{name}  {state}" for name, state in runs.items()) or "none"))
 
 
 def describe(options: argparse.Namespace) -> int:
     """Print everything known about one name."""
     facts = describe_name(common.request(DescribeRequest, options))
-    if options.json:
-        common.print_json(facts)
-    else:
-        _print(facts)
+    common.answer(options, lambda: facts, lambda: _print(facts))
     return 0
 
 

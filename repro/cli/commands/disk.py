@@ -27,7 +27,7 @@ def add_gc(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    common.add_store_options(parser)
+    common.declare(parser, "runs")
     parser.add_argument("ids", nargs="*", metavar="RUN", help="only these runs (ids or their beginnings)")
     parser.add_argument(
         "--what", type=common.names, default=["checkpoints", "rests"], metavar="K,..",
@@ -46,7 +46,7 @@ def add_gc(commands: Any) -> None:
         "--keep-best", type=common.positive, default=0, metavar="N", help="spare the N of highest mean mIoU"
     )
     parser.add_argument("--yes", action="store_true", help="remove; without it nothing is touched")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.set_defaults(execute=gc)
 
 

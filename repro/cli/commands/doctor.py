@@ -11,18 +11,14 @@ from repro.cli import common
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``doctor``."""
-    common.add_store_options(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "runs", "json")
     parser.set_defaults(execute=doctor)
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Print the report; exit code 5 where training or evaluation cannot run at all."""
     facts = examine(options.runs)
-    if options.json:
-        common.print_json(facts)
-    else:
-        _print(facts)
+    common.answer(options, lambda: facts, lambda: _print(facts))
     return 0 if facts["can"]["evaluate"] else 5
 
 

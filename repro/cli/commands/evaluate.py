@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from repro import ranks
@@ -15,8 +14,8 @@ from repro.requests import UNTRAINED, EvalRequest
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``eval``."""
     add_run_options(parser)
-    parser.add_argument("--benchmarks", type=common.names, metavar="B,..", help="default: all, or all the folder has")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="evaluate on the sets below DIR")
+    helps = {"benchmarks": "default: all, or all the folder has", "data_root": "evaluate on the sets below DIR"}
+    common.declare(parser, "benchmarks", "data-root", **helps)
     parser.add_argument("--split", help="another split than the benchmark's own (e.g. train)")
     parser.add_argument(
         "--weights",
@@ -25,11 +24,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help=f"weights of this method; '{UNTRAINED}' for none (default: the run's own). An imported checkpoint brings "
         "its own tower and options",
     )
-    common.add_device_option(parser)
+    common.declare(parser, "device")
     launching.add_options(parser, ("torchrun", "slurm"))
     speed_options.add(parser, shared=True)
-    common.add_measures_option(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "measures", "json")
     parser.epilog = (
         "Without --weights the run's own are used; in a profile that draws its own data they are trained first where\n"
         "they are missing. Figures on a handful of images, or of untrained weights, mean nothing and are marked so."
@@ -49,10 +47,7 @@ def evaluate(options: argparse.Namespace) -> int:
     rows = evaluate_run(common.request(EvalRequest, options, run=run, placement=placement, **chosen))
     if not ranks.is_first():
         return 0
-    if options.json:
-        common.print_json(rows)
-    else:
-        _print(rows)
+    common.answer(options, lambda: rows, lambda: _print(rows))
     return 0
 
 

@@ -14,18 +14,15 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "kind", nargs="?", choices=("maps", "qualitative"), default="maps",
         help="maps (default): what each run sees; qualitative: runs side by side on images chosen by their counts",
     )  # fmt: skip
-    common.add_store_options(parser)
+    common.declare(parser, "runs")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "--run", metavar="ID,..", type=common.names, help="runs of the store (repro list names them); A against B"
     )
     which.add_argument("--table", help="every trained run of a table, e.g. table1")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
-    parser.add_argument(
-        "--profile", default="mini", help="profile of --table: smoke, mini (default), paper, or a .py file"
-    )
-    parser.add_argument("--methods", type=common.names, metavar="M,..", help="of --table, only these methods")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets (paper profile)")
+    of_table = {"profile": "profile of --table: smoke, mini (default), paper, or a .py file"}
+    common.declare(parser, "profile", "methods", "data-root", **of_table, methods="of --table, only these methods")
     parser.add_argument("--benchmark", default="PC-59", help="whose images and classes (default: PC-59)")
     parser.add_argument("--images", type=common.names, metavar="KEY,..", help="file names without ending")
     parser.add_argument("--count", type=int, default=4, help="how many images where none is named (default: 4)")
@@ -36,8 +33,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help="class names, separated by semicolons (default: the largest of each image)",
     )
     parser.add_argument("--rows", type=int, default=3, help="how many classes where none is named (default: 3)")
-    common.add_device_option(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "device", "json")
     parser.epilog = (
         "For every image and run: image, saliency, foreground, prediction, ground truth (what the method offers), and\n"
         "for every image the correlation maps of all runs side by side. Nothing is trained for it.\n\n"
@@ -58,8 +54,6 @@ def figures(options: argparse.Namespace) -> int:
     from repro.reports.figures.draw import FiguresRequest, draw_figures
 
     written = draw_figures(common.request(FiguresRequest, options))
-    if options.json:
-        common.print_json([str(path) for path in written])
-    else:
-        print("\n".join(map(str, written)))
+    names = [str(path) for path in written]
+    common.answer(options, lambda: names, lambda: print("\n".join(names)))
     return 0

@@ -28,8 +28,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--save-probs", action="store_true", help="also write the scores (classes, H, W) as npz")
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
     add_variant_options(parser)
-    common.add_device_option(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "device", "json")
     parser.epilog = (
         'example:\n  repro predict --method catseg --checkpoint weights.pth --image photo.jpg --classes "cat,dog,sky" '
         "--out out\n\n"
@@ -55,10 +54,7 @@ def predict(options: argparse.Namespace) -> int:
             weights=options.checkpoint,
         )
     )
-    if options.json:
-        common.print_json(found)
-    else:
-        _print(found)
+    common.answer(options, lambda: found, lambda: _print(found))
     return 1 if any(record["status"] == "failed" for record in found["images"]) else 0
 
 

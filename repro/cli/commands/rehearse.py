@@ -10,7 +10,7 @@ from repro.cli import common, launching
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``rehearse``."""
     parser.add_argument("table", help="table1, table3, .. (a table of benchmarks), or a .py file")
-    common.add_plan_options(parser)
+    common.declare(parser, *common.PLAN)
     parser.add_argument(
         "--steps", type=common.positive, default=3, metavar="N", help="measured steps per training (default: 3)"
     )
@@ -32,8 +32,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument(
         "--memory", dest="memory_gib", type=float, metavar="GIB", help="memory a row may take (default: what is free)"
     )
-    common.add_device_option(parser)
-    common.add_json_option(parser)
+    common.declare(parser, "device", "json")
     parser.epilog = (
         "Nothing is trained and no run is made: only the figures are kept, and repro run TABLE --dry-run uses them.\n"
         "Weights that are not here are random, images that are not here are drawn; both are said.\n\n"
@@ -54,8 +53,5 @@ def run(options: argparse.Namespace) -> int:
     with common.stdout_to_stderr():
         found = rehearse(request)
         text = "" if options.json else found.text
-    if options.json:
-        common.print_json(found.to_json())
-    else:
-        print(text)
+    common.answer(options, found.to_json, lambda: print(text))
     return found.exit_code

@@ -68,10 +68,7 @@ def _report(result: TableResult[Any], options: argparse.Namespace) -> TableResul
     write_files(result)
     for state in result.failed:
         log(f"failed: {kind.label(state)}: {state.error}")
-    if options.json:
-        common.print_json(result.to_json())
-    else:
-        print(result.text)
+    common.answer(options, result.to_json, lambda: print(result.text))
     kind.check(result)  # an unknown row is said before anything more is written
     numbers = list(kind.numbers(result)) if "latex" in options.formats else []
     paths = [write_numbers(folder, result.plan.table.name, iter(numbers))] if numbers else []

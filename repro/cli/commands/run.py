@@ -24,19 +24,19 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "table", help="table1, table2, .. (repro list names all), or a .py file" + (", or all" * (command == "report"))
     )
-    common.add_plan_options(parser)
+    common.declare(parser, *common.PLAN)
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
     parser.add_argument("--formats", type=common.report_formats, default=["csv", "latex", "md"], help="csv,latex,md")
-    common.add_measures_option(parser)
+    common.declare(parser, "measures")
     parser.add_argument(
         "--keep-implausible", action="store_true", help="average numbers that are no better than chance, too"
     )
     backbone.add_options(parser, tower=True)
     if command == "report":
         return
-    common.add_device_option(parser)
+    common.declare(parser, "device")
     launching.add_amp_option(parser)
     launching.add_options(parser, ("local", "torchrun", "slurm"))
     parser.add_argument("--only", metavar="RUN", help="this run of the table only (its id); writes no files")
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "--calibrate", action="store_true", help="with --dry-run: time some images of each benchmark first (minutes)"
     )
-    parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
+    common.declare(parser, "iterations")
     group = parser.add_argument_group("cost tables (table2)")
     group.add_argument("--no-timing", action="store_true", help="count parameters and GFLOPs only; nothing is measured")
     group.add_argument(
@@ -90,10 +90,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         if options.calibrate:
             kind.calibrate(plan, options.device, log)
-        if options.json:
-            common.print_json(result.to_json())
-        else:
-            print("\n".join(kind.preview(result)))
+        common.answer(options, result.to_json, lambda: print("\n".join(kind.preview(result))))
         return 0
     if not options.only:
         make_folder(request.folder)
@@ -122,9 +119,6 @@ def run(options: argparse.Namespace) -> int:
         log(f"failed: {kind.label(state)}: {state.error}")
     for line in missing_lines(result.states):
         log(line)
-    if options.json:
-        common.print_json(result.to_json())
-    else:
-        print(result.text)
+    common.answer(options, result.to_json, lambda: print(result.text))
     log(f"{kind.tally(result.states)} after {duration(time.monotonic() - started)}")
     return result.exit_code

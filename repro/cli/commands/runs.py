@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from repro.api.listing import explain_run, run_rows
+from repro.api.listing import Explained, explain_run, run_rows
 from repro.cli import common
 from repro.cli.commands import disk
 from repro.errors import command
@@ -35,15 +35,13 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     ):
         named = name in ("why", "adopt")
         sub = commands.add_parser(name, help=text, description=text if named else None)
-        common.add_store_options(sub)
+        common.declare(sub, "runs")
         if named:
             sub.add_argument("run", metavar="RUN", help="a run id or its beginning; RUN/BENCHMARK is one cell of it")
-            sub.add_argument(
-                "--data-root", type=Path, metavar="DIR", help="folder of the real data sets (paper profile)"
-            )
+            common.declare(sub, "data-root")
         if name == "adopt":
             sub.add_argument("--reason", default="", help="why, for the footnote")
-        common.add_json_option(sub)
+        common.declare(sub, "json")
         sub.set_defaults(execute=execute)
     disk.add_gc(commands)
 
@@ -70,9 +68,11 @@ def _list(options: argparse.Namespace) -> int:
 def _why(options: argparse.Namespace) -> int:
     """Return exit code 0 where the current code may use all of it, 1 where something is stale or unknown."""
     found = explain_run(options.run, options.runs, options.data_root)
-    if options.json:
-        common.print_json(found.to_json())
-        return 0 if found.fits else 1
+    common.answer(options, found.to_json, lambda: _print_explained(found, options.runs))
+    return 0 if found.fits else 1
+
+
+def _print_explained(found: Explained, store: Path) -> None:
     run = found.run
     print(f"{found.id}: {run.row.title} on {run.tower.title}, profile {run.profile.name}, seed {run.seed}")
     print("\nIt was asked")
@@ -87,15 +87,12 @@ def _why(options: argparse.Namespace) -> int:
     for line in found.not_used_by:
         print(f"  not used by {line}")
     if not found.fits:
-        print(f"\nTo use it all the same: {command('repro', 'runs', 'adopt', found.id, '--runs', options.runs)}")
-    return 0 if found.fits else 1
+        print(f"\nTo use it all the same: {command('repro', 'runs', 'adopt', found.id, '--runs', store)}")
 
 
 def _adopt(options: argparse.Namespace) -> int:
     run_id = find_run(RunStore(options.runs), options.run)
     taken = adopt(run_id, options.runs, options.data_root, options.reason, common.log)
-    if options.json:
-        common.print_json({"run": run_id, "taken": taken})
-    else:
-        print(f"{run_id}: " + (f"took over {', '.join(taken)}" if taken else "nothing to take over, all of it is used"))
+    words = f"took over {', '.join(taken)}" if taken else "nothing to take over, all of it is used"
+    common.answer(options, lambda: {"run": run_id, "taken": taken}, lambda: print(f"{run_id}: {words}"))
     return 0

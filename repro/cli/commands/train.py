@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from repro import ranks
@@ -18,12 +17,10 @@ from repro.requests import RunRequest, TrainRequest
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``train``."""
     add_run_options(parser)
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="folder of the real data sets")
-    parser.add_argument("--iterations", type=common.positive, metavar="N", help="train for N instead (a trial)")
-    common.add_device_option(parser)
+    common.declare(parser, "data-root", "iterations", "device")
     launching.add_amp_option(parser)
     launching.add_options(parser, ("torchrun", "slurm"))
-    common.add_json_option(parser)
+    common.declare(parser, "json")
     parser.set_defaults(execute=train)
 
 
@@ -35,9 +32,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_variant_options(parser: argparse.ArgumentParser) -> None:
     """Declare what names one run, but for its method."""
-    common.add_store_options(parser)
-    parser.add_argument("--profile", default="mini", help="smoke, mini (default), paper, or a .py file")
-    parser.add_argument("--tower", default="base", help="tower of the profile (default: base)")
+    common.declare(parser, "runs", "profile", "tower")
     backbone.add_options(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -66,8 +61,6 @@ def train(options: argparse.Namespace) -> int:
     train_run(request)
     if not ranks.is_first():
         return 0
-    if options.json:
-        common.print_json({"run": run.id, "weights": str(weights), "facts": run.facts})
-    else:
-        print(weights)
+    document = {"run": run.id, "weights": str(weights), "facts": run.facts}
+    common.answer(options, lambda: document, lambda: print(weights))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,11 @@ from numpy.typing import NDArray
 from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.datasets.images import check_upright, read_label
 from repro.datasets.listing import SourcePair
-from repro.datasets.prepare.formats import Outcome, Task, convert_source, perform
+from repro.datasets.prepare.formats import Outcome, Task, convert_source, perform, present
 from repro.errors import DataError
 
 
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """A label that was there: how it differs from its source in words ("" where it does not), and its pixels."""
-
-    key: str
-    difference: str
-    pixels: dict[int, int]
-
-
-def compare(task: Task) -> Compared:
+def compare(task: Task) -> Outcome:
     """Set the label of ``task``, which others made, against what the rule makes of its source."""
     benchmark = get_benchmark(task.benchmark)
     if task.image is None:
@@ -33,10 +23,9 @@ def compare(task: Task) -> Compared:
     try:
         label = read_label(task.label)
     except DataError as error:
-        return Compared(task.source.key, error.message, {})
+        return Outcome(task.source.key, "kept", {}, error.message)
     difference = label_difference(benchmark, task.source, task.label, label, task.mend)
-    pixels = np.bincount(label.ravel())
-    return Compared(task.source.key, difference, {int(v): int(pixels[v]) for v in np.flatnonzero(pixels)})
+    return Outcome(task.source.key, "kept", present(np.bincount(label.ravel())), difference)
 
 
 def label_difference(benchmark: Benchmark, source: SourcePair, path: Path, label: NDArray[Any], mend: str) -> str:

@@ -38,11 +38,15 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a task: "converted", "kept" or "dropped", and the pixel count of each label value."""
+    """What became of a task: "converted", "kept" or "dropped", and the pixel count of each label value.
+
+    Of a label that others made, ``difference`` says how it differs from its source, "" where it does not.
+    """
 
     key: str
     state: str
     pixels: dict[int, int]
+    difference: str = ""
 
 
 def perform(task: Task) -> Outcome:
@@ -52,11 +56,10 @@ def perform(task: Task) -> Outcome:
     if task.keep and image_there and task.label.is_file():
         kept = _usable(benchmark, task)
         if kept is not None:
-            return Outcome(task.source.key, "kept", _histogram(kept))
+            return Outcome(task.source.key, "kept", present(kept))
     label = convert_source(benchmark, task.source, task.mend)
-    size = image_size(task.source.image)
-    if size != _source_size(benchmark, task.source, label):
-        found = _source_size(benchmark, task.source, label)
+    size, found = image_size(task.source.image), _source_size(benchmark, task.source, label)
+    if size != found:
         raise DataError(
             f"{task.source.label} and its image {task.source.image} differ in size",
             expected=f"{size[0]}x{size[1]} (height x width of the image)",
@@ -77,10 +80,11 @@ def _count(label: NDArray[Any]) -> dict[int, int]:
     """Return pixels of each value present."""
     if label.dtype == np.uint8:  # numpy would first widen every pixel to 64 bits
         return {value: count for value, count in enumerate(Image.fromarray(label).histogram()) if count}
-    return _histogram(np.bincount(label.ravel()))
+    return present(np.bincount(label.ravel()))
 
 
-def _histogram(pixels: NDArray[np.int64]) -> dict[int, int]:
+def present(pixels: NDArray[np.int64]) -> dict[int, int]:
+    """Return pixels by value of the values that occur, from counts (V,) of all."""
     return {int(v): int(pixels[v]) for v in np.flatnonzero(pixels)}
 
 

@@ -23,7 +23,6 @@ from repro.datasets.prepare.marker import Marker, read_marker, rules_digest, wri
 from repro.errors import DataError, command
 
 if TYPE_CHECKING:
-    from repro.datasets.prepare.comparing import Compared
     from repro.datasets.prepare.formats import Outcome, Task
 
 Progress = Callable[[int, int], None]
@@ -150,13 +149,17 @@ class _Work:
         states: Counter[str] = Counter()
         pixels: Counter[int] = Counter()
         having: Counter[int] = Counter()  # images of each label value
-        dropped, count = [], 0
-        for compared in self.compared():
-            count += 1
-            states["kept"] += 1
-            pixels.update(compared.pixels)
-            having.update(compared.pixels.keys())
-            self.show(count)
+        dropped = []
+
+        def count(outcomes: Iterator[Outcome]) -> None:
+            for outcome in outcomes:
+                states[outcome.state] += 1
+                pixels.update(outcome.pixels)
+                having.update(outcome.pixels.keys())
+                dropped.extend([outcome.key] if outcome.state == "dropped" else [])
+                self.show(states.total())
+
+        count(self.compared())
         now = origins.take_origin(benchmark, self.sources, origin)
         note = Marker(
             benchmark.id,
@@ -168,14 +171,7 @@ class _Work:
         )
         origins.write_origin(folder, now)
         write_marker(folder, note)
-        for outcome in self._made(redo):
-            count += 1
-            states[outcome.state] += 1
-            pixels.update(outcome.pixels)
-            having.update(outcome.pixels.keys())
-            if outcome.state == "dropped":
-                dropped.append(outcome.key)
-            self.show(count)
+        count(self._made(redo))
         histogram = {str(value): pixels[value] for value in sorted(pixels)}
         if not origins.labelled(benchmark, histogram):
             raise origins.nothing_labelled(benchmark, self.data_root, part, len(self.sources))
@@ -213,7 +209,7 @@ class _Work:
             prepare_command(self.benchmark, self.data_root, self.part),
         )
 
-    def compared(self) -> Iterator[Compared]:
+    def compared(self) -> Iterator[Outcome]:
         """Yield every label that others made; DataError where some are not what the rule makes."""
         from repro.datasets.prepare.comparing import compare
 

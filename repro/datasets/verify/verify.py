@@ -72,10 +72,7 @@ def verify(
     part = benchmark.split(split)
     expected = part.num_images if expected_count is None else expected_count
     folder = data_root / benchmark.folder / part.labels
-    prepares, again = (
-        prepare_command(benchmark, data_root, part),
-        prepare_command(benchmark, data_root, part, again=True),
-    )
+    prepares, again = (prepare_command(benchmark, data_root, part, again=a) for a in (False, True))
     problems: list[Problem] = []
     marker = None
     try:
@@ -170,8 +167,7 @@ def _preparation_problems(
         text = f"the preparation was interrupted: {len(found.labels)} of {marker.keys} labels in {folder / part.labels}"
         return [Problem("preparation", text, prepares)]
     if not marker.made_by_rules_of(benchmark):
-        text = "prepared by rules that make other labels"
-        return [Problem("preparation", text, prepares)]
+        return [Problem("preparation", "prepared by rules that make other labels", prepares)]
     return []
 
 
@@ -232,9 +228,8 @@ def _fingerprint(benchmark: Benchmark, data_root: Path, part: Split) -> str:
 
 def _look(item: _Item) -> _Look:
     """Read one image and its label in full."""
-    import numpy as np
-
     from repro.datasets.images import check_label, read_label, stored_image
+    from repro.datasets.prepare.formats import present
 
     benchmark = get_benchmark(item.benchmark)
     problems: list[Problem] = []
@@ -247,15 +242,15 @@ def _look(item: _Item) -> _Look:
     try:
         label = read_label(item.label)
         if str(label.dtype) != benchmark.label_dtype:
-            raise _wrong_type(benchmark, item.label, str(label.dtype))
+            found = str(label.dtype)
+            raise DataError(f"label {item.label} has the wrong type", expected=benchmark.label_dtype, found=found)
         pixels = check_label(label, benchmark, item.label, shape)
     except DataError as error:
         problems.append(_problem("label", error, item.remake, item.label))
         return _Look(None, {}, "", tuple(problems))
     if item.source is not None:
         problems += _compare(benchmark, item, label)
-    present = {int(v): int(pixels[v]) for v in np.flatnonzero(pixels)}
-    return _Look((label.shape[0], label.shape[1]), present, str(label.dtype), tuple(problems))
+    return _Look((label.shape[0], label.shape[1]), present(pixels), str(label.dtype), tuple(problems))
 
 
 def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:
@@ -268,10 +263,6 @@ def _compare(benchmark: Benchmark, item: _Item, label: Any) -> list[Problem]:
     except DataError as error:
         return [_problem("pixels", error, path=item.label)]
     return [Problem("pixels", text, item.remake, (str(item.label),))] if text else []
-
-
-def _wrong_type(benchmark: Benchmark, path: Path, found: str) -> DataError:
-    return DataError(f"label {path} has the wrong type", expected=benchmark.label_dtype, found=found)
 
 
 def _problem(kind: str, error: DataError, mend: str = "", path: Path | None = None) -> Problem:

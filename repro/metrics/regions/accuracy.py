@@ -22,11 +22,11 @@ from repro.datasets.images import stored_image
 from repro.datasets.panoptic import PanopticImage, PanopticSet, read_ids
 from repro.errors import DataError
 from repro.files import write_atomic
+from repro.metrics.miou import divide
 from repro.metrics.regions.frame import frame_boxes, frame_image, frame_masks
 from repro.metrics.regions.roi_align import roi_align
 
 Group = Literal["boxes", "masks_thing", "masks_stuff"]
-GROUPS: dict[Group, str] = {"boxes": "Boxes", "masks_thing": "Masks-T", "masks_stuff": "Masks-S"}
 MAX_SEGMENTS = 100
 SMALLEST_AREA, LARGEST_AREA = 64, 1024**2
 """Segments whose box has another area, in square pixels of the image, are left out."""
@@ -73,8 +73,7 @@ class Ranks:
         np.add.at(rows[0], (place, image), rank < k)
         np.add.at(rows[1], (place, image), 1)
         hits, total = rows @ times
-        shares = np.full(hits.shape, np.nan)
-        np.divide(hits, total, out=shares, where=total > 0)
+        shares = divide(hits, total)
         drawn = total.sum(axis=0) > 0
         means = np.full(times.shape[1], np.nan)
         means[drawn] = np.nanmean(shares[:, drawn], axis=0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,6 @@ from repro.reports.figures.qualitative import (
 from repro.runs.addresses.stored import stored_run
 from repro.runs.evaluations import Evaluation, Where, find_side, matching
 from repro.runs.plan import Run, make_plan
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WORDS = {
     "wins": "largest gains of {0} on {1} in mIoU of an image",
@@ -131,15 +129,8 @@ def _runs(request: FiguresRequest) -> list[tuple[str, Run]]:
 
 
 # -- qualitative: runs side by side -------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True)
-class _Shown:
-    """One run in the figure: its evaluations by seed, of which the first is drawn."""
-
-    evaluations: dict[int, Evaluation]
-
-    @property
-    def first(self) -> Evaluation:
-        return next(iter(self.evaluations.values()))
+Shown = dict[int, Evaluation]
+"""One run in the figure: its evaluations by seed, of which the first is drawn."""
 
 
 def _draw_qualitative(request: FiguresRequest) -> list[Path]:
@@ -158,9 +149,9 @@ def _draw_qualitative(request: FiguresRequest) -> list[Path]:
         return _draw_groups(request, shown, benchmark, choose_device(request.device))
 
 
-def _shown(request: FiguresRequest, benchmark: Benchmark) -> list[_Shown]:
+def _shown(request: FiguresRequest, benchmark: Benchmark) -> list[Shown]:
     where = Where(request.runs, request.profile, request.data_root)
-    shown: list[_Shown] = []
+    shown: list[Shown] = []
     for name in request.run or ():
         side = find_side(name, where)
         found = side.evaluations.get(benchmark.id)
@@ -173,47 +164,43 @@ def _shown(request: FiguresRequest, benchmark: Benchmark) -> list[_Shown]:
             )
         own = {seed: entries[0] for seed, entries in found.items()}
         if shown:  # the same images, labels and protocol, or an error that says what differs
-            first = {seed: [e] for seed, e in shown[0].evaluations.items()}
+            first = {seed: [e] for seed, e in shown[0].items()}
             own = matching(first, found)[1]
-        shown.append(_Shown(own))
+        shown.append(own)
     return shown
 
 
-def _draw_groups(request: FiguresRequest, shown: Sequence[_Shown], benchmark: Benchmark, device: str) -> list[Path]:
-    sides = [[e.counts for e in s.evaluations.values()] for s in shown]
+def _draw_groups(request: FiguresRequest, shown: Sequence[Shown], benchmark: Benchmark, device: str) -> list[Path]:
+    sides, firsts = [[e.counts for e in s.values()] for s in shown], [next(iter(s.values())) for s in shown]
     if request.images:
         groups = {"images": list(request.images)}
     else:
         groups = {kind: keys for kind, keys in chosen_images(sides[0], sides[1], request.count).items() if keys}
     keys = list(dict.fromkeys(k for own in groups.values() for k in own))
-    examples = _examples(request, shown, benchmark, keys, device)
+    examples = _examples(request, firsts, benchmark, keys, device)
     names, colours = measured.class_titles(benchmark), benchmark_colours(benchmark)
     written = []
     for kind, own in groups.items():
         heading = WORDS.get(kind, "images by name").format(*next(iter(examples.values())).predictions)
-        ids = " ".join(s.first.run for s in shown)
-        caption = f"{benchmark.id} | {heading} | {len(shown[0].first.counts)} images | {ids}"
+        ids = " ".join(e.run for e in firsts)
+        caption = f"{benchmark.id} | {heading} | {len(firsts[0].counts)} images | {ids}"
         figure = comparison_figure([examples[key] for key in own], names, colours, caption)
         for form in FORMS:
             path = request.out / f"{benchmark.id}_{kind}.{form}"
-            _save(figure, path, form)
+            write_atomic(path, partial(figure.savefig, format=form, **FORMS[form]))
             log(f"wrote {path}")
             written.append(path)
     return written
 
 
-def _save(figure: Figure, path: Path, form: str) -> None:
-    write_atomic(path, lambda stream: figure.savefig(stream, format=form, **FORMS[form]))
-
-
 def _examples(
-    request: FiguresRequest, shown: Sequence[_Shown], benchmark: Benchmark, keys: Sequence[str], device: str
+    request: FiguresRequest, firsts: Sequence[Evaluation], benchmark: Benchmark, keys: Sequence[str], device: str
 ) -> dict[str, Example]:
     """Return for each image its pixels and label, and by heading of each run the prediction and its mIoU."""
     pictures: dict[str, tuple[NDArray[np.uint8], NDArray[Any]]] = {}
     predictions: dict[str, dict[str, NDArray[Any]]] = {}
     scores: dict[str, dict[str, float]] = {}
-    for first in (s.first for s in shown):
+    for first in firsts:
         run = stored_run(first.run, request.runs, request.data_root)
         method = measured.load_trained(run, first.run, device)
         pairs = layout.prepared_pairs(benchmark, run.assets.ensure_set(benchmark, log))

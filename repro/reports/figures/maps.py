@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from repro.files import write_atomic
 from repro.measuring.figures import ImageData
 from repro.reports.figures.colours import class_colours
-from repro.reports.figures.plot_style import need_matplotlib
+from repro.reports.figures.plot_style import bare, need_matplotlib, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,17 +79,10 @@ def correlation_figure(
 def _panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, NDArray[Any]]:
     """Make axes (rows, columns) without ticks, as high as images of ``shape`` need."""
     need_matplotlib()
-    from matplotlib.figure import Figure as Canvas
-
     height = PANEL_INCHES * min(2.0, max(0.4, shape[0] / shape[1]))
-    # A Figure of its own, not pyplot's: no display, and nothing is kept when it is drawn.
-    figure = Canvas(figsize=(PANEL_INCHES * columns + 0.4, height * rows + 0.9), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
+    figure, axes = new_figure(PANEL_INCHES * columns + 0.4, height * rows + 0.9, rows, columns)
     for panel in axes.flat:
-        panel.set_xticks([])
-        panel.set_yticks([])
-        for spine in panel.spines.values():
-            spine.set_visible(False)
+        bare(panel)
     return figure, axes
 
 

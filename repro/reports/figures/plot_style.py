@@ -10,6 +10,7 @@ from repro.errors import ResourceError
 from repro.files import write_atomic
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from repro.reports.tables.evidence import Evidence
@@ -96,6 +97,12 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
 
     figure = Canvas(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def bare(panel: Axes) -> None:
+    """Leave of a panel only what is drawn in it: no ticks, no frame."""
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
 
 
 def draw_legend(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,11 @@ def write_plots(evidence: Evidence, folder: Path, *, baseline: str | None = None
         evidence.baseline(row) if row else ([r for r in evidence.finished() if r.id != against.id] or [against])[-1]
     )
     plots: dict[str, Callable[[], Figure | None]] = {
-        "differences": lambda: differences_plot(evidence, against),
-        "cost": lambda: cost_plot(evidence),
-        "curves": lambda: curves_plot(evidence),
-        "confusion": lambda: confusion_plot(evidence),
-        **{f"classes_{b.id}": _classes(evidence, chosen, against, b.id) for b in evidence.plan.benchmarks},
+        "differences": partial(differences_plot, evidence, against),
+        "cost": partial(cost_plot, evidence),
+        "curves": partial(curves_plot, evidence),
+        "confusion": partial(confusion_plot, evidence),
+        **{f"classes_{b.id}": partial(classes_plot, evidence, chosen, against, b.id) for b in evidence.plan.benchmarks},
     }
     written = []
     for name, plot in plots.items():
@@ -59,10 +60,6 @@ def write_plots(evidence: Evidence, folder: Path, *, baseline: str | None = None
             figure = plot()
             written += save(figure, folder, f"{evidence.plan.table.name}_{name}") if figure else []
     return written
-
-
-def _classes(evidence: Evidence, row: RowRuns, against: RowRuns, benchmark: str) -> Callable[[], Figure | None]:
-    return lambda: classes_plot(evidence, row, against, benchmark)
 
 
 # -- differences --------------------------------------------------------------------------------------------------

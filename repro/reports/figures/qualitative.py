@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.benchmarks import Benchmark
+from repro.datasets.palettes import voc_palette
 from repro.datasets.vocabulary import first_synonym
 from repro.metrics.counts import Counts
+from repro.metrics.miou import divide
 from repro.reports.figures.colours import class_colours
+from repro.reports.figures.plot_style import bare, new_figure
 from repro.stats.resample import Float64
 
 if TYPE_CHECKING:
@@ -35,10 +38,7 @@ def image_miou(counts: Counts) -> Float64:
     present = counts.ground_truth > 0
     union = (counts.ground_truth + counts.prediction - counts.intersection)[present]
     total = np.bincount(image[present], counts.intersection[present] / union, len(counts))
-    classes = np.bincount(image[present], minlength=len(counts))
-    out = np.full(len(counts), np.nan)
-    np.divide(total, classes, out=out, where=classes > 0)
-    return out
+    return divide(total, np.bincount(image[present], minlength=len(counts)))
 
 
 def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[str, list[str]]:
@@ -65,19 +65,6 @@ def chosen_images(a: Sequence[Counts], b: Sequence[Counts], count: int) -> dict[
 
 
 # -- colours ------------------------------------------------------------------------------------------------------
-def voc_colours(count: int) -> NDArray[np.uint8]:
-    """Make the first ``count`` colours of the PASCAL VOC map (N, 3): bits of the index, spread over R, G and B.
-
-    Bits 0, 1, 2 of the index are the highest bits of R, G and B, and so on (VOC devkit). Index 0 is black.
-    """
-    index = np.arange(count)
-    colours = np.zeros((count, 3), np.uint8)
-    for level in range(8):
-        for channel in range(3):
-            colours[:, channel] |= ((index >> (3 * level + channel) & 1) << (7 - level)).astype(np.uint8)
-    return colours
-
-
 def benchmark_colours(benchmark: Benchmark) -> NDArray[np.uint8]:
     """Return the colours (C, 3) in which papers show the classes of ``benchmark``.
 
@@ -86,7 +73,7 @@ def benchmark_colours(benchmark: Benchmark) -> NDArray[np.uint8]:
     """
     names = [first_synonym(name) for name in benchmark.class_names()]
     if benchmark.vocabulary.startswith("voc"):
-        objects = voc_colours(21)
+        objects = voc_palette()[:21]
         return objects[1:21] if benchmark.background_index is None else np.concatenate([objects[1:], objects[:1]])
     published = _mmseg_colours(benchmark.id, names)
     return class_colours(names) if published is None else published
@@ -130,21 +117,16 @@ def comparison_figure(
 
     Unlabelled pixels of the ground truth are white. ``names`` and ``colours`` (C, 3) are of all classes.
     """
-    from matplotlib.figure import Figure as Canvas
     from matplotlib.patches import Patch
 
     titles = list(examples[0].predictions)
     columns, width = len(titles) + 2, 1.75
     heights = [width * min(1.6, max(0.5, e.image.shape[0] / e.image.shape[1])) + 0.16 for e in examples]
-    figure = Canvas(figsize=(width * columns + 1.5, sum(heights) + 0.5), layout="constrained")
-    axes = figure.subplots(
-        len(examples), columns + 1, squeeze=False, width_ratios=[width] * columns + [1.4], height_ratios=heights
-    )
+    width_ratios, size = [width] * columns + [1.4], (width * columns + 1.5, sum(heights) + 0.5)
+    figure, axes = new_figure(*size, len(examples), columns + 1, width_ratios=width_ratios, height_ratios=heights)
     for row, example in zip(axes, examples, strict=True):
         for panel in row:
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.spines[:].set_visible(False)
+            bare(panel)
         row[0].imshow(example.image)
         row[0].set_ylabel(example.key, fontsize=6)
         row[1].imshow(_painted(example.image, example.label, colours))

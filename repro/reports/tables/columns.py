@@ -48,7 +48,7 @@ def cell_columns(plan: Plan, status: CellStatus, columns: Columns) -> dict[str, 
     names = ["interval_low", "interval_high"] if columns.intervals else []
     names += [name for measure, own in COLUMNS.items() if measure in columns.measures for name in own]
     row: dict[str, float | None] = dict.fromkeys(names)
-    folder = evaluation_folder(plan, status)
+    folder = evaluation_folder(status)
     if status.status != DONE or folder is None:
         return row
     benchmark = status.cell.benchmark
@@ -71,7 +71,7 @@ def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
 
     None where no cell is done, or where the seeds were evaluated on different images.
     """
-    folders = [evaluation_folder(plan, c) for c in cells if c.countable]
+    folders = [evaluation_folder(c) for c in cells if c.countable]
     counts = [Counts.load(folder / "counts.npz") for folder in folders if folder is not None]
     if not counts or any(c.keys != counts[0].keys for c in counts):
         return None
@@ -80,9 +80,8 @@ def row_interval(plan: Plan, cells: Sequence[CellStatus]) -> Estimate | None:
     return estimate([sample_metrics(c, [metric], kinds, times)[metric.name] for c in counts])[0]
 
 
-def evaluation_folder(plan: Plan, status: CellStatus) -> Path | None:
+def evaluation_folder(status: CellStatus) -> Path | None:
     """Return the folder of a finished evaluation, or None where its counts are not there."""
-    del plan
     folder = status.cell.place.path
     return folder if (folder / "counts.npz").is_file() else None
 

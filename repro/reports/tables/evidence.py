@@ -108,7 +108,7 @@ class Evidence:
 
     def _read(self, row: str, benchmark: str) -> Entry | None:
         own = [c for c in self.cells if c.cell.run.row.id == row and c.cell.benchmark.id == benchmark]
-        found = {c.cell.run.seed: (c, evaluation_folder(self.plan, c)) for c in own if c.countable}
+        found = {c.cell.run.seed: (c, evaluation_folder(c)) for c in own if c.countable}
         counts = {s: Counts.load(folder / "counts.npz") for s, (_, folder) in found.items() if folder is not None}
         if not counts:
             return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from repro.files import write_text
 from repro.runs.plan import Plan
@@ -31,17 +32,25 @@ _LATEX_SPECIALS = {
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column: the key of its values, its heading, and the heading of the group of neighbours it belongs to."""
+    """A column: the key of its values, its heading, and the heading of the group of neighbours it belongs to.
+
+    One that is an ``aside`` is left out of LaTeX, and its gaps stay empty.
+    """
 
     key: str
     heading: str
     group: str = ""
     right: bool = False
+    aside: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """A table ready to print. ``rows`` map column keys to text; a value that is absent or empty prints as a gap."""
+    """A table ready to print. ``rows`` map column keys to text; a value that is absent or empty prints as a gap.
+
+    In LaTeX, rows whose number is in ``italic`` are set so, and those in ``apart`` have some space before them; a table
+    that is not ``wide`` stands in one column of the page, as it is.
+    """
 
     title: str
     caption: str
@@ -49,47 +58,62 @@ class Sheet:
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, str]]
     remarks: Sequence[str]
+    italic: Collection[int] = ()
+    apart: Collection[int] = ()
+    wide: bool = True
 
     @classmethod
     def of(
-        cls, plan: Plan, columns: Sequence[Column], rows: Sequence[Mapping[str, str]], remarks: Sequence[str]
+        cls,
+        plan: Plan,
+        columns: Sequence[Column],
+        rows: Sequence[Mapping[str, str]],
+        remarks: Sequence[str],
+        **look: Any,
     ) -> Sheet:
         """Return the sheet of the table of ``plan``, which names its profile."""
         title = f"{plan.table.title} (profile {plan.profile.name})"
         caption = f"{plan.table.caption}. Profile {plan.profile.name}."
-        return cls(title, caption, f"tab:{plan.table.name}-{plan.profile.name}", columns, rows, remarks)
+        return cls(title, caption, f"tab:{plan.table.name}-{plan.profile.name}", columns, rows, remarks, **look)
 
     def markdown(self) -> str:
         """Return a Markdown document: title, caption, table, remarks."""
         head = [f"{c.heading} ({c.group})" if c.group else c.heading for c in self.columns]
         rule = ["--:" if c.right else ":--" for c in self.columns]
-        body = [[row.get(c.key) or "-" for c in self.columns] for row in self.rows]
+        body = [[row.get(c.key) or "-" * (not c.aside) for c in self.columns] for row in self.rows]
         lines = [f"# {self.title}", "", self.caption, ""]
         lines += ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]
         return "\n".join([*lines, "", *(f"- {r}" for r in self.remarks), ""])
 
     def latex(self) -> str:
-        """Return a booktabs table environment, as wide as the text; needs the packages booktabs and graphicx."""
+        """Return a booktabs table environment; needs the package booktabs, a ``wide`` one graphicx as well."""
+        star, graphics = "*" * self.wide, ",graphicx" * self.wide
+        columns = [c for c in self.columns if not c.aside]
         lines = [
-            "% Needs \\usepackage{booktabs,graphicx}.",
-            "\\begin{table*}[t]",
+            f"% Needs \\usepackage{{booktabs{graphics}}}.",
+            f"\\begin{{table{star}}}[t]",
             "\\centering",
             f"\\caption{{{escape(self.caption)}}}",
             f"\\label{{{self.label}}}",
-            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-            "\\begin{tabular}{" + "".join("r" if c.right else "l" for c in self.columns) + "}",
+            *["\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"] * self.wide,
+            "\\begin{tabular}{" + "".join("r" if c.right else "l" for c in columns) + "}",
             "\\toprule",
             *self._group_lines(),
-            " & ".join(escape(c.heading) for c in self.columns) + " \\\\",
+            " & ".join(escape(c.heading) for c in columns) + " \\\\",
             "\\midrule",
-            *(" & ".join(escape(row.get(c.key) or "--") for c in self.columns) + " \\\\" for row in self.rows),
+        ]
+        for number, row in enumerate(self.rows):
+            cells = [escape(row.get(c.key) or "--") for c in columns]
+            cells = [f"\\textit{{{c}}}" for c in cells] if number in self.italic else cells
+            lines += ["\\addlinespace"] * (number in self.apart) + [" & ".join(cells) + " \\\\"]
+        lines += [
             "\\bottomrule",
-            "\\end{tabular}}",
+            "\\end{tabular}" + "}" * self.wide,
             "\\par\\smallskip",
             "\\begin{minipage}{\\linewidth}\\footnotesize",
             *(escape(r.replace("`", "")) for r in self.remarks),
             "\\end{minipage}",
-            "\\end{table*}",
+            f"\\end{{table{star}}}",
             "",
         ]
         return "\n".join(lines)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.configuration.published import find_published
 from repro.files import write_text
-from repro.reports.tables.evidence import Evidence
+
+if TYPE_CHECKING:
+    from repro.reports.tables.evidence import Evidence
 
 FILE = "numbers.tex"
 MISSING = r"\textbf{??}"

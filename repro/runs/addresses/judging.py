@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from repro.runs.addresses.code import FILE, MADE_BEFORE, Verdict
 from repro.runs.addresses.past import past_evaluations, past_runs, renamed
 from repro.runs.addresses.places import Place, settle
 from repro.runs.store import CELL
-from repro.traces.subject import Subject
+from repro.traces.subject import Subject, taken
 
 if TYPE_CHECKING:
     from repro.runs.plan import Run
@@ -24,80 +25,58 @@ PAIRS = "repro.datasets.layout:prepared_pairs"
 
 def training_subject(run: Run) -> Subject:
     """Return the code that trains ``run``: a method from its options on a tower like its own, by its schedule."""
-
-    def take() -> Trace:
-        from repro.traces.methods import training_trace
-
-        assert run.train is not None
-        return training_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.train)
-
-    asked = {**_asked(run), "train": run.facts["train"]}
     roots = ("repro.training.train:train", "repro.methods.build:new_method", run.entry.build, TOWER, PAIRS)
-    return Subject("the training", roots, asked, take)
+    asked = {"train": run.facts["train"]}
+    return _subject(run, "the training", roots, asked, "repro.traces.methods:training_trace", run.train)
 
 
 def evaluation_subject(run: Run) -> Subject:
     """Return the code that evaluates ``run``."""
-
-    def take() -> Trace:
-        from repro.traces.methods import evaluation_trace
-
-        return evaluation_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.profile.protocol)
-
-    asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
     roots = ("repro.evaluation.many:evaluate_together", run.entry.build, TOWER, PAIRS)
-    return Subject("the evaluation", roots, asked, take)
+    return _under_protocol(run, "the evaluation", roots, "repro.traces.methods:evaluation_trace")
 
 
 def maps_subject(run: Run) -> Subject:
     """Return the code that measures the maps of ``run``."""
-
-    def take() -> Trace:
-        from repro.traces.methods import maps_trace
-
-        return maps_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.profile.protocol)
-
-    asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
-    return Subject("measuring maps", ("repro.evaluation.maps:measure_maps", run.entry.build, TOWER, PAIRS), asked, take)
+    roots = ("repro.evaluation.maps:measure_maps", run.entry.build, TOWER, PAIRS)
+    return _under_protocol(run, "measuring maps", roots, "repro.traces.methods:maps_trace")
 
 
 def prediction_subject(run: Run) -> Subject:
     """Return the code that predicts masks of photographs by ``run``."""
+    roots = ("repro.evaluation.predict:Predictor", "repro.evaluation.predict:read_photo", run.entry.build, TOWER)
+    return _under_protocol(run, "the prediction", roots, "repro.traces.methods:prediction_trace")
+
+
+def _under_protocol(run: Run, what: str, roots: tuple[str, ...], trace: str) -> Subject:
+    protocol = run.profile.protocol
+    return _subject(run, what, roots, {"protocol": dataclasses.asdict(protocol)}, trace, protocol)
+
+
+def _subject(run: Run, what: str, roots: tuple[str, ...], more: dict[str, Any], trace: str, settings: Any) -> Subject:
+    plan = run.tower
+    spec = {**dataclasses.asdict(plan.spec), "recipe": dict(plan.recipe)}
+    asked = {"method": run.entry.name, "options": run.facts["options"], "tower": spec, **more}
 
     def take() -> Trace:
-        from repro.traces.methods import prediction_trace
+        return taken(trace, run.entry, run.options, run.assets.untrained_tower(run.row.tower), settings)
 
-        return prediction_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), run.profile.protocol)
-
-    asked = {**_asked(run), "protocol": dataclasses.asdict(run.profile.protocol)}
-    roots = ("repro.evaluation.predict:Predictor", "repro.evaluation.predict:read_photo", run.entry.build, TOWER)
-    return Subject("the prediction", roots, asked, take)
+    return Subject(what, roots, asked, take)
 
 
 def miniature_subject(data: Mapping[str, Any]) -> Subject:
     """Return the code that draws and prepares the data of a profile."""
-
-    def take() -> Trace:
-        from repro.traces.data import miniature_trace
-
-        return miniature_trace(data["seed"], data.get("sizes", {}))
-
     from repro.mini.synth import SETS, sets_of
 
     modules = sorted({type(d).__module__ for series in SETS for d in sets_of(series)})
     roots = ("repro.mini.draw:draw_miniature", *(f"{module}:DATA_SET" for module in modules))
+    take = partial(taken, "repro.traces.data:miniature_trace", data["seed"], data.get("sizes", {}))
     return Subject("drawing the miniature", roots, dict(data), take)
 
 
 def timed(run: Run, *roots: str) -> Subject:
     """Return the code from ``roots`` whose time with the method of ``run`` is measured; only its source is judged."""
     return Subject("the time", (*roots, run.entry.build, TOWER), None, None)
-
-
-def _asked(run: Run) -> dict[str, Any]:
-    plan = run.tower
-    spec = {**dataclasses.asdict(plan.spec), "recipe": dict(plan.recipe)}
-    return {"method": run.entry.name, "options": run.facts["options"], "tower": spec}
 
 
 def run_place(run: Run) -> Place:

@@ -15,13 +15,12 @@ from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.runs.addresses.judging import TOWER
 from repro.runs.plan import train_set
-from repro.traces.subject import Subject
+from repro.traces.subject import Subject, taken
 
 if TYPE_CHECKING:
     from repro.evaluation.zero_shot import ClassSignal
     from repro.runs.assets import Assets
     from repro.runs.plan import Run
-    from repro.sources.trace import Trace
 
 
 def check_class_signal(run: Run, device: str, log: Callable[[str], None]) -> None:
@@ -59,15 +58,11 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
 
 def signal_subject(assets: Assets, tower: str) -> Subject:
     """Return the code that measures the class signal of ``tower``."""
-
-    def take() -> Trace:
-        from repro.traces.towers import class_signal_trace
-
-        return class_signal_trace(assets.untrained_tower(tower))
-
     plan = assets.profile.towers[tower]
     asked = [dataclasses.asdict(plan.spec), dict(plan.recipe)]
-    return Subject("the class signal", ("repro.evaluation.zero_shot:class_signal", TOWER), asked, take)
+    roots = ("repro.evaluation.zero_shot:class_signal", TOWER)
+    trace = "repro.traces.towers:class_signal_trace"
+    return Subject("the class signal", roots, asked, lambda: taken(trace, assets.untrained_tower(tower)))
 
 
 def refuse_without_signal(signal: ClassSignal, times_chance: float, title: str, at_stake: str) -> None:

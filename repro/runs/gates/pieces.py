@@ -28,7 +28,7 @@ from repro.runs.addresses import judging
 from repro.runs.assets import Assets
 from repro.runs.gates.class_signal import signal_subject
 from repro.runs.plan import Run
-from repro.traces.subject import Subject
+from repro.traces.subject import Subject, taken
 from repro.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def _data(profile: Profile) -> Iterator[Piece]:
     for name in profile_names():
         yield Piece(f"profile {name}", partial(_settings, name))
     for data in all_sets().values():
-        yield Piece(f"set {data.id}", partial(_labels, data))
+        yield Piece(f"set {data.id}", partial(taken, "repro.traces.data:labels_trace", data))
     for name, kind in MEASURES.items():
         yield Piece(f"measure {name}", partial(measure_trace, kind))
-    yield Piece("concepts", _concepts)
+    yield Piece("concepts", partial(taken, "repro.traces.data:catalogue_trace"))
     yield _piece("miniature", judging.miniature_subject(profile.data))
 
 
@@ -86,7 +86,7 @@ def _towers(assets: Assets) -> Iterator[Piece]:
         kind = digest([config, read_out])
         if kind not in seen:
             seen.add(kind)
-            yield Piece(f"tower {name}", partial(_dense, spec))
+            yield Piece(f"tower {name}", partial(taken, "repro.traces.towers:dense_trace", spec))
     roots = set()
     for key in assets.profile.towers:
         making = assets.training(key)
@@ -94,7 +94,8 @@ def _towers(assets: Assets) -> Iterator[Piece]:
             roots.add(making.subject.roots)
             yield _piece(f"training of tower {key}", making.subject)
     yield _piece("class signal", signal_subject(assets, TOWER))
-    yield Piece("regions", partial(_regions, assets.untrained_tower(TOWER)))
+    regions = partial(taken, "repro.traces.towers:regions_trace", assets.untrained_tower(TOWER), IMAGE_SIDE, ())
+    yield Piece("regions", regions)
 
 
 def _method(entry: MethodEntry, assets: Assets) -> Iterator[Piece]:
@@ -143,32 +144,6 @@ def _settings(name: str) -> Trace:
     return trace
 
 
-def _concepts() -> Trace:
-    from repro.traces.data import catalogue_trace
-
-    return catalogue_trace()
-
-
-def _labels(data: Any) -> Trace:
-    from repro.traces.data import labels_trace
-
-    return labels_trace(data)
-
-
-def _dense(spec: TowerSpec) -> Trace:
-    from repro.traces.towers import dense_trace
-
-    return dense_trace(spec)
-
-
-def _regions(spec: TowerSpec) -> Trace:
-    from repro.traces.towers import regions_trace
-
-    return regions_trace(spec, IMAGE_SIDE, ())
-
-
 def _options(run: Run) -> Trace:
-    from repro.traces.methods import options_trace
-
-    settings = run.train or run.profile.train
-    return options_trace(run.entry, run.options, run.assets.untrained_tower(run.row.tower), settings)
+    tower, settings = run.assets.untrained_tower(run.row.tower), run.train or run.profile.train
+    return taken("repro.traces.methods:options_trace", run.entry, run.options, tower, settings)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from repro.cli.main import main
 from repro.datasets.benchmarks import get_benchmark
+from repro.datasets.palettes import voc_palette
 from repro.metrics.counts import Counts, CountsBuilder
 from repro.reports.figures.colours import class_colours
 from repro.reports.figures.qualitative import (
@@ -21,7 +22,6 @@ from repro.reports.figures.qualitative import (
     chosen_images,
     comparison_figure,
     image_miou,
-    voc_colours,
 )
 
 
@@ -69,19 +69,19 @@ def test_counts_of_other_images_are_refused():
 
 
 def test_the_voc_map_is_that_of_the_devkit():
-    colours = voc_colours(21).tolist()
+    colours = voc_palette()[:21].tolist()
     assert colours[:3] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
     assert colours[8] == [64, 0, 0]
     assert colours[15] == [192, 128, 128]
     assert colours[20] == [0, 64, 128]
-    assert len(np.unique(voc_colours(256), axis=0)) == 256
+    assert len(np.unique(voc_palette(), axis=0)) == 256
 
 
 def test_voc_benchmarks_take_the_voc_map_and_its_black_background():
-    assert benchmark_colours(get_benchmark("PAS-20")).tolist() == voc_colours(21)[1:].tolist()
+    assert benchmark_colours(get_benchmark("PAS-20")).tolist() == voc_palette()[1:21].tolist()
     folded = benchmark_colours(get_benchmark("PAS-20b"))
     assert folded[-1].tolist() == [0, 0, 0]
-    assert folded[:-1].tolist() == voc_colours(21)[1:].tolist()
+    assert folded[:-1].tolist() == voc_palette()[1:21].tolist()
 
 
 @pytest.mark.parametrize("name", ["A-847", "PC-459"])
