@@ -21,12 +21,11 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     towers.add_argument("--out", type=Path, metavar="DIR", help="with --train: folder of the packed towers")
     towers.set_defaults(execute=_towers)
     measured = commands.add_parser("premises", help="measure what papers take for granted of CLIP (two minutes)")
-    common.add_device_option(measured)
+    common.declare(measured, "device")
     measured.set_defaults(execute=_premises)
     for sub in (towers, measured):
-        common.add_store_options(sub)
-        sub.add_argument("--profile", default="mini", help="mini (default), smoke, or a .py file that draws its world")
-        common.add_json_option(sub)
+        common.declare(sub, "runs", "profile", profile="mini (default), smoke, or a .py file that draws its world")
+        common.declare(sub, "json")
 
 
 def _towers(options: argparse.Namespace) -> int:
