@@ -25,8 +25,8 @@ from repro.rehearsal.findings import findings_of
 from repro.rehearsal.request import RehearsalRequest
 from repro.rehearsal.result import Rehearsal, Row, checkpoint_mib
 from repro.rehearsal.row import JOB, REPORT, Job
-from repro.runs.assets import READY
 from repro.runs.calibration import number_of_images
+from repro.runs.data import READY
 from repro.runs.plan import Plan, Run
 from repro.runs.recipe import counted_training
 from repro.runs.rehearsed import FOLDER, keep, machine, recipe_key

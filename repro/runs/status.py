@@ -8,8 +8,8 @@ from typing import Any
 from repro.datasets.benchmarks import Benchmark
 from repro.mends import Missing
 from repro.runs.addresses.places import adopted_of
-from repro.runs.assets import READY
 from repro.runs.calibration import calibrated_seconds
+from repro.runs.data import READY
 from repro.runs.gates.plausible import implausible
 from repro.runs.plan import Cell, Plan, Run, train_set
 from repro.runs.rehearsed import rehearsed_evaluation_seconds, rehearsed_training_seconds

@@ -21,7 +21,8 @@ from repro.datasets.vocabulary import load_vocabulary
 from repro.errors import UsageError
 from repro.mini.panoptic import synth_panoptic
 from repro.mini.synth import MiniSizes, synth
-from repro.runs.assets import Assets, set_ids
+from repro.runs.assets import Assets
+from repro.runs.data import set_ids
 
 VAL_SETS = ("COCO-Stuff-val", "COCO-Object")
 

@@ -23,7 +23,7 @@ LEFT_OUT = [  # place, a call, the words that the mend says to leave out
     way("repro.cli.launching:_refuse_others", RUN, ["--gpus", "1"]),
     way("repro.tables.kind:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]),
     way("repro.cli.commands.run:run#1", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
-    way("repro.runs.assets:Assets.__init__", RUN, ["--data-root", "."]),
+    way("repro.runs.data:Data.__init__", RUN, ["--data-root", "."]),
 ]
 
 

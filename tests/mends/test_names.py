@@ -31,7 +31,7 @@ def run_of(runs: Path, method: str) -> str:
 STORE = ["--runs", "RUNS"]
 SHOWN = [
     way("repro.datasets.benchmarks:get_benchmark", ["eval", "clip", "--benchmarks", "PAS-21", *STORE], "PAS-20"),
-    way("repro.runs.assets:set_ids", ["data", "verify", "coco-stufff", "--data-root", "."], "coco-stuff"),
+    way("repro.runs.data:set_ids", ["data", "verify", "coco-stufff", "--data-root", "."], "coco-stuff"),
     way("repro.api.describing:describe_name", ["describe", "tabel1", *STORE], "table1"),
     way("repro.api.describing:describe_name", ["describe", "claps", *STORE], "clip-smoke"),
     way("repro.cli.main:main", ["evil"], "eval"),

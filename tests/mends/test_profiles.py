@@ -139,9 +139,9 @@ def test_a_recipe_that_is_corrected_is_read(talk: Talk, changes: dict[str, Any])
 
 # -- data --------------------------------------------------------------------------------------------------------------
 @pytest.mark.follows(
-    "repro.runs.assets:Assets.missing_data#1",
-    "repro.runs.assets:Assets.missing_data#2",
-    "repro.runs.assets:Assets.ensure_data",
+    "repro.runs.data:Data.missing_data#1",
+    "repro.runs.data:Data.missing_data#2",
+    "repro.runs.data:Data.ensure_data",
 )
 def test_data_that_are_missing_are_named_fetched_and_prepared(talk: Talk, drawn: Path, tmp_path: Path) -> None:
     paper = load_profile("paper")

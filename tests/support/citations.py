@@ -28,6 +28,7 @@ OUTSIDE = (
     "measures/*",
     "runs/*",
     "shards/*",
+    "results/mini/*",
     "results/paper/*",
     "results/smoke/*",
     # data sets and files of users

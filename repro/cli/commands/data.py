@@ -70,7 +70,7 @@ def _synth(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     from repro.datasets.prepare.command import prepare_alone
-    from repro.runs.assets import set_ids
+    from repro.runs.data import set_ids
     from repro.runs.progress import count_progress
 
     summaries = []
@@ -86,7 +86,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from repro.datasets.verify.verify import verify
-    from repro.runs.assets import set_ids
+    from repro.runs.data import set_ids
     from repro.runs.progress import count_progress
 
     reports = []

@@ -33,7 +33,7 @@ def _towers(options: argparse.Namespace) -> int:
         if options.out is None:
             from repro.errors import UsageError, command
 
-            words = ("--train", ",".join(options.train), "--out", "towers")
+            words = ("--train", ",".join(options.train), "--out", "towers", "--profile", options.profile)
             raise UsageError("--train needs a folder for the towers", mend=command("repro", "mini", "towers", *words))
         with common.stdout_to_stderr():
             packed = [train_tower(name, options.out, options.profile, options.runs) for name in options.train]
