@@ -229,12 +229,14 @@ class _Job:
 
 
 def _notes(run: Run, weights: str) -> list[str]:
-    """Say why the outputs mean nothing, if they do."""
-    notes = []
+    """Say why the outputs mean nothing, or little on a photograph, if they do."""
+    assets, notes = run.assets, []
     if weights == "untrained":
         notes.append("the weights are not trained: this picture means nothing")
-    elif run.assets.kind_of(run.row.tower).random:
+    elif assets.kind_of(run.row.tower).random:
         notes.append("the CLIP tower is random: this picture means nothing")
+    elif any(assets.kind_of(key).drawn for key in assets.tower_chain(run.row.tower)):
+        notes.append("the CLIP tower knows drawn scenes only: on a photograph this picture means little")
     return notes
 
 

@@ -16,7 +16,6 @@ from repro.runs.assets import Assets
 
 STUDENT = "base"
 """The tower of a profile that methods are built on."""
-DENSE = ("scene 64 px", "scene 96 px")
 READ_OUT = "value/token"
 
 
@@ -108,12 +107,13 @@ def _without_label() -> list[int]:
 
 
 def _places(student: dict[str, Any]) -> Iterator[Premise]:
-    for view, least in zip(DENSE, (60, None), strict=True):
-        yield Premise(f"patches named, {view}, top-1 %", 100 * student["dense"][view][READ_OUT]["accuracy"], least)
+    views = list(student["dense"].items())[:2]  # a scene in the tower's own size and in one and a half times that
+    for (view, found), least in zip(views, (60, None), strict=True):
+        yield Premise(f"patches named, {view}, top-1 %", 100 * found[READ_OUT]["accuracy"], least)
 
 
 def _bias(student: dict[str, Any]) -> Iterator[Premise]:
-    found = student["dense"][DENSE[0]][READ_OUT]
+    found = next(iter(student["dense"].values()))[READ_OUT]
     ratio = found["stuff_called_thing"] / max(found["thing_called_stuff"], 1e-9)
     shares = f"{100 * found['stuff_called_thing']:.0f} % / {100 * found['thing_called_stuff']:.0f} %"
     yield Premise(f"foreground bias: stuff called things / things called stuff ({shares}), ratio", ratio, 1.5)

@@ -136,6 +136,8 @@ class TowerKind(ABC):
     """True where the weights are a published file under ``weights`` of the identity; ``repro doctor`` looks for it."""
     random: ClassVar[bool] = False
     """True where the weights mean nothing; outputs say so."""
+    drawn: ClassVar[bool] = False
+    """True where the weights know drawn scenes only; predictions say so."""
     takes_changes: ClassVar[bool] = False
     """True where a row of a table may change the recipe (``alignment`` of the row)."""
     premise: ClassVar[str] = ""

@@ -29,6 +29,7 @@ class Tiny(TowerKind):
     """A tiny CLIP, trained here in minutes; ``recipe`` holds what differs from its defaults."""
 
     name = "tiny"
+    drawn = True
 
     def identity(self, tower: Tower) -> dict[str, Any]:
         """Return the digest of the recipe."""

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from repro.api.prediction import _notes
 from repro.cli.main import main
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import Row
 from repro.datasets.images import read_label
 from repro.methods import get_method, registry
+from repro.requests import RunRequest
 from repro.runs.assets import Assets
 from repro.runs.plan import Run
 
@@ -285,3 +287,22 @@ def test_photographs_of_a_folder_that_may_only_be_read(photographs: Path, tmp_pa
     more = ["--checkpoint", "none", "--benchmark-vocab", "A-150"]
     assert main(words(tmp_path, image, *more, method="catseg")) == 0
     assert read_label(tmp_path / "out" / f"{image.stem}_label.png").shape == np.asarray(Image.open(image)).shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("profile", "tower", "weights", "said"),
+    [
+        ("mini", "base", "own", "knows drawn scenes only"),
+        ("mini", "densevlm", "own", "knows drawn scenes only"),
+        ("mini", "base", "untrained", "weights are not trained"),
+        ("smoke", "base", "own", "tower is random"),
+        ("paper", "base", "own", None),
+    ],
+)
+def test_a_prediction_says_what_its_tower_does_not_know(
+    tmp_path: Path, profile: str, tower: str, weights: str, said: str | None
+) -> None:
+    run = RunRequest(method="clip", profile=profile, tower=tower, runs=tmp_path).run()
+    notes = _notes(run, weights)
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]
