@@ -7,21 +7,12 @@ function takes the gradient by the output of a piece and returns that by its inp
 
 from __future__ import annotations
 
-import contextlib
 import math
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from repro.layers.tokens import Mlp
-
-
-def full_precision(device_type: str) -> AbstractContextManager[object]:
-    """Switch off autocast on ``device_type``: rankings should not depend on rounding to eight bits."""
-    if not torch.amp.is_autocast_available(device_type):
-        return contextlib.nullcontext()
-    return torch.autocast(device_type, enabled=False)
 
 
 def gelu_vjp(grad: Tensor, x: Tensor) -> Tensor:

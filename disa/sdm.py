@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from disa.options import SaliencyTarget
-from disa.saliency import full_precision, layer_norm_vjp, mlp_vjp, softmax_vjp, weighted_attention
+from disa.saliency import layer_norm_vjp, mlp_vjp, softmax_vjp, weighted_attention
+from repro.layers.precision import full_precision
 from repro.layers.tokens import Mlp
 
 
@@ -151,7 +152,7 @@ class SaliencyModule(nn.Module):
         inference). Computed in the precision of the weights, also under autocast. Detached; with ``live`` the
         attention keeps its graph and its weights are constants.
         """
-        with full_precision(self.head.norm.weight.device.type):
+        with full_precision(self.head.norm.weight.device.type):  # rankings should not depend on eight bits
             with torch.no_grad():
                 gradients = self._gradients(found, layer, target, labels)
             maps = []

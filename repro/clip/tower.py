@@ -25,6 +25,8 @@ LONGEST = 1024
 __all__ = ["ClipTower", "DenseFeatures", "build_tower"]
 
 
+EXPECTED = "expected"
+"""Key of the features of the texts that a training expects."""
 KEPT_TEXTS = 20_000
 """Texts whose token ids are kept, some 600 bytes each."""
 
@@ -67,6 +69,7 @@ class ClipTower(nn.Module):
         self.grid: int = spec.resolution // self._strides[-1]
         self._tokenize = tokenize
         self._ids: dict[str, Tensor] = {}
+        self._vocabulary: dict[str, int] = {}
         self._cache = FeatureCache()
         self.text_store: TextStore | None = None  # see keep_text
         self.register_buffer("mean", torch.tensor([255 * v for v in mean]).view(3, 1, 1), persistent=False)
@@ -154,14 +157,25 @@ class ClipTower(nn.Module):
         if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
             return self._encode(texts)
         device = parameters[0].device
-        key = (tuple(texts), autocast_state(device))
+        rows = [self._vocabulary.get(text, -1) for text in texts] if self.training else [-1]
+        known = min(rows) >= 0
+        key = (EXPECTED if known else tuple(texts), autocast_state(device))
         features = self._cache.get(key, weights_state(parameters))
         if features is None:
             # Not an inference tensor even when asked for in inference mode: it may take part in a graph later.
             with torch.inference_mode(False), torch.no_grad():
-                features = self._stored(texts, parameters)
+                features = self._stored(list(self._vocabulary) if known else texts, parameters)
             self._cache.put(key, features)
-        return features
+        return features[torch.tensor(rows, device=device)] if known else features
+
+    def expect(self, texts: Iterable[str]) -> None:
+        """Encode ``texts`` together in training, as soon as one is asked for, where no text parameter trains.
+
+        A training that draws classes for every step asks for another list each time. What a text's features are does
+        not depend on which list came first, so that a resumed training ends with the same bits.
+        """
+        self._vocabulary = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        self._cache.clear()
 
     def tokens(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
         """Return the token ids of each text as the model reads them, and whether a text was longer than it can read."""

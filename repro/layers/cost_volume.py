@@ -28,7 +28,11 @@ def scatter_logits(logits: Tensor, chosen: Tensor, classes: int, fill: float) ->
 
 
 class CostEmbedding(nn.Module):
-    """A convolution over each class's cost map: P prompts to ``dim`` channels."""
+    """A convolution over each class's cost map: P prompts to ``dim`` channels.
+
+    A step of a training on a CPU sees maps hardly larger than the kernel: there the convolution is a product with the
+    matrix it is, which takes half the time.
+    """
 
     def __init__(self, prompts: int, dim: int, kernel: int = 7) -> None:
         super().__init__()
@@ -36,6 +40,35 @@ class CostEmbedding(nn.Module):
 
     def forward(self, cost: Tensor) -> Tensor:
         """Map costs (B, P, T, H, W) to tokens (B, T, H W, dim) in raster order."""
-        maps = cost.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        tokens = self.conv(maps).permute(0, 2, 3, 1)
-        return tokens.reshape(cost.shape[0], cost.shape[2], -1, tokens.shape[-1])
+        maps = cost.transpose(1, 2).flatten(0, 1)
+        kernel = self.conv.kernel_size[0]
+        if torch.is_grad_enabled() and cost.is_cpu and maps.shape[-1] * maps.shape[-2] <= 2 * kernel**2:
+            matrix = convolution_matrix(self.conv.weight, maps.shape[-2:])
+            bias = self.conv.bias.expand(matrix.shape[1], -1)  # type: ignore[union-attr]
+            tokens = torch.addmm(bias.flatten(), maps.flatten(1), matrix.flatten(1))
+        else:
+            tokens = self.conv(maps.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+        return tokens.reshape(cost.shape[0], cost.shape[2], -1, self.conv.out_channels)
+
+
+def convolution_matrix(weight: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the matrix (P H W, H W, C) that a convolution with ``weight`` (C, P, k, k), padded by k // 2, is on maps.
+
+    Its row is a place of a map (P, H, W), then come a place of the result and a channel.
+    """
+    channels, maps, side, _ = weight.shape
+    rows, columns = (taps_between(n, side, weight.device) for n in size)
+    inside = (rows[:, None, :, None] >= 0) & (columns[None, :, None, :] >= 0)
+    tap = torch.where(inside, rows[:, None, :, None] * side + columns[None, :, None, :], side * side)
+    table = F.pad(weight.permute(1, 2, 3, 0).flatten(1, 2), (0, 0, 0, 1))  # the last row is what lies outside
+    if maps > 1:
+        tap = tap + (side * side + 1) * torch.arange(maps, device=weight.device).view(-1, 1, 1, 1, 1)
+    places = size[0] * size[1]
+    return F.embedding(tap.flatten(), table.flatten(0, 1)).view(-1, places, channels)
+
+
+def taps_between(size: int, side: int, device: torch.device) -> Tensor:
+    """Return which tap (size, size) of a kernel of ``side`` joins a place before to a place after; -1 for none."""
+    place = torch.arange(size, device=device)
+    tap = place.unsqueeze(1) - place + side // 2
+    return torch.where((tap >= 0) & (tap < side), tap, -1)

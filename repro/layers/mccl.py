@@ -5,7 +5,6 @@ All functions work on P pairs of an image and a class that is in it; ``image`` (
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import Literal, NamedTuple
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repro.errors import UsageError, unknown_name
+from repro.layers.precision import full_precision
 
 IGNORED = 255
 TERMS = ("align", "cont", "back", "sep")
@@ -139,9 +139,7 @@ def mccl(
     (back, sep); where an image has none of these, it counts 0. Classes whose cosine of foreground and background does
     not exceed ``contrast_above`` count 0 in cont. Computed in float32 or wider, whatever autocast says.
     """
-    kind = foreground.device.type
-    known = torch.amp.is_autocast_available(kind)
-    with torch.autocast(kind, enabled=False) if known else contextlib.nullcontext():
+    with full_precision(foreground.device.type):
         return _terms(foreground, background, text, image, images, options)
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.small_attention import FEW, small_attention
 from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_tokens
 
 MASKED = -100.0
@@ -104,6 +105,11 @@ class GuidedWindowBlock(nn.Module):
         """
         size = self.window * self.window
         shape = qkv.shape[:-1]
+        if size <= FEW and qkv.requires_grad and qkv.is_cpu and not torch.is_autocast_enabled("cpu"):
+            mask = None if self.mask is None else self.mask.unsqueeze(1)
+            windows = qkv.view(shape[0] * shape[1], -1, size, qkv.shape[-1])
+            both = mask if bias is None else bias if mask is None else bias + mask
+            return small_attention(windows, both, self.heads).view(*shape, self.attn.dim)
         # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views. Cut first: gradients
         # then come together in one copy instead of two.
         q, k, v = (

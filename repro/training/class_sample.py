@@ -15,7 +15,8 @@ def sample_classes(labels: Tensor, num_classes: int, limit: int, seed: tuple[int
     Every class that labels a pixel is among them, even where these alone are more than ``limit``; the others are drawn
     uniformly without replacement by a generator seeded with ``seed``, so that a resumed training draws the same.
     """
-    present = [c for c in torch.unique(labels).tolist() if c != IGNORED]
+    counts = torch.bincount(labels.flatten(), minlength=IGNORED + 1)  # many times faster than sorting for unique ones
+    present = [c for c in counts.nonzero().flatten().tolist() if c != IGNORED]
     others = np.setdiff1d(np.arange(num_classes), present)
     wanted = min(max(0, limit - len(present)), len(others))
     drawn = np.random.default_rng(seed).choice(others, wanted, replace=False)

@@ -15,6 +15,7 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from torch import Tensor, nn
 
+from repro.clip.tower import ClipTower
 from repro.errors import UsageError
 from repro.launch import processes
 from repro.methods.interface import Method
@@ -44,6 +45,8 @@ class TrainModel(nn.Module):
         super().__init__()
         self.method, self.classes, self.device, self.seed = method, classes, device, seed
         self.classes_per_step, self.parts = settings.classes_per_step, placement.accumulate
+        if 0 < self.classes_per_step < len(classes):
+            _expect_texts(method, classes)
         if placement.checkpoint_activations:
             checkpoint_activations(method)
         if placement.channels_last:
@@ -121,6 +124,14 @@ class _Losses(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         return self._compute(images, labels, classes)
+
+
+def _expect_texts(method: Method, classes: Sequence[str]) -> None:
+    """Tell the CLIP towers of ``method`` which texts the steps draw from."""
+    texts = [text for own in method.texts(classes) for text in own]
+    for part in method.modules():
+        if isinstance(part, ClipTower):
+            part.expect(texts)
 
 
 def _compiled(method: Method, settings: TrainSettings, device: torch.device) -> Compute:

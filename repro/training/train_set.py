@@ -21,6 +21,10 @@ from repro.training.settings import TrainSettings
 _MEND = command("repro", "data", "prepare", "coco-stuff", "--data-root", "ROOT", "--again")
 
 
+KEPT_BYTES = 256 << 20
+"""Memory for decoded pairs of a training without workers, see :class:`TrainSet`."""
+
+
 class ImagePair(Protocol):
     """An image and its label map on disk (``repro.datasets.layout.Pair``)."""
 
@@ -45,6 +49,9 @@ class TrainSet(Dataset["Sample | ReproError"]):
 
     An unreadable file or a label outside the vocabulary is RETURNED as the DataError, because a DataLoader worker
     that raises would reduce it to text; :func:`collate` hands it on and the training loop raises it.
+
+    Without workers, decoding is time of the steps: decoded pairs are kept, up to ``KEPT_BYTES``, for later epochs. A
+    file is then read once: what is written to it during the training is not seen.
     """
 
     def __init__(self, pairs: Sequence[ImagePair], num_classes: int, settings: TrainSettings, seed: int) -> None:
@@ -52,6 +59,8 @@ class TrainSet(Dataset["Sample | ReproError"]):
             raise ValueError(f"training labels are 8-bit: at most {IGNORED} classes, not {num_classes}")
         self.pairs, self.num_classes, self.seed = pairs, num_classes, seed
         self.pipeline = build_pipeline(settings)
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._room = 0 if settings.workers else KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -59,7 +68,7 @@ class TrainSet(Dataset["Sample | ReproError"]):
     def __getitem__(self, item: tuple[int, int]) -> Sample | ReproError:
         index, position = item
         try:
-            image, label = self.load(index)
+            image, label = self._kept.get(index) or self._keep(index, *self.load(index))
         except ReproError as error:
             return error
         with seeded(self.seed, position):
@@ -69,6 +78,13 @@ class TrainSet(Dataset["Sample | ReproError"]):
             "label": torch.from_numpy(label),
             "position": torch.tensor(position),
         }
+
+    def _keep(self, index: int, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        size = image.nbytes + label.nbytes
+        if size <= self._room:
+            self._room -= size
+            self._kept[index] = image, label
+        return image, label
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Load the uint8 RGB image (H, W, 3) and labels (H, W) of pair ``index``; DataError when they do not fit."""

@@ -226,6 +226,28 @@ def test_text_carries_a_gradient_only_where_it_trains(tower: ClipTower) -> None:
     assert trained == {"model.transformer.resblocks.0.attn.q_proj_weight"}
 
 
+def test_texts_that_a_training_expects_are_encoded_once_and_together(
+    tower: ClipTower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower.train_only()
+    names, encoded = ["cat", "red bus", "tree", "sky"], []
+    encode = tower._encode
+    monkeypatch.setattr(tower, "_encode", lambda texts: encoded.append(list(texts)) or encode(texts))
+    tower.expect(f"a {name}." for name in names)
+    alone = tower.eval().text(["tree", "cat"], "a {}.")
+    assert encoded == [["a tree.", "a cat."]]  # what is asked for, outside of a training
+    tower.train()
+    encoded.clear()
+    first, second = tower.text(["tree", "cat"], "a {}."), tower.text(["sky"], "a {}.")
+    assert encoded == [[f"a {name}." for name in names]]
+    torch.testing.assert_close(first, alone)
+    whole = tower.text(names, "a {}.")
+    assert torch.equal(whole[[2, 0]], first)
+    assert torch.equal(whole[3:], second)
+    tower.text(["cat", "dog"], "a {}.")
+    assert encoded[1:] == [["a cat.", "a dog."]]  # one it did not expect
+
+
 def test_autocast_has_its_own_cache_entries(tower: ClipTower) -> None:
     with torch.no_grad():
         exact = tower.text(NAMES, TEMPLATE)

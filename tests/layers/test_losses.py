@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from repro.layers.losses import per_class_bce
+from baselines.logoseg.loss import masked_bce
+from repro.layers.losses import Bilinear, per_class_bce, softmax_ce
 
 
 def _case() -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,18 +51,56 @@ def test_logits_are_resized_to_the_labels() -> None:
     torch.testing.assert_close(per_class_bce(small, labels, "excluded"), per_class_bce(resized, labels, "excluded"))
 
 
-@pytest.mark.parametrize("excluded", [False, True])
-def test_the_gradient_in_closed_form_is_that_of_the_targets_spelled_out(excluded: bool) -> None:
+def _spelled_out(kind: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    full = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    if kind == "ce":
+        return F.cross_entropy(full, labels, ignore_index=255)
+    targets = torch.stack([labels == c for c in range(logits.shape[1])], dim=1).double()
+    each = F.binary_cross_entropy_with_logits(full, targets, reduction="none")
+    if kind == "zero_target":
+        return each.mean()
+    kept = each[(labels != 255).unsqueeze(1).expand_as(each)]
+    return kept.mean() if kind == "excluded" else kept.mean() * logits.shape[1]
+
+
+LOSSES = {
+    "zero_target": lambda logits, labels: per_class_bce(logits, labels, "zero_target"),
+    "excluded": lambda logits, labels: per_class_bce(logits, labels, "excluded"),
+    "eq_13": masked_bce,
+    "ce": softmax_ce,
+}
+
+
+@pytest.mark.parametrize("size", [(3, 4), (7, 12)])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_loss_and_gradient_in_closed_form_are_those_of_the_loss_spelled_out(kind: str, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = (4 * torch.randn(2, 5, 3, 4, generator=generator, dtype=torch.double)).requires_grad_()
-    labels = torch.randint(0, 5, (2, 3, 4), generator=generator)
+    labels = torch.randint(0, 5, (2, *size), generator=generator)
     labels[0, :2] = labels[1, 2, 3] = 255
-    targets = torch.stack([labels == c for c in range(5)], dim=1).double()
-    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    spelled_out = each[(labels != 255).unsqueeze(1).expand_as(each)].mean() if excluded else each.mean()
-    ours = per_class_bce(logits, labels, "excluded" if excluded else "zero_target")
-    torch.testing.assert_close(ours, spelled_out)
+    spelled_out, ours = _spelled_out(kind, logits, labels), LOSSES[kind](logits, labels)
+    torch.testing.assert_close(ours, spelled_out, rtol=1e-12, atol=0)
     grads = [torch.autograd.grad(3 * total, logits)[0] for total in (ours, spelled_out)]
-    torch.testing.assert_close(*grads)
-    if excluded:
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-14)
+    if kind != "zero_target" and size == (3, 4):
         assert not grads[0][0, :, :2].any()
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_loss_of_bfloat16_logits_is_computed_in_float32_under_autocast_too(kind: str) -> None:
+    logits, labels = _case()
+    small = F.avg_pool2d(logits, 2).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = LOSSES[kind](small, labels)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, LOSSES[kind](small.float(), labels), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("after", [(8, 6), (5, 9), (2, 3)])
+def test_resizing_by_matrices_is_bilinear_interpolation_both_ways(after: tuple[int, int]) -> None:
+    maps = torch.randn(3, 4, 3, dtype=torch.double, requires_grad=True)
+    expected = F.interpolate(maps.unsqueeze(0), size=after, mode="bilinear", align_corners=False)[0]
+    resize = Bilinear((4, 3), after, maps)
+    torch.testing.assert_close(resize(maps), expected, rtol=1e-12, atol=1e-12)
+    grad = torch.randn_like(expected)
+    torch.testing.assert_close(resize.back(grad), torch.autograd.grad(expected, maps, grad)[0], rtol=1e-12, atol=1e-12)

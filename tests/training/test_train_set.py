@@ -9,6 +9,7 @@ from PIL import Image
 from tiny_set import NAMES, TinyPair, write_pairs
 
 from repro.errors import DataError
+from repro.training import train_set
 from repro.training.settings import TrainSettings
 from repro.training.train_set import TrainSet, collate
 
@@ -86,3 +87,33 @@ def test_an_error_survives_the_way_from_a_worker_and_wins_over_the_batch(pairs):
 def test_more_classes_than_eight_bits_hold_are_refused(pairs):
     with pytest.raises(ValueError, match="255"):
         TrainSet(pairs, 256, SETTINGS, seed=0)
+
+
+def _spied(data: TrainSet, monkeypatch) -> list[int]:
+    read: list[int] = []
+    load = data.load
+    monkeypatch.setattr(data, "load", lambda index: read.append(index) or load(index))
+    return read
+
+
+def test_without_workers_a_pair_is_decoded_once_and_later_crops_are_those_of_the_file(pairs, monkeypatch):
+    data = TrainSet(pairs, len(NAMES), TrainSettings(short_side=32, crop=32, workers=0), seed=0)
+    fresh = TrainSet(pairs, len(NAMES), SETTINGS, seed=0)
+    read = _spied(data, monkeypatch)
+    for position in range(12):
+        ours, theirs = data[position % 2, position], fresh[position % 2, position]
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert read == [0, 1]
+    repeated = _spied(fresh, monkeypatch)
+    fresh[0, 0], fresh[0, 1]
+    assert repeated == [0, 0]  # workers read beside the steps
+
+
+def test_decoded_pairs_are_kept_up_to_their_memory(pairs, monkeypatch):
+    image, label = TrainSet(pairs, len(NAMES), SETTINGS, seed=0).load(0)
+    monkeypatch.setattr(train_set, "KEPT_BYTES", image.nbytes + label.nbytes)
+    data = TrainSet(pairs, len(NAMES), TrainSettings(short_side=32, crop=32, workers=0), seed=0)
+    read = _spied(data, monkeypatch)
+    for index in (0, 1, 0, 1):
+        data[index, 0]
+    assert read == [0, 1, 1]
