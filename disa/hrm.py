@@ -65,6 +65,9 @@ class Refinement(nn.Module):
         """Return P_c (B, N, D) of refined tokens (B, N, L, D); zero for a class with no token of the branch."""
         if self.category is None:
             return None
+        if x.shape[2] == 0:
+            none = x.new_zeros(*x.shape[:2], x.shape[3])
+            return 0.0 * self.category(none, none)
         if keep is None:
             return self.category(x.mean(dim=2), x.amax(dim=2))
         count = keep.sum(dim=2, keepdim=True)

@@ -8,13 +8,67 @@ pairs of Swin blocks with the other branch masked out of each, of which half the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.layers.token_lists import attend, compiled, lists_of
 from repro.layers.tokens import permute_tokens
 from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
+
+Blocks = tuple[GuidedWindowBlock, GuidedWindowBlock]
+"""The foreground's and the background's."""
+
+
+class Divided(NamedTuple):
+    """Tokens by branch: the foreground's of every class, then the background's of every class."""
+
+    tokens: Tensor
+    """(B N L, D)."""
+    order: Tensor
+    """Where each of them is in (B, N, L), and at each place of (B, N, L) which of them it holds: ``place``."""
+    place: Tensor
+    shape: tuple[int, int, int]
+    """B, N, L."""
+    k: int
+    """Foreground tokens of a class."""
+
+    @classmethod
+    def of(cls, x: Tensor, mask: Tensor, k: int) -> Divided:
+        """Divide tokens (B, N, L, D) by ``mask`` (B, N, L) with ``k`` foreground tokens per class."""
+        order = branch_order(mask, k)
+        place = inverse(order)
+        tokens = permute_tokens(x.reshape(-1, x.shape[3]), order, place)
+        return cls(tokens, order, place, (x.shape[0], x.shape[1], x.shape[2]), k)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return how many tokens are foreground and how many background."""
+        batch, classes, places = self.shape
+        return [batch * classes * self.k, batch * classes * (places - self.k)]
+
+    def branches(self) -> tuple[Tensor, Tensor]:
+        """Return views of the foreground (B, N, k, D) and of the background (B, N, L - k, D)."""
+        batch, classes, places = self.shape
+        front, back = self.tokens.split(self.sizes)
+        counts = self.k, places - self.k
+        return tuple(t.view(batch, classes, n, t.shape[1]) for t, n in zip((front, back), counts, strict=True))
+
+    def times(self, front: Tensor, back: Tensor) -> Divided:
+        """Multiply the tokens of each branch by its gate (B, N, D), in place where no gradient is recorded."""
+        pairs = zip(self.branches(), (front, back), strict=True)
+        if not torch.is_grad_enabled():
+            for branch, gate in pairs:
+                branch.mul_(gate.unsqueeze(2))
+            return self
+        gated = torch.cat([(branch * gate.unsqueeze(2)).flatten(0, 2) for branch, gate in pairs])
+        return self._replace(tokens=gated)
+
+    def joined(self) -> Tensor:
+        """Return the tokens (B, N, L, D) at their places."""
+        return permute_tokens(self.tokens, self.place, self.order).view(*self.shape, -1)
 
 
 def refine_branches(
@@ -25,31 +79,69 @@ def refine_branches(
     k: int,
     front_guided: Sequence[Tensor],
     back_guided: Sequence[Tensor],
-) -> Tensor:
+) -> Divided:
     """Return M C'_f + (1 - M) C'_b of tokens (B, N, L, D); ``mask`` (B, N, L) has ``k`` foreground tokens per class.
 
     The guidance is that of :meth:`GuidedSwinPair.guide` for each branch.
     """
-    batch, classes, places, dim = x.shape
-    order = branch_order(mask, k)
-    place = inverse(order)
-    sizes = [batch * classes * k, batch * classes * (places - k)]
-    # First row of the guidance of each token's branch among those of all images, foreground before background.
-    row = places * (2 * torch.arange(batch, device=x.device).view(-1, 1, 1) + (~mask).long())
-    tokens = permute_tokens(x.reshape(-1, dim), order, place)
+    divided = Divided.of(x, mask, k)
     pairs = zip(_blocks(front), _blocks(back), front_guided, back_guided, strict=True)
     for first, second, first_guided, second_guided in pairs:
         both = (first, second)
-        into = place.view(-1, places)[:, first.order].flatten()  # row of the branches' order at each place of a window
-        out = inverse(into)
-        # Whole rows of a table: many times faster than choosing element by element, and so is the gradient.
-        rows = (row[:, :, first.order] + torch.arange(places, device=x.device)).flatten()[out]
-        offset = F.embedding(rows, torch.cat([first_guided, second_guided], dim=1).flatten(0, 2))
-        qkv = _each(_project, both, tokens.split(sizes), offset.split(sizes))
-        qkv = permute_tokens(qkv, into, out).view(batch, classes, places, -1)
-        mixed = permute_tokens(first.attend(qkv, first.apart(mask)).reshape(-1, dim), out, into)
-        tokens = _each(GuidedWindowBlock.finish, both, tokens.split(sizes), mixed.split(sizes))
-    return permute_tokens(tokens, place, order).view(batch, classes, places, dim)
+        table = torch.cat([first_guided, second_guided], dim=1).flatten(0, 2)
+        tokens = divided.tokens
+        if compiled(tokens, tokens.shape[1] // first.heads):
+            mixed = _mix_lists(both, divided, mask, table)
+        else:
+            mixed = _mix_windows(both, divided, mask, table)
+        tokens = _each(GuidedWindowBlock.finish, both, tokens.split(divided.sizes), mixed.split(divided.sizes))
+        divided = divided._replace(tokens=tokens)
+    return divided
+
+
+def _mix_windows(blocks: Blocks, divided: Divided, mask: Tensor, table: Tensor) -> Tensor:
+    """Return attention (R, D) of the tokens in windows, where a mask keeps the branches apart.
+
+    ``table`` (B 2 L, 3 D) is the guidance of all images, the foreground's before the background's, in windows' order.
+    """
+    batch, _, places = divided.shape
+    order = blocks[0].order
+    into, out = _windows(blocks[0], divided)
+    # Row of the guidance of each token's branch. Whole rows of a table: many times faster than choosing element by
+    # element, and so is the gradient.
+    row = places * (2 * torch.arange(batch, device=mask.device).view(-1, 1, 1) + (~mask).long())
+    rows = (row[:, :, order] + torch.arange(places, device=mask.device)).flatten()[out]
+    qkv = _each(_project, blocks, divided.tokens.split(divided.sizes), F.embedding(rows, table).split(divided.sizes))
+    return _attend_windows(blocks[0], divided, mask, qkv, into, out)
+
+
+def _windows(block: GuidedWindowBlock, divided: Divided) -> tuple[Tensor, Tensor]:
+    """Return the row among the divided tokens of each place of a window, and the inverse."""
+    into = divided.place.view(-1, divided.shape[2])[:, block.order].flatten()
+    return into, inverse(into)
+
+
+def _attend_windows(
+    block: GuidedWindowBlock, divided: Divided, mask: Tensor, qkv: Tensor, into: Tensor, out: Tensor
+) -> Tensor:
+    """Return attention (R, D) of q, k, v (R, 3 D) of the divided tokens."""
+    qkv = permute_tokens(qkv, into, out).view(*divided.shape, -1)
+    return permute_tokens(block.attend(qkv, block.apart(mask)).flatten(0, 2), out, into)
+
+
+def _mix_lists(blocks: Blocks, divided: Divided, mask: Tensor, table: Tensor) -> Tensor:
+    """Return what :func:`_mix_windows` does without moving a token: a branch's tokens in a window are a list."""
+    batch, classes, places = divided.shape
+    block, tokens, order = blocks[0], divided.tokens, divided.order
+    at, back = order % places, (torch.arange(len(order)) >= divided.sizes[0]).long()
+    maps = 2 * (order // places) + back
+    row = places * (2 * (order // (classes * places)) + back) + block.place[at]
+    lists = lists_of(block.regions * maps + block.region[at], 2 * batch * classes * block.regions)
+    qkv = tokens.new_empty(len(tokens), table.shape[1])
+    for own, part, result in zip(blocks, tokens.split(divided.sizes), qkv.split(divided.sizes), strict=True):
+        torch.mm(own.norm1(part), own.attn.token_weight().t(), out=result)
+    mixed = attend(qkv, table, row, lists, block.heads, block.leak)
+    return mixed if mixed is not None else _attend_windows(block, divided, mask, qkv, *_windows(block, divided))
 
 
 def branch_order(mask: Tensor, k: int) -> Tensor:
@@ -70,7 +162,7 @@ def _project(block: GuidedWindowBlock, tokens: Tensor, offset: Tensor) -> Tensor
     return torch.addmm(offset, block.norm1(tokens), block.attn.token_weight().t())
 
 
-def _blocks(pair: GuidedSwinPair) -> tuple[GuidedWindowBlock, GuidedWindowBlock]:
+def _blocks(pair: GuidedSwinPair) -> Blocks:
     return pair.block_1, pair.block_2
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from disa.aggregation import Aggregation
 from disa.hrm import Refinement
 from disa.options import DisaOptions
-from disa.pixelwise import refine_branches
+from disa.pixelwise import Divided, refine_branches
 from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import CostDecoder
 from repro.layers.parallel import each
@@ -110,19 +110,20 @@ class Segmenter(nn.Module):
     ) -> Tensor:
         masks = [None if mask is None else mask[:, chunk] for chunk in chunks]
 
-        def refine(i: int) -> tuple[list[Tensor], list[Tensor | None]]:
+        def refine(i: int) -> tuple[list[Tensor] | Divided, list[Tensor | None]]:
             return self._refine(cost[:, :, chunks[i]], masks[i], guidance)
 
         done = each(refine, len(chunks), cost.device)
         gates = self._gates([prototypes for _, prototypes in done])
         refined = [parts for parts, _ in done]
         del done
+        shared = self.decoder.shared(guidance.decoder) if len(chunks) > 1 else None
 
         def decode(i: int) -> Tensor:
             parts, refined[i] = refined[i], []  # freed as soon as it is used
             own = [None if gate is None else gate[:, chunks[i]] for gate in gates]
             x = self.aggregation(self._update(parts, masks[i], own, share), guidance.aggregation)
-            logits: Tensor = self.decoder(x, guidance.decoder)
+            logits: Tensor = self.decoder(x, guidance.decoder, shared)
             return logits
 
         logits = each(decode, len(chunks), cost.device)
@@ -134,8 +135,8 @@ class Segmenter(nn.Module):
 
     def _refine(
         self, cost: Tensor, mask: Tensor | None, guidance: Guidance
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Return refined tokens as :meth:`Aggregation.merge` takes them, and P_c (B, N, D) of each branch."""
+    ) -> tuple[list[Tensor] | Divided, list[Tensor | None]]:
+        """Return refined tokens, divided or as :meth:`Aggregation.merge` takes them, and P_c (B, N, D) by branch."""
         x = self.embedding(cost)
         front, back = self._branches()
         front_guided, back_guided = guidance.branches[0], guidance.branches[-1]
@@ -147,10 +148,13 @@ class Segmenter(nn.Module):
             foreground = front.pixels(x * weight, None, front_guided)
             background = back.pixels(x * (1 - weight), None, back_guided)
             return [foreground, background], [front.prototypes(foreground, None), back.prototypes(background, None)]
-        x = self.pixels(x, mask, guidance)
-        return [x], [front.prototypes(x, mask), back.prototypes(x, ~mask)]
+        refined = self.pixels(x, mask, guidance)
+        if isinstance(refined, Divided):
+            foreground, background = refined.branches()
+            return refined, [front.prototypes(foreground, None), back.prototypes(background, None)]
+        return [refined], [front.prototypes(refined, mask), back.prototypes(refined, ~mask)]
 
-    def pixels(self, x: Tensor, mask: Tensor, guidance: Guidance) -> Tensor:
+    def pixels(self, x: Tensor, mask: Tensor, guidance: Guidance) -> Tensor | Divided:
         """Return M C'_f + (1 - M) C'_b of tokens (B, N, L, D): each place holds the token of its own branch."""
         front, back = self._branches()
         guided = guidance.branches[0], guidance.branches[-1]
@@ -174,10 +178,14 @@ class Segmenter(nn.Module):
         return gates
 
     def _update(
-        self, parts: list[Tensor], mask: Tensor | None, gates: list[Tensor | None], share: Tensor | None
+        self, parts: list[Tensor] | Divided, mask: Tensor | None, gates: list[Tensor | None], share: Tensor | None
     ) -> Tensor:
         """Compute Eqs. 3 and 4, then C~ (B, N, L, D)."""
         front, back = gates[0], gates[-1]
+        if isinstance(parts, Divided):
+            if front is not None and back is not None and share is None:
+                parts, front = parts.times(front, back), None
+            parts = [parts.joined()]
         if front is not None and back is not None:
             if len(parts) == 2:
                 parts = [part * gate.unsqueeze(2) for part, gate in zip(parts, (front, back), strict=True)]

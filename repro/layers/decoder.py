@@ -14,6 +14,9 @@ CHANNELS_PER_GROUP = 16
 PLACES = 16 * 96**2
 """Places of the last maps that a training step on a CPU decodes at once, see :class:`CostDecoder`."""
 
+Shared = tuple[list[Tensor], list[Tensor]]
+"""What :meth:`UpStage.guide` and :meth:`UpStage.merged` return for each stage."""
+
 
 def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // CHANNELS_PER_GROUP), channels)
@@ -81,10 +84,17 @@ class CostDecoder(nn.Module):
         )
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
-    def forward(self, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
-        """Map tokens (B, T, L, C) and projected guidance maps, smallest first, to logits (B, T, h, w)."""
+    def shared(self, guidance: Sequence[Tensor]) -> Shared:
+        """Return what all classes share of projected guidance maps, smallest first."""
         guided = [stage.guide(g) for stage, g in zip(self.stages, guidance, strict=True)]
-        merged = [stage.merged() for stage in self.stages]
+        return guided, [stage.merged() for stage in self.stages]
+
+    def forward(self, x: Tensor, guidance: Sequence[Tensor], shared: Shared | None = None) -> Tensor:
+        """Map tokens (B, T, L, C) and projected guidance maps, smallest first, to logits (B, T, h, w).
+
+        ``shared`` saves computing :meth:`shared` for every part of the classes again.
+        """
+        guided, merged = self.shared(guidance) if shared is None else shared
         if torch.is_grad_enabled() and x.is_cpu:
             places = x.shape[0] * (self.grid << len(guided)) ** 2
             parts = x.split(max(1, PLACES // max(1, places)), dim=1)

@@ -39,13 +39,16 @@ def threads(device: torch.device) -> int:
 
     Modes that watch operations (FLOP counters, tracing, compiling) are bound to a thread: under one of them it is 1.
     """
-    if torch.compiler.is_compiling() or device.type != "cpu" or torch.is_grad_enabled():
-        return 1
-    if getattr(_serial, "on", False) or torch._C._get_tracing_state() is not None:
-        return 1
-    if _get_current_function_mode() is not None or _get_current_dispatch_mode() is not None:
+    if device.type != "cpu" or torch.is_grad_enabled() or getattr(_serial, "on", False) or watched():
         return 1
     return torch.get_num_threads()
+
+
+def watched() -> bool:
+    """Tell whether torch's operations are watched: compiled, traced, counted or changed by a mode."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return True
+    return _get_current_function_mode() is not None or _get_current_dispatch_mode() is not None
 
 
 def even_step(total: int, step: int, device: torch.device) -> int:

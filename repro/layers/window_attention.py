@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.layers.small_attention import FEW, small_attention
+from repro.layers.token_lists import Lists, attend, compiled, lists_of
 from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_tokens
 
 MASKED = -100.0
@@ -31,13 +33,18 @@ def shift_mask(grid: int, window: int, shift: int, masked: float = MASKED) -> Te
 
     0 between places that are neighbours on the map, ``masked`` between the others.
     """
+    region = shift_regions(grid, window, shift)
+    return torch.where(region[:, :, None] == region[:, None, :], 0.0, masked)
+
+
+def shift_regions(grid: int, window: int, shift: int) -> Tensor:
+    """Return numbers from 0 to 8 (windows, window ** 2), equal in a shifted window for neighbours on the map."""
     edges = torch.zeros(grid, dtype=torch.long)
     edges[grid - window : grid - shift] = 1
     edges[grid - shift :] = 2
     region = edges[:, None] * 3 + edges[None, :]
     count = grid // window
-    region = region.view(count, window, count, window).transpose(1, 2).reshape(count * count, -1)
-    return torch.where(region[:, :, None] == region[:, None, :], 0.0, masked)
+    return region.view(count, window, count, window).transpose(1, 2).reshape(count * count, -1)
 
 
 class GuidedWindowBlock(nn.Module):
@@ -48,6 +55,10 @@ class GuidedWindowBlock(nn.Module):
 
     order: Tensor
     mask: Tensor | None
+    place: Tensor
+    """Where each raster place is in ``order`` (L)."""
+    region: Tensor
+    """Number of each raster place's window and, where that is shifted, its neighbours in there (L): see ``regions``."""
 
     def __init__(
         self,
@@ -70,6 +81,12 @@ class GuidedWindowBlock(nn.Module):
         order = window_order(grid, window, shift)
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("mask", shift_mask(grid, window, shift, masked) if shift else None, persistent=False)
+        place = order.argsort()
+        own = shift_regions(grid, window, shift) if shift else torch.zeros(place.shape, dtype=torch.long)
+        self.regions = 9 * (grid // window) ** 2
+        self.register_buffer("place", place, persistent=False)
+        self.register_buffer("region", own.flatten()[place] + 9 * (place // window**2), persistent=False)
+        self.leak = masked if shift and math.isfinite(masked) else None
 
     def forward(self, x: Tensor, offset: Tensor, keep: Tensor | None = None) -> Tensor:
         """Map tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance to (B, T, L, C).
@@ -78,6 +95,22 @@ class GuidedWindowBlock(nn.Module):
         """
         bias = None if keep is None else self._bias(self._windows(keep).unsqueeze(2))  # the same for all queries
         return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
+
+    def in_raster(self, x: Tensor, offset: Tensor) -> Tensor:
+        """Return :meth:`forward` of tokens in raster order, with ``offset`` in this block's, no token being moved."""
+        maps, places = x.shape[0] * x.shape[1], x.shape[2]
+        qkv = F.linear(self.norm1(x), self.attn.token_weight()).flatten(0, 2)
+        row = places * torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) + self.place
+        place = row.expand(x.shape[:3]).flatten()
+        mixed = attend(qkv, offset.flatten(0, 2), place, self._lists(maps), self.heads, self.leak)
+        if mixed is None:
+            mixed = self.attend(qkv.view(*x.shape[:3], -1)[:, :, self.order], None)[:, :, self.place]
+        return self.finish(x, mixed.view(x.shape))
+
+    def _lists(self, maps: int) -> Lists:
+        """Return which tokens of ``maps`` maps (R) attend to one another."""
+        first = self.regions * torch.arange(maps, device=self.region.device)
+        return lists_of((first.unsqueeze(1) + self.region).flatten(), maps * self.regions)
 
     def apart(self, mask: Tensor) -> Tensor:
         """Return a bias for :meth:`attend` that keeps tokens of other values in ``mask`` (B, T, L), raster, apart."""
@@ -125,8 +158,8 @@ class GuidedWindowBlock(nn.Module):
             biases = self.mask.to(q.dtype).unbind()
             if bias is not None:
                 biases = tuple(a + b for a, b in zip(biases, bias.to(q.dtype).unbind(1), strict=True))
-            windows = zip(q.unbind(1), k.unbind(1), v.unbind(1), biases, strict=True)
-            parts = [F.scaled_dot_product_attention(a, b, c, attn_mask=mask) for a, b, c, mask in windows]
+            each = zip(q.unbind(1), k.unbind(1), v.unbind(1), biases, strict=True)
+            parts = [F.scaled_dot_product_attention(a, b, c, attn_mask=own) for a, b, c, own in each]
             mixed = torch.stack([part.transpose(1, 2) for part in parts], dim=1)
         return mixed.reshape(*shape, self.attn.dim)
 
@@ -187,6 +220,10 @@ class GuidedSwinPair(nn.Module):
         ``keep`` (B, T, L) is True at the tokens that take part as keys (None: all); what comes out at the others
         depends on windows they are not members of and has no meaning.
         """
+        if keep is None and compiled(x, x.shape[-1] // self.block_1.heads):
+            for block, offset in zip((self.block_1, self.block_2), offsets, strict=True):
+                x = block.in_raster(x, offset)
+            return x
         if self.one_order:
             return self.block_2(self.block_1(x, offsets[0], keep), offsets[1], keep)
         x = self.block_1(permute_tokens(x, self.into, self.into_back), offsets[0], keep)

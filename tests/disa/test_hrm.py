@@ -122,7 +122,7 @@ def test_both_branches_at_once_equal_two_masked_pairs(grid: int, window: int, sh
     x = torch.randn(2, 3, places, 8, dtype=torch.double, requires_grad=True)
     guidance = torch.randn(2, places, 6, dtype=torch.double)
     guided = front.guide(guidance), back.guide(guidance)
-    joint = refine_branches(front, back, x, mask, k, *guided)
+    joint = refine_branches(front, back, x, mask, k, *guided).joined()
     apart = torch.where(mask.unsqueeze(3), front.run(x, guided[0], mask), back.run(x, guided[1], ~mask))
     torch.testing.assert_close(joint, apart, rtol=1e-10, atol=1e-10)
     weight, inputs = torch.randn_like(joint), [x, *front.parameters(), *back.parameters()]
