@@ -232,7 +232,7 @@ def test_disa_takes_no_longer_than_catseg(benchmark: BenchmarkFixture) -> None:
     }
     medians = alternate(benchmark, works, ROUNDS)
     benchmark.extra_info["disa_over_catseg"] = round(medians["disa"] / medians["catseg"], 2)
-    assert medians["disa"] < 1.5 * medians["catseg"]  # 1.1 to 1.15 on a quiet machine
+    assert medians["disa"] < 1.1 * medians["catseg"]  # 0.99; 1.1 to 1.15 while its branches' attention was masked
 
 
 def test_argmax_and_counting_are_a_twentieth_of_the_forward_pass(
