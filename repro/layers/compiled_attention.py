@@ -25,8 +25,18 @@ Ints = NDArray[np.int64]
 
 LANES = 16
 """Numbers in a vector; a list's queries are taken by so many."""
-ROWS = 8 if binding.get_host_cpu_features().get("avx512f") else 4
-"""Vectors of sums at a time; narrower machines hold each in two registers of their 16."""
+
+
+def _wide() -> bool:
+    """Tell whether a vector is one register."""
+    try:
+        return bool(binding.get_host_cpu_features().get("avx512f"))
+    except RuntimeError:  # LLVM does not know the features of every processor
+        return False
+
+
+ROWS = 8 if _wide() else 4
+"""Vectors of sums at a time; narrower machines hold each in two or four registers."""
 _KEPT = os.access(Path(__file__).parent, os.W_OK)
 _compiled = njit(nogil=True, cache=_KEPT, error_model="numpy")
 _fast = njit(nogil=True, cache=_KEPT, error_model="numpy", fastmath={"nsz", "contract", "reassoc"})

@@ -47,8 +47,8 @@ def attend(
 
     out = qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3)
     apart = attend_lists(
-        qkv.numpy(),
-        guidance.numpy(),
+        qkv.detach().numpy(),
+        guidance.detach().numpy(),
         place.numpy(),
         lists.members.numpy(),
         lists.starts.numpy(),

@@ -88,16 +88,18 @@ class GuidedWindowBlock(nn.Module):
         self.register_buffer("region", own.flatten()[place] + 9 * (place // window**2), persistent=False)
         self.leak = masked if shift and math.isfinite(masked) else None
 
-    def forward(self, x: Tensor, offset: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, offset: Tensor, keep: Tensor | None = None, *, raster: bool = False) -> Tensor:
         """Map tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance to (B, T, L, C).
 
-        ``keep`` (B, T, L), in raster order, is True at the tokens that take part as keys (None: all).
+        ``keep`` (B, T, L), in raster order, is True at the tokens that take part as keys (None: all). With ``raster``
+        the tokens, not ``offset``, come and go in raster order and all are keys: for what is :func:`compiled`.
         """
+        if raster:
+            return self._in_raster(x, offset)
         bias = None if keep is None else self._bias(self._windows(keep).unsqueeze(2))  # the same for all queries
         return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
 
-    def in_raster(self, x: Tensor, offset: Tensor) -> Tensor:
-        """Return :meth:`forward` of tokens in raster order, with ``offset`` in this block's, no token being moved."""
+    def _in_raster(self, x: Tensor, offset: Tensor) -> Tensor:
         maps, places = x.shape[0] * x.shape[1], x.shape[2]
         qkv = F.linear(self.norm1(x), self.attn.token_weight()).flatten(0, 2)
         row = places * torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) + self.place
@@ -222,7 +224,7 @@ class GuidedSwinPair(nn.Module):
         """
         if keep is None and compiled(x, x.shape[-1] // self.block_1.heads):
             for block, offset in zip((self.block_1, self.block_2), offsets, strict=True):
-                x = block.in_raster(x, offset)
+                x = block(x, offset, raster=True)
             return x
         if self.one_order:
             return self.block_2(self.block_1(x, offsets[0], keep), offsets[1], keep)

@@ -222,7 +222,7 @@ def test_many_classes_take_little_more_memory_than_150(benchmark: BenchmarkFixtu
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_disa_takes_about_as_long_as_catseg(benchmark: BenchmarkFixture) -> None:
+def test_disa_takes_no_longer_than_catseg(benchmark: BenchmarkFixture) -> None:
     """Its six Swin blocks against four and two of class attention, saliency included."""
     classes = names(CLASSES)
     disa = DiSa(catseg_pair.tower("tower")).eval()
@@ -232,7 +232,7 @@ def test_disa_takes_about_as_long_as_catseg(benchmark: BenchmarkFixture) -> None
     }
     medians = alternate(benchmark, works, ROUNDS)
     benchmark.extra_info["disa_over_catseg"] = round(medians["disa"] / medians["catseg"], 2)
-    assert medians["disa"] < 1.5 * medians["catseg"]  # 1.1 to 1.15 on a quiet machine
+    assert medians["disa"] < 1.1 * medians["catseg"]  # 0.99; 1.1 to 1.15 while its branches' attention was masked
 
 
 def test_argmax_and_counting_are_a_twentieth_of_the_forward_pass(
