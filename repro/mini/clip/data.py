@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from repro.mini.captions import caption, listed, salient
 from repro.mini.catalogue import CONCEPTS
 from repro.mini.scenes import crop_scene, render_scene
+from repro.runtime import import_torchvision
 
 if TYPE_CHECKING:
     from repro.mini.clip.training import Phase, TinyClipRecipe
@@ -161,6 +162,7 @@ def _tokens(text: str, context_length: int) -> Tensor:
 
 @cache
 def _tokenizer() -> Callable[[str, int], Tensor]:
+    import_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()
