@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,7 +53,7 @@ class CostEmbedding(nn.Module):
         return tokens.reshape(cost.shape[0], cost.shape[2], -1, self.conv.out_channels)
 
 
-def convolution_matrix(weight: Tensor, size: tuple[int, int]) -> Tensor:
+def convolution_matrix(weight: Tensor, size: Sequence[int]) -> Tensor:
     """Return the matrix (P H W, H W, C) that a convolution with ``weight`` (C, P, k, k), padded by k // 2, is on maps.
 
     Its row is a place of a map (P, H, W), then come a place of the result and a channel.

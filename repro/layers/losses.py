@@ -6,7 +6,7 @@ in closed form. So nothing of the labels' size is kept for the backward pass, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -60,7 +60,7 @@ class Bilinear:
     CPU than the kernels of ``interpolate``, above all backwards, and give the same bits every time on a GPU.
     """
 
-    def __init__(self, before: tuple[int, int], after: tuple[int, int], like: Tensor) -> None:
+    def __init__(self, before: Sequence[int], after: Sequence[int], like: Tensor) -> None:
         self.rows, self.columns = (
             F.interpolate(torch.eye(a, dtype=like.dtype, device=like.device).unsqueeze(0), b, mode="linear")[0]
             for a, b in zip(before, after, strict=True)
