@@ -142,9 +142,9 @@ class GuidedWindowBlock(nn.Module):
         shape = qkv.shape[:-1]
         if size <= FEW and qkv.requires_grad and qkv.is_cpu and not torch.is_autocast_enabled("cpu"):
             mask = None if self.mask is None else self.mask.unsqueeze(1)
-            windows = qkv.view(shape[0] * shape[1], -1, size, qkv.shape[-1])
+            by_window = qkv.view(shape[0] * shape[1], -1, size, qkv.shape[-1])
             both = mask if bias is None else bias if mask is None else bias + mask
-            return small_attention(windows, both, self.heads).view(*shape, self.attn.dim)
+            return small_attention(by_window, both, self.heads).view(*shape, self.attn.dim)
         # (B, T, L, 3 C) -> q, k, v of (B T, windows, heads, window ** 2, C / heads), all views. Cut first: gradients
         # then come together in one copy instead of two.
         q, k, v = (
