@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -90,11 +90,11 @@ class SynSeg(Method):
         step = (
             len(every.image) if torch.is_grad_enabled() else max(1, tokens.CHUNK_ELEMENTS // seen.stages[0][0].numel())
         )
-        parts = [
+        parts = (
             self.decoder.maps(self._decode(seen, self._condition(seen, film, pairs), pairs), seen.grid)
             for pairs in map(Pairs, every.image.split(step), every.category.split(step))
-        ]
-        logits = torch.cat(parts).unflatten(0, (count, len(classes)))
+        )
+        logits = _joined(parts, len(every.image)).unflatten(0, (count, len(classes)))
         threshold = self.options.background_threshold
         if threshold is not None and BACKGROUND in classes:
             constant = torch.zeros(len(classes), dtype=torch.bool, device=logits.device)
@@ -209,6 +209,19 @@ class SynSeg(Method):
     def diagnostics(self, images: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """Return ``saliency``: the activation map of each class, in 0..1."""
         return {"saliency": self(images, classes).sigmoid()}
+
+
+def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
+    """Return maps (count, ...) of all parts, holding one of them beside the result; ``cat`` would hold all."""
+    first = next(parts)
+    if len(first) == count:
+        return first
+    whole, done = first.new_empty(count, *first.shape[1:]), len(first)
+    whole[:done] = first
+    for part in parts:
+        whole[done : done + len(part)] = part
+        done += len(part)
+    return whole
 
 
 def default_blocks(depth: int) -> tuple[int, ...]:
