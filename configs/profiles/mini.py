@@ -1,7 +1,7 @@
-"""The embedded miniature: generated scenes, a tiny CLIP trained on the spot, a CPU; the paper's sizes over six."""
+"""The embedded miniature: generated scenes, a tiny CLIP, a CPU; the paper's sizes over six."""
 
 name = "mini"
-title = "embedded miniature (generated scenes, tiny CLIP trained on the spot)"
+title = "embedded miniature (generated scenes, tiny CLIP)"
 comparable = False
 data = dict(kind="synthetic", seed=0, sizes=dict(train=1500, ade=96, context=48, voc=240))
 # Of the three read-outs of the dense last block this one carries most (scores.json of the tower).
