@@ -15,7 +15,7 @@ from repro.configuration.profiles import Profile, with_variants
 from repro.configuration.tables import Row, Table
 from repro.datasets.benchmarks import TRAIN_SETS, Benchmark, get_benchmark
 from repro.datasets.protocol import protocol_digest
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError, check_known, command
 from repro.hashing import digest, plain
 from repro.methods import MethodEntry, get_method
 from repro.runs.addresses.judging import evaluation_place, run_place
@@ -174,10 +174,8 @@ def make_plan(
         if name not in selectors:
             get_method(name)
     chosen = tuple(get_benchmark(b) for b in (benchmarks or table.benchmarks))
-    for b in chosen:
-        if b.id not in table.benchmarks:
-            mend = command("repro", "describe", table.name)
-            raise unknown_name(f"benchmark of {table.name}", b.id, table.benchmarks, mend=mend)
+    mend = command("repro", "describe", table.name)
+    check_known(f"benchmark of {table.name}", [b.id for b in chosen], table.benchmarks, mend=mend)
     profile, rows = with_variants(profile, _chosen_rows(table.rows, profile, methods))
     assets = Assets(profile, runs_root, data_root)
     runs = tuple(
@@ -191,7 +189,7 @@ def make_plan(
             f"{table.name} has no row for this selection",
             expected=f"methods among {sorted(selectors)}",
             found=f"methods {list(methods or [])}",
-            mend=command("repro", "describe", table.name),
+            mend=mend,
         )
     return Plan(table, profile, assets, runs, chosen, tuple(measures))
 
