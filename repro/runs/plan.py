@@ -18,6 +18,7 @@ from repro.datasets.protocol import protocol_digest
 from repro.errors import UsageError, check_known, command
 from repro.hashing import digest, plain
 from repro.methods import MethodEntry, get_method
+from repro.paths import DEFAULT_RUNS
 from repro.runs.addresses.judging import evaluation_place, run_place
 from repro.runs.addresses.places import Place
 from repro.runs.assets import Assets
@@ -192,6 +193,22 @@ def make_plan(
             mend=mend,
         )
     return Plan(table, profile, assets, runs, chosen, tuple(measures))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a request narrows a table to: ``methods``, ``benchmarks`` and ``seeds`` (None: all); its stores."""
+
+    runs: Path = DEFAULT_RUNS
+    data_root: Path | None = None
+    methods: Sequence[str] | None = None
+    benchmarks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+    def narrow(self, table: Table, profile: Profile, **more: Any) -> Plan:
+        """Return :func:`make_plan` of ``table`` under ``profile`` for what is selected."""
+        narrowed = {field.name: getattr(self, field.name) for field in dataclasses.fields(Selection)}
+        return make_plan(table, profile, narrowed.pop("runs"), **narrowed, **more)
 
 
 def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] | None) -> list[Row]:
