@@ -6,7 +6,7 @@ Nothing here imports torch: a plan, and the recognition of finished work, take w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,8 @@ def make_plan(
     chosen = tuple(get_benchmark(b) for b in (benchmarks or table.benchmarks))
     mend = command("repro", "describe", table.name)
     check_known(f"benchmark of {table.name}", [b.id for b in chosen], table.benchmarks, mend=mend)
-    profile, rows = with_variants(profile, _chosen_rows(table.rows, profile, methods))
+    fitting = [r for r in table.rows if r.tower in profile.towers and (not methods or r.selector in methods)]
+    profile, rows = with_variants(profile, [row.under(profile.name) for row in fitting])
     assets = Assets(profile, runs_root, data_root)
     runs = tuple(
         Run(row, profile, profile.towers[row.tower], get_method(row.method), seed, assets)
@@ -209,10 +210,6 @@ class Selection:
         """Return :func:`make_plan` of ``table`` under ``profile`` for what is selected."""
         narrowed = {field.name: getattr(self, field.name) for field in dataclasses.fields(Selection)}
         return make_plan(table, profile, narrowed.pop("runs"), **narrowed, **more)
-
-
-def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] | None) -> list[Row]:
-    return [r.under(profile.name) for r in rows if r.tower in profile.towers and (not methods or r.selector in methods)]
 
 
 def train_set() -> Benchmark:
