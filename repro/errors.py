@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePath
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class ReproError(Exception):
@@ -81,6 +84,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "rep
     close = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return UsageError(f"unknown {kind} {name!r}{hint}", expected=f"one of {', '.join(names)}", found=name, mend=mend)
+
+
+def check_known(kind: str, names: Iterable[str], known: Collection[str], *, mend: str = "repro list") -> None:
+    """Raise :func:`unknown_name` for the first of ``names`` that is not among the ``known`` ones."""
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known, mend=mend)
+
+
+def known_as(kind: str, name: str, known: Mapping[str, T], *, mend: str = "repro list") -> T:
+    """Return what is called ``name`` among ``known``; raises as :func:`check_known`."""
+    check_known(kind, [name], known, mend=mend)
+    return known[name]
 
 
 def command(*words: object) -> str:

@@ -53,7 +53,7 @@ def _partial_name(name: str) -> str:
     return whole if len(os.fsencode(whole)) <= _NAME_BYTES else f".{digest(name, 16)}{ending}"
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call ``write`` with a binary stream and rename the result to ``path`` once it is complete and on disk.
 
     Raises :class:`ResourceError` where the disk is full or the folder cannot be written; ``path`` is then untouched.
@@ -97,11 +97,7 @@ def check_room(path: Path, size: float, what: str, *, of: str = "", mend: str) -
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
-
-    def write(stream: IO[bytes]) -> None:
-        stream.write(text.encode())
-
-    write_atomic(path, write)
+    write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
 def write_json(path: Path, value: Any) -> None:

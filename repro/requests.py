@@ -17,7 +17,7 @@ from repro.mends import same_folders
 from repro.methods import get_method
 from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS
 from repro.runs.assets import Assets
-from repro.runs.plan import Run
+from repro.runs.plan import Run, Selection
 from repro.runs.store import RunStore
 from repro.runs.weights.imported import imported_run
 from repro.stats import RESAMPLES
@@ -193,7 +193,7 @@ class CompareRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class TableRequest(ProfileRequest):
+class TableRequest(ProfileRequest, Selection):
     """A table of a profile, narrowed to ``methods``, ``benchmarks`` and ``seeds`` (None: all), and how it is shown.
 
     A report ``computes`` nothing: measures that are not there are left out. ``training`` replaces fields of the
@@ -203,10 +203,6 @@ class TableRequest(ProfileRequest):
     """
 
     table: str = ""
-    data_root: Path | None = None
-    methods: Sequence[str] | None = None
-    benchmarks: Sequence[str] | None = None
-    seeds: Sequence[int] | None = None
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     measures: Sequence[str] = ()
     intervals: bool = False

@@ -78,7 +78,14 @@ def align(
         raise DataError("no image to align on", mend="name a folder with images")
     fingerprint = _fingerprint(base, powerful, options, images, seed)
     if (folder / FACTS).is_file():
-        _same(read_json(folder / FACTS).get("fingerprint"), fingerprint, folder)
+        found = read_json(folder / FACTS).get("fingerprint")
+        if found != fingerprint:
+            raise RunError(
+                f"{folder} holds another alignment",
+                expected=f"towers, options, images and seed of {fingerprint}",
+                found=found,
+                mend=make_again(folder, "cache"),
+            )
         return folder
     training = _Training(base, powerful, options, images, seed, torch.device(device), cache, labels)
     checkpoints = Checkpoints(folder / CHECKPOINT, fingerprint, options.checkpoint_every, "cache")
@@ -322,13 +329,3 @@ def _fingerprint(
     specs = [{**dataclasses.asdict(s), "model": os.path.basename(s.model)} for s in (base, powerful)]  # noqa: PTH119
     payload = json.dumps([specs, kept, [image.name for image in images], seed], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()[:12]
-
-
-def _same(found: object, fingerprint: str, folder: Path) -> None:
-    if found != fingerprint:
-        raise RunError(
-            f"{folder} holds another alignment",
-            expected=f"towers, options, images and seed of {fingerprint}",
-            found=found,
-            mend=make_again(folder, "cache"),
-        )

@@ -165,11 +165,9 @@ def _run(method: str | RunRequest, words: dict[str, Any]) -> RunRequest:
 
 def _request(kind: type[T], words: dict[str, Any]) -> T:
     """Make the request; paths may be given as text, unknown words are a UsageError."""
-    from repro.errors import unknown_name
+    from repro.errors import check_known
 
     known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in words:
-        if name not in known:
-            raise unknown_name("word", name, known, mend=f"see repro.requests.{kind.__name__}")
+    check_known("word", words, known, mend=f"see repro.requests.{kind.__name__}")
     paths = {k: Path(v) for k, v in words.items() if k in PATHS and v is not None}
     return kind(**{**words, **paths})

@@ -61,7 +61,8 @@ def read_class_names(path: Path) -> list[str]:
     that cannot be read and for one of another form: nothing is taken for a name that is not one.
     """
     try:
-        text = _decode(path.read_bytes())
+        raw = path.read_bytes()
+        text = raw.decode(next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8-sig"))
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
@@ -76,11 +77,6 @@ def read_class_names(path: Path) -> list[str]:
     if text.lstrip()[:1] in ("[", "{"):
         raise _refused(path, "what looks like JSON; such a file is read as JSON where its name ends in .json")
     return text.splitlines()
-
-
-def _decode(raw: bytes) -> str:
-    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8-sig")
-    return raw.decode(encoding)
 
 
 def _of_json(path: Path, text: str) -> list[str]:

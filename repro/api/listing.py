@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +115,11 @@ class Cleared:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {"removed": self.removed, "bytes": self.bytes, "files": list(self._rows())}
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        for r, why in self.outcomes:
-            gone = self.removed and not why
-            yield {"path": str(r.path), "kind": r.kind, "bytes": r.bytes, "removed": gone, "why": why}
+        files = [
+            {"path": str(r.path), "kind": r.kind, "bytes": r.bytes, "removed": self.removed and not why, "why": why}
+            for r, why in self.outcomes
+        ]
+        return {"removed": self.removed, "bytes": self.bytes, "files": files}
 
 
 def clear(root: Path, rules: Rules, *, really: bool = False) -> Cleared:

@@ -192,7 +192,7 @@ def _work(task: _Task) -> None:
         tally.counts["images_without_label"] += not found
         lines.append(_line(record, list(found)))
     content = "".join(lines).encode()
-    write_atomic(task.target, lambda stream: _write(stream, content))
+    write_atomic(task.target, lambda stream: stream.write(content))
     facts: dict[str, Any] = {
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -210,10 +210,6 @@ def _kept(task: _Task) -> dict[str, Any]:
         return report if file_digest(task.target) == report["sha256"] else {}
     except (OSError, DataError, KeyError, ValueError, TypeError):
         return {}
-
-
-def _write(stream: Any, content: bytes) -> None:
-    stream.write(content)
 
 
 def _line(record: Record, labels: list[str]) -> str:

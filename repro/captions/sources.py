@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from repro.captions import archive
 from repro.captions.phrases import clean
 from repro.datasets.texts import check_text, read_document
-from repro.errors import DataError, UsageError, unknown_name
+from repro.errors import DataError, UsageError, check_known
 from repro.hashing import file_digest
 
 FORMATS = {"tsv": (".tsv",), "coco": (".json",), "webdataset": (".tar",)}
@@ -90,8 +90,7 @@ def find_files(source: Path, format_: str) -> tuple[str, list[Path]]:
 
     Raises UsageError for an unknown format or one that cannot be told, DataError where there is no such file.
     """
-    if format_ not in ("auto", *FORMATS):
-        raise unknown_name("format", format_, ("auto", *FORMATS), mend="repro data captions --help")
+    check_known("format", [format_], ("auto", *FORMATS), mend="repro data captions --help")
     if not source.exists():
         raise DataError(f"{source} is absent", expected="a file or folder of captions", found="nothing")
     if source.is_file() and format_ != "auto":

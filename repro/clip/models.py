@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from repro.clip.weights import find_weights, load_state, model_folder, quick_gel
 from repro.clip.weights.eva_names import from_eva, has_eva_names
 from repro.clip.weights.state_names import from_huggingface, has_huggingface_names
 from repro.clip.weights.torchscript import is_torchscript
-from repro.errors import UsageError, WeightsError
+from repro.errors import WeightsError, unknown_name
 from repro.runtime import import_torchvision
 
 
@@ -53,7 +53,10 @@ def describe_model(spec: TowerSpec) -> Description:
     else:
         config = open_clip.get_model_config(spec.model)
         if config is None:
-            raise _unknown_model(spec.model, open_clip.list_models())
+            mend = 'python -c "import open_clip; print(open_clip.list_models())"'
+            error = unknown_name("CLIP model", spec.model, open_clip.list_models(), mend=mend)
+            error.expected = "an open_clip model name or a folder with open_clip_config.json"
+            raise error
         if spec.weights is not None:
             tag = open_clip.get_pretrained_cfg(spec.model, spec.weights) or {}
             mean, std = tag.get("mean", mean), tag.get("std", std)
@@ -136,14 +139,6 @@ def _backbone(visual: Any, name: str) -> Backbone:
     if isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt):
         return convnext_backbone(visual, name)
     raise unsupported(name, type(getattr(visual, "trunk", visual)).__name__)
-
-
-def _unknown_model(name: str, known: Iterable[str]) -> UsageError:
-    from repro.errors import unknown_name
-
-    error = unknown_name("CLIP model", name, known, mend='python -c "import open_clip; print(open_clip.list_models())"')
-    error.expected = "an open_clip model name or a folder with open_clip_config.json"
-    return error
 
 
 def _check_config(name: str, config: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from repro.clip.spec import TowerSpec
 from repro.configuration.files import check_config, check_fields
 from repro.datasets.protocol import Protocol
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError, command, known_as, unknown_name
 from repro.hashing import digest
 from repro.paths import CONFIGS
 from repro.towers.kind import TowerPlan
@@ -60,10 +60,8 @@ class Profile:
 
     def tower(self, key: str) -> TowerPlan:
         """Return the tower called ``key``; UsageError with suggestions where there is none."""
-        if key not in self.towers:
-            mend = command("repro", "describe", self.name)
-            raise unknown_name(f"tower of profile {self.name}", key, self.towers, mend=mend)
-        return self.towers[key]
+        mend = command("repro", "describe", self.name)
+        return known_as(f"tower of profile {self.name}", key, self.towers, mend=mend)
 
     def train_settings(self, method: str) -> TrainSettings:
         """Return the schedule of ``method`` in this profile."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from repro.datasets.listing import SourcePair, first_file, need, read_ids, sources_by_key
 from repro.datasets.vocabulary import load_vocabulary
-from repro.errors import DataError, UsageError, command
+from repro.errors import DataError, command, known_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -276,14 +276,7 @@ class DataSet:
         if name is None:
             return self.splits[0]
         known = {s.name: s for s in self.splits}
-        if name not in known:
-            raise UsageError(
-                f"{self.id} has no split {name!r}",
-                expected=f"one of {', '.join(known)}",
-                found=name,
-                mend=command("--split", self.splits[0].name),
-            )
-        return known[name]
+        return known_as(f"split of {self.id}", name, known, mend=command("--split", self.splits[0].name))
 
     def legal_labels(self) -> str:
         """Return the label values allowed, in words."""

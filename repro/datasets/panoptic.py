@@ -19,7 +19,7 @@ from repro.datasets.contents import Contents, Progress
 from repro.datasets.images import load_pillow
 from repro.datasets.texts import plain_name, read_document, shown
 from repro.datasets.vocabulary import Vocabulary
-from repro.errors import DataError, unknown_name
+from repro.errors import DataError, known_as
 from repro.hashing import digest
 
 _KIND = "a panoptic annotation file"
@@ -98,9 +98,7 @@ PANOPTIC: dict[str, PanopticSource] = {
 
 def get_panoptic(name: str) -> PanopticSource:
     """Return the panoptic set called ``name``; UsageError with the nearest names otherwise."""
-    if name not in PANOPTIC:
-        raise unknown_name("panoptic set", name, PANOPTIC, mend="correct panoptic in the file of the table")
-    return PANOPTIC[name]
+    return known_as("panoptic set", name, PANOPTIC, mend="correct panoptic in the file of the table")
 
 
 def read_categories(path: Path) -> Vocabulary:

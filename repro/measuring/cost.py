@@ -147,11 +147,7 @@ class CostStatus:
             "hardware": timing.get("device"),
             "hardware_kind": timing.get("machine", {}).get("kind"),
             "driver": timing.get("machine", {}).get("driver"),
-            "clocks": timing.get("clocks"),
-            "torch": timing.get("torch"),
-            "threads": timing.get("threads"),
-            "peak_memory_mib": timing.get("peak_memory_mib"),
-            "memory_kind": timing.get("memory_kind"),
+            **{k: timing.get(k) for k in ("clocks", "torch", "threads", "peak_memory_mib", "memory_kind")},
             **{f"published_{k}": v for k, v in published.items()},
         }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from repro.datasets.benchmarks import Benchmark
 from repro.datasets.vocabulary import first_synonym
-from repro.errors import RunError, WeightsError, command, unknown_name
+from repro.errors import RunError, WeightsError, check_known, command, unknown_name
 from repro.runs.plan import Run
 
 if TYPE_CHECKING:
@@ -81,11 +81,7 @@ def choose_classes(
     """
     known = class_titles(benchmark)[: benchmark.background_index]
     if names:
-        for name in names:
-            if name not in known:
-                raise unknown_name(
-                    f"class of {benchmark.id}", name, known, mend=command("repro", "describe", benchmark.id)
-                )
+        check_known(f"class of {benchmark.id}", names, known, mend=command("repro", "describe", benchmark.id))
         return tuple(known.index(name) for name in names)
     values, pixels = np.unique(label[label < len(known)], return_counts=True)
     return tuple(int(v) for v in values[np.argsort(-pixels, kind="stable")][:count])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.configuration.published import find_published
 from repro.datasets.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
-from repro.errors import DataError, ReproError, UsageError, command, unknown_name
+from repro.errors import DataError, ReproError, UsageError, check_known, command
 from repro.files import write_json
 from repro.hashing import digest
 from repro.mends import Missing
@@ -48,9 +48,7 @@ class RegionSettings:
     def of(cls, values: Mapping[str, Any]) -> RegionSettings:
         """Return the settings of a profile; UsageError for a key that does not exist."""
         known = {f.name for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known:
-                raise unknown_name("setting of regions", key, known, mend="correct regions in the profile")
+        check_known("setting of regions", values, known, mend="correct regions in the profile")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
@@ -203,10 +201,8 @@ def regions_subject(run: Run, settings: RegionSettings) -> Subject:
 
 def region_cells(plan: Plan, sets: Sequence[str] | None = None) -> list[RegionCell]:
     """Return one cell per row and panoptic set; UsageError for a set the table does not have."""
-    for name in sets or ():
-        if name not in plan.table.panoptic:
-            mend = command("repro", "describe", plan.table.name)
-            raise unknown_name(f"set of {plan.table.name}", name, plan.table.panoptic, mend=mend)
+    mend = command("repro", "describe", plan.table.name)
+    check_known(f"set of {plan.table.name}", sets or (), plan.table.panoptic, mend=mend)
     if not plan.table.panoptic:
         raise UsageError(f"{plan.table.name} names no panoptic set", expected="panoptic = [..] in its file")
     chosen = [get_panoptic(name) for name in sets or plan.table.panoptic]

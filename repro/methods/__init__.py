@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from repro.announced import announced, load
-from repro.errors import command, unknown_name
+from repro.errors import command, known_as
 from repro.methods.options import option_values
 
 if TYPE_CHECKING:
@@ -77,6 +77,4 @@ def registry() -> dict[str, MethodEntry]:
 
 def get_method(name: str) -> MethodEntry:
     """Return the method called ``name``; UsageError with suggestions where there is none."""
-    if name not in registry():
-        raise unknown_name("method", name, registry())
-    return registry()[name]
+    return known_as("method", name, registry())

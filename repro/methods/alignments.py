@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.announced import announced, load
-from repro.errors import unknown_name
+from repro.errors import known_as, unknown_name
 from repro.methods.options import option_values
 
 ENTRY_POINT_GROUP = "repro.alignments"
@@ -89,6 +89,4 @@ def alignments() -> dict[str, AlignmentEntry]:
 
 def get_alignment(name: str) -> AlignmentEntry:
     """Return the alignment called ``name``; UsageError with suggestions where there is none."""
-    if name not in alignments():
-        raise unknown_name("alignment", name, alignments(), mend=MEND)
-    return alignments()[name]
+    return known_as("alignment", name, alignments(), mend=MEND)

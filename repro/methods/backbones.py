@@ -16,7 +16,7 @@ from functools import cache
 from typing import Literal
 
 from repro.announced import announced
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError, command, known_as
 
 ENTRY_POINT_GROUP = "repro.backbones"
 FORMS = "SOURCE:FILE, SOURCE:FOLDER, SOURCE:MODEL/TAG or SOURCE:MODEL/FILE"
@@ -67,6 +67,4 @@ def split_backbone(text: str) -> tuple[BackboneSource, str]:
             found=text,
             mend="docs/backbones.md",
         )
-    if name not in backbone_sources():
-        raise unknown_name("source of backbones", name, backbone_sources(), mend="docs/backbones.md")
-    return backbone_sources()[name], what
+    return known_as("source of backbones", name, backbone_sources(), mend="docs/backbones.md"), what

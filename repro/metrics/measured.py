@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from repro.datasets.benchmarks import Benchmark
-from repro.errors import RunError, command, unknown_name
+from repro.errors import RunError, check_known, command
 from repro.files import read_json, write_json
 from repro.hashing import digest
 from repro.metrics.bias import BiasMeasure
@@ -30,10 +30,7 @@ AS = "adopted.json"
 
 def check_measures(names: Sequence[str]) -> tuple[str, ...]:
     """Return ``names`` without repetition; UsageError for one that does not exist."""
-    known = (*MEASURES, *FROM_COUNTS)
-    for name in names:
-        if name not in known:
-            raise unknown_name("measure", name, known, mend="--measures boundary,bias")
+    check_known("measure", names, (*MEASURES, *FROM_COUNTS), mend="--measures boundary,bias")
     return tuple(dict.fromkeys(names))
 
 

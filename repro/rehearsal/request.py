@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import facts_of, load_table
 from repro.errors import UsageError, command
-from repro.paths import DEFAULT_RUNS
-from repro.runs.plan import Plan, make_plan
+from repro.runs.plan import Plan, Selection
 
 WARMUP = 1
 """Steps of a training, and images of a row, before those that are measured."""
 
 
 @dataclasses.dataclass(frozen=True)
-class RehearsalRequest:
+class RehearsalRequest(Selection):
     """A rehearsal of ``table`` under ``profile``, narrowed to ``methods``, ``benchmarks`` and ``seeds`` (None: all).
 
     ``steps`` of each training and ``images`` of each benchmark are measured, for at most ``minutes`` per row (None: as
@@ -28,10 +27,6 @@ class RehearsalRequest:
 
     table: str = ""
     profile: str = "mini"
-    data_root: Path | None = None
-    methods: Sequence[str] | None = None
-    benchmarks: Sequence[str] | None = None
-    seeds: Sequence[int] | None = None
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     steps: int = 3
     images: int = 2
@@ -40,7 +35,6 @@ class RehearsalRequest:
     checkpoint_activations: bool = False
     memory_gib: float | None = None
     device: str = "auto"
-    runs: Path = DEFAULT_RUNS
 
     def plan(self) -> Plan:
         """Plan the table. Raises UsageError for unknown names, numbers that cannot be and other kinds of tables."""
@@ -59,16 +53,7 @@ class RehearsalRequest:
                 mend="this shows what it needs: "
                 + command("repro", "run", table.name, "--profile", self.profile, "--dry-run"),
             )
-        return make_plan(
-            table,
-            profile,
-            self.runs,
-            data_root=self.data_root,
-            methods=self.methods,
-            benchmarks=self.benchmarks,
-            seeds=self.seeds,
-            overrides=dict(self.training),
-        )
+        return self.narrow(table, profile, overrides=dict(self.training))
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data, for another process."""

@@ -86,7 +86,9 @@ def bench_sheet(records: Sequence[Record], title: str = "Timings") -> Sheet:
     columns += [Column(f"stage_{s}", s, "stages, ms", right=True) for s in stages]
     columns += [Column("share", "Saliency, % of forward", right=True)] if "saliency" in stages else []
     columns += [Column("gflops", "Published form", "GFLOPs", right=True), Column("run", "Run", "GFLOPs", right=True)]
-    return Sheet(title, _caption(records), "tab:bench", columns, [_cells(r) for r in records], _remarks(records))
+    machines = dict.fromkeys(machine_line(r) for r in records if r["status"] == DONE)
+    caption = "; ".join(machines) or "Nothing was measured."
+    return Sheet(title, caption, "tab:bench", columns, [_cells(r) for r in records], _remarks(records))
 
 
 def _cells(record: Record) -> dict[str, str]:
@@ -110,11 +112,6 @@ def _significant(value: float | None) -> str:
     if value is None:
         return ""
     return number(value, max(0, 2 - math.floor(math.log10(value)))) if value > 0 else "0"
-
-
-def _caption(records: Sequence[Record]) -> str:
-    machines = dict.fromkeys(machine_line(r) for r in records if r["status"] == DONE)
-    return "; ".join(machines) or "Nothing was measured."
 
 
 def machine_line(record: Record) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import facts_of, load_table
 from repro.datasets.benchmarks import BENCHMARKS, Benchmark, get_benchmark
-from repro.errors import RunError, UsageError, command, unknown_name
+from repro.errors import RunError, UsageError, check_known, command, unknown_name
 from repro.files import read_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
@@ -122,10 +122,8 @@ def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> lis
     profile = load_profile(where.profile)
     plan = make_plan(table, profile, where.runs, data_root=where.data_root, seeds=where.seeds)
     ids = dict.fromkeys(run.row.id for run in plan.runs)
-    if row not in ids:
-        raise unknown_name(
-            f"row of {table_name} in profile {profile.name}", row, ids, mend=command("repro", "describe", table_name)
-        )
+    mend = command("repro", "describe", table_name)
+    check_known(f"row of {table_name} in profile {profile.name}", [row], ids, mend=mend)
     found = []
     for cell in plan.cells:
         record = RunStore.result(cell.place.path) if cell.run.row.id == row else None

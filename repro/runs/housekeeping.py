@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.errors import ReproError, RunError, UsageError, command
+from repro.errors import ReproError, RunError, UsageError, check_known, command
 from repro.files import read_json, storage_errors
 from repro.hashing import digest
 from repro.locks import folder_lock, in_use
@@ -205,14 +205,7 @@ def remove(removals: Iterable[Removal]) -> Iterator[tuple[Removal, str]]:
 
 
 def _check(rules: Rules, runs: list[StoredRun], store: RunStore) -> None:
-    for kind in rules.kinds:
-        if kind not in KINDS:
-            raise UsageError(
-                f"nothing is called {kind}",
-                expected=", ".join(KINDS),
-                found=kind,
-                mend="repro runs gc -h",
-            )
+    check_known("kind of file", rules.kinds, KINDS, mend="repro runs gc -h")
     for name in rules.runs:
         if not any(run.id.startswith(name) for run in runs):
             mend = command("repro", "runs", "list", *same_folders(store.root))

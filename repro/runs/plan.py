@@ -6,7 +6,7 @@ Nothing here imports torch: a plan, and the recognition of finished work, take w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from repro.configuration.profiles import Profile, with_variants
 from repro.configuration.tables import Row, Table
 from repro.datasets.benchmarks import TRAIN_SETS, Benchmark, get_benchmark
 from repro.datasets.protocol import protocol_digest
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError, check_known, command
 from repro.hashing import digest, plain
 from repro.methods import MethodEntry, get_method
+from repro.paths import DEFAULT_RUNS
 from repro.runs.addresses.judging import evaluation_place, run_place
 from repro.runs.addresses.places import Place
 from repro.runs.assets import Assets
@@ -174,11 +175,10 @@ def make_plan(
         if name not in selectors:
             get_method(name)
     chosen = tuple(get_benchmark(b) for b in (benchmarks or table.benchmarks))
-    for b in chosen:
-        if b.id not in table.benchmarks:
-            mend = command("repro", "describe", table.name)
-            raise unknown_name(f"benchmark of {table.name}", b.id, table.benchmarks, mend=mend)
-    profile, rows = with_variants(profile, _chosen_rows(table.rows, profile, methods))
+    mend = command("repro", "describe", table.name)
+    check_known(f"benchmark of {table.name}", [b.id for b in chosen], table.benchmarks, mend=mend)
+    fitting = [r for r in table.rows if r.tower in profile.towers and (not methods or r.selector in methods)]
+    profile, rows = with_variants(profile, [row.under(profile.name) for row in fitting])
     assets = Assets(profile, runs_root, data_root)
     runs = tuple(
         Run(row, profile, profile.towers[row.tower], get_method(row.method), seed, assets)
@@ -191,13 +191,25 @@ def make_plan(
             f"{table.name} has no row for this selection",
             expected=f"methods among {sorted(selectors)}",
             found=f"methods {list(methods or [])}",
-            mend=command("repro", "describe", table.name),
+            mend=mend,
         )
     return Plan(table, profile, assets, runs, chosen, tuple(measures))
 
 
-def _chosen_rows(rows: Iterable[Row], profile: Profile, methods: Sequence[str] | None) -> list[Row]:
-    return [r.under(profile.name) for r in rows if r.tower in profile.towers and (not methods or r.selector in methods)]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a request narrows a table to: ``methods``, ``benchmarks`` and ``seeds`` (None: all); its stores."""
+
+    runs: Path = DEFAULT_RUNS
+    data_root: Path | None = None
+    methods: Sequence[str] | None = None
+    benchmarks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+    def narrow(self, table: Table, profile: Profile, **more: Any) -> Plan:
+        """Return :func:`make_plan` of ``table`` under ``profile`` for what is selected."""
+        narrowed = {field.name: getattr(self, field.name) for field in dataclasses.fields(Selection)}
+        return make_plan(table, profile, narrowed.pop("runs"), **narrowed, **more)
 
 
 def train_set() -> Benchmark:

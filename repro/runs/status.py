@@ -62,15 +62,11 @@ class CellStatus:
             "adopted": self.adopted,
             "expected_seconds": self.expected_seconds,
             "protocol": self.cell.protocol_digest,
-            "metrics": _headline(self.metrics),
+            "metrics": {k: self.metrics[k] for k in HEADLINE if k in self.metrics} if self.metrics else None,
         }
 
 
 HEADLINE = ("miou_gt", "miou_union", "fwiou", "macc", "pacc", "num_images")
-
-
-def _headline(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
-    return {k: metrics[k] for k in HEADLINE if k in metrics} if metrics else None
 
 
 def plan_status(plan: Plan, device: str = "auto") -> list[CellStatus]:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -130,14 +130,10 @@ def own_packages() -> dict[str, Path]:
 def _bytes_of(packages: tuple[tuple[str, Path], ...]) -> str:
     state = hashlib.sha256()
     for top, folder in packages:
-        for path in sorted(_files(folder)):
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
             state.update(f"{top}/{path.relative_to(folder)}\0".encode())
             state.update(hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -187,11 +187,7 @@ def _defined(node: ast.stmt) -> list[str]:
         return [node.name]
     if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return list(dict.fromkeys(_names(targets)))
+        found = (n for target in targets for n in ast.walk(target))
+        return list(dict.fromkeys(n.id for n in found if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)))
     inner = [name for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt) for name in _defined(part)]
     return list(dict.fromkeys(inner))
-
-
-def _names(targets: Sequence[ast.expr]) -> Iterator[str]:
-    for target in targets:
-        yield from (n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))

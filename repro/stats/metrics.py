@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from repro.datasets.benchmarks import Benchmark
-from repro.errors import unknown_name
+from repro.errors import known_as
 from repro.metrics.boundary import BOUNDARY, TRIMAP_WIDTHS
 from repro.metrics.counts import Counts
 from repro.metrics.miou import divide
@@ -115,6 +115,4 @@ METRICS = {m.name: m for m in _ALL}
 
 def get_metric(name: str) -> Metric:
     """Return the metric called ``name``; UsageError with the nearest names otherwise."""
-    if name not in METRICS:
-        raise unknown_name("metric", name, METRICS, mend="repro compare --help")
-    return METRICS[name]
+    return known_as("metric", name, METRICS, mend="repro compare --help")

@@ -20,7 +20,7 @@ from repro.console import Log, duration
 from repro.errors import UsageError, command
 from repro.mends import Missing
 from repro.requests import TableRequest
-from repro.runs.plan import Plan, make_plan
+from repro.runs.plan import Plan
 from repro.runs.status import BLOCKED, DONE, FAILED, MISSING, STALE, plan_steps
 
 if TYPE_CHECKING:
@@ -61,17 +61,9 @@ class TableKind(ABC, Generic[S]):
     def plan(self, table: Table, request: TableRequest) -> Plan:
         """Plan ``table`` under the profile of the request, narrowed to its methods, benchmarks and seeds."""
         profile = request.load()
-        return make_plan(
-            swapped_table(table, profile, request),
-            profile,
-            request.runs,
-            data_root=request.data_root,
-            methods=request.methods,
-            benchmarks=request.benchmarks,
-            seeds=request.seeds,
-            overrides=dict(request.training),
-            measures=request.counted if self.evaluates else (),
-        )
+        measures = request.counted if self.evaluates else ()
+        table = swapped_table(table, profile, request)
+        return request.narrow(table, profile, overrides=dict(request.training), measures=measures)
 
     @abstractmethod
     def states(self, plan: Plan, request: TableRequest) -> list[S]:

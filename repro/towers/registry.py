@@ -16,7 +16,7 @@ from typing import Any
 
 import repro.towers
 from repro.announced import announced
-from repro.errors import unknown_name
+from repro.errors import known_as
 from repro.towers.kind import TowerKind
 
 ENTRY_POINT_GROUP = "repro.towers"
@@ -34,9 +34,7 @@ def tower_kinds() -> dict[str, TowerKind]:
 
 def get_kind(name: str) -> TowerKind:
     """Return the kind called ``name``; UsageError with suggestions where there is none."""
-    if name not in tower_kinds():
-        raise unknown_name("kind of tower", name, tower_kinds(), mend="install the package it comes with")
-    return tower_kinds()[name]
+    return known_as("kind of tower", name, tower_kinds(), mend="install the package it comes with")
 
 
 def tower_folders(facts: Mapping[str, Any]) -> str:

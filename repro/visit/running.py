@@ -12,7 +12,7 @@ import torch
 from repro.console import log
 from repro.cost import bench
 from repro.cost.machine import machine_facts
-from repro.errors import ResourceError, UsageError, command, unknown_name
+from repro.errors import ResourceError, UsageError, check_known, command
 from repro.files import read_json, write_json, write_text
 from repro.paths import DEFAULT_RESULTS
 from repro.reports.bench import write_bench, write_scaling
@@ -51,9 +51,7 @@ def visit(request: VisitRequest) -> bool:
             found=f"none (torch {torch.__version__})",
             mend=command("repro", "bench", "--visit", "--device", "cpu", "--quick"),
         )
-    for name in request.sections:
-        if name not in SECTIONS:
-            raise unknown_name("section", name, SECTIONS, mend="repro bench --help")
+    check_known("section", request.sections, SECTIONS, mend="repro bench --help")
     machine = machine_facts(request.device)
     now = Visit(request.device, request.quick, request.budget_s)
     folder = request.results or DEFAULT_RESULTS / slug(machine["device"])

@@ -103,7 +103,7 @@ def test_benchmark_names_are_case_blind_and_a_typo_is_answered() -> None:
     assert get_benchmark("pas-20B").id == "PAS-20b"
     with pytest.raises(UsageError, match="did you mean A-150"):
         get_benchmark("A-15")
-    with pytest.raises(UsageError, match="has no split 'test'"):
+    with pytest.raises(UsageError, match="unknown split of A-150 'test'"):
         get_benchmark("A-150").split("test")
 
 

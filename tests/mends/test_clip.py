@@ -42,7 +42,7 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-@pytest.mark.follows("repro.clip.models:_unknown_model")
+@pytest.mark.follows("repro.clip.models:describe_model")
 def test_the_command_lists_the_models(talk: Talk) -> None:
     mend = talk.refused_by(lambda: build_tower(TowerSpec("ViT-B-61", None)))
     assert "ViT-B-16" in said_by(mend)

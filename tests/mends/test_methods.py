@@ -98,8 +98,8 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.follows("baselines.densevlm.train:align", "baselines.densevlm.train:_Training.step",
-                     "baselines.densevlm.train:_same")  # fmt: skip
+@pytest.mark.follows("baselines.densevlm.train:align#1", "baselines.densevlm.train:_Training.step",
+                     "baselines.densevlm.train:align#2")  # fmt: skip
 def test_an_alignment_is_made_of_images_at_a_rate_and_in_a_folder_of_its_own(
     talk: Talk, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

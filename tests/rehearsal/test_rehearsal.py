@@ -239,7 +239,9 @@ def test_numbers_that_cannot_be_are_refused(words: dict[str, int]) -> None:
 
 
 def test_a_request_is_the_same_in_another_process() -> None:
-    request = RehearsalRequest("table1", "paper", Path("data"), ["catseg"], minutes=1.5, runs=Path("my runs"))
+    request = RehearsalRequest(
+        "table1", "paper", data_root=Path("data"), methods=["catseg"], minutes=1.5, runs=Path("my runs")
+    )
     assert RehearsalRequest.of_json(json.loads(json.dumps(request.to_json()))) == request
 
 

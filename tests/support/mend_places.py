@@ -21,6 +21,8 @@ ROOT = Path(repro.__file__).parents[1]
 PACKAGES = ("repro", "baselines", "disa")
 HOME = "repro/errors.py"
 """Where the family of errors itself is written."""
+SUGGESTING = ("unknown_name", "check_known", "known_as")
+"""Functions of it that give a mend of their own where they are handed none."""
 _PLACE = re.compile(r"(?:repro|baselines|disa)[\w.]*:[\w.<>]+(?:#\d+)?")
 
 
@@ -59,7 +61,7 @@ def _gives(node: ast.AST, positions: dict[str, int]) -> bool:
     if not isinstance(node, ast.Call):
         return False
     name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-    if name == "unknown_name" or any(k.arg == "mend" and ast.unparse(k.value) != "''" for k in node.keywords):
+    if name in SUGGESTING or any(k.arg == "mend" and ast.unparse(k.value) != "''" for k in node.keywords):
         return True
     position = positions.get(name)
     if position is None or position >= len(node.args):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG_FILE = "open_clip_config.json"
+_DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
 FILE_ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -185,6 +186,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     No Python object is unpickled. Raises WeightsError for a truncated file and for one that holds something else.
     """
     import torch
+    from safetensors import SafetensorError
 
     from repro.clip.weights.state_names import without_common_prefix
     from repro.clip.weights.torchscript import is_torchscript, read_torchscript
@@ -200,9 +202,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
                 state.pop(name, None)
             return dict(state)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
-    except _safetensors_errors() as error:
+    except (*_DAMAGED, SafetensorError) as error:
         raise _unreadable(path, error) from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
@@ -244,9 +244,3 @@ def _unreadable(path: Path, error: BaseException) -> WeightsError:
         found=str(error).strip().split("\n")[0][:200] or type(error).__name__,
         mend="compare its size and SHA-256 with those of its source: it was cut off, or is of another kind",
     )
-
-
-def _safetensors_errors() -> tuple[type[BaseException], ...]:
-    from safetensors import SafetensorError
-
-    return (SafetensorError,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,18 +59,12 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Save the figure as PDF and SVG, without dates, so that equal numbers give equal files."""
     from matplotlib import rc_context
 
-    paths = []
-    for form in FORMATS:
-        path = folder / f"{name}.{form}"
-        metadata = {"CreationDate": None} if form == "pdf" else {"Date": None}
-
-        def draw(stream: Any, form: str = form, metadata: dict[str, None] = metadata) -> None:
-            with rc_context(STYLE):  # text as text, ids that depend on nothing else: decided when it is written
-                figure.savefig(stream, format=form, metadata=metadata, bbox_inches="tight")
-
-        write_atomic(path, draw)
-        paths.append(path)
-    return paths
+    paths = {form: folder / f"{name}.{form}" for form in FORMATS}
+    with rc_context(STYLE):  # text as text, ids that depend on nothing else: decided when it is written
+        for form, path in paths.items():
+            metadata = {"CreationDate": None} if form == "pdf" else {"Date": None}
+            write_atomic(path, partial(figure.savefig, format=form, metadata=metadata, bbox_inches="tight"))
+    return list(paths.values())
 
 
 def looks(evidence: Evidence) -> dict[str, Look]:

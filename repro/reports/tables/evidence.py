@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from repro.datasets.benchmarks import Benchmark
-from repro.errors import UsageError, command, unknown_name
+from repro.errors import UsageError, command, known_as
 from repro.files import read_json
 from repro.metrics.counts import Counts
 from repro.metrics.seen import class_groups
@@ -166,11 +166,8 @@ class Evidence:
                 mend=command("repro", "run", *self._asked(), *self.plan.assets.named_folders),
             )
         if name is not None:
-            by_id = {r.id: r for r in finished}
-            if name not in by_id:
-                mend = command("repro", "describe", *self._asked(), *self.plan.assets.named_folders)
-                raise unknown_name(f"finished row of {self.plan.table.name}", name, by_id, mend=mend)
-            return by_id[name]
+            mend = command("repro", "describe", *self._asked(), *self.plan.assets.named_folders)
+            return known_as(f"finished row of {self.plan.table.name}", name, {r.id: r for r in finished}, mend=mend)
         return next((r for r in finished if r.runs[0].train), finished[0])
 
     def _asked(self) -> tuple[str, ...]:

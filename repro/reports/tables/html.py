@@ -201,7 +201,9 @@ def _charts(evidence: Evidence, against: str | None) -> dict[str, Any]:
             "names": [first_synonym(name) for name in b.class_names()],
             "kinds": list(b.class_kinds()),
             "images": first.class_images,
-            "iou": {row: [_rounded(v) for v in e.class_iou] for row, e in entries.items()},
+            "iou": {
+                row: [round(float(v), 5) if np.isfinite(v) else None for v in e.class_iou] for row, e in entries.items()
+            },
         }
     pairs = [
         {
@@ -216,7 +218,8 @@ def _charts(evidence: Evidence, against: str | None) -> dict[str, Any]:
     ]
     finished = evidence.finished()
     baseline = evidence.baseline(against).id if finished else None
-    runs = {run.id: _run_record(evidence, run) for row in evidence.rows for run in row.runs}
+    records = {run.id: evidence.provenance(run) or {} for row in evidence.rows for run in row.runs}
+    runs = {name: {k: v for k, v in record.items() if k != "run"} for name, record in records.items()}
     return {
         "rows": [{"id": r.id, "title": r.title, "label": r.label} for r in evidence.rows],
         "finished": [r.id for r in finished],
@@ -227,15 +230,6 @@ def _charts(evidence: Evidence, against: str | None) -> dict[str, Any]:
         "curves": _curves(evidence),
         "runs": {name: record for name, record in runs.items() if record},
     }
-
-
-def _rounded(value: np.floating[Any]) -> float | None:
-    return round(float(value), 5) if np.isfinite(value) else None
-
-
-def _run_record(evidence: Evidence, run: Any) -> dict[str, Any] | None:
-    found = evidence.provenance(run)
-    return None if found is None else {k: v for k, v in found.items() if k != "run"}
 
 
 def _curves(evidence: Evidence) -> list[dict[str, Any]]:

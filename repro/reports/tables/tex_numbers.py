@@ -89,12 +89,9 @@ def write_numbers(folder: Path, table: str, numbers: Iterator[Number]) -> Path:
             raise ValueError(f"two numbers of {table} are called \\{name}")
         known.add(name)
         lines.append(f"\\newcommand{{\\{name}}}{{{text}}} % {source}")
-    sections = _sections(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    sections = dict(re.findall(r"^%% (\S+)\n(.*?)\n%% end$", text, re.M | re.S))
     sections[table] = "\n".join(lines)
     body = "".join(f"\n%% {name}\n{sections[name]}\n%% end\n" for name in sorted(sections))
     write_text(path, _HEAD + body)
     return path
-
-
-def _sections(text: str) -> dict[str, str]:
-    return {m["name"]: m["body"] for m in re.finditer(r"^%% (?P<name>\S+)\n(?P<body>.*?)\n%% end$", text, re.M | re.S)}

@@ -161,7 +161,8 @@ def uses(run: Run, run_id: str) -> tuple[list[str], list[str]]:
             continue
         try:
             profile = load_profile(run.profile.name)
-            plan = make_plan(table, profile, run.assets.store.root, data_root=_root(run), seeds=[run.seed])
+            root = None if run.profile.synthetic else run.assets.data_root
+            plan = make_plan(table, profile, run.assets.store.root, data_root=root, seeds=[run.seed])
         except ReproError:  # no row of the table is in this profile
             continue
         for other in plan.runs:
@@ -180,7 +181,3 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
         keys = sorted({*then, *now})
         return [line for k in keys for line in differences(then.get(k), now.get(k), f"{name}.{k}" if name else k)]
     return [] if then == now else [f"{name}: {then} then, {now} now"]
-
-
-def _root(run: Run) -> Path | None:
-    return None if run.profile.synthetic else run.assets.data_root

@@ -10,7 +10,7 @@ from typing import Any
 from repro.clip.spec import TowerSpec
 from repro.configuration.profiles import Profile, load_profile, profile_names, with_variants
 from repro.configuration.tables import Row, load_table, table_names
-from repro.errors import ReproError, UsageError, command, unknown_name
+from repro.errors import ReproError, UsageError, command, known_as, unknown_name
 from repro.files import read_json
 from repro.mends import same_folders
 from repro.methods import get_method, registry
@@ -63,8 +63,7 @@ def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> R
     kept = read_json(record)
     facts = kept.get("facts", {})
     asked = kept.get("asked") or _asked_of_past(store, run_id)
-    if asked["method"] not in registry():
-        raise unknown_name("method", str(asked["method"]), registry(), mend="install the package it comes with")
+    entry = known_as("method", str(asked["method"]), registry(), mend="install the package it comes with")
     if asked["profile"] not in profile_names():
         raise UsageError(
             f"run {run_id} belongs to a profile that does not come with the project",
@@ -73,7 +72,6 @@ def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> R
             mend="repro figures --table TABLE --profile FILE.py",
         )
     profile = _profile(load_profile(asked["profile"]), asked, facts)
-    entry = get_method(asked["method"])
     row = Row(asked["row"], asked["title"], entry.name, asked["tower"], facts["options"])
     assets = Assets(profile, runs_root, None if profile.synthetic else data_root)
     return Run(row, profile, profile.towers[asked["tower"]], entry, int(asked["seed"]), assets)

@@ -15,8 +15,8 @@ from repro.files import read_json, write_json
 from repro.mends import same_folders
 from repro.metrics.counts import Counts
 from repro.metrics.miou import metrics_from_counts
-from repro.paths import DEFAULT_RESULTS, DEFAULT_RUNS, MEASURED
-from repro.runs.plan import Cell, Plan, make_plan
+from repro.paths import DEFAULT_RESULTS, MEASURED
+from repro.runs.plan import Cell, Plan, Selection
 from repro.runs.provenance import provenance
 from repro.runs.status import DONE, CellStatus, plan_status
 
@@ -101,7 +101,7 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckRequest:
+class CheckRequest(Selection):
     """A check of ``tables`` against the reference in the file ``against``, and what narrows the cells.
 
     No tables: all of the reference; no profile: that of the reference; ``against`` None:
@@ -113,11 +113,6 @@ class CheckRequest:
 
     tables: Sequence[str] = ()
     profile: str = ""
-    runs: Path = DEFAULT_RUNS
-    data_root: Path | None = None
-    methods: Sequence[str] | None = None
-    benchmarks: Sequence[str] | None = None
-    seeds: Sequence[int] | None = None
     against: Path | None = None
     tolerance: float | None = None
     allow_better: bool = False
@@ -152,15 +147,7 @@ def measured_cells(request: CheckRequest) -> dict[Key, tuple[Plan, CellStatus]]:
         kind = facts_of(table)
         if not kind.evaluates:
             raise UsageError(f"{name} holds {kind.keeps}, which have no reference", mend="repro list")
-        plan = make_plan(
-            table,
-            load_profile(request.profile),
-            request.runs,
-            data_root=request.data_root,
-            methods=request.methods,
-            benchmarks=request.benchmarks,
-            seeds=request.seeds,
-        )
+        plan = request.narrow(table, load_profile(request.profile))
         for status in plan_status(plan):
             cell = status.cell
             found[name, cell.run.row.id, cell.run.seed, cell.benchmark.id] = (plan, status)
