@@ -19,9 +19,9 @@ _alignment = dict(
     workers=0,
     checkpoint_every=100,
 )
-# Parts of pictures first, four times the pairs for the time; then whole views. A quarter of the captions there list
-# all that is there: every patch is one of their words. The others name things, as people do: that is where the
-# foreground bias comes from.
+# Parts of pictures first, four times the pairs for the time; then whole views. Some of the captions there list all that
+# is there: every patch is one of their words. The others name things, as people do: that is where the foreground bias
+# comes from. (A quarter of them with weight 0.7: 74.9 % of patches named, but a bias of 1.1 only; none: 48.7 %, 9.2.)
 _parts = dict(steps=1840, batch=128, side=32, crops_first=1.0, crops_last=0.8, crop_scale=[0.6, 1.3])
 _views = dict(
     steps=2200,
@@ -31,10 +31,10 @@ _views = dict(
     crops_last=0.75,
     crop_scale=[0.5, 1.1],
     grain=[0.8, 2.2],
-    listed=0.25,
+    listed=0.15,
     patch_weight=0.15,
     word_weight=1.0,
-    list_weight=0.7,
+    list_weight=0.5,
 )
 # A strong dense model was told of regions: which concept covers each patch, on scenes of its own.
 _regions = dict(patch_weight=0.0, word_weight=0.0, list_weight=0.0, region_weight=1.0, listed=0.5)
