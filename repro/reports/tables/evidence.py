@@ -185,14 +185,17 @@ class Evidence:
 
 
 def read_losses(path: Any) -> list[dict[str, Any]]:
-    """Read the records of a ``losses.jsonl`` by iteration; one logged again counts as last logged."""
+    """Read the records of a ``losses.jsonl`` by iteration; a figure logged again counts as last logged.
+
+    An iteration may have two lines: its losses, and what an evaluation after it found.
+    """
     if not path.is_file():
         return []
-    records = {}
+    records: dict[int, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:  # the line a kill cut short
             continue
-        records[record["iteration"]] = record
+        records[record["iteration"]] = records.get(record["iteration"], {}) | record
     return [records[i] for i in sorted(records)]

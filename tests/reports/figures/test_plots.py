@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -132,6 +133,13 @@ def test_an_interrupted_log_counts_each_iteration_once(tmp_path: Path):
     path = tmp_path / "losses.jsonl"
     path.write_text('{"iteration": 10, "loss": 3}\n{"iteration": 20, "loss": 2}\n{"iteration": 10, "loss": 1}\n{"iter')
     assert [(r["iteration"], r["loss"]) for r in read_losses(path)] == [(10, 1), (20, 2)]
+
+
+def test_an_evaluation_between_does_not_hide_the_losses_of_its_iteration(tmp_path: Path) -> None:
+    path = tmp_path / "losses.jsonl"
+    lines = [{"iteration": 10, "loss": 3.0}, {"iteration": 10, "eval/miou": 0.2}, {"iteration": 20, "loss": 2.0}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read_losses(path) == [{"iteration": 10, "loss": 3.0, "eval/miou": 0.2}, {"iteration": 20, "loss": 2.0}]
 
 
 def test_learning_curves_need_a_log(evidence: Evidence, tmp_path: Path):
