@@ -90,7 +90,7 @@ def options_of(name):
 def test_fvcore_counts_a_whole_method_as_we_do(name, monkeypatch):
     # Not DiSa, which TorchScript cannot trace, nor SynSeg, of whose tower a trace leaves out what nobody reads.
     pytest.importorskip("fvcore")
-    monkeypatch.setattr("repro.layers.window_attention.FEW", 0)  # a trace does not see into a function with its gradient
+    monkeypatch.setattr("repro.layers.window_attention.FEW", 0)  # traces do not see into a function with its gradient
     method = get_method(name).create(build_tower(TowerSpec("tiny", None, 48)), options_of(name)).eval()
     images = torch.zeros(1, 3, 48, 48)
     with drawn_text(method):  # gradients are recorded: without them layers work in chunks
