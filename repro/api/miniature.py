@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from repro.clip.weights import CONFIG_FILE, load_state
 from repro.configuration.profiles import load_profile
+from repro.console import Log, log
 from repro.errors import UsageError, command
 from repro.files import make_folder, read_json
 from repro.measuring.premises import Premises, measure_premises
@@ -63,22 +65,13 @@ def train_tower(tower: str, out: Path, profile: str = PROFILE, runs: Path = DEFA
         )
     make_folder(out)
     folder = assets.train_tower(tower, training)
-    config = read_json(folder / "open_clip_config.json")
+    config = read_json(folder / CONFIG_FILE)
     rows = tokenize(list(all_texts()), config["model_cfg"]["text_cfg"]["context_length"]).unique().tolist()
     record = read_json(folder / training.done)
     facts = {"replaces": training.name, "done": training.done, "config": config, "record": record}
-    return pack(_state(folder), rows, facts, out / f"{tower}{SUFFIX}")
+    return pack(load_state(folder / WEIGHTS), rows, facts, out / f"{tower}{SUFFIX}")
 
 
-def _state(folder: Path) -> dict[str, Any]:
-    import torch
-
-    state: dict[str, Any] = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
-    return state
-
-
-def premises(
-    profile: str = PROFILE, runs: Path = DEFAULT_RUNS, device: str = "cpu", log: Callable[[str], None] = print
-) -> Premises:
+def premises(profile: str = PROFILE, runs: Path = DEFAULT_RUNS, device: str = "cpu", log: Log = log) -> Premises:
     """Measure what papers take for granted of CLIP, in a minute or two (docs/miniature.md)."""
     return measure_premises(Assets(load_profile(profile), runs, None), device, log)

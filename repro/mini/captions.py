@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,15 +46,11 @@ def salient(
     :func:`never_together`; at most ``most`` are named. Stuff is named with probability ``stuff`` where there are
     things, always where there are none. Never empty.
     """
-    counts = np.bincount(concepts.ravel(), minlength=len(CONCEPTS))
-    order = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c] > least * concepts.size]
+    order = _largest(concepts, least)
     backdrop = [c for c in order if CONCEPTS[c].kind == "stuff"]
-    named: list[int] = []
-    for thing in (c for c in order if CONCEPTS[c].kind == "thing"):
-        if len(named) < most and not any(never_together(thing, other) for other in named):
-            named.append(thing)
+    named = _together((c for c in order if CONCEPTS[c].kind == "thing"), most)
     if not named:
-        return (backdrop or [int(counts.argmax())])[:most]
+        return backdrop[:most]
     if backdrop and rng.random() < stuff:
         named.append(backdrop[int(rng.integers(min(2, len(backdrop))))])
     return named
@@ -65,13 +61,23 @@ def listed(concepts: NDArray[np.int16], least: float = 0.03, most: int = 4) -> l
 
     As somebody writes who lists what is there, stuff like things; at most ``most`` of them, never none.
     """
+    return _together(_largest(concepts, least)[:most], most)
+
+
+def _largest(concepts: NDArray[np.int16], least: float) -> list[int]:
+    """Return what covers more than the fraction ``least`` of (H, W), the largest first; one concept where none does."""
     counts = np.bincount(concepts.ravel(), minlength=len(CONCEPTS))
-    order = np.argsort(-counts, kind="stable")[:most].tolist()
+    order = np.argsort(-counts, kind="stable").tolist()
+    return [c for c in order if counts[c] > least * concepts.size] or order[:1]
+
+
+def _together(concepts: Iterable[int], most: int) -> list[int]:
+    """Return the first ``most`` without those that are :func:`never_together` with one before."""
     named: list[int] = []
-    for concept in (c for c in order if counts[c] > least * concepts.size):
-        if not any(never_together(concept, other) for other in named):
+    for concept in concepts:
+        if len(named) < most and not any(never_together(concept, other) for other in named):
             named.append(concept)
-    return named or order[:1]
+    return named
 
 
 def caption(rng: np.random.Generator, concepts: list[int]) -> str:

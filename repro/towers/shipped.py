@@ -2,7 +2,7 @@
 
 Each is a safetensors file whose metadata say which training it took (``replaces``, the name of its :class:`Making`),
 what that training recorded, and a digest of its content, by which runs know it. Rows of the token embedding that no
-caption of the training reads are not kept; they are drawn again from a seed, as they were when the training began.
+caption of the training reads are not kept: they were random and stayed so, and are drawn from a seed of this module.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from repro.clip.names import HUB_FILES
 from repro.clip.weights import CONFIG_FILE
 from repro.errors import WeightsError
 from repro.files import write_atomic, write_json
 from repro.hashing import digest
-from repro.towers.kind import Making
+from repro.towers.kind import WEIGHTS, Making
 from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("weights")
 SUFFIX = ".safetensors"
-WEIGHTS = HUB_FILES[1]
 EMBEDDING, ROWS = "token_embedding.weight", "token_embedding.rows"
 _SEED, _DEVIATION = 20_261_129, 0.02  # open_clip draws the embedding with this deviation
 MEND = "install the package again"
@@ -108,11 +106,7 @@ def pack(state: Mapping[str, Tensor], rows: Sequence[int], facts: Mapping[str, A
     tensors[EMBEDDING], tensors[ROWS] = tensors[EMBEDDING][kept].contiguous(), kept.int()
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
     whole = save(tensors, {**texts, "content": _content(tensors)})
-
-    def write(stream: IO[bytes]) -> None:
-        stream.write(whole)
-
-    write_atomic(target, write)
+    write_atomic(target, lambda stream: stream.write(whole))
     return read(target)
 
 

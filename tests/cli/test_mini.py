@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_mini import small_mini
 
 from repro.cli.main import main
 from repro.measuring import premises
 from repro.mini.catalogue import CONCEPTS
-from repro.mini.clip.training import TEST_RECIPE
-from repro.towers import shipped
 
 VIEWS = ("scene 64 px", "scene 96 px")
-CONFIGS = Path(shipped.__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("profile") / "small.py"
-    recipe = json.loads(json.dumps(dataclasses.asdict(TEST_RECIPE)))
-    path.write_text(
-        f"_base_ = [{str(CONFIGS / 'profiles' / 'mini.py')!r}]\nname = 'small'\n"
-        "data = dict(_delete_=True, kind='synthetic', seed=0, sizes=dict(train=4, ade=2, context=2, voc=2))\n"
-        "regions = dict(image_size=32, templates=['{}'])\n"
-        f"towers = dict(base=dict(recipe=dict(_delete_=True, **{recipe!r})),"
-        f" powerful=dict(recipe=dict(_delete_=True, **{ {**recipe, 'seed': 1}!r})))\n"
-    )
-    return str(path)
+    return small_mini(tmp_path_factory.mktemp("profile"))
 
 
 def test_premises_are_measured_printed_and_judged(

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from disa import pixelwise
 from disa.pixelwise import Divided, refine_branches
 from disa.selection import most_salient
-from repro.layers import token_lists, window_attention
+from repro.layers import compiled_attention, token_lists, window_attention
 from repro.layers.token_lists import attend, compiled, lists_of
 from repro.layers.window_attention import GuidedSwinPair
 
@@ -127,3 +127,7 @@ def test_what_is_watched_recorded_or_in_another_type_is_not_compiled() -> None:
             assert not compiled(x, 16)
         with Watch():
             assert not compiled(x, 16)
+
+
+def test_heads_are_taken_by_the_width_of_the_compiled_vectors() -> None:
+    assert token_lists.LANES == compiled_attention.LANES  # said twice: to import the loops takes seconds

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from small_mini import small_mini
 from talk import Talk
 
 from repro.api.miniature import train_tower
-from repro.mini.clip.training import TEST_RECIPE
 from repro.towers import shipped
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("profile") / "small.py"
-    recipe = json.loads(json.dumps(dataclasses.asdict(TEST_RECIPE)))
-    path.write_text(
-        f"_base_ = [{str(Path(shipped.__file__).parents[2] / 'configs' / 'profiles' / 'mini.py')!r}]\n"
-        f"name = 'small'\ntowers = dict(base=dict(recipe=dict(_delete_=True, **{recipe!r})))\n"
-    )
-    return path
+def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return small_mini(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.mark.follows("repro.cli.commands.mini:_towers")
-def test_a_training_of_towers_is_given_a_folder(talk: Talk, profile: Path) -> None:
-    mend = talk.refused("mini", "towers", "--train", "base", "--profile", str(profile))
+def test_a_training_of_towers_is_given_a_folder(talk: Talk, profile: str) -> None:
+    mend = talk.refused("mini", "towers", "--train", "base", "--profile", profile)
     talk.succeeds(*shlex.split(mend)[1:])
     assert Path("towers/base.safetensors").is_file()
 
@@ -58,8 +50,8 @@ def test_premises_are_those_of_a_drawn_world(talk: Talk, monkeypatch: pytest.Mon
 @pytest.mark.follows("repro.towers.shipped:read")
 @pytest.mark.follows("repro.towers.shipped:unpack#1")
 @pytest.mark.follows("repro.towers.shipped:unpack#2")
-def test_a_damaged_shipped_tower_is_installed_again(talk: Talk, profile: Path, tmp_path: Path) -> None:
-    whole = train_tower("base", tmp_path / "out", str(profile), tmp_path / "runs")
+def test_a_damaged_shipped_tower_is_installed_again(talk: Talk, profile: str, tmp_path: Path) -> None:
+    whole = train_tower("base", tmp_path / "out", profile, tmp_path / "runs")
     copy = tmp_path / "base.safetensors"
     content = whole.path.read_bytes()
     flipped = content[:-1] + bytes([content[-1] ^ 1])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_mini import small_mini
 
 from repro.api.miniature import made_towers, train_tower
 from repro.clip.tower import build_tower
@@ -23,16 +24,7 @@ from repro.towers.shipped import Shipped, pack, read, unpack
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A miniature of eight pictures whose base tower is trained in seconds."""
-    path = tmp_path_factory.mktemp("profile") / "small.py"
-    recipe = json.loads(json.dumps(dataclasses.asdict(TEST_RECIPE)))
-    path.write_text(
-        f"_base_ = [{str(Path(shipped.__file__).parents[2] / 'configs' / 'profiles' / 'mini.py')!r}]\n"
-        "name = 'small'\ntitle = 'small'\n"
-        "data = dict(_delete_=True, kind='synthetic', seed=0, sizes=dict(train=8, ade=2, context=2, voc=2))\n"
-        f"towers = dict(base=dict(recipe=dict(_delete_=True, **{recipe!r})))\n"
-    )
-    return str(path)
+    return small_mini(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.fixture(scope="module")

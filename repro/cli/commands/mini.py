@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from repro.api.miniature import made_towers, premises, train_tower
+from repro.api.miniature import MadeTower, made_towers, premises, train_tower
 from repro.cli import common
+from repro.errors import UsageError, command
+from repro.measuring.premises import Premises
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -31,8 +33,6 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
 def _towers(options: argparse.Namespace) -> int:
     if options.train:
         if options.out is None:
-            from repro.errors import UsageError, command
-
             words = ("--train", ",".join(options.train), "--out", "towers", "--profile", options.profile)
             raise UsageError("--train needs a folder for the towers", mend=command("repro", "mini", "towers", *words))
         with common.stdout_to_stderr():
@@ -40,32 +40,30 @@ def _towers(options: argparse.Namespace) -> int:
         print(*(tower.path for tower in packed), sep="\n")
         return 0
     found = made_towers(options.profile, options.runs)
-    if options.json:
-        common.print_json([tower.to_json() for tower in found])
-        return 0
-    width = max((len(tower.key) for tower in found), default=0)
-    for tower in found:
-        print(f"{tower.key:<{width}}  {_shipped(tower.to_json()['shipped']):<52}  {tower.title}")
+    common.answer(options, lambda: [tower.to_json() for tower in found], lambda: _print_towers(found))
     return 0
 
 
-def _shipped(facts: dict[str, object] | None) -> str:
-    if facts is None:
-        return "trained when it is first needed"
-    size = f"{int(str(facts['bytes'])) / 2**20:.1f} MiB"
-    return f"shipped, {size}, content {facts['content']}"
+def _print_towers(towers: list[MadeTower]) -> None:
+    width = max((len(tower.key) for tower in towers), default=0)
+    for tower in towers:
+        state = "trained when it is first needed"
+        if (shipped := tower.shipped) is not None:
+            state = f"shipped, {shipped.path.stat().st_size / 2**20:.1f} MiB, content {shipped.content}"
+        print(f"{tower.key:<{width}}  {state:<41}  {tower.title}")
 
 
 def _premises(options: argparse.Namespace) -> int:
     """Return exit code 0 where all premises hold, 1 where one does not."""
     with common.stdout_to_stderr():
         found = premises(options.profile, options.runs, common.choose_device(options.device), common.log)
-    if options.json:
-        common.print_json(found.to_json())
-    else:
-        print(f"student: {found.student}; teacher: {found.teacher}")
-        width = max(len(row.what) for row in found.rows)
-        for row in found.rows:
-            asked = "" if row.least is None else f"at least {row.least:5.1f}  {'holds' if row.holds else 'FAILS'}"
-            print(f"{row.what:<{width}}  {row.value:6.1f}  {asked}".rstrip())
+    common.answer(options, found.to_json, lambda: _print_premises(found))
     return 0 if all(row.holds for row in found.rows) else 1
+
+
+def _print_premises(found: Premises) -> None:
+    print(f"student: {found.student}; teacher: {found.teacher}")
+    width = max(len(row.what) for row in found.rows)
+    for row in found.rows:
+        asked = "" if row.least is None else f"at least {row.least:5.1f}  {'holds' if row.holds else 'FAILS'}"
+        print(f"{row.what:<{width}}  {row.value:6.1f}  {asked}".rstrip())

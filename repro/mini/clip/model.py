@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repro.clip.names import HUB_FILES
+from repro.clip.weights import load_state
 from repro.errors import WeightsError
 from repro.mini.clip.data import Batch, PairStream
 from repro.runtime import import_torchvision
@@ -66,8 +67,8 @@ def load(folder: Path, recipe: TinyClipRecipe) -> Any:
 
     model = CLIP(**recipe.config()["model_cfg"])
     try:
-        model.load_state_dict(torch.load(folder / HUB_FILES[1], map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError) as error:
+        model.load_state_dict(load_state(folder / HUB_FILES[1]))
+    except RuntimeError as error:
         raise WeightsError(f"{folder} does not hold a tiny CLIP of this recipe", found=str(error)) from error
     return model.eval()
 
