@@ -134,7 +134,7 @@ def side_by_side(options: argparse.Namespace, plan: Plan, open_runs: int) -> Lau
     They are where the profile says that a run is small (``one_run_per_core``) and there is no GPU: two trainings of
     one thread each take less time than one after the other with two.
     """
-    if not plan.profile.one_run_per_core or options.only or ranks.started() > 1 or open_runs < 2:
+    if not plan.profile.one_run_per_core or options.only or ranks.started() > 1:
         return None
     count = min(cpu_count(), open_runs, int(free_memory_gib() // GIB_PER_RUN))
     if count < 2 or choose_device(options.device) != "cpu":
