@@ -19,7 +19,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help="list the towers a profile makes by a recipe and what is shipped; train one again",
         description="List the towers that a profile makes by a recipe; --train makes them as they are shipped.",
     )
-    towers.add_argument("--train", type=common.names, metavar="T,..", help="train these by their recipes (half an hour each)")
+    towers.add_argument(
+        "--train", type=common.names, metavar="T,..", help="train these by their recipes (half an hour each)"
+    )
     towers.add_argument("--out", type=Path, metavar="DIR", help="with --train: folder of the packed towers")
     towers.set_defaults(execute=_towers)
     measured = commands.add_parser("premises", help="measure what papers take for granted of CLIP (a minute)")
