@@ -117,6 +117,8 @@ def load_profile(name: str) -> Profile:
 def _check(profile: Profile) -> None:
     """Raise TypeError for values that no run could use, before anything is made from them."""
     check_fields(profile.train, ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"))
+    if not 0 <= profile.train.average_from <= 1:
+        raise TypeError(f"train.average_from = {profile.train.average_from!r}, a share from 0 to 1")
     check_fields(profile.protocol, ("short_side", "max_long_side", "canvas", "window"))
     kinds = [name for name, kind in tower_kinds().items() if kind.in_profiles]
     for key, tower in profile.towers.items():

@@ -61,7 +61,7 @@ class Run:
             "method": self.entry.name,
             "options": plain(dataclasses.asdict(self.options)),
             "tower": self.assets.tower_key(self.row.tower),
-            "train": dataclasses.asdict(self.train) if self.train else None,
+            "train": self.train.facts() if self.train else None,
             "data": self.assets.data_key(TRAIN_SET) if self.train else None,
             "classes": digest([names, self.entry.class_facts(self.options, names)]) if self.train else None,
             "seed": self.seed,

@@ -37,10 +37,11 @@ def _schedule(run: Run, t: TrainSettings) -> list[str]:
     multiplier = getattr(run.options, "clip_lr_factor", None)
     clip = f", CLIP {t.lr * multiplier:g}" if multiplier is not None else ""
     part = f", {t.classes_per_step} classes a step (published: all)" if t.classes_per_step else ""
+    mean = f", weights averaged over the last {1 - t.average_from:.0%} of iterations" if t.average_from < 1 else ""
     return [
         f"{t.iterations:,} iterations of batch {t.batch_size}, crops {t.crop} of shorter side {t.short_side}{part}",
         f"AdamW, learning rate {t.lr:g}{clip}, weight decay {t.weight_decay:g}, cosine after {t.warmup_iterations} "
-        f"warm-up iterations, gradient norm clipped to {t.clip_grad_norm:g}, amp {t.amp}",
+        f"warm-up iterations, gradient norm clipped to {t.clip_grad_norm:g}, amp {t.amp}{mean}",
     ]
 
 

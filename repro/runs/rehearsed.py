@@ -39,7 +39,7 @@ def machine(device: str = "auto") -> str:
 
 def recipe_key(run: Run) -> str:
     """Identify everything that decides what a step and an image of ``run`` take: seeds and weights do not."""
-    train = {k: v for k, v in dataclasses.asdict(run.train).items() if k not in _NO_COST} if run.train else None
+    train = {k: v for k, v in run.train.facts().items() if k not in _NO_COST} if run.train else None
     facts = {
         "method": run.entry.name,
         "options": dataclasses.asdict(run.options),

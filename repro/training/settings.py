@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +26,20 @@ class TrainSettings:
     classes_per_step: int = 0
     """0: the loss is over the whole vocabulary, as published. Otherwise over the classes of the crops and a random
     sample of the others, this many in all: far cheaper steps where time is short (the miniature)."""
+    average_from: float = 1.0
+    """The weights are the mean over the iterations after this share of them (:mod:`.average`); 1.0: the last ones."""
     amp: Literal["off", "bf16", "fp16"] = "off"
     workers: int = 4
     checkpoint_every: int = 5_000
     log_every: int = 50
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run's address holds of them: a setting that came later is left out where it is off, so that
+        what was trained before it existed is still found."""
+        values = dataclasses.asdict(self)
+        if self.average_from >= 1:
+            del values["average_from"]
+        return values
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,10 @@ and in the end ``weights.pth``.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from repro.launch import processes
 from repro.mends import make_again
 from repro.methods.interface import Method
 from repro.methods.weights import load_weights, read_header, save_weights
+from repro.training.average import TailAverage
 from repro.training.checkpoint import FILE as CHECKPOINT
 from repro.training.checkpoint import check_fit
 from repro.training.determinism import deterministic
@@ -100,6 +101,7 @@ def train(
     with deterministic(placement.deterministic):
         run(training, checkpoints, watching, seed=seed)
     method.eval()
+    training.average.put()
     processes.on_first(lambda: _finish(method, final, name, fingerprint, settings, seed))
     return final
 
@@ -122,6 +124,7 @@ class _Training(Task[dict[str, Any]]):
         self.optim = AutocastOptimWrapper(optimizer, settings.amp, model.device, settings.clip_grad_norm)
         self.schedulers = build_schedulers(self.optim, settings)
         self.curve = Curve(folder, settings.log_every, self.total, self.optim, _logger(folder))
+        self.average = TailAverage(model.method.parameters(), math.floor(settings.average_from * self.total))
         self._first, self._labelled = 0, False
 
     def begin(self, first: int) -> None:
@@ -150,6 +153,7 @@ class _Training(Task[dict[str, Any]]):
             raise diverged(self.folder, number + 1, batch, self.loader, str(error)) from error
         if self._first == 0 and number + 1 == min(self.total, UNLABELLED_STEPS):
             need_labels(self._labelled, number + 1, *where)
+        self.average.add(number + 1)
         return figures
 
     def state(self) -> dict[str, Any]:
@@ -158,6 +162,7 @@ class _Training(Task[dict[str, Any]]):
             "optimizer": self.optim.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "log": self.curve.state(),
+            "average": self.average.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -167,6 +172,8 @@ class _Training(Task[dict[str, Any]]):
         for scheduler, kept in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(kept)
         self.curve.restore(state["log"], int(state["iteration"]))
+        if "average" in state:  # checkpoints of earlier versions have none, and average nothing
+            self.average.restore(state["average"])
 
 
 def _logger(folder: Path) -> logging.Logger:
@@ -220,7 +227,7 @@ def _fingerprint(
     name: str, settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str], seed: int
 ) -> str:
     """Return twelve hex digits over what decides the outcome of a training, except the initial weights."""
-    kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in _WITHOUT_EFFECT}
+    kept = {k: v for k, v in settings.facts().items() if k not in _WITHOUT_EFFECT}
     payload = json.dumps([name, kept, [p.key for p in pairs], list(classes), seed], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()[:12]
 

@@ -139,7 +139,8 @@ def _settings(name: str) -> Trace:
         value = getattr(profile, field.name)
         if field.name == "towers":
             value = {key: dataclasses.asdict(plan) for key, plan in value.items()}
-        plain = dataclasses.asdict(value) if isinstance(value, Protocol | TrainSettings) else value
+        plain = value.facts() if isinstance(value, TrainSettings) else value
+        plain = dataclasses.asdict(plain) if isinstance(plain, Protocol) else plain
         trace |= numbers(field.name, plain)
     return trace
 
