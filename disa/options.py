@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from repro.errors import UsageError
-from repro.methods.options import check_options
+from repro.methods.options import LossWeight, check_options
 
 SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"]
 Split = Literal["sdm", "none", "token_level", "class_level"]
@@ -63,7 +63,7 @@ class DisaOptions:
     """Channels of a head; CLIP's own."""
     sdm_mlp_ratio: float = 4.0
     """Hidden over outer width of their feed-forward networks."""
-    itm_weight: float = 0.1
+    itm_weight: LossWeight = 0.1
     """Weight of the image-text matching loss (Eq. 1) beside the segmentation loss."""
     itm_labels: Literal["own", "shuffled"] = "own"
     """Labels of Eq. 1: of the image, or, as a control, of another image of the batch: what is left is not matching."""

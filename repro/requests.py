@@ -74,7 +74,7 @@ class RunRequest(ProfileRequest):
     """One run: a method with its options on a tower of a profile, from one seed, in a store.
 
     ``options`` are those of the method that differ from the profile's; ``training`` replaces fields of
-    :class:`repro.training.settings.TrainSettings` (``iterations``, ``amp``).
+    :class:`repro.training.settings.TrainSettings` (``iterations``, ``lr``), also those the profile sets for a method.
     """
 
     method: str = ""
@@ -90,9 +90,7 @@ class RunRequest(ProfileRequest):
         what ``data_root`` is for: the profile's sets (an error where the profile draws its own), real sets to
         evaluate on whatever the profile, or nothing. Raises UsageError for unknown names.
         """
-        profile = self.load()
-        if self.training:
-            profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, **self.training))
+        profile = self.load().with_training(self.training)
         root = None if data == "none" or (data == "real" and profile.synthetic) else self.data_root
         assets = Assets(profile, self.runs, root)
         entry = get_method(self.method)
@@ -129,6 +127,29 @@ class TrainRequest:
     run: RunRequest
     device: str = "auto"
     placement: Placement = dataclasses.field(default_factory=Placement)
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneRequest(ProfileRequest):
+    """A search of training settings for each of ``methods`` on held-out training scenes (docs/tuning.md).
+
+    ``seed`` is that of the draws; trainings are those of the profile's first seed. ``training`` replaces fields of the
+    schedule, for trials of the search itself. ``results`` is the folder of its file (None: ./results/<profile>).
+    """
+
+    methods: Sequence[str] = ()
+    trials: int = 8
+    scenes: int = 100
+    seed: int = 0
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data_root: Path | None = None
+    device: str = "auto"
+    results: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its file goes."""
+        return self.results or DEFAULT_RESULTS / Path(self.profile).stem
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from repro.methods.options import check_options
+from repro.methods.options import LossWeight, check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +46,14 @@ class SynSegOptions:
     background_threshold: float | None = 0.5
     """Where a vocabulary has a background, a pixel whose best activation is below this is background (Sec. IV: stable
     from 0.1 to 0.6); None asks for the words that mean background, as for other methods."""
-    align_weight: float = 1.0
+    align_weight: LossWeight = 1.0
     """lambda_1 of L_align; the printed values of the four are lost, these were chosen on held-out training scenes
     (docs/reconstruction.md). 0 leaves a loss out (Table III)."""
-    cont_weight: float = 0.03
+    cont_weight: LossWeight = 0.03
     """lambda_2 of L_cont."""
-    back_weight: float = 0.03
+    back_weight: LossWeight = 0.03
     """lambda_3 of L_back."""
-    sep_weight: float = 0.1
+    sep_weight: LossWeight = 0.1
     """lambda_4 of L_sep."""
     similarity: Literal["mapped", "clipped"] = "mapped"
     """How cosines are bounded: mapped affinely (v3) or clipped (v2)."""

@@ -5,6 +5,7 @@ _base_ = ["./mini.py"]
 name = "smoke"
 title = "plumbing check with random weights; its numbers mean nothing"
 flag_implausible = False
+tuned = ""
 one_run_per_core = False
 data = dict(_delete_=True, kind="synthetic", seed=0, sizes=dict(train=8, ade=2, context=2, voc=2))
 _read_out = dict(model="", weights=None, resolution=48, last_block="full", dense_residual="token")

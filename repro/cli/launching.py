@@ -18,6 +18,7 @@ from repro.training.determinism import WORKSPACE, WORKSPACE_VALUE
 from repro.training.settings import Placement
 
 if TYPE_CHECKING:
+    from repro.configuration.profiles import Profile
     from repro.runs.plan import Plan
 
 GIB_PER_RUN = 2
@@ -134,10 +135,15 @@ def side_by_side(options: argparse.Namespace, plan: Plan, open_runs: int) -> Lau
     They are where the profile says that a run is small (``one_run_per_core``) and there is no GPU: two trainings of
     one thread each take less time than one after the other with two.
     """
-    if not plan.profile.one_run_per_core or options.only or ranks.started() > 1:
+    return None if options.only else one_per_core(plan.profile, options.device, open_runs)
+
+
+def one_per_core(profile: Profile, device: str, runs: int) -> Launch | None:
+    """Return how so many ``runs`` of ``profile`` are computed side by side; None where they are not."""
+    if not profile.one_run_per_core or ranks.started() > 1:
         return None
-    count = min(cpu_count(), open_runs, int(free_memory_gib() // GIB_PER_RUN))
-    if count < 2 or choose_device(options.device) != "cpu":
+    count = min(cpu_count(), runs, int(free_memory_gib() // GIB_PER_RUN))
+    if count < 2 or choose_device(device) != "cpu":
         return None
     return Launch("local", max_parallel=count, cpu_only=True)
 

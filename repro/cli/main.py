@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rehearse": ("rehearse", "rehearse a table: a few real steps and images per row, its hours, what would fail"),
     "report": ("report", "write a table, its page, plots and numbers from finished cells"),
     "train": ("train", "train one method with a profile's recipe"),
+    "tune": ("tune", "search training settings, the same for every method, on held-out training scenes"),
     "eval": ("evaluate", "evaluate one method on benchmarks"),
     "predict": ("predict", "write label maps and overlays for your own images and classes"),
     "import-checkpoint": ("checkpoint", "import a checkpoint from other code, recognised by its content"),

@@ -16,6 +16,7 @@ from repro.hashing import digest
 from repro.paths import CONFIGS
 from repro.towers.kind import TowerPlan
 from repro.towers.registry import get_kind, tower_kinds
+from repro.training.search import Space
 from repro.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Profile:
     zero_shot_bar: float = 2.0
     flag_implausible: bool = True
     """False keeps numbers that cannot be a working method's in the means (repro.runs.gates.plausible)."""
+    tuned: str = ""
+    """How the schedules and loss weights were chosen; a remark under every table of trained rows (docs/tuning.md)."""
+    tuning: Space = dataclasses.field(default_factory=Space)
+    """What ``repro tune`` searches."""
 
     @property
     def synthetic(self) -> bool:
@@ -66,6 +71,13 @@ class Profile:
     def train_settings(self, method: str) -> TrainSettings:
         """Return the schedule of ``method`` in this profile."""
         return dataclasses.replace(self.train, **self.train_overrides.get(method, {}))
+
+    def with_training(self, changes: Mapping[str, Any]) -> Profile:
+        """Return the profile with fields of its schedule replaced for every method, whatever its overrides say."""
+        if not changes:
+            return self
+        own = {m: {k: v for k, v in o.items() if k not in changes} for m, o in self.train_overrides.items()}
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, **changes), train_overrides=own)
 
 
 def profile_names() -> list[str]:
@@ -102,6 +114,8 @@ def load_profile(name: str) -> Profile:
             one_run_per_core=raw.get("one_run_per_core", False),
             zero_shot_bar=raw.get("zero_shot_bar", 2.0),
             flag_implausible=raw.get("flag_implausible", True),
+            tuned=raw.get("tuned", ""),
+            tuning=Space(**raw.get("tuning", {})),
         )
         _check(profile)
         return profile

@@ -7,9 +7,13 @@ import dataclasses
 import math
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from repro.errors import UsageError, command, unknown_name
+
+_LOSS_WEIGHT = "weight of a loss"
+LossWeight = Annotated[float, _LOSS_WEIGHT]
+"""The type of an option that weighs a loss of the method's paper: ``repro tune`` searches it (docs/tuning.md)."""
 
 
 def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str) -> dict[str, Any]:
@@ -100,6 +104,13 @@ def choices(options: type) -> Iterator[tuple[str, Any]]:
         for value in (True, False) if hint is bool else _words(hint):
             if value != field.default:
                 yield field.name, value
+
+
+def loss_weights(options: Any) -> dict[str, float]:
+    """Return the weights of losses among the values ``options`` by name, without those that are off (0)."""
+    hints = get_type_hints(type(options), include_extras=True)
+    marked = [name for name, hint in hints.items() if _LOSS_WEIGHT in getattr(hint, "__metadata__", ())]
+    return {name: value for name in marked if (value := getattr(options, name))}
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -168,8 +168,7 @@ def make_plan(
     ``overrides`` replaces fields of the training settings (``iterations`` ..), for trials. Raises UsageError for
     unknown names and for an empty selection.
     """
-    if overrides:
-        profile = dataclasses.replace(profile, train=dataclasses.replace(profile.train, **overrides))
+    profile = profile.with_training(overrides or {})
     selectors = {row.selector for row in table.rows}
     for name in methods or ():
         if name not in selectors:

@@ -12,6 +12,7 @@ from repro.configuration.published import find_published
 from repro.configuration.tables import Row
 from repro.reports.tables.columns import NONE, Columns, cell_columns, row_interval
 from repro.reports.tables.controls import control_footnotes
+from repro.reports.tables.sheet import plan_remarks
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
 from repro.runs.status import DONE, CellStatus
@@ -187,7 +188,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     origin = sources([r for r in plan.table.rows if r.tower in profile.towers], plan.table.benchmarks)
     if origin:
         lines.append("Published: " + "; ".join(origin) + ".")
-    lines += plan.table.remarks
+    lines += plan_remarks(plan)
     if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
         lines.append("Several seeds: mean and sample standard deviation.")
     lines += _fewer_seeds(plan, cells)

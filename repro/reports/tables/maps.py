@@ -8,7 +8,7 @@ import numpy as np
 
 from repro.measuring.maps import FIGURES, KINDS, MapStatus
 from repro.reports.tables.controls import control_footnotes
-from repro.reports.tables.sheet import Column, Sheet, number, unfinished
+from repro.reports.tables.sheet import Column, Sheet, number, plan_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
@@ -87,7 +87,7 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
                 f"{run.row.title}, seed {run.seed}, {state.cell.cell.benchmark.id}: saliency AP {value:.1f} "
                 f"(95 % over {state.scores.images} images: {low:.1f} to {high:.1f}){_over_attention(state)}."
             )
-    lines += plan.table.remarks
+    lines += plan_remarks(plan)
     lines += control_footnotes(plan.runs)
     reasons = dict.fromkeys(
         (s.cell.cell.run.row.title, s.adopted, s.cell.cell.run.id) for s in states if s.status == DONE and s.adopted

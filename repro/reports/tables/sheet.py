@@ -131,6 +131,12 @@ class Sheet:
         return [" & ".join(heads) + " \\\\", "".join(rules)]
 
 
+def plan_remarks(plan: Plan) -> list[str]:
+    """Return what the table says of itself, and how what was trained was tuned."""
+    tuned = plan.profile.tuned if any(run.train for run in plan.runs) else ""
+    return [*plan.table.remarks, *([f"Tuning: {tuned}."] if tuned else [])]
+
+
 def unfinished(states: Sequence[str], words: str) -> list[str]:
     """Return a line that counts the states that are not done, and those of them that wait; none where all are."""
     left, blocked = len(states) - states.count(DONE), states.count(BLOCKED)
