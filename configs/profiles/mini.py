@@ -81,8 +81,8 @@ train = dict(
 # Chosen on a hundred training scenes that were held out of the training (docs/reconstruction.md).
 train_overrides = dict(disa=dict(lr=2e-3), logoseg=dict(lr=2e-3), synseg=dict(lr=5e-4))
 tuned = (
-    "learning rates chosen on a hundred held-out training scenes for the towers of before; "
-    "weight decay and loss weights not tuned"
+    "learning rates, and SynSeg's weights of losses, chosen on a hundred held-out training scenes for the towers of "
+    "before; weight decay and other weights of losses not tuned"
 )
 methods = dict(
     catseg=dict(

@@ -91,7 +91,8 @@ class Trial:
                 raise
             found = {"status": DIVERGED, "error": error.message}
         found |= {"seconds": round(time.monotonic() - started, 1), "hardware": hardware_label(device)}
-        write_json(self.record_path(rung), found | {"date": time.strftime("%Y-%m-%d")})
+        found["date"] = time.strftime("%Y-%m-%d")
+        write_json(self.record_path(rung), found)
         return found
 
 
