@@ -72,7 +72,7 @@ CHANGING = {
     "size of an object": Edit("repro/mini/catalogue.py", "zebra < animal : .28", "zebra < animal : .30"),
     "share of upright pictures": Edit("repro/mini/synth.py", "upright = rng.random() < 0.25", "upright = rng.random() < 0.75"),
     # -- methods ----------------------------------------------------------------------------------------------------
-    "DiSa: weight of the matching loss": Edit("disa/options.py", "itm_weight: float = 0.1", "itm_weight: float = 0.2"),
+    "DiSa: weight of the matching loss": Edit("disa/options.py", "itm_weight: LossWeight = 0.1", "itm_weight: LossWeight = 0.2"),
     "DiSa: mean over heads": Edit("disa/saliency.py", "(grad.clamp(min=0) * attention).mean(dim=1)", "(grad.clamp(min=0) * attention).amax(dim=1)"),
     "DiSa: largest k": Edit("disa/selection.py", "saliency.argsort(dim=-1, descending=True, stable=True)", "saliency.argsort(dim=-1, descending=False, stable=True)"),
     "DiSa: squeeze": Edit("disa/hrm.py", "self.average(average) + self.maximum(maximum)", "self.average(average) + 0.5 * self.maximum(maximum)"),
