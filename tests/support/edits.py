@@ -108,7 +108,7 @@ NEUTRAL = {
     "a function moved to another module": Edit("@move", "repro/training/class_sample.py", "repro/training/sampling_of_classes.py"),
     "a renamed module of a method": Edit("@move", "baselines/logoseg/loss.py", "baselines/logoseg/objective.py"),
     "a module of a shared layer renamed": Edit("@move", "repro/layers/ss2d.py", "repro/layers/state_space.py"),
-    "a line of a log": Edit("repro/training/train.py", "    method.eval()\n    processes", '    training.curve.log.info("ended")\n    method.eval()\n    processes'),
+    "a line of a log": Edit("repro/training/train.py", "    method.eval()\n    training.average", '    training.curve.log.info("ended")\n    method.eval()\n    training.average'),
     "imports in another order": Edit("repro/training/optim.py", "import contextlib\nimport math\n", "import math\nimport contextlib\n"),
     "an import inside a function": Edit("repro/layers/mccl.py", "    with full_precision(foreground.device.type):\n", "    import contextlib\n\n    with full_precision(foreground.device.type):\n"),
     "an annotation": Edit("repro/evaluation/infer.py", "def _device(method: Method) -> torch.device:", "def _device(method):"),
