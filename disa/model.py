@@ -56,13 +56,6 @@ class DiSa(Method):
         self.clip = clip
         self.k = o.tokens(clip.grid**2)
         self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
-        if not len(self.guide_blocks) == len(o.decoder_guidance) == len(o.decoder_dims) == len(o.decoder_guidance_proj):
-            raise UsageError(
-                "disa needs one guidance block and one width of guidance per decoder stage",
-                expected=f"{len(o.decoder_dims)} of each",
-                found=(self.guide_blocks, o.decoder_guidance, o.decoder_guidance_proj),
-                mend="change guide_blocks or the decoder's widths in the profile",
-            )
         _choose_trained(clip, o.clip_finetune)
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(clip.width, dim, 2**stage, 2**stage)

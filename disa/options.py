@@ -6,7 +6,8 @@ import dataclasses
 from typing import Literal
 
 from repro.errors import UsageError
-from repro.methods.options import LossWeight, check_options
+from repro.layers.decoder_sizes import decoder_checks
+from repro.methods.options import Blocks, Count, Counts, LossWeight, Number, Positive, Share, Weight, check_options
 
 SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"]
 Split = Literal["sdm", "none", "token_level", "class_level"]
@@ -49,19 +50,19 @@ class DisaOptions:
     """How segmentation reaches the saliency (Sec. 3.3, "continuously optimized"): not at all, through the gates of the
     branches with the selection taken as the saliency itself backwards (``straight_through``), or by a soft division of
     the tokens, training and inference (``soft``). The last two let gradients into A, not into its weights."""
-    k: int = 96
+    k: Number = 96
     """Foreground tokens of a class (Sec. 4.2, Table 4: 16, 48, 96)."""
     k_policy: KPolicy = "fixed"
     """``fixed``: k tokens of any map; ``ratio``: the share of tokens that k is of 24x24; ``adaptive``: tokens in
     falling order until they hold ``saliency_mass`` of the class's saliency."""
-    saliency_mass: float = 0.5
+    saliency_mass: Share = 0.5
     """Share of the saliency that ``k_policy="adaptive"`` keeps (not in the paper)."""
 
-    sdm_layers: int = 3
+    sdm_layers: Count = 3
     """Cross-attention layers (Appendix B)."""
-    sdm_head_dim: int = 64
+    sdm_head_dim: Count = 64
     """Channels of a head; CLIP's own."""
-    sdm_mlp_ratio: float = 4.0
+    sdm_mlp_ratio: Positive = 4.0
     """Hidden over outer width of their feed-forward networks."""
     itm_weight: LossWeight = 0.1
     """Weight of the image-text matching loss (Eq. 1) beside the segmentation loss."""
@@ -79,39 +80,39 @@ class DisaOptions:
 
     aggregation: Merge = "mask"
     """How the branches are joined (Sec. 3.5: with the binary mask; Sec. 3.2: "weighted")."""
-    aggregation_layers: int = 2
+    aggregation_layers: Number = 2
     """Pairs of Swin blocks after joining; two fit the paper's Table 2."""
 
     seg_loss: Literal["ce", "bce"] = "ce"
     """Softmax cross-entropy (Sec. 4.2) or CAT-Seg's binary cross-entropy; inference follows."""
     aux: Literal["none", "mccl"] = "none"
     """An auxiliary loss that is not the paper's: SynSeg's MCCL of the predicted maps (repro.layers.mccl)."""
-    aux_weight: float = 0.1
+    aux_weight: Weight = 0.1
     """Its weight."""
     clip_finetune: ClipFinetune = "qk"
     """CLIP weights that train in both towers (Sec. 4.2: query and key projections)."""
-    clip_lr_factor: float = 0.01
+    clip_lr_factor: Weight = 0.01
     """Learning rate of CLIP weights over that of new modules (Sec. 4.2: 2e-6 and 2e-4)."""
 
-    guide_blocks: tuple[int, ...] | None = None
+    guide_blocks: Blocks | None = None
     """Blocks of the image tower that guide the decoder; None: 3, 7 of 12 and 7, 15 of 24, as CAT-Seg's."""
-    hidden: int = 128
+    hidden: Count = 128
     """Channels D of the correlation."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads of the Swin blocks."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Positive = 4.0
     """Hidden over outer width of their MLPs."""
-    window: int = 12
+    window: Count = 12
     """Side of their windows in places."""
-    cost_kernel: int = 7
+    cost_kernel: Count = 7
     """Kernel of the convolution that embeds the correlation."""
-    appearance_guidance: int = 128
+    appearance_guidance: Count = 128
     """Channels of the appearance guidance of the Swin blocks."""
-    decoder_dims: tuple[int, ...] = (64, 32)
+    decoder_dims: Counts = (64, 32)
     """Output channels of the upsampling stages."""
-    decoder_guidance: tuple[int, ...] = (256, 128)
+    decoder_guidance: Counts = (256, 128)
     """Channels of the upsampled CLIP guidance, one per stage."""
-    decoder_guidance_proj: tuple[int, ...] = (32, 16)
+    decoder_guidance_proj: Counts = (32, 16)
     """Channels of the projected CLIP guidance, one per stage."""
 
     def __post_init__(self) -> None:
@@ -119,8 +120,10 @@ class DisaOptions:
         known = self.saliency_layer == "mean" or self.saliency_layer in layers
         checks = {
             "saliency_layer": (known, f"mean or {layers.start} .. {layers.stop - 1}"),
-            "k": (self.k >= 0, "no fewer than 0 tokens"),
-            "saliency_mass": (0 <= self.saliency_mass <= 1, "a share between 0 and 1"),
+            "template": ("{}" in self.template, "a text with {} where the class goes"),
+            "hidden": (self.hidden % self.heads == 0, f"a multiple of {self.heads} heads"),
+            "cost_kernel": (self.cost_kernel % 2 == 1, "an odd number"),
+            **decoder_checks(self, self.hidden),
         }
         check_options("disa", self, checks)
 

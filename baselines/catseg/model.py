@@ -37,12 +37,6 @@ class CatSeg(Method):
         self.activation = "softmax" if o.seg_loss == "ce" else "sigmoid"
         self.clip = clip
         self.guide_blocks = o.guide_blocks or equal_parts(clip.depth, len(o.decoder_dims))
-        if len(self.guide_blocks) != len(o.decoder_guidance):
-            raise UsageError(
-                "CAT-Seg needs one guidance block per decoder stage",
-                expected=f"{len(o.decoder_guidance)} guide_blocks",
-                found=self.guide_blocks,
-            )
         clip.train_only(TRAINED_CLIP if o.clip_trains == "qv" else ())
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(clip.width, dim, 2**stage, 2**stage)

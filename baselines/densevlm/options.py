@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from repro.errors import UsageError
+from annotated_types import Ge, Lt
+
+from repro.methods.options import Count, Number, Positive, Share, Weight, check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,17 +18,17 @@ class DenseVLMOptions:
     ``iterations`` 0 stands for ``epochs`` over the images; batches are those of one process.
     """
 
-    image_size: int = 512
+    image_size: Count = 512
     """Side in pixels of the frame images are shown in (Sec. 4.1)."""
-    max_split: int = 6
+    max_split: Annotated[int, Ge(2)] = 6
     """Largest number of rows and of columns of the grid of regions (Sec. 3.2)."""
     categories: str = "densevlm316"
     """Category set: coco133, coco_stuff171, densevlm273 or densevlm316 (Table 4)."""
     templates: tuple[str, ...] = ()
     """Prompts with ``{}`` (and ``{article}``); empty: the 63 of ViLD."""
-    threshold: float = 0.3
+    threshold: Annotated[float, Ge(0), Lt(1)] = 0.3
     """Regions whose retrieved category is not more probable than this are left out (Sec. 3.2)."""
-    temperature: float | Literal["tower"] = 0.01
+    temperature: Positive | Literal["tower"] = 0.01
     """Divides the cosines of both models (Eq. 1); ``tower``: each by the one it was trained with, which is 0.01 for
     OpenAI's and EVA's and not for every CLIP."""
     teacher: Literal["tower", "labels"] = "tower"
@@ -45,38 +47,28 @@ class DenseVLMOptions:
     """Whether the last thing of the set counts as stuff: the released code takes 203 of 204 things."""
     average_gradients: bool = True
     """Whether processes train one model together; else each trains its own and the first one's is kept."""
-    blocks: int = 12
+    blocks: Count = 12
     """How many of the last image blocks train (all of ViT-B/16; stages for ConvNeXt)."""
-    mixing: float = 0.9
+    mixing: Share = 0.9
     """Share of the trained weights in the result, the rest are the original ones (released code)."""
-    epochs: int = 6
-    iterations: int = 0
-    batch_size: int = 16
-    lr: float = 1e-5
-    weight_decay: float = 0.1
-    warmup_iterations: int = 1000
+    epochs: Number = 6
+    iterations: Number = 0
+    batch_size: Count = 16
+    lr: Weight = 1e-5
+    weight_decay: Weight = 0.1
+    warmup_iterations: Number = 1000
     amp: Literal["off", "bf16", "fp16"] = "fp16"
     """Precision on a GPU; a CPU computes in float32."""
-    workers: int = 4
-    checkpoint_every: int = 500
+    workers: Number = 4
+    checkpoint_every: Count = 500
 
     def __post_init__(self) -> None:
-        faults = {
-            "max_split must be 2 or more": self.max_split < 2,
-            "mixing must lie in 0..1": not 0 <= self.mixing <= 1,
-            "threshold must lie in 0..1": not 0 <= self.threshold < 1,
-            "temperature must be positive or 'tower'": self.temperature != "tower" and self.temperature <= 0,
-            "teacher='labels' needs categories='coco_stuff171', the classes of the labels": self.teacher == "labels"
-            and self.categories != "coco_stuff171",
-            "image_size, batch_size, blocks and checkpoint_every must be positive": min(
-                self.image_size, self.batch_size, self.blocks, self.checkpoint_every
-            )
-            < 1,
-            "epochs or iterations must be positive": max(self.epochs, self.iterations) < 1,
+        labels = self.teacher != "labels" or self.categories == "coco_stuff171"
+        checks = {
+            "categories": (labels, "coco_stuff171 with teacher='labels', the classes of the labels"),
+            "epochs": (max(self.epochs, self.iterations) >= 1, "1 or more, or iterations of 1 or more"),
         }
-        for fault, found in faults.items():
-            if found:
-                raise UsageError(f"options of densevlm: {fault}", found=self, mend="correct the recipe of the tower")
+        check_options("densevlm", self, checks, mend="correct the recipe of the tower")
 
 
 AS_RELEASED: Mapping[str, Any] = {

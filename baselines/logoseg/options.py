@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from repro.methods.options import check_options
+from repro.layers.decoder_sizes import decoder_checks
+from repro.methods.options import Blocks, Count, Counts, Number, Positive, Weight, check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class LoGoSegOptions:
     cosine: bool = True
     """Whether the correlation tensor (B x C x T x H x W, the notation of CAT-Seg's cost volume) also carries the cosine
     of each place and class, embedded as there (silent)."""
-    cosine_kernel: int = 7
+    cosine_kernel: Count = 7
     """Kernel of the convolution that embeds it (CAT-Seg's)."""
     prior: float | Literal["learnable"] = 1.0
     """lambda of the object prior (Table 4): 0 turns it off (Table 2, OP), ``learnable`` trains it from 1 ("Adapt.")."""
@@ -36,58 +37,47 @@ class LoGoSegOptions:
     """Multiply Eq. 3 by the prior: as printed, a positive scale of the text centre leaves a cosine as it is."""
     regional_alignment: bool = True
     """Regional alignment (Table 2, RA); without it the guidance is the projected dense feature of each place."""
-    regions: int = 6
+    regions: Count = 6
     """r: the map is cut into r x r regions (Table 4)."""
-    tau: float | None = None
+    tau: Positive | None = None
     """Factor on the cosines in the softmax over regions, Eq. 4 (silent); None: the tower's own logit scale."""
-    beta: float | None = None
+    beta: Weight | None = None
     """Factor on the cosines in the softmax over classes, Eq. 7 (silent); None: the tower's own logit scale."""
-    hidden: int = 128
+    hidden: Count = 128
     """D, the width of guidance, fused map and queries."""
-    depth: int = 2
+    depth: Number = 2
     """Blocks of contextual cross-modal fusion (Table 3); 0 leaves the fusion out (Table 2, CCF)."""
     directional_attention: bool = True
     """Attention within rows and columns, Eq. 8 (Table 3, DA); without it X_local is its input."""
     global_context: bool = True
     """The SS2D branch of Eq. 9 (Table 3, GC)."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads, directional and linear (silent)."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Positive = 4.0
     """Hidden over outer width of the queries' MLP (silent)."""
-    adapter_ratio: float = 2.0
+    adapter_ratio: Positive = 2.0
     """Hidden over outer width of the channel adapter (silent)."""
-    correlation: int = 128
+    correlation: Count = 128
     """C_q, channels of the correlation tensor (silent): each is an inner product of D / C_q channels."""
     middle_block: int | None = None
     """Block of the image tower that gives F_mid; None: the last of the tower's first half."""
-    guide_blocks: tuple[int, ...] | None = None
+    guide_blocks: Blocks | None = None
     """Blocks whose outputs S_i guide the decoder, Eq. 11; None: one third and two thirds of the way."""
-    decoder_dims: tuple[int, ...] = (64, 32)
+    decoder_dims: Counts = (64, 32)
     """Output channels of the decoder stages (silent; CAT-Seg's)."""
-    decoder_guidance: tuple[int, ...] = (256, 128)
+    decoder_guidance: Counts = (256, 128)
     """Channels of the upsampled CLIP features, one per stage (silent; CAT-Seg's)."""
-    decoder_guidance_proj: tuple[int, ...] = (32, 16)
+    decoder_guidance_proj: Counts = (32, 16)
     """Channels of the projected decoder guidance S_i (silent; CAT-Seg's)."""
     clip_trains: Literal["image", "qv", "nothing"] = "image"
     """What trains of CLIP: the image tower, as printed, its query and value weights, or nothing; text never does."""
-    clip_lr_factor: float = 0.01
+    clip_lr_factor: Weight = 0.01
     """Learning rate of the image tower over that of new modules (Implementation details)."""
 
     def __post_init__(self) -> None:
-        stages = {len(self.decoder_dims), len(self.decoder_guidance), len(self.decoder_guidance_proj)}
-        stages.add(len(self.decoder_dims) if self.guide_blocks is None else len(self.guide_blocks))
-        widths = (self.correlation, *self.decoder_dims)[:-1]
-        number = isinstance(self.prior, (int, float)) and not isinstance(self.prior, bool)
         checks = {
-            "prior": (number or self.prior == "learnable", "a number or 'learnable'"),
-            "regions": (self.regions >= 1, "at least 1"),
-            "depth": (self.depth >= 0, "at least 0"),
             "hidden": (self.hidden % 2 == self.hidden % self.heads == 0, f"even, a multiple of {self.heads} heads"),
             "correlation": (self.hidden % self.correlation == 0, f"a divisor of hidden = {self.hidden}"),
-            "decoder_dims": (len(stages) == 1, "one entry per stage, as decoder_guidance, its _proj and guide_blocks"),
-            "decoder_guidance_proj": (
-                all(g < w for g, w in zip(self.decoder_guidance_proj, widths, strict=False)),
-                f"less than the channels that enter each stage, {widths}",
-            ),
+            **decoder_checks(self, self.correlation),
         }
         check_options("logoseg", self, checks)

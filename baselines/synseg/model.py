@@ -37,7 +37,7 @@ class SynSeg(Method):
     """Activation maps of classes, learned from the sets of classes in images (arXiv:2508.06115).
 
     Masks do not reach the loss: :meth:`loss` reduces them to the set of classes of each image and
-    :meth:`image_loss` does the rest. Both CLIP towers are frozen. Raises IndexError for a block the tower does not
+    :meth:`image_loss` does the rest. Both CLIP towers are frozen. Raises UsageError for a block the tower does not
     have.
     """
 

@@ -12,6 +12,7 @@ from repro.datasets.benchmarks import TRAIN_SETS, all_sets
 from repro.errors import command, unknown_name
 from repro.mends import same_folders
 from repro.methods import registry
+from repro.methods.options import described, type_hints
 from repro.paths import DEFAULT_RUNS
 from repro.reports.tables.run_description import describe_run, summaries
 from repro.runs.addresses.stored import matching_run, run_names
@@ -55,6 +56,7 @@ def describe_name(request: DescribeRequest) -> dict[str, Any]:
             "paper": entry.paper,
             "trainable": entry.trainable,
             "options (default: the paper's)": dataclasses.asdict(entry.make_options()),
+            "options take": {option: described(hint) for option, hint in type_hints(entry.options).items()},
             f"runs in {store.root}": dict(summaries(store, method=name)),
         }
     if name.casefold() in folded:

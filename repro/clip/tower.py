@@ -86,8 +86,19 @@ class ClipTower(nn.Module):
         return self._blocks
 
     def guide_channels(self, index: int) -> int:
-        """Return the number of channels of the output of image block ``index``."""
+        """Return the number of channels of the output of image block ``index``; UsageError for one there is not."""
+        self._check_block(index, self.depth)
         return self._channels[index]
+
+    @staticmethod
+    def _check_block(index: int, blocks: int) -> None:
+        if not 0 <= index < blocks:
+            raise UsageError(
+                f"the image tower gives no output of block {index}",
+                expected=f"0 .. {blocks - 1}",
+                found=index,
+                mend="choose other blocks in the profile, or with -o",
+            )
 
     def guide_grid(self, index: int) -> int:
         """Return the side in places of the output of image block ``index`` at ``resolution``."""
@@ -112,13 +123,12 @@ class ClipTower(nn.Module):
         Images are resized to ``resolution`` squared, or to ``size`` (height, width) in pixels, which makes the map's
         grid that of ``size``. ``guides`` are indices of blocks whose outputs (B, channels, height, width) are wanted
         too: in transformers maps (B, width, grid, grid) of the tokens after a block, in ConvNeXt the outputs of
-        stages at their own strides (4, 8, 16, 32). IndexError for one that does not exist or, in a transformer with
-        ``last_block="value"``, for the last; UsageError for a size that patches do not tile.
+        stages at their own strides (4, 8, 16, 32). UsageError for one that does not exist or, in a transformer with
+        ``last_block="value"``, for the last, and for a size that patches do not tile.
         """
         last = self.depth - (1 if self._options.last_block == "value" else 0)
         for index in guides:
-            if not 0 <= index < last:
-                raise IndexError(f"no output of block {index}: the tower runs {last} whole blocks")
+            self._check_block(index, last)
         if size is None:
             size = (self.resolution, self.resolution)
         else:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.decoder_sizes import groups
 from repro.layers.tokens import add_, per_class
 
-CHANNELS_PER_GROUP = 16
 PLACES = 16 * 96**2
 """Places of the last maps that a training step on a CPU decodes at once, see :class:`CostDecoder`."""
 
@@ -19,7 +19,7 @@ Shared = tuple[list[Tensor], list[Tensor]]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(max(1, channels // CHANNELS_PER_GROUP), channels)
+    return nn.GroupNorm(groups(channels), channels)
 
 
 class UpStage(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
+from repro.errors import UsageError
 from repro.methods import MethodEntry
 from repro.methods.interface import Method
 from repro.testing.device_path import DevicePath
@@ -79,6 +81,22 @@ class MethodTester(DevicePath):
         assert logits.ndim == 4
         assert logits.isfinite().all()
         assert logits.std() > 0
+
+    def test_an_odd_value_of_an_option_is_refused_or_works(self) -> None:
+        """Check that zero, an odd number or a word for any option gives UsageError or a method that works."""
+        crashed = []
+        for name in (field.name for field in dataclasses.fields(self.entry.options)):
+            for value in (0, 3, "abc", (1,)):
+                try:
+                    options = self.entry.make_options({**self.options, name: value})
+                    method = self.entry.create(build_tower(self.spec), options).eval()
+                    with torch.no_grad():
+                        method(self.images(1), NAMES)
+                except UsageError:
+                    continue
+                except Exception as error:  # noqa: BLE001 (all that is not UsageError is a traceback to a user)
+                    crashed.append(f"{name}={value!r}: {error!r}")
+        assert not crashed
 
     def test_scores_lie_between_zero_and_one(self, method: Method) -> None:
         """Check that scores can be averaged over windows; of a softmax that they sum to one."""

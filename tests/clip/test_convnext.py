@@ -130,5 +130,5 @@ def test_a_resolution_that_strides_do_not_tile_is_refused() -> None:
 
 
 def test_a_stage_that_does_not_exist_is_refused(tower: ClipTower) -> None:
-    with pytest.raises(IndexError):
+    with pytest.raises(UsageError, match="no output of block"):
         tower.dense(torch.zeros(1, 3, 64, 64), (4,))

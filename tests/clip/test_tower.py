@@ -129,7 +129,7 @@ def test_images_of_any_size_are_resized_after_normalising(tower: ClipTower) -> N
 
 
 def test_a_guide_the_tower_does_not_run_is_refused(tower: ClipTower) -> None:
-    with pytest.raises(IndexError):
+    with pytest.raises(UsageError, match="no output of block"):
         tower.dense(torch.zeros(1, 3, 48, 48), (1,))
 
 

@@ -36,10 +36,10 @@ def built(method: str, **options: Any) -> Any:
 
 
 OPTIONS = [  # place, method, options that do not fit, options that do
-    way("disa.model:DiSa.__init__#1", "disa", {"guide_blocks": [0, 0, 1], "k": 8}, {"k": 8}),
-    way("disa.model:DiSa.__init__#2", "disa", {"hidden": 15, "k": 8}, {"k": 8}),
+    way("disa.model:DiSa.__init__", "disa", {"window": 5, "k": 8}, {"k": 8}),
     way("disa.options:DisaOptions.tokens", "disa", {"k": 96}, {"k": 96, "k_policy": "ratio"}),
-    way("baselines.catseg.model:CatSeg.__init__", "catseg", {"decoder_guidance_proj": [32, 32]}, {}),
+    way("repro.clip.tower:ClipTower._check_block", "logoseg", {"middle_block": 99}, {"middle_block": 0}),
+    way("baselines.catseg.model:CatSeg.__init__", "catseg", {"window": 5}, {}),
     way("repro.layers.mccl:MCCL.__post_init__", "synseg", {"similarity": "cosine"}, {"similarity": "clipped"}),
 ]
 

@@ -12,7 +12,7 @@ from talk import Talk
 from repro.errors import UsageError
 from repro.methods import get_method, registry
 from repro.methods.alignments import get_alignment
-from repro.methods.options import check_options, described, fits
+from repro.methods.options import Count, LossWeight, Share, check_options, converted, described
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,19 @@ from repro.methods.options import check_options, described, fits
         ("hidden", 32.5),
         ("hidden", True),
         ("hidden", None),
-        ("mlp_ratio", "4"),
+        ("mlp_ratio", "4x"),
+        ("mlp_ratio", 0),
+        ("window", 0),
+        ("heads", "x"),
+        ("layers", "abc"),
+        ("pad_len", -1),
+        ("pooling", (0, 1)),
+        ("decoder_dims", ()),
+        ("decoder_dims", (60, 33)),
+        ("decoder_dims", (64,)),
+        ("hidden", 130),
         ("mlp_ratio", float("inf")),
-        ("pool_align_corners", 1),
+        ("pool_align_corners", 2),
         ("templates", "a {}"),
         ("templates", ("a {}", 3)),
         ("pooling", (2,)),
@@ -32,15 +42,15 @@ from repro.methods.options import check_options, described, fits
         ("synonyms", 3),
     ],
 )
-def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=f"option {name} of method catseg") as caught:
+def test_a_value_of_another_type_or_out_of_bounds_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"option {name} of (method )?catseg") as caught:
         get_method("catseg").make_options({name: value})
     assert "describe catseg" in str(caught.value.mend)
 
 
 def test_values_of_the_types_are_taken_and_lists_are_tuples() -> None:
-    made = get_method("catseg").make_options({"hidden": 32, "mlp_ratio": 2, "pooling": [1, 1], "guide_blocks": None})
-    assert (made.hidden, made.mlp_ratio, made.pooling, made.guide_blocks) == (32, 2, (1, 1), None)
+    made = get_method("catseg").make_options({"hidden": 96, "mlp_ratio": 2, "pooling": [1, 1], "guide_blocks": None})
+    assert (made.hidden, made.mlp_ratio, made.pooling, made.guide_blocks) == (96, 2, (1, 1), None)
 
 
 def test_options_of_an_alignment_have_types_too() -> None:
@@ -61,21 +71,40 @@ def test_the_defaults_of_every_method_are_of_their_types(name: str) -> None:
 
 
 def test_types_are_told_in_words() -> None:
-    assert described(int | Literal["mean"] | None) == "a whole number or one of mean or None"
+    assert described(int | Literal["mean"] | None) == "a whole number or mean or None"
+    assert described(Literal["a", "b"]) == "one of a, b"
     assert described(tuple[int, int]) == "a list of 2: a whole number, a whole number"
     assert described(tuple[str, ...]) == "a list, each a text"
-    assert fits(3, float | None)
-    assert not fits("3", float | None)
+    assert described(tuple[Count, ...]) == "a list, each a whole number from 1"
+    assert described(Share | None) == "a number from 0 to 1 or None"
+    assert described(LossWeight) == "a number from 0"
 
 
-@pytest.mark.follows("repro.methods.options:option_values#1", "repro.methods:MethodEntry.make_options")
+@pytest.mark.parametrize(
+    ("hint", "value", "made"),
+    [
+        (int, "4", 4),
+        (float, "0.5", 0.5),
+        (float | None, 3, 3),  # as an address has it: not 3.0
+        (tuple[int, ...], ["1", 2], (1, 2)),
+        (bool, "off", False),
+        (int, 3.0, 3),
+        (float | Literal["learnable"], "learnable", "learnable"),
+    ],
+)
+def test_values_become_what_their_option_takes(hint: Any, value: Any, made: Any) -> None:
+    found = converted("method x", "option", value, hint, "")
+    assert (found, type(found)) == (made, type(made))
+
+
+@pytest.mark.follows("repro.methods.options:option_values", "repro.methods:MethodEntry.make_options")
 def test_an_unknown_option_leads_to_the_list_of_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _refused_and_described(Talk(capsys), tmp_path, monkeypatch, "hiden=32")
 
 
-@pytest.mark.follows("repro.methods.options:option_values#2")
+@pytest.mark.follows("repro.methods.options:_unfit")
 def test_an_option_of_another_type_leads_to_the_list_of_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
