@@ -7,7 +7,8 @@ from typing import Literal
 
 from repro.errors import UsageError
 from repro.layers.decoder_sizes import decoder_checks
-from repro.methods.options import Blocks, Count, Counts, LossWeight, Number, Positive, Share, Weight, check_options
+from repro.methods.options import LossWeight, check_options
+from repro.values import Blocks, Count, Counts, Number, Positive, Share, Weight
 
 SaliencySource = Literal["gradcam", "attention", "correlation", "random", "none"]
 Split = Literal["sdm", "none", "token_level", "class_level"]

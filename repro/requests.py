@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from repro.configuration.backbone import swap
+from repro.configuration.changes import changed
 from repro.configuration.profiles import Profile, load_profile
 from repro.configuration.tables import Row
 from repro.datasets.benchmarks import BENCHMARKS
@@ -34,7 +35,8 @@ UNTRAINED = "none"
 class ProfileRequest:
     """A profile by name or file, with another backbone on one of its towers (docs/backbones.md) where one is named.
 
-    ``zero_shot_bar`` replaces how many times better than chance dense features must be before a training.
+    ``changes`` replace single values of it by name (``train.lr``, ``protocol.overlap``). ``zero_shot_bar`` replaces
+    how many times better than chance dense features must be before a training.
     """
 
     profile: str = "mini"
@@ -42,6 +44,7 @@ class ProfileRequest:
     backbone: str | None = None
     dense_residual: Literal["cls", "token"] | None = None
     zero_shot_bar: float | None = None
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     runs: Path = DEFAULT_RUNS
 
     @property
@@ -51,7 +54,7 @@ class ProfileRequest:
 
     def load(self) -> Profile:
         """Read the profile and change its tower; UsageError for unknown names and for a negative bar."""
-        profile = load_profile(self.profile)
+        profile = changed(load_profile(self.profile), self.changes)
         if self.zero_shot_bar is not None:
             if not self.zero_shot_bar >= 0:
                 raise UsageError(
@@ -115,6 +118,7 @@ class RunRequest(ProfileRequest):
             if field.name in ("tower", "seed", "backbone", "dense_residual"):
                 value = getattr(self, field.name)
                 words += [f"--{field.name.replace('_', '-')}", value] if value != field.default else []
+        words += [word for name, value in self.changes.items() for word in ("--set", f"{name}={_literal(value)}")]
         words += [word for name, value in self.options.items() for word in ("-o", f"{name}={_literal(value)}")]
         root = None if run.profile.synthetic else self.data_root or "DIR"
         return command("repro", verb, run.entry.name, *words, *same_folders(self.runs, root))

@@ -33,12 +33,20 @@ LAYERS = (
     ("repro.datasets", "repro.layers", "repro.launch", "repro.sources"),
     (
         *("repro.announced", "repro.clock", "repro.console", "repro.errors", "repro.files", "repro.hardware"),
-        *("repro.hashing", "repro.locks", "repro.mends", "repro.paths", "repro.pickles"),
+        *("repro.hashing", "repro.locks", "repro.mends", "repro.paths", "repro.pickles", "repro.values"),
         *("repro.preemption", "repro.ranks", "repro.runtime"),
     ),
 )
 """From the top of the house to its floor; packages of one line do not import one another, but for the floor."""
-METHODS = ("repro.clip", "repro.layers", "repro.methods", "repro.methods.options", "repro.errors", "repro.hashing")
+METHODS = (
+    "repro.clip",
+    "repro.layers",
+    "repro.methods",
+    "repro.methods.options",
+    "repro.errors",
+    "repro.hashing",
+    "repro.values",
+)
 """All of the harness that a method may know."""
 BESIDES = {
     "disa.kinds": "class-level splitting (Table 3, III) reads things and stuff off the vocabularies",

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from repro.layers.decoder_sizes import decoder_checks
-from repro.methods.options import Blocks, Count, Counts, Number, Positive, Weight, check_options
+from repro.methods.options import check_options
+from repro.values import Blocks, Count, Counts, Number, Positive, Weight
 
 
 @dataclasses.dataclass(frozen=True)

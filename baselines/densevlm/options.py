@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 
-from repro.methods.options import Count, Number, Positive, Share, Weight, check_options
+from repro.methods.options import check_options
+from repro.values import Count, Number, Positive, Share, Weight
 
 
 @dataclasses.dataclass(frozen=True)

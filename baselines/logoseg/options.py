@@ -6,7 +6,8 @@ import dataclasses
 from typing import Literal
 
 from repro.layers.decoder_sizes import decoder_checks
-from repro.methods.options import Blocks, Count, Counts, Number, Positive, Weight, check_options
+from repro.methods.options import check_options
+from repro.values import Blocks, Count, Counts, Number, Positive, Weight
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from repro.methods.options import Between, Blocks, Count, LossWeight, Number, Positive, Weight, check_options
+from repro.methods.options import LossWeight, check_options
+from repro.values import Between, Blocks, Count, Number, Positive, Weight
 
 
 @dataclasses.dataclass(frozen=True)

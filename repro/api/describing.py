@@ -12,13 +12,13 @@ from repro.datasets.benchmarks import TRAIN_SETS, all_sets
 from repro.errors import command, unknown_name
 from repro.mends import same_folders
 from repro.methods import registry
-from repro.methods.options import described, type_hints
 from repro.paths import DEFAULT_RUNS
 from repro.reports.tables.run_description import describe_run, summaries
 from repro.runs.addresses.stored import matching_run, run_names
 from repro.runs.plan import make_plan
 from repro.runs.store import RunStore
 from repro.tables.kind import kind_of
+from repro.values import described, type_hints
 
 
 @dataclasses.dataclass(frozen=True)

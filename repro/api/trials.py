@@ -145,7 +145,7 @@ class Search:
             "profile": self.present.profile.name,
             "method": self.method,
             "tower": self.present.tower.title,
-            "space": str(self.present.profile.tuning),
+            "space": "; ".join([str(self.present.profile.tuning), *self.present.profile.changes]),
             "seed": self.request.seed,
             "trials": self.request.trials,
             "scenes": self.request.scenes,

@@ -133,6 +133,8 @@ def job_words(trial: Trial, rung: Rung) -> Iterator[str]:
                  "scenes", "seed", "device", "iterations", "amp"):  # fmt: skip
         if named.get(name) is not None:
             yield from (f"--{name.replace('_', '-')}", str(named[name]))
+    for name, value in asked.changes.items():
+        yield from ("--set", f"{name}={value!r}")
 
 
 def run_one(request: TuneRequest, only: str, *, log: Log = log) -> dict[str, Any]:

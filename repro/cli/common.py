@@ -23,7 +23,12 @@ T = TypeVar("T")
 def request(kind: type[T], given: argparse.Namespace, /, **more: Any) -> T:
     """Make a request of ``kind`` from the ``given`` options called like its fields, and from ``more``."""
     named = {f.name for f in dataclasses.fields(kind)} & set(vars(given))  # type: ignore[arg-type]
-    return kind(**{**{name: getattr(given, name) for name in named}, **more})
+    values = {name: getattr(given, name) for name in named}
+    if "changes" in values:
+        from repro.methods.options import parse_options
+
+        values["changes"] = parse_options(values["changes"], "--set train.lr=1e-3")
+    return kind(**{**values, **more})
 
 
 def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
@@ -77,6 +82,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "seeds": {"type": integers, "metavar": "S,..", "help": "seeds to train with"},
     "tower": {"default": "base", "help": "tower of the profile (default: base)"},
     "iterations": {"type": positive, "metavar": "N", "help": "train for N instead (a trial)"},
+    "set": {
+        "action": "append",
+        "default": [],
+        "dest": "changes",
+        "metavar": "NAME=VALUE",
+        "help": "another value of the profile: train.lr=1e-3, protocol.overlap=0.5 (repeatable; another run)",
+    },
     "device": {"default": "auto", "help": "auto (default: a GPU if there is one), cpu, cuda, cuda:N"},
     "measures": {
         "type": names,

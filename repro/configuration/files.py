@@ -8,11 +8,11 @@ of earlier values and arithmetic of numbers.
 from __future__ import annotations
 
 import ast
-import dataclasses
 from pathlib import Path
 from typing import Any
 
-from repro.errors import UsageError
+from repro.errors import UsageError, check_known
+from repro.paths import CONFIGS
 
 BASE = "_base_"
 _MAX_BYTES = 1 << 20
@@ -41,7 +41,7 @@ def _check(path: Path, above: tuple[Path, ...]) -> None:
         assert isinstance(statement, ast.Assign)
         known |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
     for base in _bases(path, tree):
-        _check(path.parent / base, (*above, place))
+        _check(_place(path, base), (*above, place))
 
 
 def _parse(path: Path) -> ast.Module:
@@ -93,6 +93,32 @@ def _bases(path: Path, tree: ast.Module) -> list[str]:
     return []
 
 
+def _place(path: Path, base: str) -> Path:
+    """Return the file that ``path`` builds on: one beside it, or (a name without ``.py``) a profile of the project."""
+    if base.endswith(".py"):
+        return path.parent / base
+    known = sorted(p.stem for p in (CONFIGS / "profiles").glob("*.py"))
+    check_known(f"profile that {path} builds on", [base], known, mend=f"name one of them, or a file: {BASE} = ['x.py']")
+    return CONFIGS / "profiles" / f"{base}.py"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the values of a Python configuration file (mmengine's format; ``_base_`` names files or profiles)."""
+    from mmengine.config import Config
+    from mmengine.config.utils import ConfigParsingError
+
+    try:
+        tree = _parse(path)
+        merged = Config({})
+        for base in _bases(path, tree):  # not left to mmengine, which knows files only
+            merged.merge_from_dict(read_config(_place(path, base)))
+        tree.body = [s for s in tree.body if not (isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == BASE)]
+        merged.merge_from_dict(Config.fromstring(ast.unparse(tree), ".py").to_dict())
+        return dict(merged.to_dict())
+    except (SyntaxError, NameError, ConfigParsingError, ImportError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"cannot read configuration {path}", found=str(error), mend="correct the file") from error
+
+
 def _unusable(
     path: Path, found: str, expected: str = "assignments of values: literals, dict(..), arithmetic"
 ) -> UsageError:
@@ -102,19 +128,3 @@ def _unusable(
         found=found,
         mend="correct the file; configs/profiles/smoke.py shows the form",
     )
-
-
-def check_fields(value: Any, positive: tuple[str, ...] = ()) -> None:
-    """Raise TypeError where a field of the dataclass ``value`` has another type than its default, or is not above 0.
-
-    Only those named in ``positive`` must be. Whole numbers are taken for fractions; truth values are not numbers.
-    """
-    for field in dataclasses.fields(value):
-        found, default = getattr(value, field.name), field.default
-        kinds: dict[type, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
-        if type(default) not in kinds:
-            continue
-        if not isinstance(found, kinds[type(default)]) or (isinstance(found, bool) and not isinstance(default, bool)):
-            raise TypeError(f"{field.name} = {found!r}, which is not of type {type(default).__name__}")
-        if field.name in positive and getattr(value, field.name) < 1:
-            raise TypeError(f"{field.name} = {found!r}, which must be positive")

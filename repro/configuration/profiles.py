@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.clip.spec import TowerSpec
-from repro.configuration.files import check_config, check_fields
+from repro.configuration.files import check_config, read_config
 from repro.datasets.protocol import Protocol
 from repro.errors import UsageError, command, known_as, unknown_name
 from repro.hashing import digest
@@ -18,6 +18,7 @@ from repro.towers.kind import TowerPlan
 from repro.towers.registry import get_kind, tower_kinds
 from repro.training.search import Space
 from repro.training.settings import TrainSettings
+from repro.values import check_values
 
 if TYPE_CHECKING:
     from repro.configuration.tables import Row
@@ -56,6 +57,8 @@ class Profile:
     """False keeps numbers that cannot be a working method's in the means (repro.runs.gates.plausible)."""
     tuned: str = ""
     """How the schedules and loss weights were chosen; a remark under every table of trained rows (docs/tuning.md)."""
+    changes: tuple[str, ...] = ()
+    """What was replaced for this command (:mod:`repro.configuration.changes`), in words: a remark under its tables."""
     tuning: Space = dataclasses.field(default_factory=Space)
     """What ``repro tune`` searches."""
 
@@ -129,11 +132,10 @@ def load_profile(name: str) -> Profile:
 
 
 def _check(profile: Profile) -> None:
-    """Raise TypeError for values that no run could use, before anything is made from them."""
-    check_fields(profile.train, ("iterations", "batch_size", "short_side", "crop", "checkpoint_every", "log_every"))
-    if not 0 <= profile.train.average_from <= 1:
-        raise TypeError(f"train.average_from = {profile.train.average_from!r}, a share from 0 to 1")
-    check_fields(profile.protocol, ("short_side", "max_long_side", "canvas", "window"))
+    """Raise TypeError or UsageError for values that no run could use, before anything is made from them."""
+    mend = "correct the profile; configs/profiles/smoke.py shows the form"
+    check_values(f"train of profile {profile.name}", profile.train, mend)
+    check_values(f"protocol of profile {profile.name}", profile.protocol, mend)
     kinds = [name for name, kind in tower_kinds().items() if kind.in_profiles]
     for key, tower in profile.towers.items():
         if tower.kind not in kinds:
@@ -168,15 +170,3 @@ def with_variants(profile: Profile, rows: Iterable[Row]) -> tuple[Profile, list[
             row = dataclasses.replace(row, tower=key)
         changed.append(row)
     return dataclasses.replace(profile, towers=towers), changed
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the values of a Python configuration file (mmengine's format, ``_base_`` included)."""
-    from mmengine.config import Config
-    from mmengine.config.utils import ConfigParsingError
-
-    try:
-        config: dict[str, Any] = Config.fromfile(str(path)).to_dict()
-    except (SyntaxError, NameError, ConfigParsingError, ImportError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"cannot read configuration {path}", found=str(error), mend="correct the file") from error
-    return config

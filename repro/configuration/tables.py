@@ -15,8 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from repro.configuration.files import check_config
-from repro.configuration.profiles import read_config
+from repro.configuration.files import check_config, read_config
 from repro.datasets.benchmarks import BENCHMARKS
 from repro.errors import UsageError, unknown_name
 from repro.methods import registry

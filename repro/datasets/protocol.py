@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Lt
+
+from repro.values import Count
 
 if TYPE_CHECKING:
     from repro.datasets.benchmarks import Benchmark
@@ -21,11 +25,11 @@ class Protocol:
     cover a pixel, then with the whole-image view, resized to the image's own size; the arg-max is taken there.
     """
 
-    short_side: int = 640
-    max_long_side: int = 2560
-    canvas: int = 640
-    window: int = 384
-    overlap: float = 0.333
+    short_side: Count = 640
+    max_long_side: Count = 2560
+    canvas: Count = 640
+    window: Count = 384
+    overlap: Annotated[float, Ge(0), Lt(1)] = 0.333
     whole_image: bool = True
     version: int = 1
     """Raised whenever the meaning of a protocol changes, so that old numbers are never mixed with new ones."""

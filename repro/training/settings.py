@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from repro.values import Count, Number, Positive, Share, Weight
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
@@ -13,25 +15,25 @@ class TrainSettings:
     Lengths in iterations, sizes in pixels. ``lr`` is of new modules; ``param_groups`` lowers it for CLIP.
     """
 
-    iterations: int = 80_000
-    batch_size: int = 4
-    lr: float = 2e-4
-    weight_decay: float = 1e-4
-    warmup_iterations: int = 0
-    clip_grad_norm: float = 0.01
-    short_side: int = 384
-    crop: int = 384
-    cat_max_ratio: float = 1.0
+    iterations: Count = 80_000
+    batch_size: Count = 4
+    lr: Weight = 2e-4
+    weight_decay: Weight = 1e-4
+    warmup_iterations: Number = 0
+    clip_grad_norm: Weight = 0.01
+    short_side: Count = 384
+    crop: Count = 384
+    cat_max_ratio: Positive = 1.0
     """Crops in which one category covers more than this share are redrawn (1.0 accepts every crop)."""
-    classes_per_step: int = 0
+    classes_per_step: Number = 0
     """0: the loss is over the whole vocabulary, as published. Otherwise over the classes of the crops and a random
     sample of the others, this many in all: far cheaper steps where time is short (the miniature)."""
-    average_from: float = 1.0
+    average_from: Share = 1.0
     """The weights are the mean over the iterations after this share of them (:mod:`.average`); 1.0: the last ones."""
     amp: Literal["off", "bf16", "fp16"] = "off"
-    workers: int = 4
-    checkpoint_every: int = 5_000
-    log_every: int = 50
+    workers: Number = 4
+    checkpoint_every: Count = 5_000
+    log_every: Count = 50
 
     def facts(self) -> dict[str, Any]:
         """Return what a run's address holds of them: a setting that came later is left out where it is off, so that

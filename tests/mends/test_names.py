@@ -60,7 +60,7 @@ SHOWN = [
     way("repro.captions.sources:find_files#1", ["data", "captions", ".", "--format", "csv", "--out", "o"], "tsv"),
     way("repro.reports.tables.evidence:Evidence.baseline#2", ["report", "table1", "--profile", "smoke", "--baseline",
                                                        "catseg-base", *STORE], "disa-base"),
-    way("repro.methods.options:converted", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
+    way("repro.values:converted", ["train", "disa", "--profile", "smoke", "-o", "split=x"], "split"),
     way("repro.methods.options:check_options", ["train", "disa", "--profile", "smoke", "-o", "cost_kernel=6"],
         "cost_kernel"),
 ]  # fmt: skip

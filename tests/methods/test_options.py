@@ -12,7 +12,8 @@ from talk import Talk
 from repro.errors import UsageError
 from repro.methods import get_method, registry
 from repro.methods.alignments import get_alignment
-from repro.methods.options import Count, LossWeight, Share, check_options, converted, described
+from repro.methods.options import LossWeight, check_options
+from repro.values import Count, Share, converted, described
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_types_are_told_in_words() -> None:
     ],
 )
 def test_values_become_what_their_option_takes(hint: Any, value: Any, made: Any) -> None:
-    found = converted("method x", "option", value, hint, "")
+    found = converted("option y of x", value, hint, "")
     assert (found, type(found)) == (made, type(made))
 
 
@@ -104,7 +105,7 @@ def test_an_unknown_option_leads_to_the_list_of_options(
     _refused_and_described(Talk(capsys), tmp_path, monkeypatch, "hiden=32")
 
 
-@pytest.mark.follows("repro.methods.options:_unfit")
+@pytest.mark.follows("repro.values:_unfit")
 def test_an_option_of_another_type_leads_to_the_list_of_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "table", help="table1, table2, .. (repro list names all), or a .py file" + (", or all" * (command == "report"))
     )
-    common.declare(parser, *common.PLAN)
+    common.declare(parser, *common.PLAN, "set")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.declare(parser, "json")
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")

@@ -34,6 +34,7 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     """Declare what names one run, but for its method."""
     common.declare(parser, "runs", "profile", "tower")
     backbone.add_options(parser)
+    common.declare(parser, "set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "-o", "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the method, repeatable"

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument(
         "methods", nargs="+", metavar="METHOD|TABLE", help="methods of repro list; a table: all its methods that train"
     )
-    common.declare(parser, "runs", "profile", "data-root", "tower")
+    common.declare(parser, "runs", "profile", "data-root", "tower", "set")
     parser.add_argument(
         "--results", type=Path, metavar="DIR", help="where tuning.csv goes (default: ./results/<profile>)"
     )

@@ -134,7 +134,8 @@ class Sheet:
 def plan_remarks(plan: Plan) -> list[str]:
     """Return what the table says of itself, and how what was trained was tuned."""
     tuned = plan.profile.tuned if any(run.train for run in plan.runs) else ""
-    return [*plan.table.remarks, *([f"Tuning: {tuned}."] if tuned else [])]
+    changes = f"Changed for this table (--set): {', '.join(plan.profile.changes)}." if plan.profile.changes else ""
+    return [*plan.table.remarks, *filter(None, [tuned and f"Tuning: {tuned}.", changes])]
 
 
 def unfinished(states: Sequence[str], words: str) -> list[str]:
