@@ -83,17 +83,24 @@ class Trial:
             return kept
         started, asked = time.monotonic(), self.search.request
         device = choose_device(asked.device)
+        batch = self.record_path(rung).parent / FILE
+        before = _changed(batch)  # an earlier attempt may have left one
         try:
             figures = held_out(self.request(rung), asked.scenes, maps=False, device=device, log=log)
             found: dict[str, Any] = {"status": DONE, **figures}
         except RunError as error:
-            if not (self.record_path(rung).parent / FILE).is_file():
+            if _changed(batch) == before:
                 raise
             found = {"status": DIVERGED, "error": error.message}
         found |= {"seconds": round(time.monotonic() - started, 1), "hardware": hardware_label(device)}
         found["date"] = time.strftime("%Y-%m-%d")
         write_json(self.record_path(rung), found)
         return found
+
+
+def _changed(path: Path) -> int | None:
+    """Return when the file was last written, None where there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +157,7 @@ class Search:
             "trials": self.request.trials,
             "scenes": self.request.scenes,
             "schedule": self.rungs[-1].iterations,
+            "training": ";".join(f"{k}={v}" for k, v in sorted(self.request.training.items()) if k != "iterations"),
         }
 
 

@@ -111,6 +111,8 @@ def _side_by_side(work: Work, how: Launch, failed: Callable[[Trial, str], None],
     def ended(job: Job, outcome: Outcome) -> None:
         trial, rung = jobs[job]
         record = trial.record(rung)
+        if outcome.code == UsageError.exit_code:
+            raise UsageError(outcome.reason)  # the same of every trial
         if record is None:
             failed(trial, outcome.reason or "its job ended without an error message")
         else:
@@ -125,8 +127,15 @@ def _say(trial: Trial, rung: Rung, record: Mapping[str, Any], log: Log) -> None:
 
 
 def job_words(trial: Trial, rung: Rung) -> Iterator[str]:
-    """Yield the words of the command that does one trial on one rung."""
+    """Yield the words of the command that does one trial on one rung; UsageError where no word says what is asked."""
     asked = trial.search.request
+    if unsaid := sorted(asked.training.keys() - {"iterations", "amp"}):
+        raise UsageError(
+            "trials side by side are commands, which cannot say all that is asked of the training",
+            expected="iterations and amp only",
+            found=", ".join(unsaid),
+            mend="set it in a profile, or do the trials one after the other",
+        )
     yield from ("tune", trial.search.method, "--only", f"{trial.number}@{rung.iterations}", "--json")
     named: dict[str, Any] = {**vars(asked), **asked.training}
     for name in ("profile", "tower", "backbone", "dense_residual", "zero_shot_bar", "runs", "data_root", "trials",

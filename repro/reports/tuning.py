@@ -16,7 +16,7 @@ from repro.requests import TuneRequest
 FILE = "tuning.csv"
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 CHOSEN, NOT_CHOSEN = "yes", ""
-SEARCH = ("profile", "method", "tower", "space", "seed", "trials", "scenes", "schedule")
+SEARCH = ("profile", "method", "tower", "space", "seed", "trials", "scenes", "schedule", "training")
 """What a search is: rows that agree in these belong to one, and a new search of the same replaces them."""
 COLUMNS = (
     *SEARCH,

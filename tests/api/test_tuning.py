@@ -14,7 +14,8 @@ from repro.api.trials import methods_of, open_searches
 from repro.api.tuning import preview, run_one, tune
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import load_table
-from repro.errors import UsageError
+from repro.errors import RunError, UsageError
+from repro.launch.job import Launch
 from repro.methods import get_method
 from repro.methods.options import loss_weights
 from repro.reports.tuning import COLUMNS, Tuning, read_tuning, weights_of
@@ -225,6 +226,31 @@ def test_rows_say_what_they_are_and_those_of_another_search_stay(fake: FakeTrial
     assert weights_of(row["loss_weights"]) == first.rows[1]["loss_weights"]
     assert float(row["miou_gt"]) == first.rows[1]["miou_gt"]
     assert [r["chosen"] for r in rows].count("yes") == 3
+
+
+def test_rows_of_another_precision_stay(fake: FakeTrials, tmp_path: Path) -> None:
+    search(request(tmp_path, "disa", trials=2)).write(tmp_path)
+    path = search(request(tmp_path, "disa", trials=2, training={"amp": "bf16"})).write(tmp_path)
+    assert Counter(row["training"] for row in read_tuning(path)) == {"": 2, "amp=bf16": 2}
+
+
+def test_a_failure_after_a_divergence_that_was_not_noted_is_no_divergence(fake: FakeTrials, tmp_path: Path) -> None:
+    (opened,) = open_searches(request(tmp_path, "disa"))
+    trial, rung = opened.trials[0], opened.rungs[0]
+    fake.diverges = lambda method, train: True
+    assert trial.run(rung, quiet)["status"] == "diverged"
+    trial.record_path(rung).unlink()  # ended between the two
+    fake.diverges, fake.breaks = (lambda method, train: False), (lambda method, train: True)
+    with pytest.raises(RunError, match="the disk is slow"):
+        trial.run(rung, quiet)
+    assert trial.record(rung) is None
+
+
+def test_what_no_command_can_say_is_refused_side_by_side(tmp_path: Path) -> None:
+    asked = request(tmp_path, "disa", training={"batch_size": 1})
+    with pytest.raises(UsageError, match="cannot say") as caught:
+        tune(asked, how=Launch("local", max_parallel=2), log=quiet)
+    assert caught.value.found == "batch_size"
 
 
 def test_the_lines_to_paste_make_the_chosen_run(fake: FakeTrials, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from repro.cli import launching
 from repro.cli.main import main
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import BENCHMARKS
-from repro.launch.job import Launch
+from repro.launch.job import Job, Launch, OnEnd, Outcome
 from repro.reports.tuning import FILE, read_tuning
 from repro.requests import TuneRequest
 from repro.runs.assets import Assets
@@ -94,6 +94,18 @@ def test_the_choice_is_printed_with_the_lines_to_paste(
     assert f"disa=dict(lr={row['lr']}" in out
     assert "present (mIoU (%))" in out
     assert "3 held-out training scenes" in out
+
+
+def test_a_usage_error_of_a_job_is_one_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(jobs: Sequence[Job], places: object, folder: Path, on_start: object, on_end: OnEnd) -> None:
+        on_end(jobs[0], Outcome(2, "", "nothing is left to train on\n  found:    500"))
+
+    monkeypatch.setattr("repro.api.tuning.local.run", refused)
+    assert main(words(tmp_path, "--max-parallel", "2")) == 2
+    assert "error: nothing is left to train on\n  found:    500" in capsys.readouterr().err
+    assert not (tmp_path / "results" / FILE).exists()
 
 
 def test_a_dry_run_trains_and_writes_nothing(
