@@ -13,10 +13,9 @@ from typing import Any
 from repro.configuration.profiles import Profile, load_profile
 from repro.configuration.tables import load_table
 from repro.datasets.benchmarks import BENCHMARKS
-from repro.errors import UsageError, command
+from repro.errors import UsageError
 from repro.files import write_atomic
 from repro.hashing import plain
-from repro.mends import same_folders
 from repro.runs.gates.first_images import Measured, Work, measure_all, series_of
 from repro.runs.gates.packed import SUFFIX, pack
 from repro.runs.gates.weights import Progress, WeightsReference, WeightsRequest
@@ -88,7 +87,7 @@ def _trained(request: WeightsRequest, profile: str) -> list[Run]:
             f"not trained in {request.runs}: {', '.join(run.entry.name for run in open_)}",
             expected=f"finished runs of {TABLE}, seed {loaded.seeds[0]}",
             found=", ".join(run.id for run in runs if run.trained) or "none",
-            mend=command("repro", "run", TABLE, "--profile", profile, *same_folders(request.runs)),
+            mend=request.renewing(),
         )
     return runs
 

@@ -47,15 +47,16 @@ class WeightsRequest:
         """Where the packed weights lie."""
         return self.file.with_suffix("")
 
-    def command(self, *more: object) -> str:
-        """Write the command of this request."""
-        words: list[object] = ["--against", self.against] if self.against else []
-        words += ["--methods", ",".join(self.methods)] if self.methods else []
-        return command("repro", "check", "--weights", *words, *more, *same_folders(self.runs))
-
     def renewing(self) -> str:
         """Write the commands that train table 1 and pack it."""
-        return f"{command('repro', 'run', 'table1', *same_folders(self.runs))} && {self.command('--update')}"
+        selection: list[object] = ["--profile", self.profile] if self.profile else []
+        selection += ["--methods", ",".join(self.methods)] if self.methods else []
+        selection += same_folders(self.runs)
+        file = ["--against", self.against] if self.against else []
+        return (
+            f"{command('repro', 'run', 'table1', *selection)} && "
+            f"{command('repro', 'check', '--weights', '--update', *file, *selection)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ class WeightsReference:
                 f"{file} holds no values of this gate",
                 expected=f"format {FORMAT} with profile, methods and provenance",
                 found=str(error),
-                mend=f"move the file away first: {request.command('--update')}",
+                mend=f"move the file away first: {request.renewing()}",
             ) from error
 
 

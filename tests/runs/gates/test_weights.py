@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from packed_mini import METHODS, packed_mini
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from repro.cli.main import main
 from repro.configuration.profiles import load_profile
 from repro.errors import UsageError, WeightsError
 from repro.files import read_json, write_json
@@ -74,7 +76,9 @@ def test_all_methods_side_by_side_give_what_one_alone_gives(made: WeightsRequest
     assert steps == [(0, 2), (1, 2), (2, 2)]
 
 
-def test_a_tenth_of_a_point_is_noticed_and_named(made: WeightsRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tenth_of_a_point_is_noticed_and_named(
+    made: WeightsRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     reference = WeightsReference.load(made)
     work = reference.work("catseg", made.folder, made.runs)
     expected = next(c for c in reference.cells["catseg"] if c.benchmark == BENCHMARK)
@@ -96,11 +100,14 @@ def test_a_tenth_of_a_point_is_noticed_and_named(made: WeightsRequest, monkeypat
     else:
         pytest.fail("no bias of about a tenth of a point")
     monkeypatch.setattr(build, "new_method", with_bias(middle))
-    found = check_weights(dataclasses.replace(made, methods=["catseg"]))
-    cell = next(c for c in found.cells if c.expected.benchmark == BENCHMARK)
-    assert cell in found.failed
-    assert abs(cell.difference) == pytest.approx(points)
-    assert not cell.same_counts
+    capsys.readouterr()
+    words = ["--against", str(made.file), "--runs", str(made.runs), "--methods", "catseg", "--json"]
+    assert main(["check", "--weights", *words]) == 1
+    said = json.loads(capsys.readouterr().out)
+    cell = next(c for c in said["cells"] if c["benchmark"] == BENCHMARK)
+    assert not said["passed"]
+    assert abs(cell["difference"]) == pytest.approx(points)
+    assert (cell["method"], cell["verdict"], cell["same_counts"]) == ("catseg", "differs", False)
 
 
 def test_the_tolerance_is_a_twentieth_of_a_point_either_way(made: WeightsRequest) -> None:
@@ -134,6 +141,7 @@ def test_numbers_beyond_half_precision_are_kept_whole(tmp_path: Path) -> None:
     assert found["a"].tolist() == [1.0, 1e6]
 
 
+@pytest.mark.follows("repro.runs.gates.packed:fill")
 def test_filling_gives_the_method_the_packed_weights_and_leaves_the_rest(tmp_path: Path) -> None:
     method: Any = nn.Linear(2, 2)
     bias = method.bias.clone()
@@ -167,6 +175,7 @@ def test_options_are_those_of_the_weights_and_not_of_the_profile(made: WeightsRe
     assert not check_weights(dataclasses.replace(request, methods=["catseg"])).failed
 
 
+@pytest.mark.follows("repro.runs.gates.packed:read")
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "absent", "other"])
 def test_a_damaged_or_foreign_file_is_one_clear_error(made: WeightsRequest, tmp_path: Path, damage: str) -> None:
     request = copied(made, tmp_path)
@@ -182,6 +191,7 @@ def test_a_damaged_or_foreign_file_is_one_clear_error(made: WeightsRequest, tmp_
         check_weights(request)
 
 
+@pytest.mark.follows("repro.runs.gates.first_images:_prepare")
 def test_weights_of_another_tower_are_refused(made: WeightsRequest, tmp_path: Path) -> None:
     request = copied(made, tmp_path)
     raw = read_json(request.file)
@@ -218,13 +228,45 @@ def test_every_benchmark_shows_a_series_of_pictures() -> None:
     }
 
 
-def test_no_file_and_a_foreign_one_are_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no packed weights"):
-        check_weights(WeightsRequest(tmp_path / "none.json"))
+@pytest.mark.follows("repro.runs.gates.weights:WeightsReference.load#1", "repro.runs.gates.packing:_trained")
+def test_weights_that_are_not_packed_yet_are_made_by_the_commands(
+    made: WeightsRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = WeightsReference.load(made).profile
+    empty = WeightsRequest(tmp_path / "new.json", ["clip"], tmp_path / "runs", profile)
+    with pytest.raises(UsageError, match="there are no packed weights") as absent:
+        check_weights(empty)
+    with pytest.raises(UsageError, match=r"not trained in .*: catseg") as untrained:
+        update_weights(dataclasses.replace(empty, methods=["catseg"]))
+    for error, method in ((absent, "clip"), (untrained, "catseg")):
+        train, packing = (shlex.split(text)[1:] for text in (error.value.mend or "").split(" && "))
+        assert main([*train, "--dry-run"]) == 0
+        assert train[:2] == ["run", "table1"]
+        assert packing[:3] == ["check", "--weights", "--update"]
+        assert method in train
+        assert method in packing
+    capsys.readouterr()
+    _, packing = (shlex.split(text)[1:] for text in (absent.value.mend or "").split(" && "))
+    assert main([*packing, "--json"]) == 0  # of CLIP nothing is trained
+    assert list(json.loads(capsys.readouterr().out)["cells"]) == ["clip"]
+    assert not check_weights(empty).failed
+
+
+@pytest.mark.follows("repro.runs.gates.weights:WeightsReference.load#2")
+def test_a_file_of_something_else_is_to_be_moved_away(tmp_path: Path) -> None:
     for raw in ({"format": 9}, {"format": 1}, [1]):
         (tmp_path / "foreign.json").write_text(json.dumps(raw))
-        with pytest.raises(UsageError, match="no values of this gate"):
+        with pytest.raises(UsageError, match="no values of this gate") as caught:
             check_weights(WeightsRequest(tmp_path / "foreign.json"))
+        assert (caught.value.mend or "").startswith("move the file away first: repro run table1 && repro check")
+
+
+@pytest.mark.follows("repro.runs.gates.weights:check_weights")
+def test_a_method_that_is_not_packed_is_said_with_what_packs_it(made: WeightsRequest) -> None:
+    with pytest.raises(UsageError, match="unknown packed method 'disa'") as caught:
+        check_weights(dataclasses.replace(made, methods=["disa"]))
+    assert "--update" in (caught.value.mend or "")
+    assert "--methods disa" in (caught.value.mend or "")
 
 
 def test_what_is_packed_in_the_project_is_named_small_and_in_the_wheel() -> None:
