@@ -14,6 +14,8 @@ NUMERIC = PACKAGE / "_results" / "numeric.json"
 
 MEASURED = PACKAGE / "_results" / "measured"
 """The project's own tables and references, a folder per profile; what a user makes goes to ``DEFAULT_RESULTS``."""
+WEIGHTS = MEASURED / "mini" / "weights.json"
+"""What the packed weights beside it reach (``repro check --weights``)."""
 
 DEFAULT_RUNS = Path("runs")
 DEFAULT_RESULTS = Path("results")

@@ -105,7 +105,7 @@ def pack(state: Mapping[str, Tensor], rows: Sequence[int], facts: Mapping[str, A
     tensors = {name: value.contiguous() for name, value in state.items()}
     tensors[EMBEDDING], tensors[ROWS] = tensors[EMBEDDING][kept].contiguous(), kept.int()
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-    whole = save(tensors, {**texts, "content": _content(tensors)})
+    whole = save(tensors, {**texts, "content": content_of(tensors)})
     write_atomic(target, lambda stream: stream.write(whole))
     return read(target)
 
@@ -123,7 +123,7 @@ def unpack(shipped: Shipped, folder: Path) -> None:
         tensors = load_file(shipped.path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{shipped.path} cannot be read", found=str(error), mend=MEND) from error
-    if (found := _content(tensors)) != shipped.content:
+    if (found := content_of(tensors)) != shipped.content:
         raise WeightsError(f"{shipped.path} is damaged", expected=shipped.content, found=found, mend=MEND)
     rows, known = tensors.pop(ROWS).long(), tensors[EMBEDDING]
     tensors[EMBEDDING] = _drawn(shipped.config["model_cfg"]["text_cfg"]["vocab_size"], known.shape[1])
@@ -133,7 +133,8 @@ def unpack(shipped: Shipped, folder: Path) -> None:
     write_json(folder / shipped.done, dict(shipped.record))
 
 
-def _content(tensors: Mapping[str, Tensor]) -> str:
+def content_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of names, shapes and bits of ``tensors``, which lie on the CPU."""
     hashes = {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in tensors.items()}
     return digest([[name, list(tensors[name].shape), hashes[name]] for name in sorted(hashes)])
 

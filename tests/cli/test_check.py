@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,8 @@ from fake_runs import draw_counts, plan_of, store_counts
 from repro.cli.main import main
 from repro.datasets.benchmarks import get_benchmark
 from repro.errors import RunError
+from repro.runs.gates.first_images import Measured
+from repro.runs.gates.weights import Compared, WeightsChecked, WeightsRequest
 
 IMAGES = 40
 ROWS = {"clip-base": 0.4, "catseg-base": 0.6}
@@ -223,3 +226,51 @@ def test_an_absent_or_foreign_reference_ends_with_two(tmp_path: Path, capsys: py
     (tmp_path / "foreign.json").write_text('{"format": 9}')
     assert main(words(tmp_path, tmp_path / "foreign.json")) == 2
     assert "--update" in capsys.readouterr().err
+
+
+# -- packed weights ----------------------------------------------------------------------------------------------------
+def say(monkeypatch: pytest.MonkeyPatch, **measured: float) -> None:
+    """Let the check of packed weights find ``measured`` for two benchmarks of which 50 is expected."""
+    one = Measured("PC-59", 24, 50.0, "a")
+    other = dataclasses.replace(one, benchmark="PAS-20")
+    cells = [
+        Compared("catseg", cell, dataclasses.replace(cell, miou=50 + off, counts="a" if off == 0 else "b"))
+        for cell, off in zip((one, other), measured.values(), strict=True)
+    ]
+    found = WeightsChecked(WeightsRequest(Path("w.json")), tuple(cells), ("new-method",), {"numpy": ("1", "2")})
+    monkeypatch.setattr("repro.cli.commands.check.check_weights", lambda *_: found)
+
+
+def test_the_sheet_of_packed_weights_names_the_cell_that_differs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    say(monkeypatch, a=0.0, b=-0.1)
+    assert main(["check", "--weights"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"catseg +PC-59 +24 +50\.000 +50\.000 +\+0\.000 +same +same", said)
+    assert re.search(r"catseg +PAS-20 +24 +50\.000 +49\.900 +-0\.100 +changed +differs", said)
+    assert "no packed weights: new-method" in said
+    assert "1 of 2 cells differ" in said
+    assert "another version of numpy: 1 then, 2 now" in said
+    assert "fix:" in said
+
+
+def test_packed_weights_within_the_tolerance_pass(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    say(monkeypatch, a=0.0, b=0.04)
+    assert main(["check", "--weights", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["passed"]
+    assert said["tolerance"] == 0.05
+    assert said["without"] == ["new-method"]
+    assert [(c["benchmark"], c["verdict"], c["same_counts"]) for c in said["cells"]] == [
+        ("PC-59", "same", True),
+        ("PAS-20", "same", False),
+    ]
+
+
+@pytest.mark.parametrize("words", [["table1"], ["--strict"], ["--profile", "mini"], ["--seeds", "1"]])
+def test_options_of_tables_have_no_place_beside_packed_weights(capsys: pytest.CaptureFixture[str], words: list[str]):
+    assert main(["check", "--weights", *words]) == 2
+    said = capsys.readouterr().err
+    assert f"found:    {words[0]}" in said
+    assert "fix:      repro check --weights\n" in said

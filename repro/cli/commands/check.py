@@ -1,5 +1,5 @@
-"""``repro check``: a table against its reference values, or the numbers of the code itself (``--numeric``); the exit
-code tells a script what came of it.
+"""``repro check``: a table against its reference values, the numbers of the code itself (``--numeric``), or what packed
+weights reach (``--weights``); the exit code tells a script what came of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from repro.runs.gates.numeric import (
     check_numeric,
     update_numeric,
 )
+from repro.runs.gates.packing import WeightsUpdated, update_weights
 from repro.runs.gates.reference import CheckRequest
+from repro.runs.gates.weights import TOLERANCE as POINTS
+from repro.runs.gates.weights import WeightsChecked, WeightsRequest, check_weights
 from repro.runs.progress import count_progress
 from repro.sources.trace import TOLERANCE
 
@@ -36,7 +39,7 @@ WORDS = {
 }
 
 OF_TABLES = ("profile", "data_root", "benchmarks", "seeds", "tolerance", "allow_better", "strict", "repeats", "counts")
-"""Options that the check of numbers has no use for."""
+"""Options that the checks of numbers and of packed weights have no use for."""
 
 
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -50,10 +53,16 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         metavar="FILE",
         help="reference (default: ./results/<profile>/reference.json, else the project's)",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--numeric", action="store_true",
         help="instead of a table: what the code computes of fixed inputs, to 1e-9 (no training, half a minute; takes "
         "--against, --methods, --update, --json)",
+    )  # fmt: skip
+    instead.add_argument(
+        "--weights", action="store_true",
+        help="instead of a table: packed weights of every method on the first images of all benchmarks, to 0.05 points "
+        "(no training, a minute; takes --against, --methods, --runs, --json, --update and with that --profile)",
     )  # fmt: skip
     parser.add_argument("--tolerance", type=_points, metavar="X", help="points, instead of each cell's own")
     parser.add_argument("--allow-better", action="store_true", help="let improvements pass")
@@ -69,7 +78,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.epilog = (
         "examples:\n  repro run table1 && repro check\n"
         "  repro check table1 --against reference.json --update --repeats runs-again,runs-one-thread\n"
-        "  repro check --numeric                 # after any change of code: which tensor is the first that differs\n\n"
+        "  repro check --numeric                 # after any change of code: which tensor is the first that differs\n"
+        "  repro check --weights                 # and does it still reach the mIoU it reached?\n"
+        "  repro run table1 && repro check --weights --update    # pack the weights of these runs, seed 0\n\n"
         "exit codes: 0 all that was compared is within its tolerance; 1 something is not; 2 and above: nothing was "
         "compared"
     )
@@ -88,6 +99,8 @@ def _points(text: str) -> float:
 
 def check(options: argparse.Namespace) -> int:
     """Judge or update, and print."""
+    if options.weights:
+        return _weights(options)
     if options.numeric:
         return _numeric(options)
     request = common.request(CheckRequest, options)
@@ -108,15 +121,60 @@ def _print_updated(found: Updated) -> None:
     print(f"wrote {found.file}: {len(found.reference.cells)} cells, {len(found.changed)} of them changed or new")
 
 
-def _numeric(options: argparse.Namespace) -> int:
-    of_tables = [*options.tables, *(f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name))]
-    if of_tables:
+def _refuse_others(options: argparse.Namespace, gate: str, taken: str, own: tuple[str, ...] = ()) -> None:
+    """Raise UsageError for options of tables beside those of the check called ``gate``."""
+    names = [name for name in OF_TABLES if name not in own and getattr(options, name)]
+    others = [*options.tables, *(f"--{name.replace('_', '-')}" for name in names)]
+    if others:
         raise UsageError(
-            "the check of numbers takes no table and no option of one",
-            expected="--against, --methods, --update or --json beside --numeric",
-            found=" ".join(of_tables),
-            mend=command("repro", "check", "--numeric"),
+            f"{gate} takes no table and no option of one",
+            expected=taken,
+            found=" ".join(others),
+            mend=command("repro", "check", "--weights" if options.weights else "--numeric"),
         )
+
+
+def _weights(options: argparse.Namespace) -> int:
+    own = ("profile",) if options.update else ()
+    taken = "--against, --methods, --runs, --update (with --profile) or --json beside --weights"
+    _refuse_others(options, "the check of packed weights", taken, own)
+    request = common.request(WeightsRequest, options)
+    with count_progress("packed weights", "method") as progress, common.stdout_to_stderr():
+        found = (update_weights if options.update else check_weights)(request, progress)
+    common.answer(options, found.to_json, lambda: _print_weights(found))
+    return 1 if isinstance(found, WeightsChecked) and found.failed else 0
+
+
+def _print_weights(found: WeightsChecked | WeightsUpdated) -> None:
+    if isinstance(found, WeightsUpdated):
+        for name, cells in found.reference.cells.items():
+            print(f"{name}: " + ", ".join(f"{c.benchmark} {c.miou:.2f} ({c.images})" for c in cells))
+        total = sum(found.sizes.values()) / 1e6
+        print(f"wrote {found.file} and {len(found.sizes)} packed files beside it, {total:.2f} MB")
+        return
+    print(f"Packed weights of {found.request.file}; mIoU in percent over the first images, tolerance {POINTS} points\n")
+    print(
+        f"{'method':<10}{'benchmark':<11}{'images':>6}{'expected':>10}{'measured':>10}{'diff':>9}  {'pixels':<9}verdict"
+    )
+    for cell in found.cells:
+        pixels = "same" if cell.same_counts else "changed"
+        print(
+            f"{cell.method:<10}{cell.expected.benchmark:<11}{cell.measured.images:>6}{cell.expected.miou:>10.3f}"
+            f"{cell.measured.miou:>10.3f}{round(cell.difference, 3) + 0.0:>+9.3f}  {pixels:<9}{cell.verdict}"
+        )
+    if found.without:
+        print(f"\nno packed weights: {', '.join(found.without)}")
+    if not found.failed:
+        return
+    print(f"\n{len(found.failed)} of {len(found.cells)} cells differ")
+    for name, (then, now) in found.packages.items():
+        print(f"another version of {name}: {then} then, {now} now")
+    print(f"fix:      undo the change, or, where it is meant, train and pack again: {found.request.renewing()}")
+
+
+def _numeric(options: argparse.Namespace) -> int:
+    taken = "--against, --methods, --update or --json beside --numeric"
+    _refuse_others(options, "the check of numbers", taken)
     request = common.request(NumericRequest, options)
     with count_progress("numbers of fixed inputs", "piece") as progress, common.stdout_to_stderr():
         found = (update_numeric if options.update else check_numeric)(request, progress)

@@ -303,7 +303,7 @@ def test_a_file_that_is_absent_or_something_else_is_refused(tmp_path: Path):
     assert not check_numeric(request).failed
 
 
-@pytest.mark.follows("repro.cli.commands.check:_numeric")
+@pytest.mark.follows("repro.cli.commands.check:_refuse_others")
 def test_a_table_is_no_part_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     assert main(["check", "--numeric", "table1", "--seeds", "1", "--allow-better"]) == 2
     said = capsys.readouterr().err
