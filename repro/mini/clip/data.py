@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from repro.mini.clip.training import Phase, TinyClipRecipe
 
 
+_MOST_THINGS = 1024  # above the number of things of any scene
+_SMALLEST = 0.6
+
+
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """``images`` (B, S, S, 3) uint8; ``tokens`` (B, L) int64; ``groups`` (B,): pairs of equal content share one.
 
     ``words`` (W, L) are token ids of captions of single concepts, each of the batch in any order; ``named`` (M, 2) are
-    pairs (image, word) that a caption names; ``listed`` (B,) says which captions list all that is there; ``patches``
-    (B, g * g) is the word that covers most of each patch, where regions are supervised. The last four are empty where
-    a phase has no use for them.
+    pairs (image, word) that a caption names; ``listed`` (B,) says which captions list all that is there; ``regions``
+    (R, 2) are pairs (image, word) of the regions that are supervised and ``cover`` (R, g * g) the share of each patch
+    that is theirs. The last five are empty where a phase has no use for them.
     """
 
     images: Tensor
@@ -39,7 +43,8 @@ class Batch:
     words: Tensor
     named: Tensor
     listed: Tensor
-    patches: Tensor
+    regions: Tensor
+    cover: Tensor
 
     def pin_memory(self) -> Batch:
         """Return itself: the loader asks for it on machines with a GPU."""
@@ -49,8 +54,8 @@ class Batch:
 def draw_window(
     rng: np.random.Generator, image: NDArray[np.uint8], labels: NDArray[np.int16], zoom: tuple[float, float], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Return a window of (H, W, 3) and (H, W) whose height is a fraction ``zoom`` of it, resized to ``size`` square."""
-    h, w = labels.shape
+    """Return a window of (H, W, 3) and (H, W, ..), a fraction ``zoom`` of their height; its image ``size`` square."""
+    h, w = labels.shape[:2]
     z = rng.uniform(*zoom)
     wh = max(8, round(z * h))
     ww = min(w, max(8, round(wh * rng.uniform(0.85, 1.3))))
@@ -90,48 +95,55 @@ class PairStream(Dataset[Batch]):
         )
 
     def _words(self, rng: np.random.Generator, phase: Phase, pictures: list[Picture]) -> tuple[Tensor, ...]:
-        patches = nothing = torch.empty(0, dtype=torch.int64)
+        nothing = torch.empty(0, dtype=torch.int64)
+        regions, cover = nothing, nothing
         if not (phase.word_weight or phase.list_weight or phase.region_weight):
-            return nothing, nothing, nothing, nothing
+            return nothing, nothing, nothing, regions, cover
         seen = range(len(CONCEPTS)) if phase.region_weight else sorted({c for p in pictures for c in p.named})
         position = {concept: number for number, concept in enumerate(seen)}
         words = _shortened(tokenize([caption(rng, [concept]) for concept in seen], self.recipe.context_length))
         named = [(image, position[c]) for image, picture in enumerate(pictures) for c in picture.named]
         if phase.region_weight:
             grid = phase.side // self.recipe.patch_size
-            patches = torch.from_numpy(np.stack([patch_labels(picture.concepts, grid) for picture in pictures]))
-        return words, torch.tensor(named), torch.tensor([p.listed for p in pictures]), patches
+            found = [(i, c, part) for i, p in enumerate(pictures) for c, part in picture_regions(p, grid)]
+            regions = torch.tensor([(image, position[concept]) for image, concept, _ in found])
+            cover = torch.from_numpy(np.stack([part for _, _, part in found]))
+        return words, torch.tensor(named), torch.tensor([p.listed for p in pictures]), regions, cover
 
     def _crop(self, rng: np.random.Generator, phase: Phase, concept: int) -> Picture:
         scene = crop_scene(rng, concept, phase.side, phase.crop_scale, phase.grain, self.recipe.image_size)
         whole = rng.random() < phase.listed
-        return Picture(scene.image, scene.concepts, listed(scene.concepts) if whole else [concept], whole)
+        named = listed(scene.concepts) if whole else [concept]
+        return Picture(scene.image, scene.concepts, scene.instances, named, whole)
 
     def _windows(self, rng: np.random.Generator, phase: Phase, most: int) -> list[Picture]:
-        side = round(self.recipe.image_size * self.recipe.scene_scale)
-        scene = render_scene(rng, side, round(side * 1.25))
         part = phase.side / self.recipe.image_size
-        zoom = (phase.zoom[0] * part, phase.zoom[1] * part)
+        side = round(self.recipe.image_size * self.recipe.scene_scale * max(1, part))
+        scene = render_scene(rng, side, round(side * 1.25))
+        maps = np.dstack([scene.concepts, scene.instances])
+        zoom = (phase.zoom[0] * min(1, part), phase.zoom[1] * min(1, part))
         pictures = []
         for _ in range(min(phase.windows, most)):
-            window, labels = draw_window(rng, scene.image, scene.concepts, zoom, phase.side)
+            window, part_of_maps = draw_window(rng, scene.image, maps, zoom, phase.side)
             if rng.random() < 0.5:
-                window, labels = np.ascontiguousarray(window[:, ::-1]), labels[:, ::-1]
+                window, part_of_maps = np.ascontiguousarray(window[:, ::-1]), part_of_maps[:, ::-1]
+            labels, instances = part_of_maps[..., 0], part_of_maps[..., 1]
             whole = rng.random() < phase.listed
             named = listed(labels) if whole else salient(rng, labels, phase.stuff_named)
-            pictures.append(Picture(window, labels, named, whole))
+            pictures.append(Picture(window, labels, instances, named, whole))
         return pictures
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """``image`` (S, S, 3) and ``concepts`` (H, W) of the same view; ``named`` are the concepts of its caption.
+    """``image`` (S, S, 3), ``concepts`` and ``instances`` (H, W) of the same view; its caption names ``named``.
 
     ``listed``: the caption lists all that is there.
     """
 
     image: NDArray[np.uint8]
     concepts: NDArray[np.int16]
+    instances: NDArray[np.int16]
     named: list[int]
     listed: bool
 
@@ -141,6 +153,31 @@ def patch_labels(labels: NDArray[np.int16], grid: int) -> NDArray[np.int64]:
     fine = cv2.resize(labels, (grid * 16, grid * 16), interpolation=cv2.INTER_NEAREST)
     blocks = fine.reshape(grid, 16, grid, 16).transpose(0, 2, 1, 3).reshape(grid * grid, 256)
     return np.array([np.bincount(block).argmax() for block in blocks])
+
+
+def picture_regions(picture: Picture, grid: int) -> list[tuple[int, NDArray[np.float32]]]:
+    """Return (concept, cover) of every region: each stuff concept, each thing, and the box of each thing.
+
+    ``cover`` (grid * grid,) float32 is the share of every patch that is the region's. A region that covers less than
+    ``_SMALLEST`` patches in all is left out, unless it is the largest.
+    """
+    codes = picture.concepts.astype(np.int32) * _MOST_THINGS + picture.instances
+    found: list[tuple[int, NDArray[np.float32]]] = []
+    seen, sizes = np.unique(codes, return_counts=True)
+    for code, size in zip(seen.tolist(), sizes.tolist(), strict=True):
+        if size < sizes.max() and size * grid * grid < _SMALLEST * codes.size:
+            continue
+        concept, mask = code // _MOST_THINGS, codes == code
+        parts = [mask]
+        if code % _MOST_THINGS:
+            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            box = np.zeros_like(mask)
+            box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+            parts.append(box)
+        for part in parts:
+            cover = cv2.resize(part.astype(np.float32), (grid, grid), interpolation=cv2.INTER_AREA)
+            found.append((concept, np.asarray(cover.ravel(), np.float32)))
+    return found
 
 
 def _shortened(tokens: Tensor) -> Tensor:
@@ -168,4 +205,4 @@ def _tokenizer() -> Callable[[str, int], Tensor]:
     return SimpleTokenizer()
 
 
-__all__ = ["Batch", "PairStream", "Picture", "draw_window", "patch_labels", "tokenize"]
+__all__ = ["Batch", "PairStream", "Picture", "draw_window", "patch_labels", "picture_regions", "tokenize"]

@@ -27,6 +27,7 @@ _WORD_SCALE = 15.0
 # How sharply a word picks the patches that answer it. Softer, the ground around a thing learns the thing's name: with
 # 10 instead of 60, 86 % of stuff patches were called things.
 _WORD_FOCUS = 60.0
+_REGION_SCALE = 20.0
 _FLOOR = 0.03  # added to the variances of whitened patch components, about that of the image noise
 
 
@@ -87,6 +88,7 @@ def image_tokens(model: Any, images: Tensor, corner: tuple[int, int], kept: Tens
     """Return patch tokens (B, g * g, width) after the final norm; images (B, 3, S, S) may be smaller than the model's.
 
     A small image is a part of a picture: its positions are those of the sub-grid whose upper left patch is ``corner``.
+    A large one has the positions resized, as dense prediction has them.
     ``kept`` are the indices of the patches to look at, all where it is None. For a full-size image with all of them
     this is what open_clip's own tower computes.
     """
@@ -112,8 +114,11 @@ def both_read_outs(
 def _before_last_block(visual: Any, images: Tensor, corner: tuple[int, int], kept: Tensor | None) -> Tensor:
     positions = visual.positional_embedding
     grid, part = visual.grid_size[0], images.shape[-1] // visual.patch_size[0]
-    y, x = corner
-    inner = positions[1:].view(grid, grid, -1)[y : y + part, x : x + part].reshape(part * part, -1)
+    if part > grid:
+        inner = resized_positions(positions, part)[1:]
+    else:
+        y, x = corner
+        inner = positions[1:].view(grid, grid, -1)[y : y + part, x : x + part].reshape(part * part, -1)
     tokens = visual.conv1(images).flatten(2).transpose(1, 2)
     first = (visual.class_embedding + positions[0]).expand(len(tokens), 1, -1)
     tokens = tokens + inner
@@ -123,6 +128,16 @@ def _before_last_block(visual: Any, images: Tensor, corner: tuple[int, int], kep
     for block in visual.transformer.resblocks[:-1]:
         states = block(states)
     return states
+
+
+def resized_positions(positions: Tensor, grid: int) -> Tensor:
+    """Return the positional embedding (1 + n * n, C) of another grid (docs/specs/catseg.md); the class row is kept."""
+    side = round((len(positions) - 1) ** 0.5)
+    if side == grid:
+        return positions
+    inner = positions[1:].T.reshape(1, -1, side, side)
+    inner = F.interpolate(inner, size=(grid, grid), mode="bicubic", align_corners=False)
+    return torch.cat([positions[:1], inner.flatten(2)[0].T])
 
 
 def _text_states(model: Any, tokens: Tensor) -> Tensor:
@@ -145,8 +160,7 @@ def training_loss(model: Any, batch: Batch, corner: tuple[int, int], kept: Tenso
     Pairs of equal content are positives of each other. ``patch_weight``: every patch of an image is asked for its
     caption. ``word_weight``: every word of a caption is matched with the patches that answer it best. ``list_weight``:
     every patch is asked for any of the words, where the caption lists all that is there. No pixel label enters these.
-    ``region_weight``: every patch is asked for the concept that covers most of it, as a model does that
-    was trained on regions.
+    ``region_weight``: the patches of every region are asked for its concept (:func:`region_loss`).
     """
     by_word = bool(phase.word_weight or phase.list_weight or phase.region_weight)
     images = normalised(batch.images)
@@ -162,18 +176,19 @@ def training_loss(model: Any, batch: Batch, corner: tuple[int, int], kept: Tenso
     logits = scale * pooled @ texts.T
     loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
     if phase.patch_weight:
-        patches = _PATCH_SCALE * F.normalize(tokens @ projection, dim=-1) @ texts.T
-        per_patch = F.cross_entropy(patches.flatten(0, 1), target.repeat_interleave(tokens.shape[1], 0))
+        answers = _PATCH_SCALE * F.normalize(tokens @ projection, dim=-1) @ texts.T
+        per_patch = F.cross_entropy(answers.flatten(0, 1), target.repeat_interleave(tokens.shape[1], 0))
         loss = loss + phase.patch_weight * per_patch
     if dense is not None:
-        likeness = F.normalize(dense @ projection, dim=-1) @ text_features(model, batch.words).T
+        patches, words = F.normalize(dense @ projection, dim=-1), text_features(model, batch.words)
+        likeness = patches @ words.T
         if phase.word_weight:
             loss = loss + phase.word_weight * word_loss(likeness, batch.named)
         if phase.list_weight:
             loss = loss + phase.list_weight * list_loss(likeness, batch.named, batch.listed)
         if phase.region_weight:
-            wanted = batch.patches if kept is None else batch.patches[:, kept]
-            loss = loss + phase.region_weight * F.cross_entropy(_WORD_SCALE * likeness.flatten(0, 1), wanted.flatten())
+            cover = batch.cover if kept is None else batch.cover[:, kept]
+            loss = loss + phase.region_weight * region_loss(patches, words, batch.regions, cover)
     return loss
 
 
@@ -202,3 +217,16 @@ def list_loss(likeness: Tensor, named: Tensor, listed: Tensor) -> Tensor:
     among[named[:, 0], named[:, 1]] = True
     probabilities = F.log_softmax(_WORD_SCALE * likeness[listed], -1)
     return -probabilities.masked_fill(~among[listed][:, None], -math.inf).logsumexp(-1).mean()
+
+
+def region_loss(patches: Tensor, words: Tensor, regions: Tensor, cover: Tensor) -> Tensor:
+    """Return the cross-entropy over ``words`` (W, C) of the mean patch of each region, its mean over regions.
+
+    ``patches`` (B, N, C), as ``words``, are L2-normalised; ``regions`` (R, 2) are pairs (image, word), ``cover``
+    (R, N) their shares of the patches. Regions count alike, however small: over patches, most of which are stuff, the
+    patch that a small thing shares with its ground learns to be the ground. Regions without a patch are left out.
+    """
+    there = cover.sum(1) > 0
+    image, word = regions[there].T
+    pooled = F.normalize((cover[there, None] @ patches[image])[:, 0], dim=-1)
+    return F.cross_entropy(_REGION_SCALE * pooled @ words.T, word)

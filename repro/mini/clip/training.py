@@ -229,7 +229,7 @@ class _TinyTraining(Task[Batch]):
         recipe, model = self.recipe, self.model
         grid, side = recipe.image_size // recipe.patch_size, batch.images.shape[1] // recipe.patch_size
         rng = np.random.default_rng([recipe.seed, 2, number])
-        y, x = rng.integers(grid - side + 1, size=2).tolist()
+        y, x = rng.integers(max(1, grid - side + 1), size=2).tolist()
         phase = recipe.phase_at(number)[0]
         count = round(phase.keep * side * side)
         kept = None if count == side * side else torch.from_numpy(np.sort(rng.permutation(side * side)[:count]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ import torch.nn.functional as F
 
 from repro.mini.captions import listed, never_together, salient
 from repro.mini.catalogue import CONCEPTS
-from repro.mini.clip.data import PairStream, patch_labels
+from repro.mini.clip.data import PairStream, Picture, patch_labels, picture_regions
 from repro.mini.clip.model import (
     both_read_outs,
     build,
     image_tokens,
     list_loss,
     normalised,
+    region_loss,
     training_loss,
     word_loss,
 )
@@ -94,7 +96,7 @@ def test_words_of_a_batch_are_those_its_captions_name() -> None:
     image, word = batch.named.T
     assert image.unique().tolist() == list(range(12))
     assert word.unique().tolist() == list(range(len(batch.words)))
-    assert not batch.patches.numel()
+    assert not batch.regions.numel()
     assert batch.listed.all()
     assert (torch.bincount(image)[:6] > 1).any()  # crops name their ground
     alone = PairStream(_recipe(word_weight=1.0))[0]
@@ -107,9 +109,44 @@ def test_words_of_a_batch_are_those_its_captions_name() -> None:
 def test_regions_are_asked_among_all_concepts() -> None:
     batch = PairStream(_recipe(region_weight=1.0))[0]
     assert len(batch.words) == len(CONCEPTS)
-    assert batch.patches.shape == (12, 16)
-    for number, concept in batch.named[:6].tolist():  # a crop's concept covers a patch of it
-        assert concept in batch.patches[number]
+    assert batch.cover.shape == (len(batch.regions), 16)
+    for pair in batch.named[:6].tolist():  # the concept of a crop is one of its regions
+        assert pair in batch.regions.tolist()
+
+
+def test_regions_are_each_stretch_of_stuff_each_thing_and_its_box() -> None:
+    things = [i for i, c in enumerate(CONCEPTS) if c.kind == "thing"][:2]
+    stuff = next(i for i, c in enumerate(CONCEPTS) if c.kind == "stuff")
+    concepts, instances = np.full((32, 32), stuff, np.int16), np.zeros((32, 32), np.int16)
+    concepts[0:16, 0:8], instances[0:16, 0:8] = things[0], 1
+    concepts[16:24, 0:16], instances[16:24, 0:16] = things[0], 2  # the same concept again, another object
+    concepts[24:32, 24:32], instances[24:32, 24:32] = things[1], 3
+    concepts[24:28, 24:28], instances[24:28, 24:28] = stuff, 0
+    concepts[0, 31], instances[0, 31] = things[1], 4  # too small to be asked for
+    picture = Picture(np.zeros((32, 32, 3), np.uint8), concepts, instances, things, False)
+    found = picture_regions(picture, 4)
+    assert sorted(concept for concept, _ in found) == sorted([stuff, *[things[0]] * 4, *[things[1]] * 2])
+    mask, box = (cover.reshape(4, 4) for concept, cover in found if concept == things[1])
+    assert (mask[3, 3], mask.sum()) == (0.75, 0.75)
+    assert (box[3, 3], box.sum()) == (1, 1)
+    (ground,) = (cover for concept, cover in found if concept == stuff)
+    assert ground.sum() == pytest.approx((concepts == stuff).sum() / 64)
+
+
+def test_a_region_counts_as_one_however_many_patches_it_covers() -> None:
+    words = F.normalize(torch.eye(3, 4), dim=-1)
+    patches = words[[0, 0, 0, 1]][None].requires_grad_()
+    regions, cover = (
+        torch.tensor([[0, 0], [0, 1], [0, 2]]),
+        torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0.1], [0, 0, 0, 0.0]]),
+    )
+    sure = math.log(1 + 2 * math.exp(-20))
+    loss = region_loss(patches, words, regions, cover)
+    assert loss.item() == pytest.approx(sure, abs=1e-7)  # the third covers nothing and is left out
+    wrong = region_loss(patches, words, torch.tensor([[0, 0], [0, 2], [0, 2]]), cover)
+    assert wrong.item() == pytest.approx((20 + 2 * sure) / 2, abs=1e-5)
+    half = region_loss(patches, words, torch.tensor([[0, 0]]), torch.tensor([[1.0, 0, 0, 1.0]]))
+    assert half.item() == pytest.approx(math.log(2 + math.exp(-20 / math.sqrt(2))), abs=1e-5)  # the mean of both
 
 
 @pytest.mark.parametrize("term", ["patch_weight", "word_weight", "list_weight", "region_weight"])
@@ -119,7 +156,7 @@ def test_every_weight_adds_its_term_and_only_regions_read_labels(term: str) -> N
     with torch.no_grad():
         whole = training_loss(model, batch, (0, 0), None, phase)
         without = training_loss(model, batch, (0, 0), None, dataclasses.replace(phase, **{term: 0.0}))
-        moved = dataclasses.replace(batch, patches=batch.patches.roll(1, 0))
+        moved = dataclasses.replace(batch, regions=batch.regions.roll(1, 0)) if batch.regions.numel() else batch
         other = training_loss(model, moved, (0, 0), None, phase)
     assert whole > without + 0.1
     assert (other == pytest.approx(float(whole), abs=1e-6)) is (term != "region_weight")
