@@ -86,11 +86,11 @@ train = dict(
     checkpoint_every=100,
     log_every=20,
 )
-# Chosen by repro tune (results/measured/mini/tuning.csv), which found nothing better than what was there but for LoGoSeg.
+# Chosen by repro tune (results/measured/mini/tuning.csv): nothing was better than what was there but for LoGoSeg.
 train_overrides = dict(disa=dict(lr=2e-3), logoseg=dict(lr=3.26e-3, weight_decay=5.08e-3), synseg=dict(lr=5e-4))
 tuned = (
-    "learning rate, weight decay and weights of losses chosen by repro tune, 8 trials a method on 100 held-out training "
-    "scenes (results/measured/mini/tuning.csv)"
+    "learning rate, weight decay and weights of losses chosen by repro tune, 8 trials a method on 100 held-out "
+    "training scenes (results/measured/mini/tuning.csv)"
 )
 methods = dict(
     catseg=dict(
@@ -143,14 +143,15 @@ methods = dict(
 )
 seeds = [0]
 one_run_per_core = True
-# Measured 2026-11-21; for the estimates of --dry-run only.
+# Measured 2026-11-29, one core a run beside another; for the estimates of --dry-run, and the longest runs start first.
 cost = dict(
-    hardware="2 cores of an AMD EPYC",
-    data_s=35,
-    tower_s=220,
-    train_s_per_iteration=dict(catseg=0.17, logoseg=0.15, synseg=0.065),
+    hardware="one core of an AMD EPYC",
+    data_s=10,
+    tower_s=1300,
+    train_s_per_iteration=dict(catseg=0.16, logoseg=0.13, synseg=0.065, disa=0.16),
     eval_s=dict(
-        clip={"A-847": 29, "PC-459": 7, "A-150": 6, "PC-59": 2, "PAS-20": 5, "PAS-20b": 7},
-        catseg={"A-847": 44, "PC-459": 18, "A-150": 22, "PC-59": 4, "PAS-20": 17, "PAS-20b": 25},
+        clip={"A-847": 8, "PC-459": 3, "A-150": 3, "PC-59": 1, "PAS-20": 6, "PAS-20b": 6},
+        catseg={"A-847": 44, "PC-459": 12, "A-150": 15, "PC-59": 3, "PAS-20": 8, "PAS-20b": 15},
+        disa={"A-847": 118, "PC-459": 31, "A-150": 22, "PC-59": 5, "PAS-20": 15, "PAS-20b": 28},
     ),
 )

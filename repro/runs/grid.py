@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from repro.errors import UsageError
 from repro.launch.job import Job, Launch, Outcome
 from repro.runs.plan import Cell, Plan, Run
-from repro.runs.status import BLOCKED, DONE, FAILED, CellStatus, cell_status
+from repro.runs.status import BLOCKED, DONE, FAILED, CellStatus, cell_status, train_seconds
 
 Log = Callable[[str], None]
 
@@ -23,12 +24,11 @@ def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[Cell
     """
     folder = plan.assets.store.cache / "launch" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     by_run = {run.id: [cell_status(plan, Cell(run, b)) for b in plan.benchmarks] for run in plan.runs}
-    jobs = [
-        Job(run, (*words, "--only", run, "--json"))
-        for run, states in by_run.items()
-        if any(s.status not in (DONE, BLOCKED) for s in states)
-    ]
     runs = {run.id: run for run in plan.runs}
+    left = [run for run, states in by_run.items() if any(s.status not in (DONE, BLOCKED) for s in states)]
+    # The longest first: a long one that starts last keeps one place busy while the others are empty.
+    left.sort(key=lambda run: -_expected_seconds(runs[run], by_run[run]))
+    jobs = [Job(run, (*words, "--only", run, "--json")) for run in left]
 
     def on_start(job: Job, place: str) -> None:
         run = runs[job.name]
@@ -49,6 +49,13 @@ def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[Cell
 
         local.run(jobs, local.slots(how), folder, on_start, on_end)
     return [state for run in plan.runs for state in by_run[run.id]]
+
+
+def _expected_seconds(run: Run, states: Sequence[CellStatus]) -> float:
+    """Return what is left of a run; infinite where a part of it was never measured."""
+    training = 0.0 if run.trained else train_seconds(run)
+    parts = [training, *(s.expected_seconds for s in states if s.status not in (DONE, BLOCKED))]
+    return math.inf if None in parts else sum(part for part in parts if part is not None)
 
 
 def only(plan: Plan, run_id: str) -> tuple[Run, ...]:

@@ -15,7 +15,7 @@ from repro.errors import UsageError
 from repro.files import write_json
 from repro.launch import local
 from repro.launch.job import Job, Launch, Outcome
-from repro.runs import grid
+from repro.runs import grid, status
 from repro.runs.addresses.judging import evaluation_subject
 from repro.runs.plan import Cell, Plan, make_plan
 from repro.runs.status import DONE, FAILED
@@ -93,6 +93,22 @@ def test_a_failure_is_a_row_with_its_reason_and_only_it_is_done_again(tmp_path, 
     jobs.clear()
     grid.launch(plan, (), HERE, lambda _: None)
     assert [j.name for j in jobs] == [second]
+
+
+def test_the_longest_run_starts_first_and_one_of_unknown_length_before_it(tmp_path, launched, monkeypatch):
+    plan = plan_of(tmp_path)
+    one, other = plan.runs
+    jobs = launched(lambda job: Outcome(0, "[]"))
+    for seconds, order in (
+        ({one.id: 2.0, other.id: 3.0}, [other, one]),
+        ({one.id: 3.0, other.id: 2.0}, [one, other]),
+        ({one.id: 9.0, other.id: None}, [other, one]),
+    ):
+        jobs.clear()
+        monkeypatch.setattr(grid, "train_seconds", lambda run: 0.5)
+        monkeypatch.setattr(status, "evaluation_seconds", lambda run, *_, seconds=seconds: seconds[run.id])
+        grid.launch(plan, (), HERE, lambda _: None)
+        assert [job.name for job in jobs] == [run.id for run in order]
 
 
 def test_a_job_that_ends_well_without_its_cells_is_a_failure_all_the_same(tmp_path, launched):
