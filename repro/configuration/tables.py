@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -34,7 +34,8 @@ class Row:
     only make sense on that profile's grid. These options go over ``options``; ``"published": {}`` says that the row is
     something else there, beside which the paper's numbers have no place. ``alignment`` are values of the recipe
     of the row's aligned tower that differ from the profile's. ``select`` is the name by which ``--methods`` chooses the
-    row where it is not the method's own: a method on another kind of tower is another entry of a table.
+    row where it is not the method's own: a method on another kind of tower is another entry of a table. ``remarks`` are
+    printed under a table that shows the row.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Row:
     by_profile: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     alignment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     select: str = ""
+    remarks: Sequence[str] = ()
 
     @property
     def selector(self) -> str:
@@ -75,7 +77,8 @@ class Table:
     sets instead and its ``metric`` is ``top1`` or ``top5`` (both are printed); a ``maps`` table scores the maps
     methods offer; a ``controls`` table says whether methods work at all, ``seen`` are its benchmarks whose classes
     are in the training set. ``layout`` says where published values stand: in ``rows`` of their own, or in ``columns``
-    beside the measured ones, with differences. ``remarks`` are printed under the table.
+    beside the measured ones, with differences. ``remarks`` are printed under the table. With ``any_method`` a method
+    that has no row gets one where it is named, with its defaults on the tower ``base``.
     """
 
     name: str
@@ -89,6 +92,14 @@ class Table:
     remarks: tuple[str, ...] = ()
     panoptic: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
+    any_method: bool = False
+
+    def with_methods(self, names: Sequence[str]) -> Table:
+        """Return the table with a row for each of the methods ``names`` that has none, where it takes any method."""
+        selectors = {row.selector for row in self.rows}
+        new = [n for n in dict.fromkeys(names) if self.any_method and n not in selectors and n in registry()]
+        rows = (Row(f"{name}-base", registry()[name].title, name, "base") for name in new)
+        return dataclasses.replace(self, rows=(*self.rows, *rows)) if new else self
 
 
 def table_names() -> list[str]:

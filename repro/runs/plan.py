@@ -168,7 +168,7 @@ def make_plan(
     ``overrides`` replaces fields of the training settings (``iterations`` ..), for trials. Raises UsageError for
     unknown names and for an empty selection.
     """
-    profile = profile.with_training(overrides or {})
+    profile, table = profile.with_training(overrides or {}), table.with_methods(methods or ())
     selectors = {row.selector for row in table.rows}
     for name in methods or ():
         if name not in selectors:

@@ -11,6 +11,7 @@ from repro.configuration.profiles import load_profile
 from repro.configuration.published import find_published
 from repro.configuration.tables import Row, _check_ids, load_table, table_names
 from repro.errors import UsageError
+from repro.reports.tables.frame import notes
 from repro.runs.plan import Plan, make_plan
 
 PROFILES = ("smoke", "mini", "paper")
@@ -119,3 +120,31 @@ def test_table_2_sets_published_values_beside_the_large_tower_only():
 def test_an_unknown_table_is_answered_with_the_nearest(typed: str, meant: str):
     with pytest.raises(UsageError, match=f"did you mean .*{meant}"):
         load_table(typed)
+
+
+def test_what_is_said_of_a_row_and_its_source_stand_under_tables_that_show_it(tmp_path: Path) -> None:
+    def said(*methods: str) -> str:
+        plan = make_plan(load_table("table1"), load_profile("smoke"), tmp_path, methods=methods)
+        return "\n".join(notes(plan, []))
+
+    assert "SynSeg-style MCCL sees" in said("synseg")
+    assert "SynSeg-style MCCL sees" not in said("clip", "disa")
+    assert "LoGoSeg (AAAI 2026)" in said("logoseg")
+    assert "LoGoSeg (AAAI 2026)" not in said("disa")
+    assert "Published" not in said("clip")
+
+
+def test_a_method_without_a_row_gets_one_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    head = "name = 'own'\ntitle = 'Own'\ncaption = 'Own'\nmetric = 'miou_gt'\n"
+    row = "rows = [dict(id='clip-base', title='CLIP', method='clip', tower='base')]\n"
+    path.write_text(f"{head}any_method = True\n{row}")
+    plan = make_plan(load_table(str(path)), load_profile("smoke"), tmp_path, methods=["disa", "clip"])
+    assert [(run.row.id, run.row.title, dict(run.row.options)) for run in plan.runs] == [
+        ("clip-base", "CLIP", {}),
+        ("disa-base", "DiSa", {}),
+    ]
+    path.write_text(head + row)
+    load_table.cache_clear()
+    with pytest.raises(UsageError, match="no row for this selection"):
+        make_plan(load_table(str(path)), load_profile("smoke"), tmp_path, methods=["disa"])

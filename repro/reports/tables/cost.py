@@ -7,7 +7,7 @@ from typing import Any
 
 from repro.configuration.published import find_published
 from repro.measuring.cost import PUBLISHED, CostStatus
-from repro.reports.tables.sheet import Column, Sheet, number
+from repro.reports.tables.sheet import Column, Sheet, number, table_remarks
 from repro.reports.tables.tex_numbers import MISSING, Number, macro_name
 from repro.runs.plan import Plan
 from repro.runs.status import DONE, FAILED
@@ -100,7 +100,7 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
         )
     found = [find_published(s.cell.run.row.published, "", "gflops") for s in states]
     lines += ["Published: " + "; ".join(dict.fromkeys(f.source for f in found if f)) + "."] if any(found) else []
-    lines += plan.table.remarks
+    lines += table_remarks(plan)
     lines += [
         f"{s.cell.run.row.title}, {s.cell.run.tower.title} failed: {s.error}" for s in states if s.status == FAILED
     ]

@@ -185,7 +185,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
         "Hardware: " + ("; ".join(hardware_labels) or "none yet") + ".",
     ]
     lines[1] += " (`miou_union` and others are in the CSV of cells)."
-    origin = sources([r for r in plan.table.rows if r.tower in profile.towers], plan.table.benchmarks)
+    origin = sources([run.row for run in plan.runs], [b.id for b in plan.benchmarks])
     if origin:
         lines.append("Published: " + "; ".join(origin) + ".")
     lines += plan_remarks(plan)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from repro.configuration.published import find_published
 from repro.datasets.panoptic import get_panoptic
 from repro.measuring.regions import GROUPS, TOP, RegionStatus, gains
-from repro.reports.tables.sheet import Column, Sheet, number, unfinished
+from repro.reports.tables.sheet import Column, Sheet, number, table_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
@@ -74,7 +74,7 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
         if (found := find_published(row.published, "COCO Boxes", "top1_mean_acc_percent")) is not None
     ]
     lines += ["Published: " + "; ".join(dict.fromkeys(sources)) + "."] if sources else []
-    lines += plan.table.remarks
+    lines += table_remarks(plan)
     reasons = dict.fromkeys((s.cell.run.row.title, s.adopted) for s in states if s.status == DONE and s.adopted)
     lines += [adopted_note(*reason) for reason in reasons]
     lines += [

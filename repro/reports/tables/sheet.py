@@ -131,11 +131,16 @@ class Sheet:
         return [" & ".join(heads) + " \\\\", "".join(rules)]
 
 
+def table_remarks(plan: Plan) -> list[str]:
+    """Return what the table says of itself and of the rows that are shown."""
+    return list(dict.fromkeys([*plan.table.remarks, *(text for run in plan.runs for text in run.row.remarks)]))
+
+
 def plan_remarks(plan: Plan) -> list[str]:
     """Return what the table says of itself, and how what was trained was tuned."""
     tuned = plan.profile.tuned if any(run.train for run in plan.runs) else ""
     changes = f"Changed for this table (--set): {', '.join(plan.profile.changes)}." if plan.profile.changes else ""
-    return [*plan.table.remarks, *filter(None, [tuned and f"Tuning: {tuned}.", changes])]
+    return [*table_remarks(plan), *filter(None, [tuned and f"Tuning: {tuned}.", changes])]
 
 
 def unfinished(states: Sequence[str], words: str) -> list[str]:
