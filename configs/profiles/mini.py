@@ -148,10 +148,12 @@ cost = dict(
     hardware="one core of an AMD EPYC",
     data_s=10,
     tower_s=1300,
-    train_s_per_iteration=dict(catseg=0.16, logoseg=0.13, synseg=0.065, disa=0.16),
+    train_s_per_iteration=dict(catseg=0.1, logoseg=0.075, synseg=0.04, disa=0.15),
     eval_s=dict(
-        clip={"A-847": 8, "PC-459": 3, "A-150": 3, "PC-59": 1, "PAS-20": 6, "PAS-20b": 6},
-        catseg={"A-847": 44, "PC-459": 12, "A-150": 15, "PC-59": 3, "PAS-20": 8, "PAS-20b": 15},
-        disa={"A-847": 118, "PC-459": 31, "A-150": 22, "PC-59": 5, "PAS-20": 15, "PAS-20b": 28},
+        clip={"A-847": 4, "PC-459": 1.5, "A-150": 2, "PC-59": 1, "PAS-20": 4, "PAS-20b": 3},
+        catseg={"A-847": 23, "PC-459": 11, "A-150": 13, "PC-59": 3, "PAS-20": 8, "PAS-20b": 15},
+        logoseg={"A-847": 26, "PC-459": 7, "A-150": 6, "PC-59": 2, "PAS-20": 7, "PAS-20b": 9},
+        synseg={"A-847": 71, "PC-459": 18, "A-150": 13, "PC-59": 3, "PAS-20": 6, "PAS-20b": 7},
+        disa={"A-847": 106, "PC-459": 28, "A-150": 20, "PC-59": 5, "PAS-20": 14, "PAS-20b": 25},
     ),
 )
