@@ -68,7 +68,7 @@ def test_without_training_images_the_set_is_prepared_by_the_command(talk: Talk, 
     assert prepared_pairs(get_benchmark("coco-stuff"), sources)
 
 
-@pytest.mark.follows("repro.evaluation.loop:EvaluationLoop._write")
+@pytest.mark.follows("repro.evaluation.counting:CountingLoop._write")
 def test_images_without_a_label_are_looked_at_by_the_command(
     talk: Talk, sources: Path, pairs: list[TinyPair], tmp_path: Path
 ) -> None:
