@@ -157,7 +157,8 @@ class EvalRequest:
     """An evaluation on benchmarks of the profile's data, or of real data below ``run.data_root``.
 
     ``benchmarks`` None: all that have data. ``weights``: a file, "none" for the untrained method, None for the run's
-    own, which are trained first in a profile that draws its own data.
+    own, which are trained first in a profile that draws its own data. ``save_predictions``: a folder for label pictures
+    below a folder per benchmark (docs/predictions.md). ``limit``: only the first so many images, a marked part.
     """
 
     run: RunRequest
@@ -168,11 +169,35 @@ class EvalRequest:
     device: str = "auto"
     placement: Placement = dataclasses.field(default_factory=Placement)
     speedups: Speedups | None = None
+    save_predictions: Path | None = None
+    limit: int | None = None
 
     @property
     def names(self) -> list[str]:
         """The benchmarks to look for."""
         return list(self.benchmarks or BENCHMARKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRequest:
+    """The score of ``predictions`` of other code on a benchmark (docs/predictions.md): a folder, or detectron2's JSON.
+
+    ``name`` is their title in tables (None: the folder's name). ``benchmark`` is that of the profile's data, or of real
+    data below ``data_root``. ``first_class`` is the number of the first class, ``category_ids`` a file with the numbers
+    of all.
+    """
+
+    predictions: Path
+    benchmark: str
+    name: str | None = None
+    profile: str = "mini"
+    runs: Path = DEFAULT_RUNS
+    data_root: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    measures: Sequence[str] = ()
+    first_class: int = 0
+    category_ids: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,6 +71,11 @@ class CountingLoop:
             for part, builder in measure.builders.items()
         ]
 
+    def _forget(self) -> None:
+        """Begin with the first image again."""
+        for builder in [self.builder, *(builder for _, builder in self._parts())]:
+            builder.clear()
+
     def _save_partial(self) -> None:
         for path, builder in self._parts():
             builder.build().save(path)

@@ -22,6 +22,7 @@ from repro.datasets.protocol import Protocol, protocol_digest
 from repro.evaluation.counting import CountingLoop
 from repro.evaluation.infer import SlidingWindow
 from repro.evaluation.result import STAGES, EvalResult
+from repro.evaluation.saved import SavedPredictions
 from repro.methods.interface import Method
 
 if TYPE_CHECKING:
@@ -63,15 +64,18 @@ class EvaluationLoop(CountingLoop):
         measures: Sequence[Measure] = (),
         *,
         share: bool = False,
+        saver: SavedPredictions | None = None,
     ) -> None:
         facts, digest = dataclasses.asdict(protocol), protocol_digest(benchmark, protocol)
         super().__init__(benchmark, facts, digest, out_dir, device, fingerprint, measures, share=share)
-        self.method, self.save_every = method, save_every
+        self.method, self.save_every, self.saver = method, save_every, saver
         self.window = SlidingWindow(protocol, view_batch=view_batch, batch_mib=batch_mib)
         self._counted_at = self._saved_at = 0.0
 
     def __call__(self, pairs: Sequence[Pair], progress: bool | None) -> EvalResult:
         self._restore(pairs)
+        if self.saver is not None and not self.saver.has(self.builder.keys):
+            self._forget()  # those images were predicted without being saved
         classes = self.method.prompts(self.benchmark.prompt_names(), self.benchmark.background_index)
         step = self.window.images_at_once(len(classes), self.device)
         edges = [len(self.builder), *range(step * (len(self.builder) // step + 1), len(pairs), step), len(pairs)]
@@ -110,6 +114,8 @@ class EvaluationLoop(CountingLoop):
         for item in items:
             with self.clock("resize"):
                 prediction = self.window.labels(self.method, logits.pop(0), item.size)
+            if self.saver is not None:
+                self.saver.write(item.pair.key, prediction)
             self.add(item.pair.key, prediction, item.label)
             bar.update()
         now = time.monotonic()

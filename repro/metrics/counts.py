@@ -176,6 +176,11 @@ class CountsBuilder:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def clear(self) -> None:
+        """Forget all images."""
+        self.keys, self._lengths, self._parts = [], [], []
+        self._confusion = np.zeros_like(self._confusion)
+
     def extend(self, earlier: Counts) -> None:
         """Take over ``earlier`` as it is; ValueError when it has another number of classes."""
         if earlier.num_classes != self.num_classes:
