@@ -244,7 +244,8 @@ class TableRequest(ProfileRequest, Selection):
 
     A report ``computes`` nothing: measures that are not there are left out. ``training`` replaces fields of the
     training settings, for trials. ``results`` is the folder of its files (None: ./results/<profile>), ``formats``
-    which. ``timing`` and ``repeat`` are for tables of costs, ``calibrate`` for the estimate of a plan, ``baseline`` and
+    which. ``also`` names runs of predictions of other code (:class:`ScoreRequest`), which become rows below the others.
+    ``timing`` and ``repeat`` are for tables of costs, ``calibrate`` for the estimate of a plan, ``baseline`` and
     ``row`` for differences and plots of a report.
     """
 
@@ -264,6 +265,7 @@ class TableRequest(ProfileRequest, Selection):
     formats: Sequence[str] = ("csv", "latex", "md")
     baseline: str | None = None
     row: str | None = None
+    also: Sequence[str] = ()
 
     def load(self) -> Profile:
         """Read the profile, which keeps numbers no better than chance where the request says so."""

@@ -95,11 +95,11 @@ def compare_runs(request: CompareRequest) -> Comparison:
 def _notes(side: str, benchmark: str, found: Mapping[int, Evaluation]) -> Iterator[str]:
     if any(e.of_other_code for e in found.values()):
         yield (
-            f"{side} is predictions of other code: their protocol (resizing, windows, prompts) is not known; "
-            "images, labels and classes are the same"
+            f"{side}: predictions of other code, whose protocol (resizing, windows, prompts) is not known; images, "
+            "labels and classes are the same"
         )
     for part in dict.fromkeys(e.part for e in found.values() if e.part):
-        yield f"{side} on {benchmark} is of a part of the images: {part}"
+        yield f"{side}: a part of {benchmark}, {part}"
 
 
 def _common_benchmarks(sides: Sequence[Side], wanted: Sequence[str] | None, where: Where) -> list[str]:
