@@ -87,9 +87,7 @@ class Evidence:
         rows: dict[str, dict[int, Run]] = {}
         for run in plan.shown_runs:
             rows.setdefault(run.row.id, {}).setdefault(run.seed, run)  # other code may have a run per benchmark
-        self.rows = [
-            RowRuns(i, r[min(r)].row.title, r[min(r)].tower.title, tuple(r.values())) for i, r in rows.items()
-        ]
+        self.rows = [RowRuns(i, r[min(r)].row.title, r[min(r)].tower.title, tuple(r.values())) for i, r in rows.items()]
         self._entries: dict[tuple[str, str], Entry | None] = {}
         self._pairs: dict[tuple[str, str, str], Difference | None] = {}
 
