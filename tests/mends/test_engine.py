@@ -108,7 +108,7 @@ def test_a_training_on_void_labels_is_refused_and_the_command_looks_at_them(
     fit(pairs, tmp_path / "other")
 
 
-@pytest.mark.follows("repro.metrics.counts:confusion_matrix")
+@pytest.mark.follows("repro.metrics.counts:_confusion")
 def test_labels_outside_the_vocabulary_are_found_by_the_command(talk: Talk, sources: Path) -> None:
     from repro.metrics.counts import confusion_matrix
 
