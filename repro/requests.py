@@ -161,7 +161,8 @@ class EvalRequest:
     """An evaluation on benchmarks of the profile's data, or of real data below ``run.data_root``.
 
     ``benchmarks`` None: all that have data. ``weights``: a file, "none" for the untrained method, None for the run's
-    own, which are trained first in a profile that draws its own data.
+    own, which are trained first in a profile that draws its own data. ``save_predictions``: a folder for label pictures
+    below a folder per benchmark (docs/predictions.md). ``limit``: only the first so many images, a marked part.
     """
 
     run: RunRequest
@@ -172,11 +173,35 @@ class EvalRequest:
     device: str = "auto"
     placement: Placement = dataclasses.field(default_factory=Placement)
     speedups: Speedups | None = None
+    save_predictions: Path | None = None
+    limit: int | None = None
 
     @property
     def names(self) -> list[str]:
         """The benchmarks to look for."""
         return list(self.benchmarks or BENCHMARKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRequest:
+    """The score of ``predictions`` of other code on a benchmark (docs/predictions.md): a folder, or detectron2's JSON.
+
+    ``name`` is their title in tables (None: the folder's name). ``benchmark`` is that of the profile's data, or of real
+    data below ``data_root``. ``first_class`` is the number of the first class, ``category_ids`` a file with the numbers
+    of all.
+    """
+
+    predictions: Path
+    benchmark: str
+    name: str | None = None
+    profile: str = "mini"
+    runs: Path = DEFAULT_RUNS
+    data_root: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    measures: Sequence[str] = ()
+    first_class: int = 0
+    category_ids: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +248,8 @@ class TableRequest(ProfileRequest, Selection):
 
     A report ``computes`` nothing: measures that are not there are left out. ``training`` replaces fields of the
     training settings, for trials. ``results`` is the folder of its files (None: ./results/<profile>), ``formats``
-    which. ``timing`` and ``repeat`` are for tables of costs, ``calibrate`` for the estimate of a plan, ``baseline`` and
+    which. ``also`` names runs of predictions of other code (:class:`ScoreRequest`), which become rows below the others.
+    ``timing`` and ``repeat`` are for tables of costs, ``calibrate`` for the estimate of a plan, ``baseline`` and
     ``row`` for differences and plots of a report.
     """
 
@@ -243,6 +269,7 @@ class TableRequest(ProfileRequest, Selection):
     formats: Sequence[str] = ("csv", "latex", "md")
     baseline: str | None = None
     row: str | None = None
+    also: Sequence[str] = ()
 
     def load(self) -> Profile:
         """Read the profile, which keeps numbers no better than chance where the request says so."""

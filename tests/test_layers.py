@@ -28,7 +28,7 @@ LAYERS = (
     ("repro.cost", "repro.stats"),
     ("repro.mini", "repro.evaluation"),
     ("repro.training", "repro.metrics"),
-    ("repro.captions", "repro.clip"),
+    ("repro.captions", "repro.clip", "repro.interop"),
     ("repro.methods",),
     ("repro.datasets", "repro.layers", "repro.launch", "repro.sources"),
     (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Comparison:
     classes: Mapping[str, Sequence[Mapping[str, Any]]]
     left_out: tuple[Sequence[str], Sequence[str]]
     """Of both sides the evaluations that are flagged as implausible, and why."""
+    notes: tuple[str, ...] = ()
+    """What must be said beside the figures: sides without a protocol of ours, and parts of a set."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data (docs/json.md)."""
@@ -64,7 +66,8 @@ class Comparison:
         asked = self.request
         head = {"a": asked.a, "b": asked.b, "level": 0.95, "resamples": asked.resamples, "rows": rows}
         shown = {"classes": dict(self.classes)} if asked.classes else {}
-        return {**head, **shown, "left_out": {"a": list(self.left_out[0]), "b": list(self.left_out[1])}}
+        left_out = {"a": list(self.left_out[0]), "b": list(self.left_out[1])}
+        return {**head, **shown, "left_out": left_out, "notes": list(self.notes)}
 
 
 def compare_runs(request: CompareRequest) -> Comparison:
@@ -76,13 +79,27 @@ def compare_runs(request: CompareRequest) -> Comparison:
     sides = [find_side(text, where) for text in (request.a, request.b)]
     lines: list[Line] = []
     classes: dict[str, list[dict[str, Any]]] = {}
+    notes: list[str] = []
     for benchmark in _common_benchmarks(sides, request.benchmarks, where):
         a, b = matching(sides[0].evaluations[benchmark], sides[1].evaluations[benchmark])
         times = draw_images(len(next(iter(a.values())).counts), request.resamples)
         lines += _lines(benchmark, a, b, metrics, times)
+        notes += [note for side, found in zip("AB", (a, b), strict=True) for note in _notes(side, benchmark, found)]
         if request.classes:
             classes[benchmark] = _class_rows(a, b, times)
-    return Comparison(request, _corrected(lines), classes, (sides[0].left_out, sides[1].left_out))
+    return Comparison(
+        request, _corrected(lines), classes, (sides[0].left_out, sides[1].left_out), tuple(dict.fromkeys(notes))
+    )
+
+
+def _notes(side: str, benchmark: str, found: Mapping[int, Evaluation]) -> Iterator[str]:
+    if any(e.of_other_code for e in found.values()):
+        yield (
+            f"{side}: predictions of other code, whose protocol (resizing, windows, prompts) is not known; images, "
+            "labels and classes are the same"
+        )
+    for part in dict.fromkeys(e.part for e in found.values() if e.part):
+        yield f"{side}: a part of {benchmark}, {part}"
 
 
 def _common_benchmarks(sides: Sequence[Side], wanted: Sequence[str] | None, where: Where) -> list[str]:

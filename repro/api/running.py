@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.api.sets import OpenedSet, open_sets
 from repro.configuration.tables import Table
 from repro.console import Log, log, stdout_to_stderr
 from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.datasets.protocol import protocol_digest
-from repro.errors import DataError, UsageError, WeightsError, command
+from repro.errors import UsageError, WeightsError
 from repro.hardware import choose_device
 from repro.hashing import file_digest
 from repro.requests import UNTRAINED, EvalRequest, TrainRequest
 from repro.runs.plan import Plan, Run, evaluation_key
 
 if TYPE_CHECKING:
-    from repro.datasets.layout import Pair
     from repro.methods.interface import Method
     from repro.methods.speedups import Speedups
 
@@ -70,53 +69,16 @@ def evaluate_run(request: EvalRequest, *, log: Log = log) -> list[dict[str, Any]
     external = request.run.data_root if run.profile.synthetic else None
     chosen = [get_benchmark(b) for b in request.names]
     with stdout_to_stderr(), joined(single_plan(run), choose_device(request.device), log) as device:
-        sets = processes.on_first(lambda: _open_sets(request, run, chosen, external, log))
+        skip = not request.benchmarks and external is not None
+        sets = processes.on_first(
+            lambda: open_sets(run.assets, chosen, external, log, split=request.split, limit=request.limit, skip=skip)
+        )
         speedups = request.speedups or Speedups()
         speedups.check(device)
         method, weights = _method(request, run, device, log)
-        job = _Evaluation(
-            run, speed_up(method, speedups, device).eval(), weights, speedups, tuple(request.measures), device, log
-        )
-        return [job(opened, request.split, drawn=run.profile.synthetic and external is None) for opened in sets]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Opened:
-    """A benchmark with data: its pairs, what their content is known by, and who made the labels ("": we did)."""
-
-    benchmark: Benchmark
-    pairs: list[Pair]
-    key: str
-    labels: str
-
-
-def _open_sets(
-    request: EvalRequest, run: Run, chosen: Sequence[Benchmark], external: Path | None, log: Log
-) -> list[_Opened]:
-    from repro.runs.external import named_content, not_compared, open_data
-
-    cache, split = run.assets.store.cache, request.split
-    found = []
-    for benchmark in chosen:
-        root = external or run.assets.ensure_set(benchmark, log)
-        try:
-            pairs, prepared = open_data(benchmark, root, cache, split)
-        except DataError as error:
-            if request.benchmarks or external is None:
-                raise
-            log(f"skipped {benchmark.id}: {error.message}")
-            continue
-        drawn = external is None and run.profile.synthetic
-        key = run.assets.data_key(benchmark.id) if drawn else named_content(benchmark.id, prepared, cache, split)
-        labels = "" if drawn else not_compared(benchmark, prepared, split)
-        found.append(_Opened(benchmark, pairs, f"{key} {split or ''}".strip(), labels))
-    if not found:
-        raise DataError(
-            f"no benchmark has data below {external}",
-            expected="the layout of docs/protocol.md",
-            mend=command("repro", "data", "prepare", "all", "--data-root", external or "DIR"),
-        )
-    return found
+        fast, measures = speed_up(method, speedups, device).eval(), tuple(request.measures)
+        job = _Evaluation(run, fast, weights, speedups, measures, device, log, request.save_predictions)
+        return [job(opened, request.split) for opened in sets]
 
 
 def _method(request: EvalRequest, run: Run, device: str, log: Log) -> tuple[Method, str]:
@@ -160,8 +122,9 @@ class _Evaluation:
     measures: tuple[str, ...]
     device: str
     log: Log
+    save: Path | None
 
-    def __call__(self, opened: _Opened, split: str | None, *, drawn: bool) -> dict[str, Any]:
+    def __call__(self, opened: OpenedSet, split: str | None) -> dict[str, Any]:
         from repro.clip.same_text import read_classes, same_note
         from repro.clip.tower import keep_text
         from repro.evaluation.many import evaluate_together
@@ -174,7 +137,8 @@ class _Evaluation:
         with processes.held_by_first(run.assets.store.lock(run.id)):
             processes.on_first(lambda: describe_run(run, self.device))
             folder = processes.on_first(lambda: self._claim(opened))
-            self.log(f"evaluating {run.entry.title} on {benchmark.id}: {len(opened.pairs)} images")
+            images = opened.part or f"{len(opened.pairs)} images"
+            self.log(f"evaluating {run.entry.title} on {benchmark.id}: {images}")
             asked = method.prompts(benchmark.prompt_names(), benchmark.background_index)
             if note := same_note(read_classes(method, asked), asked):
                 self.log(f"{benchmark.id}: {note} (as published)")
@@ -187,7 +151,8 @@ class _Evaluation:
                     folder,
                     self.measures,
                     device=self.device,
-                    data="" if drawn else opened.key,
+                    data="" if opened.drawn else opened.key,
+                    save=self.save and self.save / benchmark.id,
                 )
         return {
             "method": run.entry.name,
@@ -197,15 +162,16 @@ class _Evaluation:
             "precision": self.speedups.label(),
             "run": run.id,
             "folder": str(folder),
-            "complete": len(opened.pairs) == benchmark.split(split).num_images,
+            "complete": not opened.part and len(opened.pairs) == benchmark.split(split).num_images,
             "num_images": len(opened.pairs),
+            "part": opened.part,
             "protocol": protocol_digest(benchmark, run.profile.protocol),
             **result.metrics,
             **measured(folder, benchmark, self.measures),
             "labels": opened.labels,
         }
 
-    def _claim(self, opened: _Opened) -> Path:
+    def _claim(self, opened: OpenedSet) -> Path:
         """Mark the folder of the evaluation as that of its address."""
         from repro.runs.addresses.judging import evaluation_place
         from repro.runs.execute import claim_evaluation
@@ -221,7 +187,9 @@ class _Evaluation:
             "data": opened.key,
         }
         facts |= {"speedups": speedups} if speedups else {}
-        place = evaluation_place(run, benchmark.id, key, protocol if self.weights == "own" and not speedups else "")
+        facts |= {"part": opened.part} if opened.part else {}
+        usual = self.weights == "own" and not speedups and not opened.part
+        place = evaluation_place(run, benchmark.id, key, protocol if usual else "", part=bool(opened.part))
         return claim_evaluation(run, place.path, key, facts)
 
 

@@ -95,6 +95,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "M,..",
         "help": "additional measures: boundary, bias, size, seen (docs/statistics.md)",
     },
+    "limit": {"type": positive, "metavar": "N", "help": "only the first N images; the figures are marked as a part's"},
     "json": {"action": "store_true", "help": "print one JSON document on stdout instead of text"},
 }
 """Options that several commands have; ``--json`` goes last."""

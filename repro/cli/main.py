@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train one method with a profile's recipe"),
     "tune": ("tune", "search training settings, the same for every method, on held-out training scenes"),
     "eval": ("evaluate", "evaluate one method on benchmarks"),
+    "score": ("score", "score predictions of other code: label maps, arrays or detectron2's JSON"),
     "predict": ("predict", "write label maps and overlays for your own images and classes"),
     "import-checkpoint": ("checkpoint", "import a checkpoint from other code, recognised by its content"),
     "export-checkpoint": ("checkpoint", "write weights under the names of the method's authors"),

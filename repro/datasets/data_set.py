@@ -271,6 +271,10 @@ class DataSet:
         """Return the words a method is asked for, in the order of its predictions."""
         return load_vocabulary(self.prompt_vocabulary).prompts
 
+    def category_ids(self) -> tuple[int, ...]:
+        """Return the numbers other code gives the classes where they are not the labels, in label order; else none."""
+        return ()
+
     def split(self, name: str | None = None) -> Split:
         """Return the split called ``name`` (default: the set's own); UsageError naming the known ones."""
         if name is None:

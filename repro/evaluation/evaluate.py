@@ -16,6 +16,7 @@ from repro.datasets.protocol import Protocol
 from repro.errors import DataError, command
 from repro.evaluation.loop import EvaluationLoop
 from repro.evaluation.result import STAGES, EvalResult, fingerprint, finished
+from repro.evaluation.saved import SavedPredictions
 from repro.files import storage_errors
 from repro.methods.interface import Method
 from repro.metrics.measured import MEASURES, counted_measures, measured
@@ -42,6 +43,7 @@ def evaluate(
     measures: Sequence[str] = (),
     data: str = "",
     share: bool = False,
+    saver: SavedPredictions | None = None,
 ) -> EvalResult:
     """Evaluate ``method`` on ``pairs`` and write ``out_dir``/{counts.npz, metrics.json}, and each of ``measures``.
 
@@ -54,7 +56,8 @@ def evaluate(
     that are there); ``batch_mib``: memory for the views of several images at once
     (:class:`repro.evaluation.infer.SlidingWindow`).
 
-    ``share``: these are some of the images only, which may be without any labelled pixel.
+    ``share``: these are some of the images only, which may be without any labelled pixel. ``saver`` gets the prediction
+    of every image; a finished evaluation is repeated where it lacks some.
 
     Raises DataError for unreadable or ill-fitting images and labels, for an empty list and for images without a
     labelled pixel, ResourceError for a full disk, RunError for NaN, UsageError for an unknown measure.
@@ -73,11 +76,23 @@ def evaluate(
         own = fingerprint(method, benchmark, pairs, protocol, data)
         done = finished(out_dir, own)
         missing = [name for name in wanted if not measured(out_dir, name, benchmark, own)]
-        if done is not None and not missing:
+        saved = saver is None or saver.has(pair.key for pair in pairs)
+        if done is not None and not missing and saved:
             return done
         taken = [MEASURES[name](benchmark) for name in missing]
         loop = EvaluationLoop(
-            method, benchmark, protocol, out_dir, device, own, view_batch, save_every, batch_mib, taken, share=share
+            method,
+            benchmark,
+            protocol,
+            out_dir,
+            device,
+            own,
+            view_batch,
+            save_every,
+            batch_mib,
+            taken,
+            share=share,
+            saver=saver,
         )
         return loop(pairs, progress)
     finally:

@@ -17,17 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from repro.clock import StageClock, hardware_label
 from repro.datasets.images import check_label, read_label, stored_image
 from repro.datasets.protocol import Protocol, protocol_digest
-from repro.errors import DataError, RunError, command
+from repro.evaluation.counting import CountingLoop
 from repro.evaluation.infer import SlidingWindow
-from repro.evaluation.result import STAGES, EvalResult, finished
-from repro.files import write_json
+from repro.evaluation.result import STAGES, EvalResult
+from repro.evaluation.saved import SavedPredictions
 from repro.methods.interface import Method
-from repro.metrics.counts import Counts, CountsBuilder
-from repro.metrics.measured import write_measure
-from repro.metrics.miou import describe_counts
 
 if TYPE_CHECKING:
     from repro.datasets.benchmarks import Benchmark
@@ -47,11 +43,8 @@ class _Item:
     label: NDArray[Any]
 
 
-class EvaluationLoop:
+class EvaluationLoop(CountingLoop):
     """The loop of :func:`repro.evaluation.evaluate.evaluate` with what it carries from image to image.
-
-    Each image is shown to the ``measures`` too, whose partial results have files of their own: those without measures
-    are of no use to a loop that measures.
 
     Batches begin at multiples of their length in the list of all images, also in a resumed evaluation: the same images
     go through the method together, and its rounding, which may depend on its batch, is the same.
@@ -71,20 +64,18 @@ class EvaluationLoop:
         measures: Sequence[Measure] = (),
         *,
         share: bool = False,
+        saver: SavedPredictions | None = None,
     ) -> None:
-        self.share = share
-        self.method, self.benchmark, self.out_dir, self.device = method, benchmark, out_dir, device
-        self.protocol, self.fingerprint, self.save_every = protocol, fingerprint, save_every
+        facts, digest = dataclasses.asdict(protocol), protocol_digest(benchmark, protocol)
+        super().__init__(benchmark, facts, digest, out_dir, device, fingerprint, measures, share=share)
+        self.method, self.save_every, self.saver = method, save_every, saver
         self.window = SlidingWindow(protocol, view_batch=view_batch, batch_mib=batch_mib)
-        self.clock = StageClock(device)
-        self.measures, self.measuring = measures, 0.0
-        self.partial = out_dir / ".".join(["counts", *(["-".join(m.name for m in measures)] if measures else []),
-                                           "partial", "npz"])  # fmt: skip
-        self.builder = CountsBuilder(benchmark.num_classes, benchmark.ignore_label, benchmark.background_index)
         self._counted_at = self._saved_at = 0.0
 
     def __call__(self, pairs: Sequence[Pair], progress: bool | None) -> EvalResult:
         self._restore(pairs)
+        if self.saver is not None and not self.saver.has(self.builder.keys):
+            self._forget()  # those images were predicted without being saved
         classes = self.method.prompts(self.benchmark.prompt_names(), self.benchmark.background_index)
         step = self.window.images_at_once(len(classes), self.device)
         edges = [len(self.builder), *range(step * (len(self.builder) // step + 1), len(pairs), step), len(pairs)]
@@ -123,12 +114,9 @@ class EvaluationLoop:
         for item in items:
             with self.clock("resize"):
                 prediction = self.window.labels(self.method, logits.pop(0), item.size)
-            with self.clock("count"):
-                self.builder.add(item.pair.key, prediction.astype(np.int64), item.label)
-            begin = time.perf_counter()
-            for measure in self.measures:
-                measure.add(item.pair.key, prediction.astype(np.int64), item.label)
-            self.measuring += time.perf_counter() - begin
+            if self.saver is not None:
+                self.saver.write(item.pair.key, prediction)
+            self.add(item.pair.key, prediction, item.label)
             bar.update()
         now = time.monotonic()
         self.clock.add("total", now - self._counted_at)
@@ -159,89 +147,6 @@ class EvaluationLoop:
         with self.clock("resize"):
             return _Item(pair, (image.shape[0], image.shape[1]), self.window.resize(image), label)
 
-    def _parts(self) -> list[tuple[Path, CountsBuilder]]:
-        """Return the partial files of the measures and what is counted for them."""
-        return [
-            (self.partial.with_name(f"{part}.{self.partial.name.removeprefix('counts.')}"), builder)
-            for measure in self.measures
-            for part, builder in measure.builders.items()
-        ]
-
-    def _save_partial(self) -> None:
-        for path, builder in self._parts():
-            builder.build().save(path)
-        self.builder.build().save(
-            self.partial,
-            fingerprint=np.array(self.fingerprint),
-            seconds=np.array([self.clock.seconds.get(s, 0.0) for s in (*STAGES, "total")]),
-        )
-
-    def _restore(self, pairs: Sequence[Pair]) -> None:
-        """Take over the partial counts of an interrupted evaluation of exactly the same thing; drop any other.
-
-        Counts and measures must have stopped at the same image.
-        """
-        if not self.partial.is_file():
-            return
-        try:
-            counts, extra = Counts.load_with(self.partial, "fingerprint", "seconds")
-            parts = [(builder, Counts.load(path)) for path, builder in self._parts()]
-        except (RunError, OSError):  # not written by this version: nothing to continue from
-            self.partial.unlink()
-            return
-        if any(part.keys != counts.keys for _, part in parts):
-            self.partial.unlink()
-            return
-        if str(extra["fingerprint"]) != self.fingerprint or counts.keys != tuple(p.key for p in pairs[: len(counts)]):
-            self.partial.unlink()
-            return
-        self.builder.extend(counts)
-        for builder, part in parts:
-            builder.extend(part)
-        for stage, seconds in zip((*STAGES, "total"), extra["seconds"], strict=False):
-            self.clock.add(stage, float(seconds))
-
-    def finish(self) -> EvalResult:
-        """Write what was counted, unless it is there already, and the measures."""
-        counts = self.builder.build()
-        done = finished(self.out_dir, self.fingerprint)
-        extra = {
-            "seconds": round(self.measuring, 4),
-            # False tells that this pass did not predict what the stored counts were made from (a GPU's freedom).
-            "same_counts": done is None or _equal(done.counts(), counts),
-        }
-        for measure in self.measures:
-            write_measure(self.out_dir, measure, self.fingerprint, extra)
-        if done is None:
-            done = self._write(counts)
-        for path in [self.partial, *(path for path, _ in self._parts())]:
-            path.unlink(missing_ok=True)
-        return done
-
-    def _write(self, counts: Counts) -> EvalResult:
-        if not self.share and not counts.ground_truth.any():
-            raise DataError(
-                f"{self.benchmark.id}: no pixel of {len(counts)} images has a class: there is nothing to evaluate on",
-                expected=self.benchmark.legal_labels(),
-                found="ignored pixels only",
-                mend=command("repro", "data", "verify", self.benchmark.id, "--data-root", "DIR"),
-            )
-        record = {
-            "format": 1,
-            "benchmark": self.benchmark.id,
-            "protocol": dataclasses.asdict(self.protocol),
-            "protocol_digest": protocol_digest(self.benchmark, self.protocol),
-            "fingerprint": self.fingerprint,
-            "num_images": len(counts),
-            "num_classes": counts.num_classes,
-            "hardware": hardware_label(self.device),
-            "seconds": {stage: round(self.clock.seconds.get(stage, 0.0), 4) for stage in (*STAGES, "total")},
-            **describe_counts(counts, tuple(self.benchmark.class_names())),
-        }
-        counts.save(self.out_dir / "counts.npz")
-        write_json(self.out_dir / "metrics.json", record)
-        return EvalResult(self.out_dir, record)
-
 
 def _summary(result: EvalResult) -> str:
     """Say in one line where the time went; stages overlap, so that shares may add up to more than all of it."""
@@ -251,8 +156,3 @@ def _summary(result: EvalResult) -> str:
     return (
         f"eval {result.record['benchmark']}: {images} images in {total:.1f} s ({total / images:.3g} s each): {shares}"
     )
-
-
-def _equal(a: Counts, b: Counts) -> bool:
-    ours, theirs = a.arrays(), b.arrays()
-    return all(np.array_equal(ours[name], theirs[name]) for name in ours)

@@ -21,6 +21,7 @@ from repro.evaluation.evaluate import evaluate
 from repro.evaluation.infer import SlidingWindow
 from repro.evaluation.loop import EvaluationLoop
 from repro.evaluation.result import STAGES, EvalResult, fingerprint, finished
+from repro.evaluation.saved import SavedPredictions
 from repro.files import read_json
 from repro.launch import processes
 from repro.methods.interface import Method
@@ -45,19 +46,45 @@ def evaluate_together(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     data: str = "",
+    save: Path | None = None,
 ) -> EvalResult:
     """Evaluate as :func:`repro.evaluation.evaluate.evaluate`, by all processes that are joined; each must call.
 
     The folder ends with the same files. Their ``seconds`` are those of the slowest process. An interrupted evaluation
-    goes on where it stopped if as many processes take it up. Raises on every process what any of them raises.
+    goes on where it stopped if as many processes take it up. Predictions are written into the folder ``save``
+    (:mod:`repro.evaluation.saved`). Raises on every process what any of them raises.
     """
+    if save is not None and pairs:
+        saver = SavedPredictions(save, benchmark, fingerprint(method.to(device), benchmark, pairs, protocol, data))
+        processes.on_first(saver.open)
+        result = _evaluate(method, benchmark, pairs, protocol, out_dir, measures, device, progress, data, saver)
+        processes.on_first(saver.close)
+        return result
+    return _evaluate(method, benchmark, pairs, protocol, out_dir, measures, device, progress, data, None)
+
+
+def _evaluate(
+    method: Method,
+    benchmark: Benchmark,
+    pairs: Sequence[Pair],
+    protocol: Protocol,
+    out_dir: Path,
+    measures: Sequence[str],
+    device: torch.device | str,
+    progress: bool | None,
+    data: str,
+    saver: SavedPredictions | None,
+) -> EvalResult:
     world = processes.world()
     if world == 1 or not pairs:
-        return evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, measures=measures, data=data)
+        return evaluate(
+            method, benchmark, pairs, protocol, out_dir, device, progress, measures=measures, data=data, saver=saver
+        )
     wanted = counted_measures(measures)
     method.to(device)
     own = fingerprint(method, benchmark, pairs, protocol, data)
-    if processes.on_first(lambda: _complete(out_dir, benchmark, wanted, own)):
+    saved = saver is None or processes.on_first(lambda: saver.has(pair.key for pair in pairs))
+    if saved and processes.on_first(lambda: _complete(out_dir, benchmark, wanted, own)):
         return processes.together(
             # reads what is there
             lambda: evaluate(method, benchmark, pairs, protocol, out_dir, device, progress, data=data)
@@ -83,6 +110,7 @@ def evaluate_together(
                 measures=wanted,
                 data=data,
                 share=True,
+                saver=saver,
             )
 
     processes.together(own_share)

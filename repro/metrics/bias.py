@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from repro.datasets.benchmarks import Benchmark
-from repro.metrics.counts import Counts, Int64
+from repro.metrics.counts import UNPREDICTED, Counts, Int64
 from repro.metrics.measure import Int32, Maps, Measure
 
 THING, STUFF = 0, 1
@@ -62,7 +62,8 @@ class BiasMeasure(Measure):
         return list(benchmark.class_kinds())
 
     def maps(self, prediction: Int32, label: Int32) -> Maps:
-        return {self.name: (self._groups[prediction], self._groups[label])}
+        predicted = np.where(prediction == UNPREDICTED, np.int32(UNPREDICTED), self._groups[prediction])
+        return {self.name: (predicted, self._groups[label])}
 
     @classmethod
     def values(cls, parts: Mapping[str, Counts]) -> dict[str, float]:

@@ -22,6 +22,8 @@ from repro.mends import make_again
 Int64 = NDArray[np.int64]
 
 FORMAT = 1
+UNPREDICTED = -1
+"""In a prediction: no class. Such a pixel is one of ground truth, and of no class's prediction: it is wrong."""
 _ARRAYS = ("offsets", "classes", "intersection", "ground_truth", "prediction", "confusion")
 
 
@@ -38,9 +40,22 @@ def confusion_matrix(
     there on is background (the fold of PAS-20b, docs/specs/benchmarks.md). ``label`` (H, W) holds classes; values from
     ``ignore_label`` upwards are ignored (255 in 8 bit, 65535 in 16 bit, and PC-459's "459 and above").
 
+    Pixels without a predicted class (:data:`UNPREDICTED`) are in no cell.
+
     Raises DataError for a label value between the last class and the ignore label, ValueError for shapes that differ
     and for a prediction outside the vocabulary.
     """
+    return _confusion(prediction, label, num_classes, ignore_label, background_index)[0]
+
+
+def _confusion(
+    prediction: NDArray[Any],
+    label: NDArray[Any],
+    num_classes: int,
+    ignore_label: int,
+    background_index: int | None,
+) -> tuple[Int64, Int64]:
+    """Return the confusion, and of each class (num_classes,) the pixels of ground truth without a prediction."""
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
     truth = np.minimum(label.ravel(), ignore_label).astype(np.int64)
@@ -57,12 +72,18 @@ def confusion_matrix(
     predicted = prediction.ravel().astype(np.int64)
     if background_index is not None:
         predicted = np.minimum(predicted, background_index)
-    if predicted.size and (predicted.max() >= num_classes or predicted.min() < 0):
+    if predicted.size and (predicted.max() >= num_classes or predicted.min() < UNPREDICTED):
         raise ValueError(f"a prediction lies outside 0..{num_classes - 1}")
+    missed = np.zeros(num_classes, np.int64)
+    if predicted.size and predicted.min() == UNPREDICTED:
+        without = predicted == UNPREDICTED
+        missed = np.bincount(truth[without], minlength=num_classes + 1)[:num_classes].astype(np.int64, copy=False)
+        truth, predicted = truth[~without], predicted[~without]
     truth *= num_classes
     truth += predicted
     flat = np.bincount(truth, minlength=num_classes * (num_classes + 1))
-    return flat[: num_classes * num_classes].reshape(num_classes, num_classes).astype(np.int64, copy=False)
+    matrix = flat[: num_classes * num_classes].reshape(num_classes, num_classes).astype(np.int64, copy=False)
+    return matrix, missed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +92,8 @@ class Counts:
 
     Image i (called ``keys[i]``) has the classes ``classes[offsets[i]:offsets[i + 1]]``, each with at least one pixel
     of ground truth or prediction, and beside them, in pixels, ``intersection``, ``ground_truth`` and ``prediction``.
-    ``confusion`` (num_classes, num_classes) is the sum over the images, rows ground truth. All int64.
+    ``confusion`` (num_classes, num_classes) is the sum over the images, rows ground truth; a row's sum is less than its
+    ground truth where pixels have no predicted class. All int64.
     """
 
     keys: tuple[str, ...]
@@ -154,6 +176,11 @@ class CountsBuilder:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def clear(self) -> None:
+        """Forget all images."""
+        self.keys, self._lengths, self._parts = [], [], []
+        self._confusion = np.zeros_like(self._confusion)
+
     def extend(self, earlier: Counts) -> None:
         """Take over ``earlier`` as it is; ValueError when it has another number of classes."""
         if earlier.num_classes != self.num_classes:
@@ -165,8 +192,8 @@ class CountsBuilder:
 
     def add(self, key: str, prediction: NDArray[Any], label: NDArray[Any]) -> None:
         """Count one image; raises as :func:`confusion_matrix` does."""
-        matrix = confusion_matrix(prediction, label, self.num_classes, self.ignore_label, self.background_index)
-        truth, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+        matrix, missed = _confusion(prediction, label, self.num_classes, self.ignore_label, self.background_index)
+        truth, predicted = matrix.sum(axis=1) + missed, matrix.sum(axis=0)
         present = np.flatnonzero(truth + predicted)
         self.keys.append(key)
         self._lengths.append(len(present))

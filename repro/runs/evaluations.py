@@ -19,8 +19,9 @@ from repro.mends import same_folders
 from repro.metrics.counts import Counts
 from repro.runs.addresses.stored import matching_run
 from repro.runs.plan import make_plan
+from repro.runs.scored import METHOD as PREDICTIONS
 from repro.runs.status import flag_of
-from repro.runs.store import COMPLETE, RunStore
+from repro.runs.store import COMPLETE, RunStore, part_of
 
 COUNTS_FILE = "counts.npz"
 
@@ -42,6 +43,16 @@ class Evaluation:
     def counts(self) -> Counts:
         """The per-image counts."""
         return Counts.load(self.folder / COUNTS_FILE)
+
+    @property
+    def of_other_code(self) -> bool:
+        """Whether it is the score of predictions of other code, which have no protocol of ours."""
+        return "predictions" in self.record["protocol"]
+
+    @property
+    def part(self) -> str:
+        """Which part of the images it is of; "" where it is of all."""
+        return part_of(self.folder)
 
     def source(self, name: str) -> Counts:
         """Return the counts called ``name``: ``counts``, or a part of a measure (RunError if not measured)."""
@@ -140,6 +151,8 @@ def _of_runs(text: str, where: Where) -> list[Evaluation]:
     seeds = [int(f.get("seed", 0)) for f in facts]
     others = [{k: v for k, v in f.items() if k != "seed"} for f in facts]
     differing = sorted({k for f in others for k in f if f.get(k) != others[0].get(k)})
+    if facts and all(f.get("method") == PREDICTIONS for f in facts):
+        return _of_predictions(text, folders, facts)
     if differing or len(set(seeds)) < len(seeds):
         raise UsageError(
             f"{text}: these are not runs of several seeds",
@@ -147,9 +160,33 @@ def _of_runs(text: str, where: Where) -> list[Evaluation]:
             found=f"they differ in {', '.join(differing) or 'nothing, not even the seed'}",
             mend="name one run, or the row of a table: repro compare table1:ROW ..",
         )
+    return [e for folder, seed in zip(folders, seeds, strict=True) for e in _finished(folder, seed)]
+
+
+def _of_predictions(text: str, folders: Sequence[Path], facts: Sequence[Mapping[str, Any]]) -> list[Evaluation]:
+    """Return the evaluations of runs of predictions of one name, which complement each other: a folder per benchmark.
+
+    Raises UsageError for several names, and for a benchmark that several of them were scored on.
+    """
+    found = [e for folder in dict.fromkeys(folders) for e in _finished(folder, 0)]
+    names = sorted({str(f["name"]) for f in facts})
+    runs: dict[str, set[str]] = {}
+    for e in found:
+        runs.setdefault(e.benchmark.id, set()).add(e.run)
+    twice = [b for b, own in runs.items() if len(own) > 1]
+    if len(names) > 1 or twice:
+        raise UsageError(
+            f"{text}: these are not predictions of one model",
+            expected="runs of one name, each benchmark in one of them",
+            found=f"the names {', '.join(names)}" if len(names) > 1 else f"several on {', '.join(twice)}",
+            mend="name one run on each side",
+        )
+    return found
+
+
+def _finished(folder: Path, seed: int) -> list[Evaluation]:
     return [
         Evaluation(folder.name, seed, path.parent, read_json(path))
-        for folder, seed in zip(folders, seeds, strict=True)
         for path in sorted(folder.glob(f"eval/*/{COMPLETE}"))
         if (path.parent / COUNTS_FILE).is_file()
     ]
@@ -198,18 +235,23 @@ def matching(
 
 
 def differences(a: Evaluation, b: Evaluation) -> list[str]:
-    """Say in words in what ``a`` and ``b`` differ that forbids comparing them; empty where they may be compared."""
+    """Say in words in what ``a`` and ``b`` differ that forbids comparing them; empty where they may be compared.
+
+    The protocol of predictions of other code is not known: of them images, labels and classes must be the same.
+    """
     if a.folder == b.folder:
         return []
     found = []
-    ours, theirs = a.record["protocol"], b.record["protocol"]
+    protocols = [{} if a.of_other_code or b.of_other_code else e.record["protocol"] for e in (a, b)]
+    ours, theirs = protocols
     changed = [f"{k} {ours.get(k)} and {theirs.get(k)}" for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
     if changed:
         found.append("the protocol differs (" + ", ".join(changed) + ")")
     classes = [[row["name"] for row in e.record["per_class"]] for e in (a, b)]
     if classes[0] != classes[1]:
         return [*found, f"the classes differ ({len(classes[0])} and {len(classes[1])})"]
-    if a.record["protocol_digest"] != b.record["protocol_digest"] and not changed:
+    digests = {e.record["protocol_digest"] for e in (a, b)}
+    if len(digests) > 1 and not changed and a.of_other_code == b.of_other_code:
         found.append("the prompts, the ignore label or the fold of the background differ")
     return found + _image_differences(a.counts, b.counts, classes[0])
 

@@ -24,7 +24,8 @@ from repro.mends import same_folders
 from repro.runs.addresses.code import FILE as CODE
 from repro.runs.addresses.code import Verdict
 from repro.runs.addresses.damaged import damaged_files, damaged_in_cache
-from repro.runs.store import COMPLETE, FINAL_WEIGHTS, RunStore
+from repro.runs.scored import METHOD as PREDICTIONS
+from repro.runs.store import COMPLETE, FINAL_WEIGHTS, RunStore, part_of
 
 KINDS = ("weights", "checkpoints", "rests", "cache", "damaged")
 """What can be removed. ``checkpoints`` are checkpoint.pth (without it an unfinished training begins again) and
@@ -66,6 +67,8 @@ class StoredRun:
         """Whether the code that is installed now computes what made it (:mod:`repro.runs.addresses.code`)."""
         from repro.runs.addresses.adopting import pieces
 
+        if self.record.get("facts", {}).get("method") == PREDICTIONS:  # nothing of ours made them
+            return Verdict("same")
         try:
             verdicts = [p.verdict for p in pieces(self.id, self.folder.parent)]
         except (ReproError, KeyError, OSError) as error:
@@ -85,8 +88,9 @@ class StoredRun:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """mIoU by evaluation folder."""
-        found = {p.parent.name: read_json(p).get("miou_gt") for p in sorted(self.folder.glob(f"eval/*/{COMPLETE}"))}
+        """mIoU by evaluation folder, without parts of a set."""
+        whole = [p for p in sorted(self.folder.glob(f"eval/*/{COMPLETE}")) if not part_of(p.parent)]
+        found = {p.parent.name: read_json(p).get("miou_gt") for p in whole}
         return {name: score for name, score in found.items() if score is not None}
 
     @cached_property

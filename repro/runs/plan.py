@@ -136,7 +136,8 @@ def evaluation_key(
 class Plan:
     """All runs and cells of a table under a profile, in the order they are computed.
 
-    ``measures`` (repro.metrics.measured) are wanted beside the counts of every cell.
+    ``measures`` (repro.metrics.measured) are wanted beside the counts of every cell. ``also`` are finished cells of
+    predictions of other code (:mod:`.scored_rows`), which are shown below the others and never computed.
     """
 
     table: Table
@@ -145,6 +146,12 @@ class Plan:
     runs: tuple[Run, ...]
     benchmarks: tuple[Benchmark, ...]
     measures: tuple[str, ...] = ()
+    also: tuple[Cell, ...] = ()
+
+    @property
+    def shown_runs(self) -> tuple[Run, ...]:
+        """The runs of all rows, those of other code last."""
+        return (*self.runs, *{cell.run.id: cell.run for cell in self.also}.values())
 
     @property
     def cells(self) -> list[Cell]:

@@ -32,13 +32,16 @@ class RunStore:
         """Return the final weights of a training; present only once it has finished."""
         return self.run(run_id) / FINAL_WEIGHTS
 
-    def evaluation(self, run_id: str, benchmark: str, key: str) -> Path:
+    def evaluation(self, run_id: str, benchmark: str, key: str, *, part: bool = False) -> Path:
         """Return the first folder of one evaluation; others follow it where code changed (:mod:`.addresses.judging`).
 
         ``eval/<benchmark>`` belongs to the first protocol and data used; the same run evaluated another way lies in
-        ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten.
+        ``eval/<benchmark>@<key>`` beside it, so that a finished number is never overwritten. A ``part``, an
+        evaluation of some of the images, always lies there.
         """
         plain = self.run(run_id) / "eval" / benchmark
+        if part:
+            return plain.with_name(f"{benchmark}@{key}")
         owner = plain / CELL
         if owner.is_file() and read_record(owner, "key")["key"] != key:
             return plain.with_name(f"{benchmark}@{key}")
@@ -68,3 +71,9 @@ class RunStore:
         check_room(
             self.root, needed_mib * 2**20, str(self.root), mend="free some space, or name another folder with --runs"
         )
+
+
+def part_of(evaluation: Path) -> str:
+    """Say which part of the images the evaluation in this folder is of; "" where it is of all."""
+    path = evaluation / CELL
+    return str(read_record(path, "key").get("part", "")) if path.is_file() else ""

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.configuration.tables import Table
 from repro.console import Log, duration, stdout_to_stderr
 from repro.hardware import choose_device
 from repro.requests import TableRequest
 from repro.runs import grid
 from repro.runs.plan import Plan
+from repro.runs.scored import OTHER_CODE
+from repro.runs.scored_rows import also_status, with_scored
 from repro.runs.status import DONE, CellStatus, plan_status, remaining_seconds
 from repro.tables.kind import TableKind, TableResult, heading, step_lines
 
@@ -28,8 +31,12 @@ class BenchmarkKind(TableKind[CellStatus]):
     evaluates = True
     no_use = ("no_timing", "repeat")
 
+    def plan(self, table: Table, request: TableRequest) -> Plan:
+        plan = super().plan(table, request)
+        return with_scored(plan, request.also) if request.also and not request.only else plan
+
     def states(self, plan: Plan, request: TableRequest) -> list[CellStatus]:
-        return plan_status(plan, request.device)
+        return plan_status(plan, request.device) + also_status(plan)
 
     def compute(
         self, plan: Plan, states: list[CellStatus], request: TableRequest, device: str, log: Log
@@ -37,10 +44,10 @@ class BenchmarkKind(TableKind[CellStatus]):
         from repro.runs.execute import execute, joined
 
         with joined(plan, device, log) as own:
-            return execute(plan, device=own, log=log, placement=request.placement)
+            return execute(plan, device=own, log=log, placement=request.placement) + also_status(plan)
 
     def launch(self, plan: Plan, words: tuple[str, ...], how: Launch, log: Log) -> list[CellStatus]:
-        return grid.launch(plan, words, how, log)
+        return grid.launch(plan, words, how, log) + also_status(plan)
 
     def label(self, state: CellStatus) -> str:
         return f"{state.cell.run.row.title} on {state.cell.benchmark.id}"
@@ -71,6 +78,8 @@ class BenchmarkKind(TableKind[CellStatus]):
         for run in plan.runs:
             own = [c for c in states if c.cell.run is run]
             yield f"  {titles[run.id]:<{margin}}" + "".join(f"{c.status:>{width}}" for c in own)
+        for cell in plan.also:
+            yield f"  {cell.run.row.title}, {OTHER_CODE}: scored on {cell.benchmark.id}"
         yield from self.warnings(states)
         if needs := dict.fromkeys((m.what, m.mend) for c in states for m in c.needs):
             yield "\nMissing"

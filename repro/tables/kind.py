@@ -245,7 +245,9 @@ def swapped_table(table: Table, profile: Profile, request: TableRequest) -> Tabl
 
 def refuse_options(table: Table, request: TableRequest) -> None:
     """Raise UsageError where the request names what this kind of table has no use for."""
-    given = [name for name in kind_of(table).no_use if request.given(name)]
+    kind = kind_of(table)
+    no_use = kind.no_use if kind.evaluates else (*kind.no_use, "also")
+    given = [name for name in no_use if request.given(name)]
     if given:
         raise UsageError(
             f"{table.name} is a table of {table.kind} and has no use for --{given[0].replace('_', '-')}",

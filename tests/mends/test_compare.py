@@ -256,7 +256,7 @@ def changed(runs: Path, name: str, **asked: Any) -> None:
     path.write_text(json.dumps({**record, "asked": {**record["asked"], **asked}}))
 
 
-@pytest.mark.follows("repro.runs.addresses.stored:stored_run#2", "repro.runs.addresses.stored:stored_run#3")
+@pytest.mark.follows("repro.runs.addresses.stored:stored_run#3", "repro.runs.addresses.stored:stored_run#4")
 def test_a_run_of_something_that_is_not_here_is_used_once_it_is(talk: Talk, runs: Path) -> None:
     name = run_of(runs, "clip")
     words = ["runs", "why", name, "--runs", runs]

@@ -68,7 +68,7 @@ def test_without_training_images_the_set_is_prepared_by_the_command(talk: Talk, 
     assert prepared_pairs(get_benchmark("coco-stuff"), sources)
 
 
-@pytest.mark.follows("repro.evaluation.loop:EvaluationLoop._write")
+@pytest.mark.follows("repro.evaluation.counting:CountingLoop._write")
 def test_images_without_a_label_are_looked_at_by_the_command(
     talk: Talk, sources: Path, pairs: list[TinyPair], tmp_path: Path
 ) -> None:
@@ -108,7 +108,7 @@ def test_a_training_on_void_labels_is_refused_and_the_command_looks_at_them(
     fit(pairs, tmp_path / "other")
 
 
-@pytest.mark.follows("repro.metrics.counts:confusion_matrix")
+@pytest.mark.follows("repro.metrics.counts:_confusion")
 def test_labels_outside_the_vocabulary_are_found_by_the_command(talk: Talk, sources: Path) -> None:
     from repro.metrics.counts import confusion_matrix
 

@@ -186,7 +186,7 @@ def test_a_panoptic_set_that_is_missing_is_fetched(talk: Talk, tmp_path: Path) -
     assert cell(tmp_path).missing == []
 
 
-@pytest.mark.follows("repro.api.running:_open_sets", "repro.api.running:_method", "repro.runs.external:_seen_from")
+@pytest.mark.follows("repro.api.sets:open_sets", "repro.api.running:_method", "repro.runs.external:_seen_from")
 def test_an_evaluation_on_own_data_is_prepared_for_and_trained_by_the_commands(
     talk: Talk, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

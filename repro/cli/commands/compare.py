@@ -75,6 +75,8 @@ def _print(found: Comparison) -> None:
     for side, left_out in zip((found.request.a, found.request.b), found.left_out, strict=True):
         for text in left_out:
             print(f"Flagged and left out of {side}: {text}")
+    for note in found.notes:
+        print(f"Note: {note}.")
 
 
 def _shown(e: Estimate, *, signed: bool = False) -> str:

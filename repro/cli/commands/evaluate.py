@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from repro import ranks
@@ -27,7 +28,14 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     common.declare(parser, "device")
     launching.add_options(parser, ("torchrun", "slurm"))
     speed_options.add(parser, shared=True)
-    common.declare(parser, "measures", "json")
+    common.declare(parser, "measures")
+    parser.add_argument(
+        "--save-predictions",
+        type=Path,
+        metavar="DIR",
+        help="write label pictures below DIR/<benchmark>, which repro score reads",
+    )
+    common.declare(parser, "limit", "json")
     parser.epilog = (
         "Without --weights the run's own are used; in a profile that draws its own data they are trained first where\n"
         "they are missing. Figures on a handful of images, or of untrained weights, mean nothing and are marked so."
@@ -63,7 +71,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
             f"{'-' if row[m] is None else format(100 * row[m], '.1f'):>{max(12, len(m) + 2)}}" for m in metrics
         )
         print(f"{row['benchmark']:<10}{row['num_images']:>8}{values}")
-    if first["weights"] == "untrained" or not all(r["complete"] for r in rows) or first["profile"] != "paper":
+    incomplete = any(r["part"] or not r["complete"] for r in rows)
+    if first["weights"] == "untrained" or incomplete or first["profile"] != "paper":
         print("These figures are no benchmark result: " + _why(rows) + ".")
     for row in rows:
         if row["labels"]:
@@ -76,7 +85,10 @@ def _why(rows: list[dict[str, Any]]) -> str:
         reasons.append("the weights are not trained")
     if rows[0]["profile"] != "paper":
         reasons.append(f"the method is that of profile {rows[0]['profile']}")
-    partial = [f"{r['benchmark']} ({r['num_images']})" for r in rows if not r["complete"]]
+    parts = [f"{r['benchmark']} ({r['part']})" for r in rows if r["part"]]
+    if parts:
+        reasons.append("they are of a part of the images: " + ", ".join(parts))
+    partial = [f"{r['benchmark']} ({r['num_images']})" for r in rows if not r["complete"] and not r["part"]]
     if partial:
         reasons.append("not all images of the set are there: " + ", ".join(partial))
     return "; ".join(reasons)

@@ -33,6 +33,13 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "--keep-implausible", action="store_true", help="average numbers that are no better than chance, too"
     )
+    parser.add_argument(
+        "--also",
+        type=common.names,
+        default=[],
+        metavar="RUN,..",
+        help="predictions of other code (repro score) as rows: run ids, or what those of one name begin with",
+    )
     backbone.add_options(parser, tower=True)
     if command == "report":
         return

@@ -52,6 +52,9 @@ class Ade847(DataSet):
     first_rules = "35a76c8a027d"
     drawn = "ade"
 
+    def category_ids(self) -> tuple[int, ...]:
+        return load_vocabulary(self.vocabulary).column("ade20k_full_id")
+
     def list_sources(self, folder: Path, part: Split) -> list[SourcePair]:
         images = self._images(self.need(folder / part.source_images))
         return [SourcePair(key, image, image.with_name(f"{key}_seg.png")) for key, image in images.items()]

@@ -84,10 +84,10 @@ class Evidence:
 
     def __init__(self, plan: Plan, cells: Sequence[CellStatus], resamples: int = RESAMPLES) -> None:
         self.plan, self.cells, self.resamples = plan, list(cells), resamples
-        rows: dict[str, list[Run]] = {}
-        for run in plan.runs:
-            rows.setdefault(run.row.id, []).append(run)
-        self.rows = [RowRuns(i, r[0].row.title, r[0].tower.title, tuple(r)) for i, r in rows.items()]
+        rows: dict[str, dict[int, Run]] = {}
+        for run in plan.shown_runs:
+            rows.setdefault(run.row.id, {}).setdefault(run.seed, run)  # other code may have a run per benchmark
+        self.rows = [RowRuns(i, r[min(r)].row.title, r[min(r)].tower.title, tuple(r.values())) for i, r in rows.items()]
         self._entries: dict[tuple[str, str], Entry | None] = {}
         self._pairs: dict[tuple[str, str, str], Difference | None] = {}
 

@@ -15,6 +15,7 @@ from repro.reports.tables.controls import control_footnotes
 from repro.reports.tables.sheet import plan_remarks
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
+from repro.runs.scored import OTHER_CODE
 from repro.runs.status import DONE, CellStatus
 
 MEASURED, PUBLISHED = "measured", "published"
@@ -189,6 +190,8 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
     if origin:
         lines.append("Published: " + "; ".join(origin) + ".")
     lines += plan_remarks(plan)
+    others = dict.fromkeys(cell.run.row.title for cell in plan.also)
+    lines += [f"{title}: {OTHER_CODE}, whose protocol is not known; scored on the same labels." for title in others]
     if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
         lines.append("Several seeds: mean and sample standard deviation.")
     lines += _fewer_seeds(plan, cells)

@@ -12,7 +12,9 @@ from repro.reports.tables.evidence import LOSSES, read_losses
 from repro.runs.addresses.adopting import pieces, uses
 from repro.runs.addresses.stored import stored_run
 from repro.runs.gates.early import read_early
-from repro.runs.store import COMPLETE, RunStore
+from repro.runs.scored import METHOD as PREDICTIONS
+from repro.runs.scored import OTHER_CODE
+from repro.runs.store import COMPLETE, RunStore, part_of
 
 KEPT = ("miou_gt", "miou_union", "num_images", "protocol_digest", "hardware", "seconds")
 
@@ -47,10 +49,12 @@ def summaries(store: RunStore, *, method: str | None = None, benchmark: str | No
         if benchmark is not None:
             own = {n: p for n, p in metrics.items() if n.partition("@")[0] == benchmark}
             for name, found in own.items():
-                yield run_id, f"{name}: mIoU {100 * read_json(found)['miou_gt']:.2f} %"
+                note = f" ({part})" if (part := part_of(found.parent)) else ""
+                yield run_id, f"{name}{note}: mIoU {100 * read_json(found)['miou_gt']:.2f} %"
             continue
         training = _training(store, run_id, facts.get("train"))
         trained = "not trained" if facts.get("train") is None else f"training {training['state']}"
+        trained = f"{facts['name']}, {OTHER_CODE}" if facts.get("method") == PREDICTIONS else trained
         if training["state"] not in ("finished", "not begun") and facts.get("train"):
             trained += f" ({training['iterations']} of {training['of']} iterations)"
         yield run_id, f"{trained}; evaluated on {', '.join(metrics) or 'nothing'}"
@@ -78,6 +82,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
         return {"state": "interrupted or under way" if begun else "not begun"}
     metrics = read_json(folder / COMPLETE)
     own: dict[str, Any] = {k: metrics[k] for k in KEPT if k in metrics}
+    own |= {"part": part} if (part := part_of(folder)) else {}
     measures = sorted(p.parent.name.partition("-")[0] for p in folder.glob("measures/*/measure.json"))
     return {"state": "finished", **own, **({"measures": measures} if measures else {})}
 

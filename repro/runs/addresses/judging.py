@@ -95,12 +95,15 @@ def run_place(run: Run) -> Place:
     return settle(base, lambda path: (path / "provenance.json").is_file(), judge, before)
 
 
-def evaluation_place(run: Run, benchmark: str, key: str, protocol: str) -> Place:
-    """Return where the evaluation of ``run`` under ``key`` lies or will lie; ``protocol`` digests how it is made."""
+def evaluation_place(run: Run, benchmark: str, key: str, protocol: str, *, part: bool = False) -> Place:
+    """Return where the evaluation of ``run`` under ``key`` lies or will lie; ``protocol`` digests how it is made.
+
+    ``part``: it is one of some of the images.
+    """
     folder = run.place.path
     subject, inputs = evaluation_subject(run), run.assets.inputs(run.row.tower)
     return settle(
-        run.assets.store.evaluation(folder.name, benchmark, key),
+        run.assets.store.evaluation(folder.name, benchmark, key, part=part),
         lambda path: (path / CELL).is_file(),
         lambda path: run.assets.code.judge(path / FILE, subject, inputs),
         past_evaluations(folder, benchmark, protocol),

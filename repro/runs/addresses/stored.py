@@ -17,6 +17,8 @@ from repro.methods import get_method, registry
 from repro.runs.addresses.past import PastRun, past_runs
 from repro.runs.assets import Assets
 from repro.runs.plan import Run
+from repro.runs.scored import METHOD as PREDICTIONS
+from repro.runs.scored import OTHER_CODE
 from repro.runs.store import RunStore
 from repro.towers.kind import TowerPlan
 from repro.training.settings import TrainSettings
@@ -62,6 +64,13 @@ def stored_run(run_id: str, runs_root: Path, data_root: Path | None = None) -> R
         )
     kept = read_json(record)
     facts = kept.get("facts", {})
+    if facts.get("method") == PREDICTIONS:
+        raise UsageError(
+            f"{run_id} is {OTHER_CODE}: there is no method to load and no code to judge",
+            expected="a run of a method",
+            found=f"{facts.get('name')} ({facts.get('format')})",
+            mend=f"use it where counts are enough: {command('repro', 'compare', run_id, 'RUN')}",
+        )
     asked = kept.get("asked") or _asked_of_past(store, run_id)
     entry = known_as("method", str(asked["method"]), registry(), mend="install the package it comes with")
     if asked["profile"] not in profile_names():

@@ -1,0 +1,1 @@
+"""What other code has made and this project reads: predictions of official implementations."""
