@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repro.requests import CompareRequest, EvalRequest, RunRequest, TableRequest, TrainRequest
+from repro.requests import CompareRequest, EvalRequest, RunRequest, ScoreRequest, TableRequest, TrainRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from repro.tables.kind import TableResult
 
 T = TypeVar("T")
-PATHS = ("runs", "data_root", "results", "against", "out")
+PATHS = ("runs", "data_root", "results", "against", "out", "predictions", "category_ids")
 """Words that are paths, which may be given as text."""
 
-__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "rehearse", "run_table", "train"]
+__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "rehearse", "run_table", "score", "train"]
 
 
 def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:
@@ -72,18 +72,34 @@ def evaluate(
     split: str | None = None,
     measures: Sequence[str] = (),
     device: str = "auto",
+    save_predictions: Path | str | None = None,
+    limit: int | None = None,
     **words: Any,
 ) -> list[dict[str, Any]]:
     """Evaluate a method on benchmarks (None: all that have data) and return a row for each, as ``repro eval --json``.
 
     Fractions, not percent. The run's own weights are trained first where the profile draws its own data. Finished
-    evaluations are read. Raises DataError where a named benchmark has no data, WeightsError as :func:`load`.
+    evaluations are read. ``save_predictions``: a folder for label pictures, which :func:`score` reads; ``limit``: only
+    the first so many images. Raises DataError where a named benchmark has no data, WeightsError as :func:`load`.
     """
     from repro.api.running import evaluate_run
 
     names = [benchmarks] if isinstance(benchmarks, str) else benchmarks
-    request = EvalRequest(_run(method, words), names, weights, split, measures, device)
-    return evaluate_run(request)
+    save = None if save_predictions is None else Path(save_predictions)
+    run = _run(method, words)
+    return evaluate_run(EvalRequest(run, names, weights, split, measures, device, save_predictions=save, limit=limit))
+
+
+def score(predictions: Path | str, benchmark: str, **words: Any) -> dict[str, Any]:
+    """Score predictions of other code on a benchmark and return the row of ``repro score --json``.
+
+    ``predictions``: a folder of label pictures or arrays, or detectron2's JSON (docs/predictions.md). ``words``: fields
+    of :class:`repro.requests.ScoreRequest` (name, profile, data_root, measures, ..). Raises DataError for predictions
+    that do not belong to the images or are no class indices.
+    """
+    from repro.api import scoring
+
+    return scoring.score(_request(ScoreRequest, {"predictions": predictions, "benchmark": benchmark, **words}))
 
 
 def train(method: str | RunRequest, *, device: str = "auto", **words: Any) -> Path:

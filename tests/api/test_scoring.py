@@ -1,4 +1,4 @@
-"""``repro.api.scoring.score``: a run of the store for each content of a folder, and what it may enter."""
+"""``repro.api.score``: a run of the store for each content of a folder, and what it may enter."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from scored import perfect
 
+from repro.api import score
 from repro.api.comparison import compare_runs
 from repro.api.listing import run_rows
-from repro.api.scoring import score
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import get_benchmark
 from repro.datasets.layout import prepared_pairs
 from repro.errors import DataError, UsageError
 from repro.files import read_json
 from repro.interop.predictions import Predictions
-from repro.requests import CompareRequest, ScoreRequest
+from repro.requests import CompareRequest
 from repro.runs.assets import Assets
 
 
@@ -42,7 +42,7 @@ def pairs_of(runs: Path, benchmark: str) -> list[Any]:
 
 
 def scored(runs: Path, folder: Path, benchmark: str = "A-150", **more: Any) -> dict[str, Any]:
-    return score(ScoreRequest(folder, benchmark, profile="smoke", runs=runs, **more), log=lambda _: None)
+    return score(str(folder), benchmark, profile="smoke", runs=str(runs), **more)
 
 
 @pytest.mark.parametrize("name", ["A-847", "A-150", "PAS-20b"])
