@@ -86,7 +86,7 @@ CHANGING = {
     "SynSeg: order of norms": Edit("baselines/synseg/decoder.py", "return self.norm2(x + self.mlp(x))", "return self.norm2(self.mlp(x))"),
     "CLIP: temperature": Edit("baselines/clip/model.py", "return cost * self.clip.logit_scale.to(cost.dtype)", "return cost * 50"),
     "DenseVLM: direction of the divergence": Edit("baselines/densevlm/loss.py", "F.kl_div(own, target,", "F.kl_div(target, own,"),
-    "DenseVLM: mixing": Edit("baselines/densevlm/options.py", "mixing: float = 0.9", "mixing: float = 0.8"),
+    "DenseVLM: mixing": Edit("baselines/densevlm/options.py", "mixing: Share = 0.9", "mixing: Share = 0.8"),
     # -- what else is measured --------------------------------------------------------------------------------------
     "regions: order of equals": Edit("repro/metrics/regions/accuracy.py", "(scores > own) | ((scores == own) & earlier)", "(scores > own)"),
     "regions: a prompt": Edit("repro/metrics/regions/prompts.py", '"a painting of {which} {{}}."', '"a drawing of {which} {{}}."'),
