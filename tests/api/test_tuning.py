@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_trials import FakeTrials
 
+from repro.api import tuning
 from repro.api.trials import methods_of, open_searches
 from repro.api.tuning import preview, run_one, tune
 from repro.configuration.profiles import load_profile
@@ -23,6 +24,8 @@ from repro.requests import RunRequest, TuneRequest
 from repro.training.search import Rung
 
 METHODS = ("catseg", "disa", "synseg")
+WHOLE = load_profile("mini").train.iterations
+HALF, QUARTER = WHOLE // 2, WHOLE // 4
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def search(asked: TuneRequest) -> Tuning:
 def test_all_methods_have_the_same_trials_and_iterations(fake: FakeTrials, tmp_path: Path) -> None:
     found = search(request(tmp_path))
     budgets = {m: Counter(t.iterations for name, t, _ in fake.asked if name == m) for m in METHODS}
-    assert budgets == {m: Counter({400: 8, 800: 4, 1600: 2}) for m in METHODS}
+    assert budgets == {m: Counter({QUARTER: 8, HALF: 4, WHOLE: 2}) for m in METHODS}
     for number in range(1, 8):
         own = [r for r in found.rows if (r["trial"], r["rung"]) == (number, 1)]
         assert [r["method"] for r in own] == list(METHODS)
@@ -87,10 +90,10 @@ def test_weights_of_losses_are_searched_where_a_loss_is_on(tmp_path: Path) -> No
 
 def test_the_last_rung_decides_and_the_present_values_are_on_it(fake: FakeTrials, tmp_path: Path) -> None:
     # Short trainings like high rates, the whole one does not.
-    fake.reached = lambda method, train: train.lr if train.iterations < 1600 else 1 - 100 * train.lr
+    fake.reached = lambda method, train: train.lr if train.iterations < WHOLE else 1 - 100 * train.lr
     found = search(request(tmp_path))
     for row in found.chosen:
-        last = [r for r in found.rows if r["method"] == row["method"] and r["iterations"] == 1600]
+        last = [r for r in found.rows if r["method"] == row["method"] and r["iterations"] == WHOLE]
         assert row["miou_gt"] == max(r["miou_gt"] for r in last)
         assert row["trial"] == 0  # the other on the last rung has the highest rate
         assert {r["trial"] for r in last} > {0}
@@ -100,7 +103,7 @@ def test_the_last_rung_decides_and_the_present_values_are_on_it(fake: FakeTrials
 def test_of_equal_trials_the_lower_rate_is_chosen(fake: FakeTrials, tmp_path: Path) -> None:
     fake.reached = lambda method, train: 0.25
     found = search(request(tmp_path, "catseg"))
-    last = [r for r in found.rows if r["iterations"] == 1600]
+    last = [r for r in found.rows if r["iterations"] == WHOLE]
     assert found.chosen[0]["lr"] == min(r["lr"] for r in found.rows)
     assert found.chosen[0] in last
 
@@ -111,7 +114,7 @@ def test_a_second_call_trains_nothing_and_finds_the_same(fake: FakeTrials, tmp_p
     assert search(request(tmp_path)).rows == first.rows
     assert fake.asked == []
     search(request(tmp_path, trials=9))  # more trials have the first ones in common
-    assert Counter(t.iterations for *_, t, _ in fake.asked)[400] == len(METHODS)
+    assert Counter(t.iterations for *_, t, _ in fake.asked)[QUARTER] == len(METHODS)
 
 
 def test_a_trial_that_diverges_is_lost_with_its_reason_and_not_tried_again(fake: FakeTrials, tmp_path: Path) -> None:
@@ -151,30 +154,30 @@ def test_a_method_all_of_whose_trials_diverge_has_no_choice(fake: FakeTrials, tm
 
 
 def test_a_trial_that_fails_stops_its_method_and_the_next_call_goes_on(fake: FakeTrials, tmp_path: Path) -> None:
-    fake.breaks = lambda method, train: method == "disa" and train.iterations == 800 and train.lr != 2e-3
+    fake.breaks = lambda method, train: method == "disa" and train.iterations == HALF and train.lr != 2e-3
     found = search(request(tmp_path))
     assert {r["method"] for r in found.chosen} == {"catseg", "synseg"}
-    assert max(r["iterations"] for r in found.rows if r["method"] == "disa") == 800
+    assert max(r["iterations"] for r in found.rows if r["method"] == "disa") == HALF
     assert found.exit_code == 1
     written = read_tuning(found.write(tmp_path / "results"))
     assert [r["error"] for r in written if r["status"] == "failed"] == ["the disk is slow, or full"] * 3
     fake.breaks = lambda method, train: False
     fake.asked.clear()
     whole = search(request(tmp_path))
-    assert [(m, t.iterations) for m, t, _ in fake.asked] == [("disa", 800)] * 3 + [("disa", 1600)] * 2
+    assert [(m, t.iterations) for m, t, _ in fake.asked] == [("disa", HALF)] * 3 + [("disa", WHOLE)] * 2
     assert whole.exit_code == 0
 
 
 def test_one_trial_is_the_one_of_the_search(fake: FakeTrials, tmp_path: Path) -> None:
-    record = run_one(request(tmp_path, "disa"), "3@800", log=quiet)
+    record = run_one(request(tmp_path, "disa"), f"3@{HALF}", log=quiet)
     (opened,) = open_searches(request(tmp_path, "disa"))
     assert opened.trials[3].record(opened.rungs[1]) == record
     assert fake.asked[0][1].lr == opened.trials[3].values["lr"]
-    for wrong in ("8@400", "3@401", "x"):
+    for wrong in (f"8@{QUARTER}", f"3@{QUARTER + 1}", "x"):
         with pytest.raises(UsageError, match="one trial of one method"):
             run_one(request(tmp_path, "disa"), wrong, log=quiet)
     with pytest.raises(UsageError, match="one trial of one method"):
-        run_one(request(tmp_path, "disa", "catseg"), "3@800", log=quiet)
+        run_one(request(tmp_path, "disa", "catseg"), f"3@{HALF}", log=quiet)
 
 
 def test_a_table_stands_for_its_trained_methods_each_once() -> None:
@@ -203,12 +206,13 @@ def test_a_budget_of_nothing_is_refused(budget: dict[str, int], tmp_path: Path) 
         open_searches(request(tmp_path, **budget))
 
 
-def test_the_preview_counts_iterations_and_hours(tmp_path: Path) -> None:
+def test_the_preview_counts_iterations_and_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(preview(request(tmp_path, "catseg")))
-    seconds = load_profile("mini").cost["train_s_per_iteration"]["catseg"] * (8 * 400 + 4 * 800 + 2 * 1600)
+    seconds = load_profile("mini").cost["train_s_per_iteration"]["catseg"] * (8 * QUARTER + 4 * HALF + 2 * WHOLE)
     assert f"trainings one after the other: {int(seconds) // 60} min" in text
-    assert "9,600 iterations in all" in text
+    assert f"{8 * QUARTER + 4 * HALF + 2 * WHOLE:,} iterations in all" in text
     assert text.count("  trial ") == 8
+    monkeypatch.setattr(tuning, "train_seconds", lambda run, device: None if run.entry.name == "disa" else 1.0)
     assert "all trainings one after the other: unknown" in "\n".join(preview(request(tmp_path, "catseg", "disa")))
 
 
