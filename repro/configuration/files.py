@@ -98,7 +98,7 @@ def _place(path: Path, base: str) -> Path:
     if base.endswith(".py"):
         return path.parent / base
     known = sorted(p.stem for p in (CONFIGS / "profiles").glob("*.py"))
-    check_known(f"profile that {path} builds on", [base], known, mend=f"name one of them, or a file: {BASE} = ['x.py']")
+    check_known(f"profile that {path} builds on", [base], known, mend="name one of them, or a file beside it")
     return CONFIGS / "profiles" / f"{base}.py"
 
 

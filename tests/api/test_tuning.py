@@ -250,6 +250,7 @@ def test_a_failure_after_a_divergence_that_was_not_noted_is_no_divergence(fake: 
     assert trial.record(rung) is None
 
 
+@pytest.mark.follows("repro.api.tuning:job_words")
 def test_what_no_command_can_say_is_refused_side_by_side(tmp_path: Path) -> None:
     asked = request(tmp_path, "disa", training={"batch_size": 1})
     with pytest.raises(UsageError, match="cannot say") as caught:

@@ -134,7 +134,7 @@ def test_both_branches_at_once_equal_two_masked_pairs(grid: int, window: int, sh
 
 def refinement(**parts: bool) -> Refinement:
     torch.manual_seed(0)
-    options = DisaOptions(hidden=8, heads=2, window=3, appearance_guidance=6, **parts)
+    options = DisaOptions(hidden=8, heads=2, window=3, appearance_guidance=6, decoder_guidance_proj=(4, 4), **parts)
     return Refinement(options, 6).double()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from talk import Talk, options, ours, way
 
+from repro.configuration.files import read_config
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import all_sets
 from repro.paths import CONFIGS
@@ -55,18 +56,29 @@ def test_a_profile_that_is_corrected_as_the_mend_says_is_planned(talk: Talk, wro
     talk.succeeds(*words, "--profile", own(right))
 
 
-@pytest.mark.follows("repro.configuration.profiles:read_config")
+@pytest.mark.follows("repro.configuration.files:read_config")
 def test_a_configuration_that_is_corrected_is_read(talk: Talk) -> None:
-    from repro.configuration.profiles import read_config
-
-    Path("x.py").write_text("_base_ = ['nothing.py']\n")
-    try:
-        talk.refused_by(lambda: read_config(Path("x.py")))
-    except FileNotFoundError:
-        Path("x.py").write_text("a = b\n")
-        talk.refused_by(lambda: read_config(Path("x.py")))
+    Path("x.py").write_text("a = b\n")
+    talk.refused_by(lambda: read_config(Path("x.py")))
     Path("x.py").write_text("a = 1\n")
     assert read_config(Path("x.py"))["a"] == 1
+
+
+@pytest.mark.follows("repro.configuration.files:_place")
+def test_a_profile_that_builds_on_none_names_one_there_is(talk: Talk) -> None:
+    Path("x.py").write_text("_base_ = 'minni'\n")
+    assert "name one of them" in talk.refused_by(lambda: read_config(Path("x.py")))
+    Path("x.py").write_text("_base_ = 'mini'\n")
+    assert read_config(Path("x.py"))["name"] == "mini"
+
+
+@pytest.mark.follows("repro.configuration.changes:changed")
+def test_a_value_that_is_not_in_a_profile_leads_to_those_that_are(talk: Talk) -> None:
+    words = ["run", "table1", "--profile", "smoke", "--dry-run", "--set"]
+    talk.refused(*words, "train.lrr=1e-3")
+    talk.follow()
+    assert "lr: 0.004" in talk.out
+    talk.succeeds(*words, "train.lr=1e-3")
 
 
 TABLE = 'name = "own"\ntitle = "t"\ncaption = "c"\nbenchmarks = ["PAS-20"]\nmetric = "miou_gt"\n'
@@ -124,7 +136,7 @@ RECIPES = [
     way("repro.methods.alignments:AlignmentEntry.make_options#1", {"preset": "papr"}),
     way("repro.methods.alignments:AlignmentEntry.make_options#2", {"treshold": 0.5}),
     way("repro.methods.alignments:get_alignment", {"alignment": "densvlm"}),
-    way("baselines.densevlm.options:DenseVLMOptions.__post_init__", {"mixing": 3.0}),
+    way("baselines.densevlm.options:DenseVLMOptions.__post_init__", {"teacher": "labels", "categories": "coco133"}),
 ]
 
 
