@@ -79,11 +79,12 @@ class Trial:
         from repro.clock import hardware_label
         from repro.training.divergence import FILE
 
-        if (kept := self.record(rung)) is not None:
-            return kept
+        path = self.record_path(rung)
+        if path.is_file():
+            return read_json(path)
         started, asked = time.monotonic(), self.search.request
         device = choose_device(asked.device)
-        batch = self.record_path(rung).parent / FILE
+        batch = path.parent / FILE
         before = _changed(batch)  # an earlier attempt may have left one
         try:
             figures = held_out(self.request(rung), asked.scenes, maps=False, device=device, log=log)
@@ -94,7 +95,7 @@ class Trial:
             found = {"status": DIVERGED, "error": error.message}
         found |= {"seconds": round(time.monotonic() - started, 1), "hardware": hardware_label(device)}
         found["date"] = time.strftime("%Y-%m-%d")
-        write_json(self.record_path(rung), found)
+        write_json(path, found)
         return found
 
 

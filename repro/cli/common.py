@@ -23,12 +23,17 @@ T = TypeVar("T")
 def request(kind: type[T], given: argparse.Namespace, /, **more: Any) -> T:
     """Make a request of ``kind`` from the ``given`` options called like its fields, and from ``more``."""
     named = {f.name for f in dataclasses.fields(kind)} & set(vars(given))  # type: ignore[arg-type]
-    values = {name: getattr(given, name) for name in named}
-    if "changes" in values:
+    return kind(**{**{name: getattr(given, name) for name in named}, **more})
+
+
+class _Changes(argparse.Action):
+    """Collects NAME=VALUE words as values by name."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: object = None) -> None:
         from repro.methods.options import parse_options
 
-        values["changes"] = parse_options(values["changes"], "--set train.lr=1e-3")
-    return kind(**{**values, **more})
+        new = parse_options([values], "--set train.lr=1e-3")
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), **new})
 
 
 def chosen_measures(options: argparse.Namespace) -> tuple[str, ...]:
@@ -83,8 +88,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tower": {"default": "base", "help": "tower of the profile (default: base)"},
     "iterations": {"type": positive, "metavar": "N", "help": "train for N instead (a trial)"},
     "set": {
-        "action": "append",
-        "default": [],
+        "action": _Changes,
+        "default": {},
         "dest": "changes",
         "metavar": "NAME=VALUE",
         "help": "another value of the profile: train.lr=1e-3, protocol.overlap=0.5 (repeatable; another run)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import shutil
@@ -84,19 +85,12 @@ class MethodTester(DevicePath):
 
     def test_an_odd_value_of_an_option_is_refused_or_works(self) -> None:
         """Check that zero, an odd number or a word for any option gives UsageError or a method that works."""
-        crashed = []
         for name in (field.name for field in dataclasses.fields(self.entry.options)):
             for value in (0, 3, "abc", (1,)):
-                try:
+                print(f"{name}={value!r}")  # pytest shows it where another error ends the test
+                with contextlib.suppress(UsageError), torch.no_grad():
                     options = self.entry.make_options({**self.options, name: value})
-                    method = self.entry.create(build_tower(self.spec), options).eval()
-                    with torch.no_grad():
-                        method(self.images(1), NAMES)
-                except UsageError:
-                    continue
-                except Exception as error:  # noqa: BLE001 (all that is not UsageError is a traceback to a user)
-                    crashed.append(f"{name}={value!r}: {error!r}")
-        assert not crashed
+                    self.entry.create(build_tower(self.spec), options).eval()(self.images(1), NAMES)
 
     def test_scores_lie_between_zero_and_one(self, method: Method) -> None:
         """Check that scores can be averaged over windows; of a softmax that they sum to one."""

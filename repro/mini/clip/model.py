@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repro.clip.names import HUB_FILES
+from repro.clip.positions import resize_position
 from repro.clip.weights import load_state
 from repro.errors import WeightsError
 from repro.mini.clip.data import Batch, PairStream
@@ -115,7 +116,7 @@ def _before_last_block(visual: Any, images: Tensor, corner: tuple[int, int], kep
     positions = visual.positional_embedding
     grid, part = visual.grid_size[0], images.shape[-1] // visual.patch_size[0]
     if part > grid:
-        inner = resized_positions(positions, part)[1:]
+        inner = resize_position(positions, (grid, grid), (part, part))[1:]
     else:
         y, x = corner
         inner = positions[1:].view(grid, grid, -1)[y : y + part, x : x + part].reshape(part * part, -1)
@@ -128,16 +129,6 @@ def _before_last_block(visual: Any, images: Tensor, corner: tuple[int, int], kep
     for block in visual.transformer.resblocks[:-1]:
         states = block(states)
     return states
-
-
-def resized_positions(positions: Tensor, grid: int) -> Tensor:
-    """Return the positional embedding (1 + n * n, C) of another grid (docs/specs/catseg.md); the class row is kept."""
-    side = round((len(positions) - 1) ** 0.5)
-    if side == grid:
-        return positions
-    inner = positions[1:].T.reshape(1, -1, side, side)
-    inner = F.interpolate(inner, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat([positions[:1], inner.flatten(2)[0].T])
 
 
 def _text_states(model: Any, tokens: Tensor) -> Tensor:

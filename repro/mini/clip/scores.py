@@ -14,7 +14,7 @@ from torch import Tensor
 from repro.mini.captions import CATSEG_PROMPT, caption, never_together, salient
 from repro.mini.catalogue import CONCEPTS
 from repro.mini.clip.data import patch_labels, tokenize
-from repro.mini.clip.model import image_tokens, normalised, resized_positions, text_features
+from repro.mini.clip.model import image_tokens, normalised, text_features
 from repro.mini.scenes import render_crop, render_scene
 
 if TYPE_CHECKING:
@@ -110,6 +110,16 @@ def _pairs(model: Any, recipe: TinyClipRecipe, unseen: bool) -> float:
         features = text_features(model, tokenize(texts, recipe.context_length))
         right += int((_pooled(model, image[None]) @ features.T).argmax() == 0)
     return right / recipe.score_scenes
+
+
+def resized_positions(positions: Tensor, grid: int) -> Tensor:
+    """Return the positional embedding (1 + n * n, C) of another grid (docs/specs/catseg.md); the class row is kept."""
+    side = round((len(positions) - 1) ** 0.5)
+    if side == grid:
+        return positions
+    inner = positions[1:].T.reshape(1, -1, side, side)
+    inner = F.interpolate(inner, size=(grid, grid), mode="bicubic", align_corners=False)
+    return torch.cat([positions[:1], inner.flatten(2)[0].T])
 
 
 def dense_features(model: Any, images: Tensor) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ import torch
 
 from repro.errors import WeightsError
 from repro.mini.clip.data import PairStream, draw_window, tokenize
-from repro.mini.clip.model import build, image_tokens, normalised, resized_positions, text_features
+from repro.mini.clip.model import build, image_tokens, normalised, text_features
 from repro.mini.clip.optim import Muon, orthogonalised, rate
-from repro.mini.clip.scores import dense_features
+from repro.mini.clip.scores import dense_features, resized_positions
 from repro.mini.clip.training import (
     CONFIG,
     PARTIAL,
