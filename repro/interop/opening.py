@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from repro.datasets.layout import some
 from repro.errors import DataError, command
-from repro.interop.detectron2 import JSON_FILE, JsonPredictions, json_file, read_category_ids
+from repro.interop.detectron2_json import JSON_FILE, JsonPredictions, json_file, read_category_ids
 from repro.interop.files import ARRAYS, PICTURES, ArrayPredictions, PicturePredictions
 from repro.interop.predictions import Numbers, Predictions
 

@@ -6,7 +6,8 @@ methods does not import torch). Packages announce methods as entry points of the
     [project.entry-points."repro.methods"]
     catseg = "baselines.catseg:METHOD"
 
-each a :class:`MethodEntry`.
+each a :class:`MethodEntry`. Entries of the group ``repro.adapters`` are found by name in the same way, but on no list:
+a model of another library is a method only together with the files that its options name.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from repro.methods.interface import Method
 
 ENTRY_POINT_GROUP = "repro.methods"
+ADAPTERS_GROUP = "repro.adapters"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,13 @@ def registry() -> dict[str, MethodEntry]:
     return {entry.name: entry for entry in announced(ENTRY_POINT_GROUP, MethodEntry).values()}
 
 
+@cache
+def adapters() -> dict[str, MethodEntry]:
+    """Return what wraps models of other libraries, by id."""
+    return {entry.name: entry for entry in announced(ADAPTERS_GROUP, MethodEntry).values()}
+
+
 def get_method(name: str) -> MethodEntry:
-    """Return the method called ``name``; UsageError with suggestions where there is none."""
-    return known_as("method", name, registry())
+    """Return the method or adapter called ``name``; UsageError with suggestions where there is none."""
+    found = registry()
+    return found[name] if name in found else known_as("method", name, {**found, **adapters()})

@@ -108,11 +108,16 @@ class Data:
         if self.profile.synthetic:
             data = dict(self.profile.data)
             known = all_sets().get(set_id)
-            if known is None or known.drawn != OWN:
+            if known is None or not known.drawn:
                 return digest(data, 10)
-            from repro.mini.synth import own_key
+            from repro.mini.synth import SETS, own_key
 
-            return digest([data, own_key(known, data["seed"], self._sizes)], 10)
+            if known.drawn == OWN:
+                return digest([data, own_key(known, data["seed"], self._sizes)], 10)
+            # A picture depends on its number and not on how many others there are: what was trained stays
+            # valid where a benchmark has more pictures.
+            own = {k: v for k, v in data.get("sizes", {}).items() if k not in SETS or k == known.drawn}
+            return digest({**data, "sizes": own}, 10)
         if self._data_root is None or self.missing_data(all_sets()[set_id]):
             return "absent"
         from repro.runs.external import named_content

@@ -15,7 +15,7 @@ from repro.datasets.benchmarks import get_benchmark
 from repro.datasets.palettes import voc_palette
 from repro.datasets.prepare.rle import decode_counts, encode_mask
 from repro.errors import DataError
-from repro.interop.detectron2 import JSON_FILE, read_category_ids
+from repro.interop.detectron2_json import JSON_FILE, read_category_ids
 from repro.interop.opening import open_predictions, read_numbers
 from repro.interop.predictions import NO_CLASS, Numbers
 
@@ -228,7 +228,9 @@ def test_scores_and_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None
         assert "cannot be read" in refusal(lambda k=key: open_predictions(tmp_path, A150).read(k, SIZE)).message  # type: ignore[misc]
 
 
-@pytest.mark.follows("repro.interop.detectron2:JsonPredictions._values", "repro.interop.detectron2:_read_segments")
+@pytest.mark.follows(
+    "repro.interop.detectron2_json:JsonPredictions._values", "repro.interop.detectron2_json:_read_segments"
+)
 @pytest.mark.parametrize("what", ["overlap", "size", "string", "polygons"])
 def test_masks_that_do_not_make_a_picture_are_refused(tmp_path: Path, what: str) -> None:
     folder = write_json(tmp_path, "a", np.arange(35).reshape(SIZE) % 2)
@@ -247,7 +249,7 @@ def test_masks_that_do_not_make_a_picture_are_refused(tmp_path: Path, what: str)
     assert "no file of predictions" in refusal(lambda: open_predictions(folder, A150)).message
 
 
-@pytest.mark.follows("repro.interop.detectron2:read_category_ids")
+@pytest.mark.follows("repro.interop.detectron2_json:read_category_ids")
 @pytest.mark.parametrize("text", ["[1, 2]", "{}", "[1, 1]", "no json", '{"a": 0}'])
 def test_category_ids_of_another_number_of_classes_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "ids.json").write_text(text)
