@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repro.api import add_data_set as add_data_set
     from repro.api import compare as compare
     from repro.api import evaluate as evaluate
     from repro.api import load as load
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from repro.api import train as train
 
 __version__ = "0.2.0"
-_API = ("compare", "evaluate", "load", "predict", "run_table", "train")
+_API = ("add_data_set", "compare", "evaluate", "load", "predict", "run_table", "train")
 
 
 def __getattr__(name: str) -> Any:

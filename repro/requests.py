@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from repro.configuration.backbone import swap
-from repro.configuration.changes import changed
+from repro.configuration.changes import TRAIN_SET, changed
 from repro.configuration.profiles import Profile, load_profile
 from repro.configuration.tables import Row
-from repro.datasets.benchmarks import BENCHMARKS
+from repro.datasets.benchmarks import BENCHMARKS, get_benchmark
 from repro.errors import UsageError, command
 from repro.mends import same_folders
 from repro.methods import get_method
@@ -118,7 +118,9 @@ class RunRequest(ProfileRequest):
             if field.name in ("tower", "seed", "backbone", "dense_residual"):
                 value = getattr(self, field.name)
                 words += [f"--{field.name.replace('_', '-')}", value] if value != field.default else []
-        words += [word for name, value in self.changes.items() for word in ("--set", f"{name}={_literal(value)}")]
+        for name, value in self.changes.items():
+            place = get_benchmark(value).described_by if name == TRAIN_SET else None
+            words += ["--set", f"{name}={_literal(value)}"] if place is None else ["--dataset", place]
         words += [word for name, value in self.options.items() for word in ("-o", f"{name}={_literal(value)}")]
         root = None if run.profile.synthetic else self.data_root or "DIR"
         return command("repro", verb, run.entry.name, *words, *same_folders(self.runs, root))

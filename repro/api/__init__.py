@@ -32,7 +32,30 @@ T = TypeVar("T")
 PATHS = ("runs", "data_root", "results", "against", "out", "predictions", "category_ids")
 """Words that are paths, which may be given as text."""
 
-__all__ = ["check", "compare", "evaluate", "figures", "load", "predict", "rehearse", "run_table", "score", "train"]
+__all__ = [
+    "add_data_set",
+    "check",
+    "compare",
+    "evaluate",
+    "figures",
+    "load",
+    "predict",
+    "rehearse",
+    "run_table",
+    "score",
+    "train",
+]
+
+
+def add_data_set(path: Path | str) -> str:
+    """Make a data set of your own known, described by a TOML file (docs/own-data.md), and return its id.
+
+    The id is then a benchmark like any other: ``evaluate("clip", [add_data_set("rooms.toml")])``. Raises UsageError
+    for a file that is absent or describes no set.
+    """
+    from repro.datasets.registry import add_own_set
+
+    return add_own_set(path)
 
 
 def load(method: str | RunRequest, weights: Path | str | None = None, *, device: str = "auto", **words: Any) -> Model:

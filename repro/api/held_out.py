@@ -29,19 +29,19 @@ def held_out(
     of a random ranking. The weights lie in :func:`held_out_folder`; a finished training is read, one that was ended
     goes on. Raises UsageError for a method that is not trained and where no image would be left to train on.
     """
-    from repro.datasets.layout import prepared_pairs
     from repro.errors import RunError
     from repro.evaluation.evaluate import evaluate
     from repro.evaluation.maps import measure_maps
     from repro.runs.execute import build_method
     from repro.training.train import train
 
-    run, sets = request.run(), train_set()
+    run = request.run()
+    sets = train_set(run.profile)
     if run.train is None:
         raise UsageError(f"{run.entry.name} is not trained: there is nothing to choose", found="a zero-shot method")
     with stdout_to_stderr():
         place = choose_device(device)
-        pairs = prepared_pairs(sets, run.assets.ensure_data(log), split="train")
+        pairs = run.assets.ensure_pairs(sets, "train", log)
         if not 0 < scenes < len(pairs):
             raise UsageError("nothing is left to train on", expected=f"1 to {len(pairs) - 1} scenes", found=scenes)
         rest, own = pairs[:-scenes], pairs[-scenes:]

@@ -39,7 +39,7 @@ def train_run(request: TrainRequest, *, log: Log = log) -> Run:
 
         plan = single_plan(run)
         with stdout_to_stderr(), joined(plan, choose_device(request.device), log) as device:
-            run.assets.ensure_data(log)
+            run.assets.ensure_drawn(log)
             ensure_trained(plan, run, device, log, request.placement)
     return run
 

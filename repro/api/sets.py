@@ -54,7 +54,8 @@ def open_sets(
     cache = assets.store.cache
     found = []
     for benchmark in chosen:
-        root = external or assets.ensure_set(benchmark, log)
+        own = benchmark.root is not None
+        root = benchmark.root or external or assets.ensure_set(benchmark, log)
         try:
             pairs, prepared = open_data(benchmark, root, cache, split)
         except DataError as error:
@@ -62,9 +63,10 @@ def open_sets(
                 raise
             log(f"skipped {benchmark.id}: {error.message}")
             continue
-        drawn = external is None and assets.profile.synthetic
-        key = assets.data_key(benchmark.id) if drawn else named_content(benchmark.id, prepared, cache, split)
-        labels = "" if drawn else not_compared(benchmark, prepared, split)
+        drawn = external is None and assets.profile.synthetic and not own
+        known = drawn or own
+        key = assets.data_key(benchmark.id) if known else named_content(benchmark.id, prepared, cache, split)
+        labels = "" if known else not_compared(benchmark, prepared, split)
         taken = pairs[:limit]
         key = f"{key} {split or ''}".strip() + (f" first {len(taken)}" if len(taken) < len(pairs) else "")
         found.append(OpenedSet(benchmark, taken, key, labels, tuple(p.key for p in pairs), drawn))

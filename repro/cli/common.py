@@ -78,12 +78,26 @@ def integers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}") from error
 
 
+def own_set(text: str) -> str:
+    """Make the data set that the file ``text`` describes known to this command and what it starts; return its id."""
+    from repro.datasets.registry import add_own_set
+
+    return add_own_set(text)
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "runs": {"type": Path, "default": DEFAULT_RUNS, "metavar": "DIR", "help": "run store (default: ./runs)"},
     "profile": {"default": "mini", "help": "smoke, mini (default), paper, or a .py file"},
     "data-root": {"type": Path, "metavar": "DIR", "help": "folder of the real data sets (paper profile)"},
     "methods": {"type": names, "metavar": "M,..", "help": "only these methods"},
     "benchmarks": {"type": names, "metavar": "B,..", "help": "only these benchmarks"},
+    "dataset": {
+        "type": own_set,
+        "action": "append",
+        "default": [],
+        "metavar": "FILE",
+        "help": "a data set of your own, described by a TOML file (docs/own-data.md; repeatable)",
+    },
     "seeds": {"type": integers, "metavar": "S,..", "help": "seeds to train with"},
     "tower": {"default": "base", "help": "tower of the profile (default: base)"},
     "iterations": {"type": positive, "metavar": "N", "help": "train for N instead (a trial)"},

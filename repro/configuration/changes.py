@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from repro.configuration.profiles import Profile
+from repro.datasets.benchmarks import get_benchmark
 from repro.errors import command, unknown_name
 from repro.values import converted, type_hints
 
 SECTIONS = ("train", "protocol")
+TRAIN_SET = "train_set"
 
 
 def changed(profile: Profile, changes: Mapping[str, Any]) -> Profile:
@@ -23,12 +25,18 @@ def changed(profile: Profile, changes: Mapping[str, Any]) -> Profile:
     known = {f"{part}.{name}": hint for part in SECTIONS for name, hint in _hints(profile, part).items()}
     made: dict[str, dict[str, Any]] = {part: {} for part in SECTIONS}
     for name, value in changes.items():
+        if name == TRAIN_SET:
+            profile = dataclasses.replace(profile, train_set=get_benchmark(str(value)).id)
+            continue
         if name not in known:
-            raise unknown_name("value of a profile", name, known, mend=mend)
+            raise unknown_name("value of a profile", name, [*known, TRAIN_SET], mend=mend)
         part, _, field = name.partition(".")
         made[part][field] = converted(name, value, known[name], mend)
     protocol = dataclasses.replace(profile.protocol, **made["protocol"])
-    words = tuple(f"{name} = {made[name.partition('.')[0]][name.partition('.')[2]]!r}" for name in changes)
+    words = tuple(
+        f"{name} = {profile.train_set if name == TRAIN_SET else made[name.partition('.')[0]][name.partition('.')[2]]!r}"
+        for name in changes
+    )
     new = dataclasses.replace(profile.with_training(made["train"]), protocol=protocol)
     return dataclasses.replace(new, changes=(*profile.changes, *words))
 

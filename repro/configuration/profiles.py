@@ -61,6 +61,8 @@ class Profile:
     """What was replaced for this command (:mod:`repro.configuration.changes`), in words: a remark under its tables."""
     tuning: Space = dataclasses.field(default_factory=Space)
     """What ``repro tune`` searches."""
+    train_set: str = "coco-stuff"
+    """The set that methods are trained on."""
 
     @property
     def synthetic(self) -> bool:
@@ -119,6 +121,7 @@ def load_profile(name: str) -> Profile:
             flag_implausible=raw.get("flag_implausible", True),
             tuned=raw.get("tuned", ""),
             tuning=Space(**raw.get("tuning", {})),
+            train_set=raw.get("train_set", "coco-stuff"),
         )
         _check(profile)
         return profile

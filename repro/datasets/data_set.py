@@ -117,6 +117,16 @@ class DataSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt_vocabulary", self.prompt_vocabulary or self.vocabulary)
 
+    @property
+    def root(self) -> Path | None:
+        """The folder that :attr:`folder` lies in, for a set of the user's own; None: below the data root."""
+        return None
+
+    @property
+    def described_by(self) -> Path | None:
+        """The file that describes a set of the user's own."""
+        return None
+
     # -- sources: which files belong to an image ----------------------------------------------------------------
     def image_files(self, folder: Path) -> dict[str, Path]:
         """Return the images of a folder by key."""

@@ -28,6 +28,8 @@ class Pair:
 
 def prepare_command(benchmark: Benchmark, data_root: Path, split: Split | None = None, *, again: bool = False) -> str:
     """Return the command that prepares a set (and a split other than the set's own), ``again`` where it was before."""
+    if benchmark.described_by is not None:  # a set of the user's own is prepared when it is used
+        return command("repro", "eval", "METHOD", "--dataset", benchmark.described_by)
     words: list[object] = ["repro", "data", "prepare", benchmark.id, "--data-root", data_root]
     if split is not None and split != benchmark.splits[0]:
         words += ["--split", split.name]

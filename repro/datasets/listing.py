@@ -99,6 +99,23 @@ def images_below(folder: Path, suffix: str) -> dict[str, Path]:
     return {key: path for path, key in sorted(found)}
 
 
+def keyed_below(folder: Path, ending: str) -> tuple[dict[str, Path], tuple[Path, Path] | None]:
+    """Return files below ``folder`` by what precedes ``ending`` (in any case), and the first two of one name.
+
+    Hidden files do not count.
+    """
+    found: dict[str, Path] = {}
+    for place, names in walk(folder) if folder.is_dir() else ():
+        for name in names:
+            key = name[: -len(ending)]
+            if name.startswith(".") or not key or name[len(key) :].lower() != ending.lower():
+                continue
+            if key in found:
+                return found, (found[key], place / name)
+            found[key] = place / name
+    return found, None
+
+
 def need(path: Path, set_id: str, instructions: str) -> Path:
     """Return ``path``. Raises DataError with the ``instructions`` of the set where it is absent."""
     if not path.exists():

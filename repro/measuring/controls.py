@@ -64,7 +64,7 @@ class Control:
         """The measurement of :data:`OVERFIT` or :data:`START`, named by all it depends on."""
         asked = Subject(f"control {self.kind}", (_ROOTS[self.kind], self.run.entry.build, TOWER), None, None)
         assets = self.run.assets
-        parts = [self.settings, assets.data_key(train_set().id), assets.inputs(self.run.row.tower)]
+        parts = [self.settings, assets.data_key(train_set(self.run.profile).id), assets.inputs(self.run.row.tower)]
         return self.folder / f"{self.kind}-{digest([*parts, assets.code.token(asked)], 10)}.json"
 
     @property
@@ -198,7 +198,7 @@ def measure_controls(
     plan: Plan, states: Sequence[ControlStatus], device: str, log: Callable[[str], None]
 ) -> list[ControlStatus]:
     """Measure every control that is missing and return the states after; one that fails says why, others continue."""
-    plan.assets.ensure_data(log)
+    plan.assets.ensure_drawn(log)
     errors: dict[tuple[str, str], str] = {}
     open_ = [s.control for s in states if s.status == MISSING]
     for kind, work in ((START, _measure_start), (OVERFIT, _measure_overfit)):
@@ -241,9 +241,8 @@ def _try(
 
 def _images(control: Control, method: Method) -> tuple[Any, Any]:
     from repro.controls.images import squares
-    from repro.datasets.layout import prepared_pairs
 
-    pairs = prepared_pairs(train_set(), control.run.assets.ensure_data(), split="train")
+    pairs = control.run.assets.ensure_pairs(train_set(control.run.profile), "train")
     side: int = method.get_submodule("clip").resolution  # type: ignore[assignment]
     return squares(pairs, control.settings["images"], side)
 
@@ -252,7 +251,8 @@ def _measure_start(control: Control, method: Method, device: str, log: Callable[
     from repro.controls.start import start
 
     images, _ = _images(control, method)
-    _keep(control, method, dataclasses.asdict(start(method, images, train_set().prompt_names())), device)
+    names = train_set(control.run.profile).prompt_names()
+    _keep(control, method, dataclasses.asdict(start(method, images, names)), device)
 
 
 def _measure_overfit(control: Control, method: Method, device: str, log: Callable[[str], None]) -> None:
@@ -262,7 +262,7 @@ def _measure_overfit(control: Control, method: Method, device: str, log: Callabl
     from repro.controls.overfit import overfit
     from repro.runs.progress import count_progress
 
-    names = train_set().prompt_names()
+    names = train_set(control.run.profile).prompt_names()
     images, labels = _images(control, method)
     labels, present = only_present(labels, len(names))
     assert control.run.train is not None
@@ -275,10 +275,9 @@ def _measure_overfit(control: Control, method: Method, device: str, log: Callabl
 
 
 def _measure_untrained(control: Control, method: Method, device: str, log: Callable[[str], None]) -> None:
-    from repro.datasets.layout import prepared_pairs
     from repro.evaluation.many import evaluate_together
 
-    root, run = control.run.assets.ensure_data(), control.run
+    run = control.run
     for cell in control.cells:
         folder = control.untrained(cell.benchmark.id)
         if RunStore.result(folder) is None:
@@ -287,7 +286,7 @@ def _measure_untrained(control: Control, method: Method, device: str, log: Calla
             evaluate_together(
                 method,
                 cell.benchmark,
-                prepared_pairs(cell.benchmark, root),
+                run.assets.ensure_pairs(cell.benchmark),
                 run.profile.protocol,
                 RunStore.claim(folder, cell.key, facts),
                 device=device,

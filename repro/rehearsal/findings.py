@@ -47,7 +47,7 @@ def _all(rehearsal: Rehearsal) -> Iterator[tuple[str, Missing, list[str]]]:
     plan = rehearsal.plan
     sets = [(b, plan.runs) for b in plan.benchmarks]
     if trained := tuple(run for run in plan.runs if run.train):
-        sets.append((train_set(), trained))
+        sets.append((train_set(plan.profile), trained))
     for benchmark, runs in sets:
         ids = ids_of(runs)
         yield from ((DATA, missing, ids) for missing in plan.assets.missing_data(benchmark))
@@ -75,7 +75,7 @@ def incomplete(rehearsal: Rehearsal, benchmark: Benchmark) -> Iterator[Missing]:
         return
     from repro.datasets.layout import prepared_pairs
 
-    root = plan.assets.data_root
+    root = benchmark.root or plan.assets.data_root
     assert root is not None
     here, whole = len(prepared_pairs(benchmark, root)), benchmark.split().num_images
     if here < whole:

@@ -137,7 +137,7 @@ def _train(
     from repro.training.train import train
 
     assert run.train is not None
-    data, done = train_set(), WARMUP + request.steps
+    data, done = train_set(run.profile), WARMUP + request.steps
     settings = dataclasses.replace(run.train, iterations=done + 1, checkpoint_every=done, log_every=done + 1)
     pairs, origin = sample(data, root, settings.batch_size * (done + 1), folder / "train", "train")
     placement = Placement(job.parts, request.checkpoint_activations)

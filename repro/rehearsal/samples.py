@@ -34,6 +34,7 @@ def sample(
 
     Fewer images are repeated, each under a key of its own. Nothing is written below ``root``.
     """
+    root = benchmark.root or root
     pairs: list[Pair] = []
     origin: Origin = "drawn"
     if root is not None:

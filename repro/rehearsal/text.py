@@ -45,7 +45,7 @@ def _trainings(it: Rehearsal) -> Iterator[str]:
     seen = {(row.training["data"], row.training["classes"]) for row in rows if row.training}
     for origin, classes in sorted(seen):
         size = f", {TRAIN_SIZE[0]} x {TRAIN_SIZE[1]} pixels" if origin == "drawn" else ""
-        yield f"  {train_set().id}: {ORIGINS[origin]}{size}, {classes} classes"
+        yield f"  {train_set(it.plan.profile).id}: {ORIGINS[origin]}{size}, {classes} classes"
 
 
 def _training(row: Row, it: Rehearsal) -> Iterator[Sequence[str]]:

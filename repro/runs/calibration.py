@@ -59,7 +59,7 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
     from repro.cost.timing import drawn_text
 
     if plan.profile.synthetic:
-        plan.assets.ensure_data(log)
+        plan.assets.ensure_drawn(log)
     for run in {_file(run): run for run in plan.runs}.values():
         open_ = [b for b in plan.benchmarks if calibrated(run, b.id) is None]
         if not open_:
@@ -121,6 +121,7 @@ def typical_size(benchmark: Benchmark) -> tuple[int, int]:
 
 
 def _pairs(benchmark: Benchmark, root: Path | None) -> list[Pair]:
+    root = benchmark.root or root
     try:
         return prepared_pairs(benchmark, root) if root is not None else []
     except DataError:

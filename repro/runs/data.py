@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from repro.configuration.profiles import Profile
 from repro.datasets.benchmarks import BENCHMARKS, TRAIN_SETS, Benchmark, all_sets
-from repro.datasets.data_set import OWN
+from repro.datasets.data_set import OWN, DataSet
 from repro.errors import UsageError, command, unknown_name
 from repro.files import write_json
 from repro.hashing import digest
@@ -21,6 +21,7 @@ from repro.runs.addresses.places import Place, settle
 from repro.runs.store import RunStore
 
 if TYPE_CHECKING:
+    from repro.datasets.layout import Pair
     from repro.mini.synth import MiniSizes
 
 READY = "ready.json"
@@ -105,9 +106,13 @@ class Data:
         return self._keys[set_id]
 
     def _data_key(self, set_id: str) -> str:
+        known = all_sets().get(set_id)
+        if known is not None and known.root is not None:
+            from repro.runs.external import source_content
+
+            return "absent" if self.missing_data(known) else source_content(known, self.store.cache)
         if self.profile.synthetic:
             data = dict(self.profile.data)
-            known = all_sets().get(set_id)
             if known is None or not known.drawn:
                 return digest(data, 10)
             from repro.mini.synth import SETS, own_key
@@ -126,12 +131,19 @@ class Data:
 
     def content_key(self, set_id: str) -> str:
         """Return what a finished evaluation of a set is known by besides its images' names; "" for drawn data."""
-        return "" if self.profile.synthetic else self.data_key(set_id)
+        drawn = self.profile.synthetic and all_sets()[set_id].root is None
+        return "" if drawn else self.data_key(set_id)
 
     def missing_data(self, benchmark: Benchmark) -> list[Missing]:
         """Return what must still be downloaded or prepared before ``benchmark`` can be used
         (empty for generated data).
         """
+        if benchmark.root is not None:
+            from repro.runs.external import sources_unfit
+
+            needs = [] if benchmark.id in self._fit else sources_unfit(benchmark)
+            self._fit |= set() if needs else {benchmark.id}
+            return needs
         if self.profile.synthetic:
             return []
         if self._data_root is None:
@@ -150,7 +162,7 @@ class Data:
 
     def compare(self, benchmark: Benchmark) -> None:
         """Raise DataError for labels that do not remember their sources and are not what the rule makes of them."""
-        if not self.profile.synthetic and self._data_root is not None:
+        if not self.profile.synthetic and self._data_root is not None and benchmark.root is None:
             from repro.runs.external import compare_unaccounted
 
             compare_unaccounted(benchmark, self._data_root, self.store.cache)
@@ -181,11 +193,18 @@ class Data:
             write_json(root / READY, {"key": self.data_key(""), "data": dict(data)})
         return root
 
-    def ensure_set(self, benchmark: Benchmark, log: Callable[[str], None] | None = None) -> Path:
+    def ensure_set(
+        self, benchmark: Benchmark, log: Callable[[str], None] | None = None, split: str | None = None
+    ) -> Path:
         """Return the data root, in which ``benchmark`` is prepared where the profile draws its own data.
 
+        A set of the user's own has a root of its own, and where it is not prepared there, that of a view in the cache.
         The miniature is prepared for the papers' sets when it is drawn, and for any other set when that is asked for.
         """
+        if benchmark.root is not None:
+            from repro.runs.external import open_data
+
+            return open_data(benchmark, benchmark.root, self.store.cache, split)[1]
         root = self.ensure_data(log)
         if self.profile.synthetic and benchmark.id not in {**BENCHMARKS, **TRAIN_SETS}:
             from repro.datasets.prepare.prepare import prepare
@@ -204,6 +223,19 @@ class Data:
         from repro.mini.synth import MiniSizes
 
         return MiniSizes(**self.profile.data.get("sizes", {}))
+
+    def ensure_drawn(self, log: Callable[[str], None] | None = None) -> None:
+        """Draw the miniature where the profile draws its own data."""
+        if self.profile.synthetic:
+            self.ensure_data(log)
+
+    def ensure_pairs(
+        self, data_set: DataSet, split: str | None = None, log: Callable[[str], None] | None = None
+    ) -> list[Pair]:
+        """Return the images and labels of a part (None: the set's own), made first where they can be."""
+        from repro.datasets.layout import prepared_pairs
+
+        return prepared_pairs(data_set, self.ensure_set(data_set, log, split), split)
 
     def ensure_panoptic(self, log: Callable[[str], None] | None = None) -> Path:
         """Return the data root with its panoptic sets, which are drawn too where the profile draws its own data."""

@@ -61,7 +61,7 @@ def joined(plan: Plan, device: str, log: Log) -> Iterator[str]:
     from repro.launch import processes
 
     if ranks.is_first():
-        plan.assets.ensure_data(log)
+        plan.assets.ensure_drawn(log)
         for tower in dict.fromkeys(run.row.tower for run in plan.runs):
             plan.assets.ensure_tower(tower)
         for run in plan.runs:  # while this process is alone: together they would wait for one another
@@ -80,7 +80,7 @@ def _work_off(
 
     store = plan.assets.store
     try:
-        plan.assets.ensure_data(log)
+        plan.assets.ensure_drawn(log)
         method = ensure_trained(plan, run, device, log, placement)
     except ReproError as error:
         for state in states:
@@ -121,24 +121,23 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
         with processes.held_by_first(store.lock(run.id)):
             processes.on_first(lambda: describe_run(run, device))
         return method.to(device).eval()
-    from repro.datasets.layout import prepared_pairs
     from repro.training.train import load_weights, train
 
     weights = store.weights(run.id)
     if not processes.on_first(weights.is_file):
-        root = plan.assets.ensure_data(log)
-        processes.on_first(lambda: plan.assets.compare(train_set()))
+        data = train_set(run.profile)
+        pairs = processes.on_first(lambda: plan.assets.ensure_pairs(data, "train", log))
+        processes.on_first(lambda: plan.assets.compare(data))
         check_class_signal(run, device, log)
-        data = train_set()
         with processes.held_by_first(store.lock(run.id)), deferred():
             processes.on_first(lambda: describe_run(run, device, placement))
             log(f"training {run.row.title} on {run.tower.title}: {run.train.iterations} iterations ({run.id})")
-            look, at = early_look(plan, run, root, device, log)
+            look, at = early_look(plan, run, device, log)
             started = time.monotonic()
             train(
                 method,
                 run.train,
-                prepared_pairs(data, root, split="train"),
+                pairs,
                 data.prompt_names(),
                 store.run(run.id),
                 seed=run.seed,
@@ -198,12 +197,11 @@ def claim_evaluation(run: Run, folder: Path, key: str, facts: Mapping[str, Any])
 
 def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> dict[str, Any]:
     from repro.clip.tower import keep_text
-    from repro.datasets.layout import prepared_pairs
     from repro.evaluation.many import evaluate_together
     from repro.launch import processes
 
     run, benchmark = cell.run, cell.benchmark
-    root = plan.assets.ensure_set(benchmark)
+    pairs = plan.assets.ensure_pairs(benchmark)
     keep_text(method, plan.assets.store.cache / "text")
     processes.on_first(lambda: plan.assets.compare(benchmark))
     facts = {
@@ -217,7 +215,7 @@ def _evaluate(plan: Plan, cell: Cell, method: Method, device: str, log: Log) -> 
     evaluate_together(
         method,
         benchmark,
-        prepared_pairs(benchmark, root),
+        pairs,
         run.profile.protocol,
         folder,
         plan.measures,

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.datasets.benchmarks import Benchmark
+from repro.datasets.data_set import DataSet
 from repro.errors import DataError, ResourceError
 from repro.files import storage_errors, write_text
 from repro.hashing import digest
+from repro.mends import Missing
 
 if TYPE_CHECKING:
     from repro.datasets.layout import Pair
@@ -109,6 +111,37 @@ def named_content(set_id: str, data_root: Path, cache: Path, split: str | None =
 
     with reading_progress(set_id) as update:
         return fingerprint(set_id, data_root, split, cache, update)
+
+
+def source_content(data_set: DataSet, cache: Path) -> str:
+    """Return what a set of the user's own is known by: its images and masks, and what its description makes of them."""
+    from repro.datasets.contents import Contents
+    from repro.datasets.layout import Pair, source_pairs
+    from repro.datasets.prepare.marker import rules_digest
+    from repro.datasets.verify.fingerprint import pairs_digest
+    from repro.runs.progress import reading_progress
+
+    assert data_set.root is not None
+    state = [data_set.id, rules_digest(data_set)]
+    for part in data_set.splits:
+        pairs = [Pair(p.key, p.image, p.label) for p in source_pairs(data_set, data_set.root, part.name)]
+        name = f"{data_set.id}-{part.name}-{digest(str(data_set.root), 10)}-own.json"
+        with reading_progress(data_set.id) as update:
+            state.append(pairs_digest(pairs, Contents(cache / "contents" / name), part.name, update))
+    return digest(state, 16)
+
+
+def sources_unfit(data_set: DataSet) -> list[Missing]:
+    """Return what keeps a set of the user's own from being used: a folder or a file that is absent."""
+    from repro.datasets.layout import source_pairs
+
+    assert data_set.root is not None
+    try:
+        for part in data_set.splits:
+            source_pairs(data_set, data_set.root, part.name)
+    except DataError as error:
+        return [Missing(f"{data_set.id}: {error.message}", error.mend or data_set.instructions)]
+    return []
 
 
 def unfit(benchmark: Benchmark, data_root: Path, cache: Path | None = None) -> DataError | None:

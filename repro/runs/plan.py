@@ -13,7 +13,7 @@ from typing import Any
 
 from repro.configuration.profiles import Profile, with_variants
 from repro.configuration.tables import Row, Table
-from repro.datasets.benchmarks import TRAIN_SETS, Benchmark, get_benchmark
+from repro.datasets.benchmarks import Benchmark, get_benchmark
 from repro.datasets.protocol import protocol_digest
 from repro.errors import UsageError, check_known, command
 from repro.hashing import digest, plain
@@ -25,8 +25,6 @@ from repro.runs.assets import Assets
 from repro.runs.store import FINAL_WEIGHTS
 from repro.towers.kind import TowerPlan
 from repro.training.settings import TrainSettings
-
-TRAIN_SET = "coco-stuff"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +53,15 @@ class Run:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What was asked for; its digest is the run's address. What the code makes of it: :mod:`.addresses.code`."""
-        names = train_set().prompt_names()
+        data = train_set(self.profile)
+        names = data.prompt_names()
         # Options are made JSON-plain so that a tuple and the list it was read from give one address.
         return {
             "method": self.entry.name,
             "options": plain(dataclasses.asdict(self.options)),
             "tower": self.assets.tower_key(self.row.tower),
             "train": self.train.facts() if self.train else None,
-            "data": self.assets.data_key(TRAIN_SET) if self.train else None,
+            "data": self.assets.data_key(data.id) if self.train else None,
             "classes": digest([names, self.entry.class_facts(self.options, names)]) if self.train else None,
             "seed": self.seed,
         }
@@ -182,7 +181,8 @@ def make_plan(
             get_method(name)
     chosen = tuple(get_benchmark(b) for b in (benchmarks or table.benchmarks))
     mend = command("repro", "describe", table.name)
-    check_known(f"benchmark of {table.name}", [b.id for b in chosen], table.benchmarks, mend=mend)
+    named = [b.id for b in chosen if b.root is None]  # the columns of a table may be sets of the user's own
+    check_known(f"benchmark of {table.name}", named, table.benchmarks, mend=mend)
     fitting = [r for r in table.rows if r.tower in profile.towers and (not methods or r.selector in methods)]
     profile, rows = with_variants(profile, [row.under(profile.name) for row in fitting])
     assets = Assets(profile, runs_root, data_root)
@@ -218,6 +218,6 @@ class Selection:
         return make_plan(table, profile, narrowed.pop("runs"), **narrowed, **more)
 
 
-def train_set() -> Benchmark:
-    """Return the one training set all methods share."""
-    return TRAIN_SETS[TRAIN_SET]
+def train_set(profile: Profile) -> Benchmark:
+    """Return the one training set that all methods share in ``profile``; UsageError where it is not known."""
+    return get_benchmark(profile.train_set)

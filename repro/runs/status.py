@@ -82,7 +82,7 @@ def cell_status(plan: Plan, cell: Cell, device: str = "auto") -> CellStatus:
         return CellStatus(cell, DONE, [], metrics, flag=flag_of(plan, metrics), adopted=adopted(cell))
     needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
     if not run.trained:
-        needs += plan.assets.missing_data(train_set())
+        needs += plan.assets.missing_data(train_set(plan.profile))
     seconds = evaluation_seconds(run, cell.benchmark, device)
     stale = cell.stale if metrics is None else None
     state = BLOCKED if needs else STALE if stale else MISSING

@@ -115,7 +115,7 @@ class _Point:
 def test_another_package_brings_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def known_with(found: object) -> dict[str, DataSet]:
         monkeypatch.setattr("repro.announced.entry_points", lambda group: [_Point(found)])
-        return registry.data_sets.__wrapped__()
+        return registry.installed_sets.__wrapped__()
 
     mine = dataclasses.replace(get_benchmark("PAS-20"), id="mine")
     assert known_with(mine)["mine"] is mine

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("b", metavar="B", help="what A is compared with")
     data = "data of table:row in a profile with real data"
     of_row = {"profile": "profile of table:row (default: mini)", "data_root": data, "seeds": "seeds of table:row"}
-    common.declare(parser, "runs", "profile", "data-root", "seeds", **of_row)
+    common.declare(parser, "runs", "profile", "data-root", "dataset", "seeds", **of_row)
     parser.add_argument("--benchmarks", "--benchmark", type=common.names, metavar="B,..", help="default: all in common")
     parser.add_argument(
         "--metrics", type=common.names, default=["miou_gt", "miou_union"], metavar="M,..",

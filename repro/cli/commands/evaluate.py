@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``eval``."""
     add_run_options(parser)
     helps = {"benchmarks": "default: all, or all the folder has", "data_root": "evaluate on the sets below DIR"}
-    common.declare(parser, "benchmarks", "data-root", **helps)
+    common.declare(parser, "benchmarks", "dataset", "data-root", **helps)
     parser.add_argument("--split", help="another split than the benchmark's own (e.g. train)")
     parser.add_argument(
         "--weights",
@@ -51,7 +51,9 @@ def evaluate(options: argparse.Namespace) -> int:
     how, placement = launching.chosen(options), launching.placement(options)
     if how is not None:
         return launching.start(options, how, options.runs, f"eval-{run.run(options.weights, data='real').id}")
-    chosen = {"speedups": speed_options.chosen(options), "measures": common.chosen_measures(options)}
+    chosen: dict[str, Any] = {"speedups": speed_options.chosen(options), "measures": common.chosen_measures(options)}
+    if options.dataset:
+        chosen["benchmarks"] = [*(options.benchmarks or ()), *options.dataset]
     rows = evaluate_run(common.request(EvalRequest, options, run=run, placement=placement, **chosen))
     if not ranks.is_first():
         return 0

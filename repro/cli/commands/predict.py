@@ -21,6 +21,12 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     classes = parser.add_mutually_exclusive_group(required=True)
     classes.add_argument("--classes", metavar="A,B,..", help="class names, or @FILE: one name per line, .json or .csv")
     classes.add_argument("--benchmark-vocab", metavar="ID", help="the classes of a benchmark, e.g. A-150")
+    classes.add_argument(
+        "--dataset",
+        type=common.own_set,
+        metavar="FILE",
+        help="the classes of a data set of your own (docs/own-data.md)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the outputs")
     parser.add_argument(
         "--checkpoint", metavar="FILE", help=f"weights of this method, as repro eval takes them; '{UNTRAINED}' for none"
@@ -50,7 +56,7 @@ def predict(options: argparse.Namespace) -> int:
             run=run_request(options),
             images=options.image,
             classes=None if options.classes is None else class_names(options.classes),
-            benchmark=options.benchmark_vocab,
+            benchmark=options.benchmark_vocab or options.dataset,
             weights=options.checkpoint,
         )
     )

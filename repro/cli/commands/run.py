@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "table", help="table1, table2, .. (repro list names all), or a .py file" + (", or all" * (command == "report"))
     )
-    common.declare(parser, *common.PLAN, "set")
+    common.declare(parser, *common.PLAN, "dataset", "set")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.declare(parser, "json")
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
@@ -67,6 +67,8 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 def table_request(options: argparse.Namespace, **more: object) -> TableRequest:
     """Make the request of the table that the options name."""
     given = {"training": launching.overrides(options), "measures": common.chosen_measures(options), **more}
+    if options.dataset:
+        given["benchmarks"] = [*(options.benchmarks or ()), *options.dataset]
     return common.request(TableRequest, options, **given)
 
 

@@ -19,7 +19,11 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help="label pictures or arrays of class indices named like the images, or detectron2's "
         "sem_seg_predictions.json",
     )
-    parser.add_argument("--benchmark", required=True, metavar="B", help="whose images they are")
+    of = parser.add_mutually_exclusive_group(required=True)
+    of.add_argument("--benchmark", metavar="B", help="whose images they are")
+    of.add_argument(
+        "--dataset", type=common.own_set, metavar="FILE", help="those of a data set of your own (docs/own-data.md)"
+    )
     parser.add_argument("--name", help="what tables call them (default: the folder's name)")
     of_data = {"profile": "whose data: smoke, mini (default), paper, or a .py file"}
     common.declare(parser, "runs", "profile", "data-root", **of_data, data_root="score on the set below DIR")
@@ -51,7 +55,14 @@ def score(options: argparse.Namespace) -> int:
     """Score the predictions and print all aggregate metrics."""
     from repro.api.scoring import score as score_request
 
-    row = score_request(common.request(ScoreRequest, options, measures=common.chosen_measures(options)))
+    row = score_request(
+        common.request(
+            ScoreRequest,
+            options,
+            benchmark=options.benchmark or options.dataset,
+            measures=common.chosen_measures(options),
+        )
+    )
     common.answer(options, lambda: row, lambda: _print(row))
     return 0
 

@@ -10,6 +10,7 @@ from repro import ranks
 from repro.api.running import train_run, trainable_run
 from repro.cli import common, launching
 from repro.cli.commands import backbone
+from repro.configuration.changes import TRAIN_SET
 from repro.methods.options import parse_options
 from repro.requests import RunRequest, TrainRequest
 
@@ -17,7 +18,14 @@ from repro.requests import RunRequest, TrainRequest
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``train``."""
     add_run_options(parser)
-    common.declare(parser, "data-root", "iterations", "device")
+    common.declare(parser, "data-root")
+    parser.add_argument(
+        "--dataset",
+        type=common.own_set,
+        metavar="FILE",
+        help="train on a data set of your own: a TOML file with a section [train] (docs/own-data.md)",
+    )
+    common.declare(parser, "iterations", "device")
     launching.add_amp_option(parser)
     launching.add_options(parser, ("torchrun", "slurm"))
     common.declare(parser, "json")
@@ -48,6 +56,8 @@ def run_request(options: argparse.Namespace, training: Mapping[str, Any] | None 
 
 def train(options: argparse.Namespace) -> int:
     """Train (or resume, or recognise as finished) and print where the weights are."""
+    if options.dataset:
+        options.changes = {**options.changes, TRAIN_SET: options.dataset}
     request = common.request(
         TrainRequest,
         options,

@@ -115,7 +115,9 @@ def convert_source(benchmark: Benchmark, source: SourcePair, command: str) -> ND
             f"{source.label} holds a value outside the vocabulary of {benchmark.id}",
             expected=error.legal,
             found=f"{error.value}: {error.cause}" if error.cause else error.value,
-            mend=f"fetch {f'all annotations of {benchmark.id}' if error.cause else source.label.name} again from "
+            mend=benchmark.instructions
+            if benchmark.described_by is not None
+            else f"fetch {f'all annotations of {benchmark.id}' if error.cause else source.label.name} again from "
             f"{'their' if error.cause else 'its'} source, then {command} --again",
         ) from error
 

@@ -220,5 +220,5 @@ def _others_labels(plan: Plan) -> list[str]:
     from repro.runs.external import not_compared
 
     root = None if plan.profile.synthetic else plan.assets.data_root
-    found = [] if root is None else [(b.id, not_compared(b, root)) for b in plan.benchmarks]
+    found = [] if root is None else [(b.id, not_compared(b, root)) for b in plan.benchmarks if b.root is None]
     return [f"{name}: {words}." for name, words in found if words]

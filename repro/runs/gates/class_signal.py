@@ -37,8 +37,8 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
     """Return the class signal of a tower of the profile on the training set, measured if it is not known yet."""
     from repro.evaluation.zero_shot import ClassSignal, class_signal
 
-    data = train_set()
-    root = assets.ensure_data()
+    data = train_set(assets.profile)
+    pairs = assets.ensure_pairs(data, "train")
     spec = assets.ensure_tower(tower)
     made_by = assets.code.token(signal_subject(assets, tower))
     key = digest([assets.tower_key(tower), assets.inputs(tower), assets.data_key(data.id), made_by])
@@ -46,10 +46,8 @@ def measured_signal(assets: Assets, tower: str, device: str) -> ClassSignal:
     if path.is_file():
         return ClassSignal(**read_json(path)["signal"])
     from repro.clip.tower import build_tower
-    from repro.datasets.layout import prepared_pairs
     from repro.runs.progress import count_progress
 
-    pairs = prepared_pairs(data, root, split="train")
     with count_progress("class signal of the backbone", "image") as update:
         signal = class_signal(build_tower(spec).to(device), pairs, data.prompt_names(), progress=update)
     write_json(path, {"tower": assets.tower_key(tower), "signal": dataclasses.asdict(signal)})

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.datasets.benchmarks import BENCHMARKS
-from repro.datasets.layout import prepared_pairs
 from repro.files import read_json, write_json
 from repro.runs.gates.plausible import implausible
 from repro.runs.plan import Plan, Run
@@ -24,7 +23,7 @@ IMAGES = 32
 """Images it is looked at on, evenly out of the benchmark with the fewest classes among those whose data are there."""
 
 
-def early_look(plan: Plan, run: Run, root: Path, device: str, log: Callable[[str], None]) -> tuple[Evaluator, int]:
+def early_look(plan: Plan, run: Run, device: str, log: Callable[[str], None]) -> tuple[Evaluator, int]:
     """Return what :func:`repro.training.train.train` takes as ``evaluator`` and ``evaluate_every``; (.., 0): no look.
 
     The look writes ``early.json`` into the run's folder (iteration, benchmark, images, miou_gt 0..1, flag) and
@@ -43,7 +42,7 @@ def early_look(plan: Plan, run: Run, root: Path, device: str, log: Callable[[str
 
         if iteration != at:
             return {}
-        pairs = prepared_pairs(benchmark, root)
+        pairs = plan.assets.ensure_pairs(benchmark)
         pairs = pairs[:: -(-len(pairs) // IMAGES)]
         folder = plan.assets.store.run(run.id)
         shutil.rmtree(folder / "early", ignore_errors=True)

@@ -70,7 +70,7 @@ def test_an_implausible_number_is_said_while_the_training_goes_on(trained: Any, 
     run = plan.runs[0]
     method = ensure_trained(plan, run, "cpu", said.append)  # finished: nothing is looked at
     assert said == []
-    look, at = early_look(plan, run, plan.assets.ensure_data(), "cpu", said.append)
+    look, at = early_look(plan, run, "cpu", said.append)
     assert (look(method, at + 1), said) == ({}, [])
     assert look(method, at) == {}
     assert "1 images of PC-59: looked at 1. The training continues" in said[0]
@@ -78,5 +78,5 @@ def test_an_implausible_number_is_said_while_the_training_goes_on(trained: Any, 
 
 def test_who_keeps_implausible_numbers_is_not_bothered(tmp_path: Path):
     plan = plan_in(tmp_path, look=False)
-    assert early_look(plan, plan.runs[0], tmp_path, "cpu", print)[1] == 0
+    assert early_look(plan, plan.runs[0], "cpu", print)[1] == 0
     assert implausible({}) is None
