@@ -14,6 +14,7 @@ from repro.cli import common
 from repro.errors import UsageError, command
 from repro.hardware import choose_device, cpu_count, free_memory_gib
 from repro.launch.job import MARK, Job, Launch, Outcome
+from repro.training.boards import check_boards
 from repro.training.determinism import WORKSPACE, WORKSPACE_VALUE
 from repro.training.settings import Placement
 
@@ -41,6 +42,13 @@ def add_options(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> No
     group.add_argument("--compile", action="store_true", help="use torch.compile (docs/performance.md)")
     group.add_argument(
         "--channels-last", action="store_true", help="store weights of convolutions in channels-last layout"
+    )
+    group.add_argument(
+        "--vis-backends",
+        type=common.names,
+        metavar="B,..",
+        help="where the curve of a training goes: tensorboard (default, if installed), wandb, mlflow, none "
+        "(docs/getting-started.md)",
     )
 
 
@@ -84,7 +92,8 @@ def placement(options: argparse.Namespace) -> Placement:
         raise UsageError("a batch has at least one part", expected="--accumulate 1 or more", found=options.accumulate)
     if options.deterministic:
         os.environ.setdefault(WORKSPACE, WORKSPACE_VALUE)  # cuBLAS reads it once, at its first product
-    return common.request(Placement, options)
+    boards = getattr(options, "vis_backends", None)
+    return common.request(Placement, options, vis_backends=None if boards is None else check_boards(boards))
 
 
 def chosen(options: argparse.Namespace) -> Launch | None:

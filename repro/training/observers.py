@@ -15,6 +15,7 @@ from tqdm import tqdm
 from repro.files import storage_errors, write_text
 from repro.launch import processes
 from repro.methods.interface import Method
+from repro.training.boards import Boards
 from repro.training.checkpoint import rng_state, set_rng_state
 from repro.training.loop import Figures, Observer
 from repro.training.optim import AutocastOptimWrapper
@@ -25,20 +26,28 @@ Evaluator = Callable[[Method, int], Mapping[str, float]]
 
 
 class Curve(Observer):
-    """The loss curve: one JSON line every ``every`` iterations in losses.jsonl, the log file and TensorBoard.
+    """The loss curve: one JSON line every ``every`` iterations in losses.jsonl, the log file and ``boards``.
 
     A line holds the means since the line before (losses, grad_norm), each group's learning rate at that iteration,
     and the seconds per iteration. A resumed training drops the lines after its checkpoint, so that the file
-    reads as if it had never stopped. Without the package tensorboard its files are left out. Of several processes the
-    first one writes, and what it writes is about the whole batch.
+    reads as if it had never stopped. Of several processes the first one writes, and what it writes is about the whole
+    batch.
     """
 
-    def __init__(self, folder: Path, every: int, total: int, optim: AutocastOptimWrapper, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        total: int,
+        optim: AutocastOptimWrapper,
+        log: logging.Logger,
+        boards: Sequence[str] | None = None,
+    ) -> None:
         self.path, self.folder, self.every, self.total = folder / "losses.jsonl", folder, every, total
-        self.optim, self.log = optim, log
+        self.optim, self.log, self.names = optim, log, boards
         self.sums: dict[str, float] = {}
         self.count = 0
-        self.board: Any = None
+        self.boards: Boards | None = None
         self._since = time.perf_counter()
         self._in_step = 0.0
         self._step_begin = 0.0
@@ -66,12 +75,7 @@ class Curve(Observer):
             return
         if done == 0:
             self.path.unlink(missing_ok=True)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.log.info("tensorboard is not installed: no event files (pip install tensorboard)")
-        else:
-            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=done + 1)
+        self.boards = Boards(self.names, self.folder, done, self.log)
         self._since = time.perf_counter()
 
     def before(self, number: int) -> None:
@@ -98,21 +102,20 @@ class Curve(Observer):
         self.write(record)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one line to the curve and tell the log file and TensorBoard."""
+        """Append one line to the curve and tell the log file and the boards."""
         if not processes.is_first():
             return
         line = json.dumps(record)
         with storage_errors(self.path), self.path.open("a") as stream:
             stream.write(line + "\n")
         self.log.info(line)
-        if self.board is not None:
-            for name, value in _flat(record):
-                self.board.add_scalar(name, value, record["iteration"])
+        if self.boards is not None:
+            self.boards.write(_flat(record), record["iteration"])
 
     def close(self) -> None:
-        """Finish the event files and the log; also after an interruption."""
-        if self.board is not None:
-            self.board.close()
+        """Finish the boards and the log; also after an interruption."""
+        if self.boards is not None:
+            self.boards.close()
         for handler in self.log.handlers:
             handler.close()
 
@@ -172,13 +175,13 @@ class EvaluateBetween(Observer):
             self.curve.write({"iteration": done, **{f"eval/{k}": _json(v) for k, v in scalars.items()}})
 
 
-def _flat(record: dict[str, Any]) -> list[tuple[str, float]]:
-    flat: list[tuple[str, float]] = []
+def _flat(record: dict[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, dict):
-            flat.extend((f"{name}/{key}", float(inner)) for key, inner in value.items())
+            flat.update({f"{name}/{key}": float(inner) for key, inner in value.items()})
         elif name != "iteration" and value is not None:
-            flat.append((name, float(value)))
+            flat[name] = float(value)
     return flat
 
 

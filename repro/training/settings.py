@@ -58,3 +58,5 @@ class Placement:
     """The losses through torch.compile; for steps over the whole vocabulary, whose names never change."""
     channels_last: bool = False
     """Weights of convolutions in that layout."""
+    vis_backends: tuple[str, ...] | None = None
+    """Where the curve goes beside its files (:mod:`.boards`); None: TensorBoard, where it is installed."""

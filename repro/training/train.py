@@ -1,7 +1,7 @@
 """Training of a method, resumable to the bit, quiet on stdout.
 
-A work folder holds ``checkpoint.pth`` while the training lasts, ``train.log``, ``losses.jsonl`` and ``tensorboard/``,
-and in the end ``weights.pth``.
+A work folder holds ``checkpoint.pth`` while the training lasts, ``train.log``, ``losses.jsonl`` and what the back-ends
+write, and in the end ``weights.pth``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def train(
         return final
 
     model = TrainModel(method.to(device), tuple(classes), device, settings, seed, placement)
-    training = _Training(model, settings, pairs, work_dir, seed)
+    training = _Training(model, settings, pairs, work_dir, seed, placement)
     bar = Bar(settings.iterations, progress if processes.is_first() else False, f"train {name}")
     watching: list[Observer] = [training.curve, bar, Schedule(training.schedulers)]
     if evaluator is not None and evaluate_every > 0:
@@ -115,7 +115,13 @@ class _Training(Task[dict[str, Any]]):
     """A method's training as the loop takes it."""
 
     def __init__(
-        self, model: TrainModel, settings: TrainSettings, pairs: Sequence[ImagePair], folder: Path, seed: int
+        self,
+        model: TrainModel,
+        settings: TrainSettings,
+        pairs: Sequence[ImagePair],
+        folder: Path,
+        seed: int,
+        placement: Placement,
     ) -> None:
         self.model, self.folder, self.total, self._seed = model, folder, settings.iterations, seed
         dataset = TrainSet(pairs, len(model.classes), settings, seed)
@@ -123,7 +129,7 @@ class _Training(Task[dict[str, Any]]):
         optimizer = build_optimizer(model.method, settings)
         self.optim = AutocastOptimWrapper(optimizer, settings.amp, model.device, settings.clip_grad_norm)
         self.schedulers = build_schedulers(self.optim, settings)
-        self.curve = Curve(folder, settings.log_every, self.total, self.optim, _logger(folder))
+        self.curve = Curve(folder, settings.log_every, self.total, self.optim, _logger(folder), placement.vis_backends)
         self.average = TailAverage(model.method.parameters(), math.floor(settings.average_from * self.total))
         self._first, self._labelled = 0, False
 
