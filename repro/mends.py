@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from repro.errors import command
-from repro.paths import DEFAULT_RUNS
+from repro.paths import CONSTRAINTS, DEFAULT_RUNS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,11 @@ def make_again(path: Path, what: str = "damaged") -> str:
     root, run = place
     removal = command("repro", "runs", "gc", *([run] if run else []), *same_folders(root), "--what", what, "--yes")
     return f"give the same command again after this one, which removes what cannot be used: {removal}"
+
+
+def install(extra: str, *more: str) -> str:
+    """Return the command that installs what the extra ``extra`` of this package needs; ``more`` are options of pip."""
+    return command("pip", "install", *more, f"repro-ovseg[{extra}]", "-c", CONSTRAINTS)
 
 
 def same_folders(runs: Path, data_root: Path | str | None = None) -> tuple[object, ...]:

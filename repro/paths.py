@@ -17,6 +17,9 @@ MEASURED = PACKAGE / "_results" / "measured"
 WEIGHTS = MEASURED / "mini" / "weights.json"
 """What the packed weights beside it reach (``repro check --weights``)."""
 
+CONSTRAINTS = PACKAGE / "_constraints.txt"
+"""Versions that fit together, also in an installed wheel."""
+
 DEFAULT_RUNS = Path("runs")
 DEFAULT_RESULTS = Path("results")
 DEFAULT_CHECKPOINTS = Path("checkpoints")

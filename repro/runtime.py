@@ -12,6 +12,8 @@ import platform
 import sys
 from pathlib import Path
 
+from repro.mends import install
+
 
 def prepare() -> None:
     """Set environment defaults that only work before torch starts its thread pool; a user's own values win."""
@@ -55,7 +57,7 @@ def import_torchvision() -> None:
     if spec is None or spec.origin is None:
         from repro.errors import ResourceError
 
-        raise ResourceError("torchvision is not installed", mend="pip install 'repro-ovseg[train]' -c constraints.txt")
+        raise ResourceError("torchvision is not installed", mend=install("train"))
     for library in Path(spec.origin).parent.glob("_C*.so"):
         try:
             torch.ops.load_library(str(library))

@@ -11,16 +11,17 @@ from repro.configuration.profiles import load_profile, profile_names
 from repro.console import stdout_to_stderr
 from repro.errors import ReproError
 from repro.hardware import cpu_count, cpu_name, memory_gib
+from repro.mends import install
 from repro.methods import registry
 from repro.paths import DEFAULT_RUNS
 from repro.runs.assets import Assets
 from repro.runs.provenance import git_state, package_versions
 
 OPTIONAL = {
-    "mmseg": ("training", "pip install 'repro-ovseg[train]' -c constraints.txt"),
-    "tensorboard": ("training curves in TensorBoard", "pip install 'repro-ovseg[train]' -c constraints.txt"),
-    "fvcore": ("the papers' FLOP counter", "pip install 'repro-ovseg[train]' -c constraints.txt"),
-    "submitit": ("Slurm", "pip install 'repro-ovseg[slurm]' -c constraints.txt"),
+    "mmseg": ("training", install("train")),
+    "tensorboard": ("training curves in TensorBoard", install("train")),
+    "mmengine": ("training", install("train")),
+    "submitit": ("Slurm", install("slurm")),
     "detectron2": ("the detectron2 adapters", "install detectron2 from its source tree: docs/getting-started.md"),
 }
 """What an optional package is for, and how it is installed."""
@@ -45,7 +46,7 @@ def examine(runs: Path = DEFAULT_RUNS) -> dict[str, Any]:
         "methods": list(registry()),
         "can": {
             "evaluate": torch_facts["imports"],
-            "train": torch_facts["imports"] and packages["mmseg"],
+            "train": torch_facts["imports"] and packages["mmseg"] and packages["mmengine"],
             "use a GPU": bool(torch_facts.get("gpus")),
             "compile LaTeX": shutil.which("pdflatex") is not None,
         },

@@ -100,8 +100,8 @@ def load_named(run: Run, weights: Path | str, device: str, log: Log = log) -> tu
 
     Raises WeightsError for a file that is absent, no weights, of another method or of other options.
     """
+    from repro.methods.weights import load_weights
     from repro.runs.execute import build_method
-    from repro.training.train import load_weights
 
     method = build_method(single_plan(run), run, log)
     if weights == UNTRAINED:

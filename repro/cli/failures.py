@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from repro.errors import ReproError, ResourceError, UsageError
+from repro.mends import install
 
+_TRAINING = ("mmengine", "mmcv", "mmseg")
 _MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "DefaultCPUAllocator")
 
 
@@ -30,5 +32,12 @@ def explain(error: Exception) -> ReproError | None:
             expected="a file or folder this user may use",
             found=error.strerror or str(error),
             mend="check the paths of the command, their permissions and the disk",
+        )
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _TRAINING:
+        return ResourceError(
+            f"this needs {error.name}, which is not installed: it comes with what training needs",
+            expected="the extra `train`",
+            found=str(error),
+            mend=install("train"),
         )
     return None

@@ -1,13 +1,15 @@
-"""Configuration files that hold values and nothing else.
+"""Configuration files: Python, of which profiles hold values and nothing else.
 
-The format is mmengine's, which is Python and would run whatever a file says. A profile is passed on like data, so that
-every file (and every file it builds on) is first checked to consist of assignments of literals, ``dict(..)``, entries
-of earlier values and arithmetic of numbers.
+The format is that of mmengine's Python files. A profile is passed on like data, so that every file (and every file it
+builds on) is first checked to consist of assignments of literals, ``dict(..)``, entries of earlier values and
+arithmetic of numbers.
 """
 
 from __future__ import annotations
 
 import ast
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +105,41 @@ def _place(path: Path, base: str) -> Path:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the values of a Python configuration file (mmengine's format; ``_base_`` names files or profiles)."""
-    from mmengine.config import Config
-    from mmengine.config.utils import ConfigParsingError
+    """Run a Python configuration file and return its values, which change those of the files that ``_base_`` names.
 
+    What is not to run as code is checked before (:func:`check_config`). A dictionary changes the entries that it names;
+    with ``_delete_=True`` it stands for the whole one before. Raises UsageError for a file that cannot be read or run.
+    """
+    tree = _parse(path)
+    merged: dict[str, Any] = {}
+    for base in _bases(path, tree):
+        _merge(merged, read_config(_place(path, base)))
+    values: dict[str, Any] = {"__file__": str(path)}
     try:
-        tree = _parse(path)
-        merged = Config({})
-        for base in _bases(path, tree):  # not left to mmengine, which knows files only
-            merged.merge_from_dict(read_config(_place(path, base)))
-        tree.body = [s for s in tree.body if not (isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == BASE)]
-        merged.merge_from_dict(Config.fromstring(ast.unparse(tree), ".py").to_dict())
-        return dict(merged.to_dict())
-    except (SyntaxError, NameError, ConfigParsingError, ImportError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"cannot read configuration {path}", found=str(error), mend="correct the file") from error
+        exec(compile(tree, str(path), "exec"), values)
+    except Exception as error:
+        raise UsageError(
+            f"cannot read configuration {path}", found=f"{type(error).__name__}: {error}", mend="correct the file"
+        ) from error
+    plain = {k: v for k, v in values.items() if not k.startswith("__") and k != BASE and not _code(v)}
+    return _merge(merged, plain)
+
+
+def _code(value: Any) -> bool:
+    return isinstance(value, types.ModuleType | types.FunctionType | type)
+
+
+def _merge(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Change ``old`` by ``new`` as mmengine merges configurations, and return it."""
+    for key, value in new.items():
+        if not isinstance(value, dict):
+            old[key] = value
+            continue
+        value = dict(value)
+        before = old.get(key)
+        whole = value.pop("_delete_", False) or not isinstance(before, dict)
+        old[key] = _merge({} if whole else dict(before or {}), value)
+    return old
 
 
 def _unusable(

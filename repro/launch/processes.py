@@ -78,9 +78,7 @@ def agree(error: ReproError | None) -> None:
         if error is not None:
             raise error
         return
-    flag = torch.tensor(int(error is not None), device=_meeting_place())
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    if flag.item():
+    if in_any(error is not None):
         errors: list[ReproError | None] = [None] * world()
         dist.all_gather_object(errors, error)
         raise next(e for e in errors if e is not None)
@@ -141,6 +139,15 @@ def total(values: torch.Tensor) -> torch.Tensor:
     if world() > 1:
         dist.all_reduce(values)
     return values
+
+
+def in_any(holds: bool) -> bool:
+    """Tell whether ``holds`` is true in one of the processes at least; every process must call."""
+    if world() == 1:
+        return holds
+    flag = torch.tensor(int(holds), device=_meeting_place())
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag.item())
 
 
 def gathered(own: torch.Tensor) -> list[torch.Tensor]:

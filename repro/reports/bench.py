@@ -14,6 +14,7 @@ from repro.cost.bench import DONE, FORMAT
 from repro.errors import ResourceError
 from repro.files import write_json, write_text
 from repro.measuring.bench import BenchRequest, measure_bench
+from repro.mends import install
 from repro.reports.tables.sheet import Column, Sheet, number
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _write(records: Sequence[Record], request: BenchRequest) -> None:
     except ImportError as error:
         raise ResourceError(
             "the figure needs matplotlib; the tables are written",
-            mend="pip install 'repro-ovseg[train]' -c constraints.txt",
+            mend=install("train"),
         ) from error
     for path in paths:
         log(f"wrote {path}")

@@ -121,10 +121,12 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
         with processes.held_by_first(store.lock(run.id)):
             processes.on_first(lambda: describe_run(run, device))
         return method.to(device).eval()
-    from repro.training.train import load_weights, train
+    from repro.methods.weights import load_weights
 
     weights = store.weights(run.id)
     if not processes.on_first(weights.is_file):
+        from repro.training.train import train
+
         data = train_set(run.profile)
         pairs = processes.on_first(lambda: plan.assets.ensure_pairs(data, "train", log))
         processes.on_first(lambda: plan.assets.compare(data))

@@ -16,7 +16,6 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from mmengine import dist
 
 from repro import preemption
 from repro.errors import ReproError
@@ -146,11 +145,7 @@ def _keep(task: Task[Any], checkpoints: Checkpoints, done: int, seconds: Any) ->
 def _asked_to_end() -> str:
     """Name the signal that asked this or another process of the training to end; all processes get the same answer."""
     asked = preemption.requested()
-    if dist.is_distributed():
-        flag = torch.tensor(int(bool(asked)))
-        dist.all_reduce(flag, op="max")
-        return asked or ("a signal to another process" if flag.item() else "")
-    return asked
+    return asked or ("a signal to another process" if processes.in_any(bool(asked)) else "")
 
 
 def seed_generators(seed: int) -> None:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from repro.errors import ResourceError
+from repro.mends import install
 from repro.runtime import import_torchvision
 from repro.training.settings import TrainSettings
 
@@ -60,7 +61,7 @@ def build_pipeline(settings: TrainSettings) -> list[Transform]:
         raise ResourceError(
             "training needs mmsegmentation, which is not installed",
             found=str(error),
-            mend="pip install 'repro-ovseg[train]' -c constraints.txt",
+            mend=install("train"),
         ) from error
     side = (settings.crop, settings.crop)
     return [

@@ -13,6 +13,7 @@ import repro.datasets
 from repro.captions import phrases
 from repro.captions.phrases import EXCLUSIONS, Exclusions, clean, holds_noun, labels_of, normalise
 from repro.errors import ResourceError, UsageError
+from repro.mends import install
 
 VOCABULARIES = Path(repro.datasets.__file__).with_name("vocab")
 needs_spacy = pytest.mark.skipif(
@@ -163,4 +164,4 @@ def test_without_spacy_or_its_model_the_error_gives_the_command_that_installs_it
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in absent else find("json"))
     with pytest.raises(ResourceError, match=named) as error:
         phrases.parser_versions()
-    assert error.value.mend == "pip install 'repro-ovseg[captions]' -c constraints.txt"
+    assert error.value.mend == install("captions")

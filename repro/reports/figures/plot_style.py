@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from repro.errors import ResourceError
 from repro.files import write_atomic
+from repro.mends import install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,9 +51,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ResourceError(
-            "figures need matplotlib", mend="pip install 'repro-ovseg[train]' -c constraints.txt"
-        ) from error
+        raise ResourceError("figures need matplotlib", mend=install("train")) from error
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
