@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 from interop_world import World, make_world, square_ade
+from talk import Talk
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    monkeypatch.chdir(tmp_path)
+    return Talk(capsys)
 
 
 @pytest.fixture(scope="session")

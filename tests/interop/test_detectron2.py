@@ -22,6 +22,13 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("detectron2") is None, reason="needs detectron2: docs/interop.md"),
 ]
 SMOKE = {"profile": "smoke"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    import repro.interop.detectron2  # noqa: F401
+
+
 OFFICIAL = {
     "A-847": "ade20k_full_sem_seg_freq_val_all",
     "PC-459": "context_459_test_sem_seg",
@@ -222,8 +229,10 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     cfg.MODEL.DEVICE = "cpu"
     torch.manual_seed(1)
     model = build_model(cfg)
-    model.sem_seg_head.predictor.weight.data.normal_(std=0.1)
-    model.sem_seg_head.predictor.bias.data[:12] = 9.0  # predicts what the pictures show
+    shown = {"image": torch.randint(0, 256, (3, SIDE, SIDE)), "height": SIDE, "width": SIDE}
+    with torch.no_grad():
+        model.sem_seg_head.predictor.weight /= model.eval()([shown])[0]["sem_seg"].std()
+    model.sem_seg_head.predictor.bias.data[:11] = 9.0  # predicts what the pictures show
     torch.save({"model": model.state_dict(), "iteration": 3}, folder / "tiny.pth")
     return {"config": str(folder / "tiny.yaml"), "checkpoint": str(folder / "tiny.pth")}
 

@@ -173,7 +173,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     torch.manual_seed(1)
     model = MODELS.build({**config.model, "pretrained": None})
     torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=1.0)
-    model.decode_head.conv_seg.bias.data[:12] = 9.0  # predicts what the pictures show
+    model.decode_head.conv_seg.bias.data[:11] = 9.0  # predicts what the pictures show
     torch.save({"state_dict": model.state_dict(), "meta": {"epoch": 1}}, folder / "tiny.pth")
     return {"config": str(folder / "tiny.py"), "checkpoint": str(folder / "tiny.pth")}
 
@@ -241,3 +241,16 @@ def test_classes_that_the_network_lacks_are_listed_and_may_be_named(
     assert maps.shape[:2] == (1, 20)
     assert len(asked) == 150
     assert asked[20:] == tuple(names[20:])
+
+
+@pytest.mark.follows("repro.interop.mmseg.method:build")
+def test_a_model_without_a_map_per_class_is_refused(foreign: dict[str, str], world: World, tmp_path: Path) -> None:
+    from repro.api import load
+
+    one = CONFIG.replace("num_classes=150", "num_classes=2, out_channels=1, threshold=0.3")
+    (tmp_path / "one.py").write_text(one)
+    words: dict[str, Any] = {"device": "cpu", "runs": world.runs, **SMOKE}
+    with pytest.raises(UsageError, match="no map per class") as refused:
+        load("mmseg", None, options={**foreign, "config": str(tmp_path / "one.py")}, **words)
+    assert "score what it predicts" in str(refused.value.mend)
+    assert load("mmseg", None, options=foreign, **words).method.names[:2] == ("wall", "building")
