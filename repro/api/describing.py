@@ -50,13 +50,15 @@ def describe_name(request: DescribeRequest) -> dict[str, Any]:
         return {**dataclasses.asdict(load_table(name)), "done": _done(name, request)}
     if name in (methods := {**registry(), **adapters()}):
         entry = methods[name]
+        defaults = entry.make_options()
+        given = {field.name for field in dataclasses.fields(defaults) if field.init}
         return {
             "method": name,
             "title": entry.title,
             "paper": entry.paper,
             "trainable": entry.trainable,
-            "options (default: the paper's)": dataclasses.asdict(entry.make_options()),
-            "options take": {option: described(hint) for option, hint in type_hints(entry.options).items()},
+            "options (default: the paper's)": {k: v for k, v in dataclasses.asdict(defaults).items() if k in given},
+            "options take": {k: described(hint) for k, hint in type_hints(entry.options).items() if k in given},
             f"runs in {store.root}": dict(summaries(store, method=name)),
         }
     if name.casefold() in folded:

@@ -25,7 +25,11 @@ LOADER = {"batch_size": 1, "num_workers": 0, "sampler": {"type": "DefaultSampler
 
 @pytest.fixture(autouse=True, scope="module")
 def _registered() -> None:
+    from mmengine.registry import init_default_scope
+
     import repro.interop.mmseg  # noqa: F401
+
+    init_default_scope("mmseg")
 
 
 def run_test(
@@ -254,3 +258,40 @@ def test_a_model_without_a_map_per_class_is_refused(foreign: dict[str, str], wor
         load("mmseg", None, options={**foreign, "config": str(tmp_path / "one.py")}, **words)
     assert "score what it predicts" in str(refused.value.mend)
     assert load("mmseg", None, options=foreign, **words).method.names[:2] == ("wall", "building")
+
+
+def test_the_papers_profile_needs_no_tower_for_it(foreign: dict[str, str], ade: Path, tmp_path: Path) -> None:
+    words: dict[str, Any] = {"options": foreign, "data_root": ade, "runs": tmp_path / "runs", "limit": 1}
+    (row,) = evaluate("mmseg", ["A-150"], profile="paper", device="cpu", **words)
+    assert row["part"] == "first 1 of 4 images"
+    assert not (tmp_path / "runs" / "cache" / "clip").exists()
+
+
+def test_its_runner_trains_a_method(world: World, tmp_path: Path) -> None:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    crop = {"type": "ReproCrop", "short_side": 48, "crop": 48}
+    pipeline = [{"type": "LoadReproPair"}, crop, {"type": "PackSegInputs"}]
+    data = {"type": "Repro-coco-stuff", "data_root": str(world.data), "split": "train", "pipeline": pipeline}
+    model = {"type": "ReproSegmentor", "method": "synseg", "classes": "coco-stuff", "runs": str(world.runs), **SMOKE}
+    optimizer = {"type": "AdamW", "lr": 1e-3, "weight_decay": 1e-4}
+    runner = Runner.from_cfg(
+        Config(
+            {
+                "default_scope": "mmseg",
+                "work_dir": str(tmp_path),
+                "log_level": "ERROR",
+                "model": model,
+                "train_dataloader": {"batch_size": 2, "num_workers": 0, "dataset": data,
+                                     "sampler": {"type": "InfiniteSampler", "shuffle": True}},
+                "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 2},
+                "optim_wrapper": {"constructor": "ReproOptimWrapperConstructor", "optimizer": optimizer},
+            }
+        )
+    )  # fmt: skip
+    start = {name: value.clone() for name, value in runner.model.method.named_parameters()}
+    trained = {name: value for name, value in runner.train().method.named_parameters() if value.requires_grad}
+    assert any(not torch.equal(start[name], value) for name, value in trained.items())
+    frozen = [name for name, value in runner.model.method.named_parameters() if not value.requires_grad]
+    assert all(torch.equal(start[name], dict(runner.model.method.named_parameters())[name]) for name in frozen)

@@ -19,7 +19,7 @@ from repro.reports.figures.colours import class_colours
 from repro.training.pipeline import build_pipeline
 from repro.training.settings import TrainSettings
 
-PIPELINE = ({"type": "LoadReproPair"}, {"type": "PackSegInputs"})
+PIPELINE = ({"type": "mmseg.LoadReproPair"}, {"type": "mmseg.PackSegInputs"})
 """What an evaluation needs: the segmentor resizes images itself, as our protocol says."""
 
 

@@ -24,7 +24,7 @@ from repro.requests import UNTRAINED, RunRequest
 from repro.training.pipeline import IGNORED, PADDING
 
 PREPROCESSOR = {
-    "type": "SegDataPreProcessor",
+    "type": "mmseg.SegDataPreProcessor",
     "bgr_to_rgb": True,
     "size_divisor": 1,
     "pad_val": PADDING,
