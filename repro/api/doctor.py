@@ -21,7 +21,7 @@ OPTIONAL = {
     "tensorboard": ("training curves in TensorBoard", "pip install 'repro-ovseg[train]' -c constraints.txt"),
     "fvcore": ("the papers' FLOP counter", "pip install 'repro-ovseg[train]' -c constraints.txt"),
     "submitit": ("Slurm", "pip install 'repro-ovseg[slurm]' -c constraints.txt"),
-    "detectron2": ("the detectron2 adapters", "install detectron2 from its source tree: docs/getting-started.md"),
+    "detectron2": ("the detectron2 adapters", "install detectron2 from its source tree: docs/interop.md"),
 }
 """What an optional package is for, and how it is installed."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from repro.datasets.benchmarks import all_sets, get_benchmark
 from repro.datasets.data_set import VOID, DataSet, Split
 from repro.datasets.layout import Pair, prepared_pairs
+from repro.datasets.listed import listed_set
 from repro.errors import DataError, unknown_name
 from repro.reports.figures.colours import class_colours
 
@@ -66,24 +66,6 @@ def _items(set_id: str, split: str) -> list[dict[str, Any]]:
     ]
 
 
-@dataclasses.dataclass(frozen=True)
-class CatalogueSet(DataSet):
-    """A data set of the catalogue with one split, ``test``: its labels are class indices, as their evaluator reads."""
-
-    names: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-
-    def class_names(self) -> tuple[str, ...]:
-        return self.names
-
-    def class_kinds(self) -> tuple[str, ...]:
-        return self.kinds
-
-    def prompt_names(self) -> tuple[str, ...]:
-        """Return the first synonym of each class ("couch, sofa")."""
-        return tuple(name.split(",")[0].strip() for name in self.names)
-
-
 def data_set_of(name: str) -> DataSet:
     """Return the data set called ``name`` in the catalogue: ours where it is one of ours.
 
@@ -104,19 +86,9 @@ def data_set_of(name: str) -> DataSet:
             found=f"{len(names)} stuff_classes, ignore_label {ignored}",
             mend="register its labels as class indices from 0, with an ignore_label of 255",
         )
-    things = set(facts.get("thing_classes") or ())
-    return CatalogueSet(
-        id=name,
-        title=f"{name} of detectron2's catalogue",
-        vocabulary=name,
-        num_images=0,
-        source="detectron2's catalogue",
-        folder="",
-        splits=(Split("test", 0, "", ()),),
-        ignore_label=ignored,
-        names=names,
-        kinds=tuple("thing" if each in things else "stuff" for each in names),
-    )
+    things = tuple(facts.get("thing_classes") or ())
+    return listed_set(name, names, "detectron2's catalogue", images=len(DatasetCatalog.get(name)), ignored=ignored,
+                      things=things)  # fmt: skip
 
 
 def pairs_of(name: str) -> list[Pair]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from repro.api.running import evaluate_opened
 from repro.api.sets import OpenedSet
 from repro.console import Log, log
 from repro.hashing import digest, file_digest
-from repro.interop.detectron2.catalogue import CatalogueSet, data_set_of, pairs_of
+from repro.interop.detectron2.catalogue import data_set_of, pairs_of
 from repro.requests import RunRequest
 
 
@@ -47,8 +46,6 @@ def open_set(name: str, *, limit: int | None = None) -> OpenedSet:
     if module:
         importlib.import_module(module)
     data_set, pairs = data_set_of(inner), pairs_of(inner)
-    if isinstance(data_set, CatalogueSet):  # there is no published number of images: all are there
-        data_set = dataclasses.replace(data_set, splits=(dataclasses.replace(data_set.split(), num_images=len(pairs)),))
     taken = pairs[:limit]
     content = digest([[p.key, file_digest(p.image), file_digest(p.label)] for p in taken], 16)
     key = content + (f" first {len(taken)}" if len(taken) < len(pairs) else "")

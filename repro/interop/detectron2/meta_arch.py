@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from repro.api import load
 from repro.datasets.benchmarks import get_benchmark
 from repro.datasets.data_set import DataSet
+from repro.datasets.listed import ListedSet
 from repro.errors import UsageError
 from repro.evaluation.infer import SlidingWindow, shortest_edge_size
-from repro.interop.detectron2.catalogue import SET, CatalogueSet, data_set_of
+from repro.interop.detectron2.catalogue import SET, data_set_of
 from repro.methods.weights import save_weights
 from repro.requests import RunRequest
 from repro.training.pipeline import IGNORED
@@ -129,12 +130,12 @@ def _evaluated(named: str, listed: Sequence[str]) -> DataSet | None:
     if named:
         return get_benchmark(named)
     known = [data_set_of(name) for name in listed if name in DatasetCatalog.list()]
-    if len({data_set.id for data_set in known if isinstance(data_set, CatalogueSet)}) > 1:
+    if len({data_set.id for data_set in known if isinstance(data_set, ListedSet)}) > 1:
         raise UsageError(
             "several data sets of other code have classes of their own",
             expected="one of them in cfg.DATASETS.TEST",
             found=", ".join(listed),
             mend="evaluate them one after the other: evaluate_catalogue(METHOD, NAME)",
         )
-    others = [data_set for data_set in known if isinstance(data_set, CatalogueSet)]
+    others = [data_set for data_set in known if isinstance(data_set, ListedSet)]
     return next(iter([*others, *known]), None)
