@@ -14,6 +14,7 @@ import repro
 ROOT = Path(repro.__file__).parents[1]
 LAYERS = (
     ("repro.cli",),
+    ("repro.interop.mmseg", "repro.interop.detectron2"),  # wrap what the API offers; the rest of interop reads files
     ("repro.api", "repro.testing"),
     ("repro.tables", "repro.visit", "repro.rehearsal"),
     ("repro.reports",),

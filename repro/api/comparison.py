@@ -105,7 +105,7 @@ def _notes(side: str, benchmark: str, found: Mapping[int, Evaluation]) -> Iterat
 def _common_benchmarks(sides: Sequence[Side], wanted: Sequence[str] | None, where: Where) -> list[str]:
     both = [b for b in sides[0].evaluations if b in sides[1].evaluations]
     if wanted:
-        names = [get_benchmark(name).id for name in wanted]
+        names = [name if name in both else get_benchmark(name).id for name in wanted]
         absent = [name for name in names if name not in both]
     else:
         names, absent = both, []

@@ -11,7 +11,7 @@ from repro.configuration.tables import load_table, table_names
 from repro.datasets.benchmarks import TRAIN_SETS, all_sets
 from repro.errors import command, unknown_name
 from repro.mends import same_folders
-from repro.methods import registry
+from repro.methods import adapters, registry
 from repro.paths import DEFAULT_RUNS
 from repro.reports.tables.run_description import describe_run, summaries
 from repro.runs.addresses.stored import matching_run, run_names
@@ -48,15 +48,17 @@ def describe_name(request: DescribeRequest) -> dict[str, Any]:
     folded = {b.casefold(): b for b in all_sets()}
     if name in table_names() or name.endswith(".py"):
         return {**dataclasses.asdict(load_table(name)), "done": _done(name, request)}
-    if name in registry():
-        entry = registry()[name]
+    if name in (methods := {**registry(), **adapters()}):
+        entry = methods[name]
+        defaults = entry.make_options()
+        given = {field.name for field in dataclasses.fields(defaults) if field.init}
         return {
             "method": name,
             "title": entry.title,
             "paper": entry.paper,
             "trainable": entry.trainable,
-            "options (default: the paper's)": dataclasses.asdict(entry.make_options()),
-            "options take": {option: described(hint) for option, hint in type_hints(entry.options).items()},
+            "options (default: the paper's)": {k: v for k, v in dataclasses.asdict(defaults).items() if k in given},
+            "options take": {k: described(hint) for k, hint in type_hints(entry.options).items() if k in given},
             f"runs in {store.root}": dict(summaries(store, method=name)),
         }
     if name.casefold() in folded:

@@ -22,7 +22,7 @@ OPTIONAL = {
     "tensorboard": ("training curves in TensorBoard", install("train")),
     "mmengine": ("training", install("train")),
     "submitit": ("Slurm", install("slurm")),
-    "detectron2": ("the detectron2 adapters", "install detectron2 from its source tree: docs/getting-started.md"),
+    "detectron2": ("the detectron2 adapters", "install detectron2 from its source tree: docs/interop.md"),
 }
 """What an optional package is for, and how it is installed."""
 

@@ -14,6 +14,7 @@ from repro.datasets.protocol import protocol_digest
 from repro.errors import UsageError, WeightsError
 from repro.hardware import choose_device
 from repro.hashing import file_digest
+from repro.interop.catalogues import is_elsewhere, opener
 from repro.requests import UNTRAINED, EvalRequest, TrainRequest
 from repro.runs.plan import Plan, Run, evaluation_key
 
@@ -67,17 +68,22 @@ def evaluate_run(request: EvalRequest, *, log: Log = log) -> list[dict[str, Any]
 
     run = request.run.run(request.weights, data="real")
     external = request.run.data_root if run.profile.synthetic else None
-    chosen = [get_benchmark(b) for b in request.names]
+    chosen = [get_benchmark(b) for b in request.names if not is_elsewhere(b)]
+    openers = [opener(b) for b in request.names if is_elsewhere(b)]
     with stdout_to_stderr(), joined(single_plan(run), choose_device(request.device), log) as device:
         skip = not request.benchmarks and external is not None
+        own: dict[str, Any] = {"split": request.split, "limit": request.limit, "skip": skip}
         sets = processes.on_first(
-            lambda: open_sets(run.assets, chosen, external, log, split=request.split, limit=request.limit, skip=skip)
+            lambda: [
+                *(open_sets(run.assets, chosen, external, log, **own) if chosen else []),
+                *(open_it(limit=request.limit) for open_it in openers),
+            ]
         )
         speedups = request.speedups or Speedups()
         speedups.check(device)
         method, weights = _method(request, run, device, log)
         fast, measures = speed_up(method, speedups, device).eval(), tuple(request.measures)
-        job = _Evaluation(run, fast, weights, speedups, measures, device, log, request.save_predictions)
+        job = _Evaluation(run, fast, weights, measures, device, log, speedups, request.save_predictions)
         return [job(opened, request.split) for opened in sets]
 
 
@@ -111,6 +117,19 @@ def load_named(run: Run, weights: Path | str, device: str, log: Log = log) -> tu
     return method.to(device).eval(), file_digest(path, 12)
 
 
+def evaluate_opened(
+    run: Run, method: Method, weights: str, opened: OpenedSet, measures: tuple[str, ...], device: str, log: Log = log
+) -> dict[str, Any]:
+    """Evaluate ``method`` on an opened set, as :func:`evaluate_run` does; ``weights`` is what they are known by.
+
+    ``own`` where they are those of ``run``. Raises what an evaluation raises.
+    """
+    from repro.methods.speedups import Speedups
+
+    with stdout_to_stderr():
+        return _Evaluation(run, method, weights, measures, device, log, Speedups())(opened, None)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Evaluation:
     """What the evaluations of one call share."""
@@ -118,11 +137,11 @@ class _Evaluation:
     run: Run
     method: Method
     weights: str
-    speedups: Speedups
     measures: tuple[str, ...]
     device: str
     log: Log
-    save: Path | None
+    speedups: Speedups
+    save: Path | None = None
 
     def __call__(self, opened: OpenedSet, split: str | None) -> dict[str, Any]:
         from repro.clip.same_text import read_classes, same_note

@@ -105,6 +105,8 @@ class DataSet:
     first_rules: ClassVar[str] = ""
     """What 0.1.0 made of the samples of :func:`repro.datasets.prepare.marker.rules_digest`; "" for later sets."""
 
+    catalogue_names: ClassVar[Mapping[str, str]] = {}
+    """What CAT-Seg's code calls splits of this set in detectron2's catalogue, by our names of them."""
     image_suffix: ClassVar[str] = ".jpg"
     mask_suffix: ClassVar[str] = ".png"
     """Endings of the files that the owners distribute."""

@@ -39,8 +39,9 @@ class MethodEntry:
     ``callable(clip: ClipTower, options) -> Method``. ``classes`` is ``"module:callable"``, called without torch as
     ``callable(options, names)``, for what a method reads of class names beside the words (their kinds): plain data that
     enters the address of its runs and evaluations. ``trainable`` is False for zero-shot methods, which are
-    evaluated from their CLIP weights alone. ``official`` is ``"module:object"`` of an
-    :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported.
+    evaluated from their CLIP weights alone; ``tower`` is False for adapters, which bring a network of their own: the
+    tower of the profile is then neither needed nor built, and ``clip`` is None. ``official`` is ``"module:object"`` of
+    an :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported.
     """
 
     name: str
@@ -50,6 +51,7 @@ class MethodEntry:
     build: str
     classes: str = ""
     trainable: bool = True
+    tower: bool = True
     official: str = ""
 
     def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
@@ -57,7 +59,7 @@ class MethodEntry:
         mend = command("repro", "describe", self.name)
         return self.options(**option_values(f"method {self.name}", self.options, values or {}, mend=mend))
 
-    def create(self, clip: ClipTower, options: Any) -> Method:
+    def create(self, clip: ClipTower | None, options: Any) -> Method:
         """Build the method as a torch module around ``clip`` (imports torch)."""
         method: Method = load(self.build)(clip, options)
         return method

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from repro.methods.interface import Method
 
 
-def new_method(entry: MethodEntry, tower: ClipTower, options: Any, seed: int) -> Method:
+def new_method(entry: MethodEntry, tower: ClipTower | None, options: Any, seed: int) -> Method:
     """Build ``entry`` on ``tower``, its new parameters drawn from ``seed``."""
     torch.manual_seed(seed)
     return entry.create(tower, options)

@@ -24,7 +24,7 @@ def option_values(kind: str, options: type, values: Mapping[str, Any], mend: str
     Raises UsageError for a name that ``options`` lacks, for a word that is none of its option's, with the nearest, and
     for a value of another type or out of bounds.
     """
-    known, hints = {field.name for field in dataclasses.fields(options)}, type_hints(options)
+    known, hints = {field.name for field in dataclasses.fields(options) if field.init}, type_hints(options)
     for name in values:
         if name not in known:
             raise unknown_name(f"option of {kind}", name, known, mend=mend)

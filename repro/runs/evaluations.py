@@ -12,7 +12,8 @@ import numpy as np
 
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import facts_of, load_table
-from repro.datasets.benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from repro.datasets.benchmarks import BENCHMARKS, Benchmark, all_sets
+from repro.datasets.listed import of_record
 from repro.errors import RunError, UsageError, check_known, command, unknown_name
 from repro.files import read_json
 from repro.mends import same_folders
@@ -37,7 +38,8 @@ class Evaluation:
 
     @property
     def benchmark(self) -> Benchmark:
-        return get_benchmark(self.record["benchmark"])
+        name = self.record["benchmark"]
+        return all_sets()[name] if name in all_sets() else of_record(self.record)
 
     @cached_property
     def counts(self) -> Counts:

@@ -62,7 +62,7 @@ def joined(plan: Plan, device: str, log: Log) -> Iterator[str]:
 
     if ranks.is_first():
         plan.assets.ensure_drawn(log)
-        for tower in dict.fromkeys(run.row.tower for run in plan.runs):
+        for tower in dict.fromkeys(run.row.tower for run in plan.runs if run.entry.tower):
             plan.assets.ensure_tower(tower)
         for run in plan.runs:  # while this process is alone: together they would wait for one another
             for subject in ([training_subject(run)] if run.train else []) + [evaluation_subject(run)]:
@@ -104,6 +104,8 @@ def build_method(plan: Plan, run: Run, log: Log) -> Method:
     from repro.clip.tower import build_tower
     from repro.methods.build import new_method
 
+    if not run.entry.tower:
+        return new_method(run.entry, None, run.options, run.seed)
     if not plan.assets.tower_ready(run.row.tower):
         log(f"making {run.tower.title} in {plan.assets.tower_folder(run.row.tower)}")
     spec = plan.assets.ensure_tower(run.row.tower)

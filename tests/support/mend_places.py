@@ -127,7 +127,7 @@ def reached() -> Iterator[set[tuple[str, int]]]:
     def note() -> None:
         frame = sys._getframe(2)
         while frame is not None:
-            if frame.f_code.co_filename.startswith(str(ROOT)):
+            if frame.f_code.co_filename.startswith(f"{ROOT}/"):
                 lines.add((str(Path(frame.f_code.co_filename).relative_to(ROOT)), frame.f_lineno))
             frame = frame.f_back  # type: ignore[assignment]
 

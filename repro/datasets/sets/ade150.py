@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +18,7 @@ class Ade150(DataSet):
     instructions = "unpack http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip there"
     first_rules = "788802194c52"
     drawn = "ade"
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "ade20k_150_test_sem_seg"}
 
     def mask_values(self) -> tuple[int, ...]:
         return tuple(range(151))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ class Ade847(DataSet):
     instructions = "register at https://groups.csail.mit.edu/vision/datasets/ADE20K/ and unpack ADE20K_2021_17_01 there"
     first_rules = "35a76c8a027d"
     drawn = "ade"
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "ade20k_full_sem_seg_freq_val_all"}
 
     def category_ids(self) -> tuple[int, ...]:
         return load_vocabulary(self.vocabulary).column("ade20k_full_id")

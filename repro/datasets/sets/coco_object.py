@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ class CocoObject(CocoStuff):
 
     instructions = fetching("val2017")
     drawn = ""
+    catalogue_names: ClassVar[Mapping[str, str]] = {}
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return thing -> 0..79 and all else -> 80. (H, W) -> (H, W); refuses what the rule of COCO-Stuff refuses."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ class CocoStuff(DataSet):
     instructions = fetching("train2017")
     first_rules = "f656db15736a"
     drawn = "train"
+    catalogue_names: ClassVar[Mapping[str, str]] = {"train": "coco_2017_train_stuff_all_sem_seg"}
 
     def mask_values(self) -> tuple[int, ...]:
         return (*load_vocabulary("coco_stuff171").column("stuffthingmaps_value"), 255)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from repro.datasets.sets.coco_stuff import CocoStuff, coco_split, fetching
 
 
@@ -10,6 +13,7 @@ class CocoStuffVal(CocoStuff):
 
     instructions = fetching("val2017")
     drawn = ""  # with the panoptic sets, whose images these are
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "coco_2017_test_stuff_all_sem_seg"}
 
 
 DATA_SET = CocoStuffVal(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class Context459(DataSet):
     first_rules = "ef28ab859907"
     mask_suffix = ".mat"
     drawn = "context"
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "context_459_test_sem_seg"}
 
     def read_source(self, source: SourcePair) -> NDArray[np.uint16]:
         return to_label(read_label_map(source.label))

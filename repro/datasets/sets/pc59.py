@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class Context59(DataSet):
     first_rules = "bd2dbc059f33"
     shared_annotations = True
     drawn = "context"
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "context_59_test_sem_seg"}
 
     def list_sources(self, folder: Path, part: Split) -> list[SourcePair]:
         """Return the images of the phase ``part.name``, each with its annotations in file order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,6 +40,7 @@ class Voc20(DataSet):
     first_rules = "bb9d7cb55049"
     unlabelled_values: ClassVar[tuple[int, ...]] = (0, 255)
     drawn = "voc"
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "voc_2012_test_sem_seg"}
 
     def mask_values(self) -> tuple[int, ...]:
         return (*range(21), BORDER)

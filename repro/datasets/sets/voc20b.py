@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,7 @@ class Voc20b(Voc20):
     first_rules = "bb4b982a15f2"
     unlabelled_values = (255,)
     drawn = ""
+    catalogue_names: ClassVar[Mapping[str, str]] = {"val": "voc_2012_test_background_sem_seg"}
 
     def convert_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return to_label(mask, background=20)
