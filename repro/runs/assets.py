@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.clip.spec import TowerSpec
+from repro.configuration.profiles import Profile
 from repro.files import write_json
 from repro.mends import Missing
 from repro.runs.addresses.code import FILE as CODE
@@ -20,6 +21,10 @@ from repro.towers.shipped import Shipped, in_place_of, unpack
 
 class Assets(Data):
     """The data and towers of one profile below one runs folder."""
+
+    def __init__(self, profile: Profile, runs_root: Path, data_root: Path | None) -> None:
+        super().__init__(profile, runs_root, data_root)
+        self._trainings: dict[str, Making | None] = {}
 
     def inputs(self, tower: str | None = None) -> dict[str, str]:
         """Return the names of the made things that work rests on: drawn data, and ``tower`` if trained here."""
@@ -47,7 +52,9 @@ class Assets(Data):
 
     def training(self, tower: str) -> Making | None:
         """Return how a tower is trained here, even if it is shipped; None for one that comes from outside."""
-        return self.kind_of(tower).making(Tower(tower, self))
+        if tower not in self._trainings:
+            self._trainings[tower] = self.kind_of(tower).making(Tower(tower, self))
+        return self._trainings[tower]
 
     def shipped(self, tower: str) -> Shipped | None:
         """Return the file of the package that spares the training of ``tower``; None where there is none."""

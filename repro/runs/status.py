@@ -71,16 +71,18 @@ HEADLINE = ("miou_gt", "miou_union", "fwiou", "macc", "pacc", "num_images")
 
 def plan_status(plan: Plan, device: str = "auto") -> list[CellStatus]:
     """Return the state of every cell now, without computing anything; times are expected on ``device``."""
-    return [cell_status(plan, cell, device) for cell in plan.cells]
+    missing = {tower: plan.assets.missing_tower(tower) for tower in dict.fromkeys(r.row.tower for r in plan.runs)}
+    return [cell_status(plan, cell, device, missing[cell.run.row.tower]) for cell in plan.cells]
 
 
-def cell_status(plan: Plan, cell: Cell, device: str = "auto") -> CellStatus:
-    """Return the state of one cell now; its time is expected on ``device``."""
+def cell_status(plan: Plan, cell: Cell, device: str = "auto", missing_tower: list[Missing] | None = None) -> CellStatus:
+    """Return the state of one cell now; its time is expected on ``device``. ``missing_tower``: where it is known."""
     run = cell.run
     metrics = RunStore.result(cell.place.path)
     if metrics is not None and not missing_measures(plan, cell):
         return CellStatus(cell, DONE, [], metrics, flag=flag_of(plan, metrics), adopted=adopted(cell))
-    needs = plan.assets.missing_tower(run.row.tower) + plan.assets.missing_data(cell.benchmark)
+    missing_tower = plan.assets.missing_tower(run.row.tower) if missing_tower is None else missing_tower
+    needs = missing_tower + plan.assets.missing_data(cell.benchmark)
     if not run.trained:
         needs += plan.assets.missing_data(train_set(plan.profile))
     seconds = evaluation_seconds(run, cell.benchmark, device)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
 
 from repro.stats.resample import Float64
 
@@ -116,6 +115,8 @@ def two_level(values: Sequence[float], samples: Float64, images: int, level: flo
         return Estimate(spread.mean, spread.mean, spread.mean), 1.0 if spread.mean == 0 else 0.0
     freedom = variance**2 / (of_seeds**2 / (spread.seeds - 1) + of_images**2 / max(images - 1, 1))
     error = variance**0.5
+    from scipy import special  # half a second, and most of what imports this module prints no interval
+
     half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
     p = 2 * float(special.stdtr(freedom, -abs(spread.mean) / error))
     return Estimate(spread.mean, spread.mean - half, spread.mean + half), p

@@ -10,7 +10,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from repro.metrics.counts import Counts, Int64
 from repro.metrics.miou import divide
@@ -58,6 +57,8 @@ def resampled_totals(counts: Counts, times: Float64) -> Totals:
     image = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
 
     def total(values: Int64) -> Float64:
+        from scipy import sparse
+
         by_class = sparse.csr_array((values.astype(np.float64), (counts.classes, image)), shape=shape)
         return np.asarray(by_class @ times)
 
