@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("describe", "explain one table, method, benchmark, profile or run"),
     "doctor": ("doctor", "report environment, hardware, versions and what can run"),
 }
+COMPLETION = "--print-completion"
 EPILOG = """\
 examples:
   repro run table1                  the miniature: data, CLIP, training and table, on a CPU
@@ -64,11 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"repro {repro.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((w for w in words if not w.startswith("-")), None)
+    completion = any(w.startswith(COMPLETION) for w in words[:1])
+    chosen = None if completion else next((w for w in words if not w.startswith("-")), None)
     for name, (module, summary) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == chosen:
+        if completion or name == chosen:
             importlib.import_module(f"repro.cli.commands.{module}").configure(sub, name)
+    if completion:
+        import shtab
+
+        shtab.add_argument_to(parser, COMPLETION)
+    else:
+        shells = "bash, zsh, tcsh or fish (docs/getting-started.md)"
+        parser.add_argument(COMPLETION, metavar="SHELL", help=f"print what completes commands and options in {shells}")
     try:
         if chosen is not None and chosen not in COMMANDS:
             raise unknown_name("command", chosen, COMMANDS, mend="repro --help")

@@ -126,3 +126,31 @@ def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     facts = json.loads(capsys.readouterr().out)
     assert facts["can"]["evaluate"] is True
     assert facts["cpu"]["cores"] == len(os.sched_getaffinity(0))
+
+
+def test_completions_know_every_command_and_option(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", "bash"])
+    assert ended.value.code == 0
+    script = tmp_path / "repro.bash"
+    script.write_text(capsys.readouterr().out)
+    complete = "source {}; COMP_WORDS=({}); COMP_CWORD={}; _shtab_repro; echo ${{COMPREPLY[@]}}"
+
+    def offered(*words: str) -> set[str]:
+        asked = complete.format(script, " ".join(words), len(words) - 1)
+        done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    assert offered("repro", "r") == {name for name in COMMANDS if name.startswith("r")}
+    assert "--dry-run" in offered("repro", "run", "table1", "--dry")
+    assert "--save-predictions" in offered("repro", "eval", "clip", "--save")
+
+
+def test_hooks_for_pre_commit_name_commands_that_exist(capsys: pytest.CaptureFixture[str]):
+    hooks = (Path(__file__).resolve().parents[2] / ".pre-commit-hooks.yaml").read_text()
+    entries = [line.split("entry: repro ")[1].split() for line in hooks.splitlines() if "entry: " in line]
+    assert entries == [["check", "--numeric"], ["check", "--weights"]]
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    text = capsys.readouterr().out
+    assert all(option in text for _, option in entries)
