@@ -12,6 +12,7 @@ from repro.configuration.backbone import swap
 from repro.configuration.changes import TRAIN_SET, changed
 from repro.configuration.profiles import Profile, load_profile
 from repro.configuration.tables import Row
+from repro.console import Log, log
 from repro.datasets.benchmarks import BENCHMARKS, get_benchmark
 from repro.errors import UsageError, command
 from repro.mends import same_folders
@@ -21,6 +22,7 @@ from repro.runs.assets import Assets
 from repro.runs.plan import Run, Selection
 from repro.runs.store import RunStore
 from repro.runs.weights.imported import imported_run
+from repro.runs.weights.official import own_weights
 from repro.stats import RESAMPLES
 from repro.training.settings import Placement
 
@@ -85,6 +87,16 @@ class RunRequest(ProfileRequest):
     seed: int = 0
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_root: Path | None = None
+
+    def own(self, weights: Path | str | None, log: Log = log) -> Path | str | None:
+        """Return ``weights`` as they are loaded: of an official checkpoint its import, made where it is not there.
+
+        Raises UsageError for an unknown method, and as :func:`repro.runs.weights.official.own_weights`.
+        """
+        if weights is None or weights == UNTRAINED:
+            return weights
+        path = own_weights(Path(weights), get_method(self.method).name, RunStore(self.runs).cache, log)
+        return weights if path == Path(weights) else path
 
     def run(self, weights: Path | str | None = None, *, data: Literal["profile", "real", "none"] = "profile") -> Run:
         """Find the run: the same address as in a table where what is asked is the same.

@@ -25,7 +25,7 @@ SAFE = {"command", "make_again", "plain_copy", "download_command"}
 
 _HOLE = "\0"
 _WORDS = "backbone bench check compare data describe doctor eval export-checkpoint figures import-checkpoint list"
-_WORDS += " predict rehearse report run runs train"
+_WORDS += " predict rehearse report run runs score train weights"
 _COMMAND = re.compile(
     rf"\brepro (?:{'|'.join(_WORDS.split())})\b[^\0;)]*\0"
     r"|(?<![\w-])(?:pip|python3?|mv|cp|sh|bash|git|wget|curl|tar|unzip|mkdir|cd) [^;]*\0"

@@ -1,6 +1,7 @@
 """CAT-Seg: cost aggregation for open-vocabulary semantic segmentation (Cho et al., CVPR 2024)."""
 
 from baselines.catseg.options import CatSegOptions
+from baselines.catseg.released import RELEASED
 from repro.methods import MethodEntry
 
 METHOD = MethodEntry(
@@ -11,4 +12,5 @@ METHOD = MethodEntry(
     options=CatSegOptions,
     build="baselines.catseg.model:CatSeg",
     official="baselines.catseg.checkpoint:OFFICIAL",
+    released=RELEASED,
 )

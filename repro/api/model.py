@@ -80,6 +80,7 @@ def load(request: RunRequest, weights: Path | str | None = None, *, device: str 
     A tower that the profile trains itself is made first where it is missing. Raises WeightsError where the run is not
     trained in the store, and for a file that does not fit.
     """
+    weights = request.own(weights, log)
     run = request.run(weights, data="none")
     own = run.assets.store.weights(run.id)
     if weights is None and run.train is not None:

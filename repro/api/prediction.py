@@ -40,6 +40,7 @@ def predict_files(request: PredictRequest, *, log: Log = log) -> dict[str, Any]:
     Returns what all share and, under ``images``, a record for each with ``status`` written, finished or failed.
     Raises an image's error where it is the only one; first of all UsageError where files of another call lie.
     """
+    request = dataclasses.replace(request, weights=request.run.own(request.weights, log))
     run = request.run.run(request.weights, data="none")
     benchmark = get_benchmark(request.benchmark) if request.benchmark is not None else None
     classes = class_list(request.classes, benchmark)

@@ -60,12 +60,13 @@ def evaluate_run(request: EvalRequest, *, log: Log = log) -> list[dict[str, Any]
     """Evaluate on each benchmark and return a row for each: what was evaluated on, and all figures (docs/json.md).
 
     Finished evaluations are read, not repeated. Raises DataError where a named benchmark has no data, WeightsError for
-    weights that are absent or do not fit.
+    weights that are absent or do not fit. Of an official checkpoint as weights the import is used.
     """
     from repro.launch import processes
     from repro.methods.speedups import Speedups, speed_up
     from repro.runs.execute import joined
 
+    request = dataclasses.replace(request, weights=request.run.own(request.weights, log))
     run = request.run.run(request.weights, data="real")
     external = request.run.data_root if run.profile.synthetic else None
     chosen = [get_benchmark(b) for b in request.names if not is_elsewhere(b)]

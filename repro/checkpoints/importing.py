@@ -7,7 +7,6 @@ folder as open_clip and ``TowerSpec`` take it: ``open_clip_config.json`` and ``o
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ import repro
 from repro.checkpoints.clip import model_config
 from repro.checkpoints.reading import read_foreign
 from repro.checkpoints.recognise import Recognised, recognise
+from repro.checkpoints.room import check_folder
 from repro.clip.weights import check_finite
 from repro.console import log
-from repro.errors import ResourceError, UsageError
-from repro.files import check_room, nearest_there, read_json, write_atomic, write_json
+from repro.errors import UsageError
+from repro.files import read_json, write_atomic, write_json
 from repro.hashing import file_digest
 from repro.methods.weights import FORMAT, save_torch
 from repro.paths import DEFAULT_CHECKPOINTS
@@ -57,11 +57,14 @@ def import_file(path: Path, wanted: str | None = None, out: Path | None = None, 
     return import_checkpoint(recognise(file, wanted), out, DEFAULT_CHECKPOINTS, dry_run=dry_run)
 
 
-def import_checkpoint(found: Recognised, folder: Path | None, parent: Path, *, dry_run: bool = False) -> Imported:
+def import_checkpoint(
+    found: Recognised, folder: Path | None, parent: Path, *, dry_run: bool = False, option: str = "--out"
+) -> Imported:
     """Write ``found`` into ``folder`` (default: one below ``parent`` named by variant and content).
 
     The same file imported there before is left as it is. Raises WeightsError for weights with NaN or infinity,
-    UsageError where ``folder`` holds something else, ResourceError where it cannot be written.
+    UsageError where ``folder`` holds something else, ResourceError where it cannot be written: then ``option`` of the
+    command names another.
     """
     record = describe_import(found)
     check_finite(found.file.path, {n: found.file.state[n] for n in found.layout.names})
@@ -72,7 +75,7 @@ def import_checkpoint(found: Recognised, folder: Path | None, parent: Path, *, d
     if _already_there(folder, record):
         return Imported(folder, weights, record, False)
     state = our_state(found)
-    _check_room(folder, sum(t.numel() * t.element_size() for t in state.values()))
+    check_folder(folder, sum(t.numel() * t.element_size() for t in state.values()), option)
     if "method" in record:
         header = {k: record[k] for k in ("method", "tower", "options", "variant", "source", "beside")}
         save_torch(weights, {"header": {**header, "format": FORMAT}, "state_dict": state})
@@ -152,18 +155,6 @@ def _already_there(folder: Path, record: dict[str, Any]) -> bool:
         found=", ".join(sorted(p.name for p in folder.iterdir())[:5]),
         mend="name another folder with --out",
     )
-
-
-def _check_room(folder: Path, size: int) -> None:
-    base = nearest_there(folder)
-    if not base.is_dir() or not os.access(base, os.W_OK):
-        raise ResourceError(
-            f"cannot write {folder}",
-            expected="a folder this user may write to",
-            found=f"{base} is {'read-only' if base.is_dir() else 'a file'}",
-            mend="name another folder with --out",
-        )
-    check_room(folder, size + 2**20, str(folder), mend="free some space, or name a folder on another disk with --out")
 
 
 def _write_tower(path: Path, state: dict[str, Tensor], model: str) -> None:

@@ -67,11 +67,13 @@ def read_foreign(path: Path) -> ForeignFile:
     """
     form, value = _read(path)
     if isinstance(value, Mapping) and ({"header", "state_dict"} <= value.keys() or "fingerprint" in value):
+        header = value.get("header")
+        method = header.get("method", "METHOD") if isinstance(header, Mapping) else "METHOD"
         raise WeightsError(
             f"{path} was written by this program and needs no import",
             expected="a checkpoint of other code",
-            found=f"weights of {value['header'].get('method')}" if "header" in value else "an unfinished training",
-            mend=f"{command('repro', 'eval', value['header'].get('method', 'METHOD'), '--checkpoint', path)}, or "
+            found=f"weights of {method}" if "header" in value else "an unfinished training",
+            mend=f"{command('repro', 'eval', method, '--checkpoint', path)}, or "
             + command("repro", "export-checkpoint", path, "--out", "FILE")
             if "header" in value
             else "give the command of that training again: it resumes and writes weights.pth at its end",

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("evaluate", "evaluate one method on benchmarks"),
     "score": ("score", "score predictions of other code: label maps, arrays or detectron2's JSON"),
     "predict": ("predict", "write label maps and overlays for your own images and classes"),
+    "weights": ("weights", "list published weights, and download one"),
     "import-checkpoint": ("checkpoint", "import a checkpoint from other code, recognised by its content"),
     "export-checkpoint": ("checkpoint", "write weights under the names of the method's authors"),
     "backbone": ("backbone", "check whether a CLIP's dense features tell classes apart, before training on it"),

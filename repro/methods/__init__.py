@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from repro.announced import announced, load
 from repro.errors import command, known_as
 from repro.methods.options import option_values
+from repro.methods.released import ReleasedFile
 
 if TYPE_CHECKING:
     from repro.checkpoints.official import OfficialFormat
@@ -41,7 +42,8 @@ class MethodEntry:
     enters the address of its runs and evaluations. ``trainable`` is False for zero-shot methods, which are
     evaluated from their CLIP weights alone; ``tower`` is False for adapters, which bring a network of their own: the
     tower of the profile is then neither needed nor built, and ``clip`` is None. ``official`` is ``"module:object"`` of
-    an :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported.
+    an :class:`repro.checkpoints.official.OfficialFormat` where checkpoints of the authors' code can be imported;
+    ``released`` are those they published.
     """
 
     name: str
@@ -53,6 +55,7 @@ class MethodEntry:
     trainable: bool = True
     tower: bool = True
     official: str = ""
+    released: tuple[ReleasedFile, ...] = ()
 
     def make_options(self, values: Mapping[str, Any] | None = None) -> Any:
         """Make options with ``values`` over the paper's defaults; UsageError for an unknown one and a wrong type."""

@@ -17,6 +17,7 @@ from typing import Literal
 
 from repro.announced import announced
 from repro.errors import UsageError, command, known_as
+from repro.methods.released import ReleasedFile
 
 ENTRY_POINT_GROUP = "repro.backbones"
 FORMS = "SOURCE:FILE, SOURCE:FOLDER, SOURCE:MODEL/TAG or SOURCE:MODEL/FILE"
@@ -28,13 +29,14 @@ class BackboneSource:
 
     ``dense_residual`` is the residual its dense features were trained with (:class:`repro.clip.spec.TowerSpec`), None
     where it was trained on whole images only and the replaced tower's is kept. ``models`` are beginnings of the
-    open_clip models it can be; empty: any.
+    open_clip models it can be; empty: any. ``released`` are published files of its models.
     """
 
     name: str
     title: str
     dense_residual: Literal["cls", "token"] | None = None
     models: tuple[str, ...] = ()
+    released: tuple[ReleasedFile, ...] = ()
 
     def check_model(self, model: str) -> None:
         """Raise UsageError where an open_clip ``model`` is not one of this source."""
@@ -47,7 +49,34 @@ class BackboneSource:
             )
 
 
-BUILT_IN = (BackboneSource("openclip", "OpenCLIP"), BackboneSource("eva", "EVA-CLIP", "token", ("EVA", "tiny-eva")))
+# github.com/baaivision/EVA names the hub's repository, which publishes sizes and digests.
+_EVA_PAGE = "https://huggingface.co/QuanSun/EVA-CLIP"
+_EVA = (
+    ReleasedFile(
+        "eva02-clip-vitb",
+        "EVA02-CLIP-B/16 in its authors' format",
+        "EVA02_CLIP_B_psz16_s8B.pt",
+        _EVA_PAGE,
+        url=f"{_EVA_PAGE}/resolve/main/EVA02_CLIP_B_psz16_s8B.pt",
+        sha256="4aab21dd652dc19aab7ff2302e5a07582d7838e8a3b26c80d697115fb0c6ddf0",
+        size=299_522_626,
+        licence="MIT",
+    ),
+    ReleasedFile(
+        "eva02-clip-vitl",
+        "EVA02-CLIP-L/14@336 in its authors' format",
+        "EVA02_CLIP_L_336_psz14_s6B.pt",
+        _EVA_PAGE,
+        url=f"{_EVA_PAGE}/resolve/main/EVA02_CLIP_L_336_psz14_s6B.pt",
+        sha256="84c3a17a228c567a155259b2245b0b59072bf7da510260a0a02ec54de6d50b05",
+        size=856_461_210,
+        licence="MIT",
+    ),
+)
+BUILT_IN = (
+    BackboneSource("openclip", "OpenCLIP"),
+    BackboneSource("eva", "EVA-CLIP", "token", ("EVA", "tiny-eva"), _EVA),
+)
 
 
 @cache

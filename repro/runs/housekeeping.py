@@ -29,11 +29,11 @@ from repro.runs.store import COMPLETE, FINAL_WEIGHTS, RunStore, part_of
 
 KINDS = ("weights", "checkpoints", "rests", "cache", "damaged")
 """What can be removed. ``checkpoints`` are checkpoint.pth (without it an unfinished training begins again) and
-diverged.pth; ``rests`` are partly written files of killed processes; ``cache`` is generated data, trained towers and
-views of data; ``damaged`` are files that cannot be read, with the evaluation they belong to
+diverged.pth; ``rests`` are partly written files of killed processes; ``cache`` is generated data, trained towers,
+views of data and imported checkpoints; ``damaged`` are files that cannot be read, with the evaluation they belong to
 (:mod:`.addresses.damaged`)."""
 CHECKPOINTS = ("checkpoint.pth", "diverged.pth")
-CACHES = ("data", "clip", "views")
+CACHES = ("data", "clip", "views", "imports")
 TRASH = ".removed-"
 _DAY_S = 86400.0
 
@@ -148,7 +148,7 @@ def stored_runs(store: RunStore) -> list[StoredRun]:
 
 
 def cache_entries(store: RunStore) -> list[Path]:
-    """Return the folders of generated data, towers and views."""
+    """Return the folders of generated data, towers, views and imports."""
     entries = (p for kind in CACHES for p in sorted((store.cache / kind).glob("[!.]*")))
     return [p for p in entries if p.is_dir() and not p.is_symlink()]
 

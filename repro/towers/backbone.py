@@ -56,7 +56,8 @@ class Backbone(TowerKind):
         plan, path = tower.plan, Path(tower.plan.recipe["path"])
         if file_digest(path) != plan.recipe["sha256"]:
             raise WeightsError(f"{path} changed while it was read", mend="run the same command again")
-        import_checkpoint(recognise(read_foreign(path), plan.spec.model), folder, tower.store.cache)
+        found = recognise(read_foreign(path), plan.spec.model)
+        import_checkpoint(found, folder, tower.store.cache, option="--runs")
 
     def spec(self, tower: Tower) -> TowerSpec:
         """Return the tower to build, where :meth:`make` left it."""

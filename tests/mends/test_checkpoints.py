@@ -148,7 +148,7 @@ def a_file(file: Path) -> None:
 OUT = [
     way("repro.checkpoints.importing:_already_there#1", a_file, "out"),
     way("repro.checkpoints.importing:_already_there#2", taken, "out"),
-    way("repro.checkpoints.importing:_check_room#1", a_file, "out/below"),
+    way("repro.checkpoints.room:check_folder#1", a_file, "out/below"),
 ]
 
 
@@ -161,7 +161,7 @@ def test_another_folder_of_the_import_is_taken(
     talk.succeeds("import-checkpoint", file, "--out", "another")
 
 
-@pytest.mark.follows("repro.checkpoints.importing:_check_room#2")
+@pytest.mark.follows("repro.checkpoints.room:check_folder#2")
 def test_a_folder_on_another_disk_is_taken(talk: Talk, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = collections.namedtuple("usage", "total used free")
     Path("small").mkdir()
@@ -205,12 +205,23 @@ def test_weights_of_a_method_without_a_release_are_read_by_torch(talk: Talk) -> 
 
 
 @pytest.mark.usefixtures("ready")
-@pytest.mark.follows("repro.runs.weights.imported:imported_run")
+@pytest.mark.follows("repro.runs.weights.imported:other_method")
 def test_an_import_is_given_to_the_method_named(talk: Talk, file: Path) -> None:
     talk.succeeds("import-checkpoint", file, "--out", "mine")
     words = ["--checkpoint", "mine/weights.pth", "--profile", "smoke", "--benchmarks", "PAS-20", "--device", "cpu"]
     mend = talk.refused("eval", "clip", *words)
     talk.succeeds("eval", mend.removeprefix("name the method "), *words)
+
+
+@pytest.mark.usefixtures("ready", "tiny_clips")
+@pytest.mark.follows("repro.runs.weights.official:_import#2")
+def test_a_clip_given_as_weights_is_taken_as_a_backbone(talk: Talk) -> None:
+    from repro.clip.tower import build_tower
+
+    torch.save(build_tower(TowerSpec("tiny-eva", None, resolution=48)).open_clip_state(), "my clip.pth")
+    words = ["eval", "clip", "--profile", "smoke", "--device", "cpu", "--benchmarks", "PAS-20"]
+    mend = talk.refused(*words, "--weights", "my clip.pth")
+    talk.succeeds(*words, *options(mend.removesuffix(" in place of the weights")))
 
 
 @pytest.mark.usefixtures("ready")

@@ -118,6 +118,13 @@ def test_weights_of_other_sizes_are_used_with_their_options(talk: Talk, store: P
 
 
 @pytest.mark.follows("repro.methods.weights:read_weights#1")
+def test_a_file_without_tensors_is_sent_to_the_import(talk: Talk, store: Path) -> None:
+    torch.save({"epoch": 3}, "my notes.pth")
+    talk.refused(*evaluate(store, "--weights", "my notes.pth"))
+    talk.follow()
+
+
+@pytest.mark.follows("repro.runs.weights.official:_import#1")
 def test_a_bare_state_dict_is_sent_to_the_import(talk: Talk, store: Path) -> None:
     torch.save({"head.weight": torch.zeros(3, 3)}, "bare file.pth")
     talk.refused(*evaluate(store, "--weights", "bare file.pth"))

@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "--weights",
         "--checkpoint",
         metavar="FILE",
-        help=f"weights of this method; '{UNTRAINED}' for none (default: the run's own). An imported checkpoint brings "
-        "its own tower and options",
+        help=f"weights of this method; '{UNTRAINED}' for none (default: the run's own). An official checkpoint is "
+        "imported when first named, and brings its own tower and options",
     )
     common.declare(parser, "device")
     launching.add_options(parser, ("torchrun", "slurm"))
@@ -50,7 +50,8 @@ def evaluate(options: argparse.Namespace) -> int:
     run = run_request(options)
     how, placement = launching.chosen(options), launching.placement(options)
     if how is not None:
-        return launching.start(options, how, options.runs, f"eval-{run.run(options.weights, data='real').id}")
+        there = run.run(run.own(options.weights), data="real")  # an import is made here, once
+        return launching.start(options, how, options.runs, f"eval-{there.id}")
     chosen: dict[str, Any] = {"speedups": speed_options.chosen(options), "measures": common.chosen_measures(options)}
     if options.dataset:
         chosen["benchmarks"] = [*(options.benchmarks or ()), *options.dataset]

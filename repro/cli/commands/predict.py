@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.epilog = (
         'example:\n  repro predict --method catseg --checkpoint weights.pth --image photo.jpg --classes "cat,dog,sky" '
         "--out out\n\n"
-        "Give the profile, tower and options the weights were trained with; an imported checkpoint brings its own. "
+        "Give the profile, tower and options the weights were trained with; an official checkpoint brings its own. "
         "Outputs of an image photo.jpg:\n"
         "photo_label.png, photo_overlay.png, photo.json and, with --save-probs, photo_probabilities.npz."
     )

@@ -77,7 +77,7 @@ def find_weights(spec: TowerSpec) -> Path | None:
             if published is not None and published.quick_gelu != uses_quick_gelu(spec.model):
                 raise quick_gelu_error(spec.model, spec.weights, published.quick_gelu)
             return candidate
-    source = None if folder else _tag_source(spec.model, spec.weights)
+    source = None if folder else tag_source(spec.model, spec.weights)
     if source is None:
         raise WeightsError(
             f"no weights {spec.weights!r} for model {spec.model}",
@@ -88,7 +88,7 @@ def find_weights(spec: TowerSpec) -> Path | None:
         )
     if source.quick_gelu != uses_quick_gelu(spec.model):
         raise quick_gelu_error(spec.model, spec.weights, source.quick_gelu)
-    path = _cached(source)
+    path = cached_file(source)
     if path is None:
         raise WeightsError(
             f"the weights {spec.weights!r} of {spec.model} are not on this machine",
@@ -139,7 +139,8 @@ def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
     return file_digest(path)
 
 
-def _tag_source(model: str, tag: str) -> TagSource | None:
+def tag_source(model: str, tag: str) -> TagSource | None:
+    """Return where the weights ``tag`` of ``model`` come from; None where open_clip knows no such tag."""
     if (model, tag) in TAGS:
         return TAGS[model, tag]
     if model in BUILT_IN or tag.endswith(FILE_ENDINGS):  # a file that is not there, which open_clip has no tag for
@@ -168,7 +169,8 @@ def _clip_cache() -> Path:
     return Path("~/.cache/clip").expanduser()
 
 
-def _cached(source: TagSource) -> Path | None:
+def cached_file(source: TagSource) -> Path | None:
+    """Return the weights of ``source`` where they lie in one of the two caches."""
     if source.hub:
         from huggingface_hub import try_to_load_from_cache
 

@@ -30,13 +30,18 @@ def imported_run(path: Path, method: str, values: Mapping[str, Any], assets: Ass
     described = describe_weights(path)
     entry = described.entry
     if entry.name != method:
-        raise WeightsError(
-            f"{path} holds weights of another method",
-            expected=f"weights of {method}",
-            found=f"weights of {entry.name}",
-            mend=f"name the method {entry.name}",
-        )
+        raise other_method(path, method, entry.name)
     tower = carried_tower(described.tower, described.header.get("source", {}).get("sha256", "unknown"))
     profile = dataclasses.replace(assets.profile, towers={KEY: tower}, methods={})
     row = Row(f"{entry.name}-{KEY}", entry.title, entry.name, KEY, {**described.options, **values})
     return Run(row, profile, tower, dataclasses.replace(entry, trainable=False), 0, assets.under(profile))
+
+
+def other_method(path: Path, method: str, found: str) -> WeightsError:
+    """Return the error for ``path``, which holds weights of the method ``found`` in place of ``method``."""
+    return WeightsError(
+        f"{path} holds weights of another method",
+        expected=f"weights of {method}",
+        found=f"weights of {found}",
+        mend=f"name the method {found}",
+    )
