@@ -183,10 +183,13 @@ def test_tolerances_come_from_repeats(tmp_path: Path, capsys: pytest.CaptureFixt
     cells = {(c["row"], c["benchmark"]): c for c in json.loads(file.read_text())["cells"]}
     noisy, quiet = cells["catseg-base", "A-150"], cells["clip-base", "A-150"]
     assert noisy["tolerance"] > 0.1
-    first, second = re.fullmatch(
-        r"twice the largest of again1 (\d\.\d{3}), again2 (\d\.\d{3}) points, at least 0.05", noisy["reason"]
+    first, second, least = re.fullmatch(
+        r"twice the largest of again1 (\d\.\d{3}), again2 (\d\.\d{3}) points, at least (\d\.\d+)", noisy["reason"]
     ).groups()
     assert noisy["tolerance"] == pytest.approx(2 * max(float(first), float(second)), abs=0.011)
+    trained = [c for c in cells if c[0] == "catseg-base"]
+    assert float(least) == pytest.approx(2 * max(float(first), float(second)) / len(trained), abs=0.011)
+    assert {cells[c]["tolerance"] for c in trained if c[1] != "A-150"} == {float(least)}
     assert quiet["tolerance"] == 0.05
     assert quiet["reason"] == "twice the largest of again1 0.000, again2 0.000 points, at least 0.05"
     for folder in again:

@@ -217,12 +217,20 @@ def updated(old: Reference | None, request: CheckRequest) -> Reference:
             found="; ".join(flagged) or "none",
             mend=request.making(),
         )
+    noise: dict[Key, list[tuple[str, float]]] = {}
     for key, (plan, status) in done.items():
+        values = [(name, percent(*other[key])) for name, other in again if key in other]
+        own = percent(plan, status)
+        assert own is not None
+        noise[key] = [(name, abs(value - own)) for name, value in values if value is not None]
+    trained = [max(v for _, v in noise[key]) for key, (_, s) in done.items() if noise[key] and s.cell.run.train]
+    floor = max(FLOOR, math.ceil(200 * sum(trained) / len(trained)) / 100) if trained else FLOOR
+    for key, (plan, status) in done.items():
+        # One repeat that happens to agree says little about its cell: trainings vouch for one another.
+        least = floor if status.cell.run.train else FLOOR
+        tolerance, reason = _tolerance(cells.get(key), noise[key], least, request)
         expected = percent(plan, status)
         assert expected is not None
-        values = [(name, percent(*other[key])) for name, other in again if key in other]
-        noise = [(name, abs(value - expected)) for name, value in values if value is not None]
-        tolerance, reason = _tolerance(cells.get(key), noise, request)
         file = request.file if request.counts else None
         cells[key] = _cell(key, plan, status, expected, tolerance, reason, file)
     order = list(dict.fromkeys(c.table for c in cells.values()))
@@ -231,13 +239,16 @@ def updated(old: Reference | None, request: CheckRequest) -> Reference:
 
 
 def _tolerance(
-    old: ReferenceCell | None, noise: Sequence[tuple[str, float]], request: CheckRequest
+    old: ReferenceCell | None, noise: Sequence[tuple[str, float]], least: float, request: CheckRequest
 ) -> tuple[float, str]:
-    """Return points and why; ``noise`` has the name of the run store of each repeat and its absolute difference."""
+    """Return points and why; ``noise`` has the name of the run store of each repeat and its absolute difference.
+
+    ``least``: what repeats of other cells ask for.
+    """
     if noise:
         largest = max(value for _, value in noise)
         each = ", ".join(f"{name} {value:.3f}" for name, value in noise)
-        return max(FLOOR, math.ceil(200 * largest) / 100), f"twice the largest of {each} points, at least {FLOOR}"
+        return max(least, math.ceil(200 * largest) / 100), f"twice the largest of {each} points, at least {least}"
     if request.tolerance is not None:
         return request.tolerance, request.reason
     return (old.tolerance, old.reason) if old else (FLOOR, NOT_MEASURED)
