@@ -173,7 +173,7 @@ def _check_model(source: BackboneSource, model: str, what: str) -> None:
     if model not in known:
         error = unknown_name("CLIP model", model, known, mend="docs/backbones.md")
         unknown = f"{what} is neither a file nor a folder and does not begin with a CLIP model"
-        error.message = unknown + error.message.partition("; ")[2]
+        error.message = unknown + "".join(error.message.partition("; ")[1:])
         error.expected, error.found = f"{FORMS}, MODEL one of open_clip.list_models()", what
         raise error
     source.check_model(model)

@@ -153,7 +153,7 @@ def test_a_trained_method_is_no_backbone(tmp_path: Path, official: dict[str, Ten
         ("densevlm", "named by its source"),
         ("densvlm:x", "did you mean densevlm"),
         ("clipself:/no/such.pt", "neither a file nor a folder"),
-        ("openclip:ViT-B-17", "did you mean"),
+        ("openclip:ViT-B-17", "with a CLIP model; did you mean ViT-B-"),
         ("openclip:ViT-B-16", "several published weights"),
         ("eva:ViT-B-16/openai", "not a model of EVA-CLIP"),
     ],
