@@ -31,9 +31,9 @@ def make_again(path: Path, what: str = "damaged") -> str:
     return f"give the same command again after this one, which removes what cannot be used: {removal}"
 
 
-def install(extra: str, *more: str) -> str:
-    """Return the command that installs what the extra ``extra`` of this package needs; ``more`` are options of pip."""
-    return command("pip", "install", *more, f"repro-ovseg[{extra}]", "-c", CONSTRAINTS)
+def install(extra: str = "", *more: str) -> str:
+    """Return the command that installs what this package or its ``extra`` needs; ``more``: options of pip."""
+    return command("pip", "install", *more, f"repro-ovseg[{extra}]" if extra else "repro-ovseg", "-c", CONSTRAINTS)
 
 
 def same_folders(runs: Path, data_root: Path | str | None = None) -> tuple[object, ...]:

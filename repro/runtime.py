@@ -57,7 +57,7 @@ def import_torchvision() -> None:
     if spec is None or spec.origin is None:
         from repro.errors import ResourceError
 
-        raise ResourceError("torchvision is not installed", mend=install("train"))
+        raise ResourceError("torchvision is not installed", mend=install())
     for library in Path(spec.origin).parent.glob("_C*.so"):
         try:
             torch.ops.load_library(str(library))

@@ -8,12 +8,12 @@ import importlib.util
 import io
 
 from repro.errors import ResourceError
+from repro.mends import install
 from repro.runtime import import_torchvision
 
 INSTALL = {
-    "mmseg": "pip install 'repro-ovseg[train]' -c constraints.txt",
-    "detectron2": "pip install 'repro-ovseg[detectron2]' -c constraints.txt && "
-    "pip install --no-build-isolation --no-deps PATH_TO_DETECTRON2",
+    "mmseg": install("train"),
+    "detectron2": install("detectron2") + " && pip install --no-build-isolation --no-deps PATH_TO_DETECTRON2",
 }
 """Import name of a library -> how it is installed (docs/interop.md)."""
 

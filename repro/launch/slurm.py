@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from repro.errors import Preempted, ResourceError, UsageError
 from repro.launch.job import Job, Launch, OnEnd, OnStart, Outcome, outcome
+from repro.mends import install
 
 _POLL_S = {"slurm": 5.0, "local": 0.2}
 _MISSING_S = {"slurm": 30.0, "local": 0.0}  # how long after a job's end its result may take to be seen (slow disks)
@@ -146,7 +147,7 @@ def _executor(launch: Launch, folder: Path) -> Any:
     try:
         import submitit
     except ImportError as error:
-        raise ResourceError("submitit is not installed", mend="pip install 'repro-ovseg[slurm]'") from error
+        raise ResourceError("submitit is not installed", mend=install("slurm")) from error
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=launch.cluster)
         executor.update_parameters(**_parameters(launch))

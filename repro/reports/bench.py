@@ -49,7 +49,7 @@ def _write(records: Sequence[Record], request: BenchRequest) -> None:
     except ImportError as error:
         raise ResourceError(
             "the figure needs matplotlib; the tables are written",
-            mend=install("train"),
+            mend=install(),
         ) from error
     for path in paths:
         log(f"wrote {path}")

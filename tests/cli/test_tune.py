@@ -43,7 +43,7 @@ def test_no_benchmark_is_read_and_side_by_side_the_same_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = Assets(load_profile("smoke"), tmp_path / "one" / "runs", None).ensure_data(lambda _: None)
-    own = train_set().folder
+    own = train_set(load_profile("smoke")).folder
     others = {b.folder for b in BENCHMARKS.values()} - {own}
     assert others
     for name in others:

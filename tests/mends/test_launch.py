@@ -138,10 +138,11 @@ DISTRIBUTIONS = {"mmseg": "onedl-mmsegmentation"}
 
 
 def brings(mend: str, package: str) -> bool:
-    """Whether the extra that a mend installs brings the package."""
-    extra = re.search(r"pip install .*'repro-ovseg\[(\w+)\]'", mend)
-    assert extra, mend
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra[1]]
+    """Whether what a mend installs, this package or an extra of it, brings the package."""
+    asked = re.search(r"pip install .*'?repro-ovseg(?:\[(\w+)\])?'? -c ", mend)
+    assert asked, mend
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = project["optional-dependencies"][asked[1]] if asked[1] else project["dependencies"]
     return any(line.startswith(DISTRIBUTIONS.get(package, package)) for line in listed)
 
 

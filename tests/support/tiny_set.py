@@ -30,6 +30,8 @@ class TinyBenchmark:
     background_index: int | None = None
     names: tuple[str, ...] = NAMES
     prompts: tuple[str, ...] | None = None
+    root: Path | None = None
+    described_by: Path | None = None
 
     @property
     def num_classes(self) -> int:

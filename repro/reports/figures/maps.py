@@ -1,6 +1,6 @@
 """Figures of single images: what a method finds salient and predicts, and correlation maps of several methods.
 
-Needs matplotlib (``pip install 'repro-ovseg[train]'``); drawn without a display.
+Drawn without a display.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ResourceError("figures need matplotlib", mend=install("train")) from error
+        raise ResourceError("figures need matplotlib", mend=install()) from error
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

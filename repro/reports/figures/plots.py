@@ -1,6 +1,6 @@
 """Plots of a table for print: vector files (PDF and SVG), colours the colour-blind can tell apart, markers beside them.
 
-Needs matplotlib (``pip install 'repro-ovseg[train]'``); drawn without a display.
+Drawn without a display.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Qualitative figures as in the papers: image, ground truth and predictions side by side, images chosen by the counts.
 
-Needs matplotlib (``pip install 'repro-ovseg[train]'``); drawn without a display.
+Drawn without a display.
 """
 
 from __future__ import annotations

@@ -246,4 +246,4 @@ def test_a_training_of_0_1_0_on_named_data_is_known_by_names_and_sizes(mini_real
     assert facts["data"] != run.facts["data"]
     assert past.is_of(run)
     assert not PastRun(tmp_path / name, run.profile.name, run.row.id, {**facts, "data": "0" * 16}).is_of(run)
-    assert train_set().id == "coco-stuff"
+    assert train_set(run.profile).id == "coco-stuff"
