@@ -245,7 +245,7 @@ def test_a_request_is_the_same_in_another_process() -> None:
     assert RehearsalRequest.of_json(json.loads(json.dumps(request.to_json()))) == request
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_row_of_the_paper_is_rehearsed_on_real_photographs(photographs: Path, tmp_path: Path) -> None:
     """CAT-Seg with ViT-B/16 at the paper's sizes; one image per step and 20 classes of it, to be done in a minute."""
     before = sorted(str(Path(top) / name) for top, _, names in os.walk(photographs) for name in names)

@@ -55,7 +55,9 @@ def test_the_code_computes_what_is_committed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("threads", "methods"), [("1", "synseg"), ("2", "synseg"), ("4", "")])
+@pytest.mark.parametrize(
+    ("threads", "methods"), [("1", "synseg"), ("2", "synseg"), pytest.param("4", "", marks=pytest.mark.long)]
+)
 def test_other_kernels_and_any_number_of_threads_compute_the_same(threads: str, methods: str):
     only = ("--methods", methods) if methods else ()
     assert checked(*only, **PLAIN, OMP_NUM_THREADS=threads)["first"] is None
