@@ -85,6 +85,11 @@ def own_set(text: str) -> str:
     return add_own_set(text)
 
 
+def chosen_benchmarks(options: argparse.Namespace) -> list[str] | None:
+    """Return what ``--benchmarks`` and ``--dataset`` name; None where neither is there."""
+    return [*(options.benchmarks or ()), *options.dataset] or None
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "runs": {"type": Path, "default": DEFAULT_RUNS, "metavar": "DIR", "help": "run store (default: ./runs)"},
     "profile": {"default": "mini", "help": "smoke, mini (default), paper, or a .py file"},

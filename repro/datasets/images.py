@@ -165,8 +165,11 @@ def check_label(
     """
     import numpy as np
 
-    mend = command("repro", "data", "prepare", benchmark.id, "--data-root", "ROOT", "--again")
-    mend = benchmark.instructions if benchmark.described_by is not None else mend
+    mend = (
+        command("repro", "data", "prepare", benchmark.id, "--data-root", "ROOT", "--again")
+        if benchmark.described_by is None
+        else benchmark.instructions
+    )
     if image_shape is not None and tuple(label.shape) != tuple(image_shape[:2]):
         raise DataError(
             f"label {path} and its image differ in size",

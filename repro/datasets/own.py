@@ -64,8 +64,8 @@ class OwnSet(DataSet):
     def list_sources(self, folder: Path, part: Split) -> list[SourcePair]:
         images = self.image_files(self.need(folder / part.source_images))
         masks = self.mask_files(self.need(folder / part.source_labels[0]))
-        keys = self.listed_keys(folder, part)
-        keys = images.keys() | masks.keys() if not part.ids or keys is None else keys
+        listed = self.listed_keys(folder, part) if part.ids else None
+        keys = images.keys() | masks.keys() if listed is None else listed
         return [
             SourcePair(
                 key,

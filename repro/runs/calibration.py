@@ -58,8 +58,7 @@ def calibrate(plan: Plan, device: str, log: Callable[[str], None]) -> None:
     from repro.cost.bench import Subject
     from repro.cost.timing import drawn_text
 
-    if plan.profile.synthetic:
-        plan.assets.ensure_drawn(log)
+    plan.assets.ensure_drawn(log)
     for run in {_file(run): run for run in plan.runs}.values():
         open_ = [b for b in plan.benchmarks if calibrated(run, b.id) is None]
         if not open_:

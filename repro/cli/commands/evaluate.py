@@ -52,9 +52,11 @@ def evaluate(options: argparse.Namespace) -> int:
     if how is not None:
         there = run.run(run.own(options.weights), data="real")  # an import is made here, once
         return launching.start(options, how, options.runs, f"eval-{there.id}")
-    chosen: dict[str, Any] = {"speedups": speed_options.chosen(options), "measures": common.chosen_measures(options)}
-    if options.dataset:
-        chosen["benchmarks"] = [*(options.benchmarks or ()), *options.dataset]
+    chosen = {
+        "speedups": speed_options.chosen(options),
+        "measures": common.chosen_measures(options),
+        "benchmarks": common.chosen_benchmarks(options),
+    }
     rows = evaluate_run(common.request(EvalRequest, options, run=run, placement=placement, **chosen))
     if not ranks.is_first():
         return 0

@@ -67,9 +67,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 def table_request(options: argparse.Namespace, **more: object) -> TableRequest:
     """Make the request of the table that the options name."""
     given = {"training": launching.overrides(options), "measures": common.chosen_measures(options), **more}
-    if options.dataset:
-        given["benchmarks"] = [*(options.benchmarks or ()), *options.dataset]
-    return common.request(TableRequest, options, **given)
+    return common.request(TableRequest, options, benchmarks=common.chosen_benchmarks(options), **given)
 
 
 def write_files(result: TableResult[Any]) -> None:
