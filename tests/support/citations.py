@@ -39,6 +39,10 @@ OUTSIDE = (
     "ImageSets/*",
     "my_package/*",
     "my_rooms/*",
+    "my_table.py",
+    "my_config.py",
+    "warm/*",
+    "out/*",
     ".github/workflows/*",
     # files of other projects
     "setup.py",
