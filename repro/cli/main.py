@@ -52,7 +52,7 @@ exit codes: 0 done; 1 part of the work failed; 2 usage; 3 data; 4 weights; 5 mac
 
 
 def build_parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, str | None]:
-    """Build the parser for these words: only the command among them, which is returned too, has its options declared."""
+    """Build the parser for these words. Only the command among them, which is returned too, has its options."""
     parser = argparse.ArgumentParser(
         prog="repro",
         description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",

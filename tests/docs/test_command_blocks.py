@@ -1,4 +1,4 @@
-"""Every block of commands of README.md and docs is run, or parsed where its mark says that a reader needs more for it."""
+"""Every block of commands of README.md and docs is run, or parsed where a mark says what else it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows a page: its commands in order in one folder, by the command line of this interpreter, without a new process."""
+"""Follows a page: its commands in order, in one folder and in this process."""
 
 from __future__ import annotations
 
@@ -97,22 +97,22 @@ def write(folder: Path, block: Block) -> None:
     path.write_text(block.text + "\n", encoding="utf-8")
 
 
-def started(words: list[str], settings: Mapping[str, str]) -> tuple[int, str]:
+def started(words: list[str], settings: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run ``repro WORDS`` in this process; its exit code and all it prints."""
     output = io.StringIO()
-    with mock.patch.dict(os.environ, settings), _captured(output):
+    with mock.patch.dict(os.environ, settings or {}), _captured(output):
         try:
             code = main(words)
         except SystemExit as end:  # argparse ends so
             code = end.code if isinstance(end.code, int) else 1
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a reader would see
             code = 1
             traceback.print_exc(file=output)
     return code, output.getvalue()
 
 
 def unusable(words: list[str]) -> str:
-    """What the command line, or the lists of names that it reads, say against these words; nothing where all is well."""
+    """What the command line, or the lists of names that it reads, say against these words; else nothing."""
     output = io.StringIO()
     try:
         with _captured(output), mock.patch.dict(os.environ):

@@ -39,6 +39,8 @@ OUTSIDE = (
     "ImageSets/*",
     "my_package/*",
     "my_rooms/*",
+    "my_towers.py",
+    "own.py",
     ".github/workflows/*",
     # files of other projects
     "setup.py",

@@ -3,9 +3,10 @@
 A mark is a comment on a line of its own above the block, invisible on the page::
 
     <!-- needs: data -->          what the reader must have: not run here, every ``repro`` line is parsed
-    <!-- takes: training -->      trains on the miniature, or reads what was trained: run with a profile of the same name
-                                  that takes seconds
-    <!-- takes: minutes -->       parsed, and run by ``pytest -m long``; ``training, minutes`` is both, ``hours`` never run
+    <!-- takes: training -->      trains on the miniature, or reads what was trained: run with a profile of that
+                                  name that takes seconds
+    <!-- takes: minutes -->       parsed, and run by ``pytest -m long``; ``training, minutes``: both
+    <!-- takes: hours -->         parsed
     <!-- exits: 1 -->             its commands end with this code, not with 0
 
 A block whose first line is ``# NAME.ENDING`` is a file that the page shows.
@@ -27,8 +28,8 @@ MARKS = {
     "needs": ("data", "gpu", "network", "cluster", "detectron2", "packages", "runs"),
     "takes": ("training", "minutes", "hours"),
 }
-"""``data``: data sets, checkpoints, predictions; ``network``: or what was fetched; ``packages``: that come with no extra;
-``runs``: of the reader's own, other than those that the page has made."""
+"""``data``: data sets, checkpoints, predictions; ``network``: or what was fetched; ``packages``: that come with no
+extra; ``runs``: of the reader's own, other than those that the page has made."""
 
 _SEPARATOR = re.compile(r", *")
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})\s*(\w*)\s*$")
