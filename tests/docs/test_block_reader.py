@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from block_runner import BlockError, Page, unusable
-from command_blocks import Block, read_blocks
+from block_runner import BlockError, Page, unknown, unusable
+from command_blocks import Block, quoted, read_blocks
 
 PAGE = """\
 Text.
@@ -111,6 +111,17 @@ def test_what_no_longer_exists_is_found_without_running_it(words: str, complaint
     said = unusable(words.split())
     assert complaint in said
     assert bool(said) == bool(complaint)
+
+
+def test_commands_within_sentences_are_found_and_their_options_are_known() -> None:
+    text = "Use `repro data prepare ..\n--jobs 2` or `repro`.\n```bash\nrepro list `repro no`\n```\n`repro eval --jbos`, `repro evl M`"
+    found = [(c.line, words) for c in quoted(text) for words in c.ours]
+    assert found == [
+        (1, ["data", "prepare", "..", "--jobs", "2"]),
+        (6, ["eval", "--jbos"]),
+        (6, ["evl", "M"]),
+    ]
+    assert [unknown(words) for _, words in found] == ["", "--jbos", "evl"]
 
 
 def follow(folder: Path, text: str, run: bool = True, **stands_for: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -15,7 +16,7 @@ from unittest import mock
 from citations import citations, missing
 from command_blocks import PYTHON, Block, Command
 
-from repro.cli.main import build_parser, main
+from repro.cli.main import COMMANDS, build_parser, main
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import get_benchmark
 from repro.errors import ReproError
@@ -23,6 +24,10 @@ from repro.methods import get_method
 
 ENOUGH = 1500
 """Characters of the output that a failure shows."""
+
+
+SHORT = ("..", "COMMAND")
+"""What stands for any command in a sentence."""
 
 
 class BlockError(AssertionError):
@@ -123,6 +128,23 @@ def unusable(words: list[str]) -> str:
     except ReproError as error:
         return str(error)
     return ""
+
+
+def unknown(words: list[str]) -> str:
+    """Return the command or first option in ``words``, which may lack others, that does not exist; else nothing."""
+    if words[:1] and words[0] not in COMMANDS and not words[0].startswith("-") and words[0] not in SHORT:
+        return words[0]
+    options = set(_options(build_parser(words)[0]))
+    named = [word.split("=")[0] for word in words if word.startswith("--")]
+    return next((name for name in named if name not in options), "")
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _options(inner)
 
 
 def _known(options: Mapping[str, Any]) -> None:

@@ -25,11 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELL, PYTHON = ("bash", "sh", "shell", "console"), ("python",)
 WORKFLOWS = ("yaml",)
 MARKS = {
-    "needs": ("data", "gpu", "network", "cluster", "detectron2", "packages", "runs"),
+    "needs": ("data", "gpu", "network", "cluster", "detectron2", "packages", "runs", "checkout"),
     "takes": ("training", "minutes", "hours"),
 }
 """``data``: data sets, checkpoints, predictions; ``network``: or what was fetched; ``packages``: that come with no
-extra; ``runs``: of the reader's own, other than those that the page has made."""
+extra; ``runs``: of the reader's own, other than those that the page has made; ``checkout``: of the
+repository, where it writes."""
 
 _SEPARATOR = re.compile(r", *")
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})\s*(\w*)\s*$")
@@ -152,6 +153,14 @@ def read_blocks(file: str, text: str) -> tuple[list[Block], list[str]]:
             wrong.append(f"{file}:{number}: indented commands; fence them and give a language")
         marks = {}
     return blocks, wrong
+
+
+def quoted(text: str) -> Iterator[Command]:
+    """Yield the code that begins with ``repro`` within sentences of ``text``, outside its blocks."""
+    outside = re.sub(r"^ *(`{3,}|~{3,}).*?^ *\1", lambda m: "\n" * m[0].count("\n"), text, flags=re.M | re.S)
+    for match in re.finditer(r"(?<!`)`([^`]*\brepro [^`]+)`", outside):
+        if match[1].count("'") % 2 == match[1].count('"') % 2 == 0:
+            yield Command(outside.count("\n", 0, match.start()) + 1, " ".join(match[1].split()))
 
 
 def _wrong_marks(marks: dict[str, str]) -> Iterator[str]:
