@@ -114,10 +114,8 @@ def test_what_no_longer_exists_is_found_without_running_it(words: str, complaint
 
 
 def test_commands_within_sentences_are_found_and_their_options_are_known() -> None:
-    text = (
-        "Use `repro data prepare ..\n--jobs 2` or `repro`.\n```bash\nrepro list `repro no`\n```\n`repro eval --jbos`, "
-    )
-    text += "`repro evl M`"
+    text = "Use `repro data prepare ..\n--jobs 2` or `repro`.\n```bash\nrepro list `repro no`\n```\n"
+    text += "`repro eval --jbos`, `repro evl M`"
     found = [(c.line, words) for c in quoted(text) for words in c.ours]
     assert found == [
         (1, ["data", "prepare", "..", "--jobs", "2"]),
