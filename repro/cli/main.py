@@ -51,13 +51,8 @@ exit codes: 0 done; 1 part of the work failed; 2 usage; 3 data; 4 weights; 5 mac
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code (see ``repro --help``). Logs go to stderr, results to stdout."""
-    prepare()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are not text
-            stream.reconfigure(errors="backslashreplace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def build_parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, str | None]:
+    """Build the parser for these words. Only the command among them, which is returned too, has its options."""
     parser = argparse.ArgumentParser(
         prog="repro",
         description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",
@@ -79,6 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         shells = "bash, zsh, tcsh or fish (docs/getting-started.md)"
         parser.add_argument(COMPLETION, metavar="SHELL", help=f"print what completes commands and options in {shells}")
+    return parser, chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (see ``repro --help``). Logs go to stderr, results to stdout."""
+    prepare()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are not text
+            stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser, chosen = build_parser(words)
     try:
         if chosen is not None and chosen not in COMMANDS:
             raise unknown_name("command", chosen, COMMANDS, mend="repro --help")
