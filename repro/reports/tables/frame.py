@@ -18,7 +18,7 @@ from repro.reports.tables.printed import (
     printed_notes,
     printed_of,
     printed_sources,
-    shown_rows,
+    rows_on,
     source_text,
 )
 from repro.reports.tables.sheet import plan_remarks
@@ -84,7 +84,7 @@ def paper_frame(
     With ``all`` as ``published``, the other rows of the paper's table stand around the measured ones where the paper
     has them, and columns say the backbone, the training set and additional data.
     """
-    printed = shown_rows(plan, published)
+    printed = rows_on(plan, published)
     groups = _by_row(cells)
     rows: list[dict[str, Any]] = []
     for (above, _), own in zip(around([g[0].cell.run.row for g in groups], printed), [*groups, []], strict=True):
@@ -211,13 +211,12 @@ def notes(plan: Plan, cells: Sequence[CellStatus], published: PublishedRows = "o
     """Return what must stand under the table: profile, metric, protocol, hardware, sources, gaps."""
     profile, p = plan.profile, plan.profile.protocol
     done = [c for c in cells if c.status == DONE and c.metrics]
+    beside = "published ones" if published == "none" else "the published ones printed beside them"
     counts = {c.cell.benchmark.id: c.metrics["num_images"] for c in done if c.metrics}
     hardware_labels = sorted({str(c.metrics.get("hardware")) for c in done if c.metrics})
     lines = [
         f"Profile {profile.name}: {profile.title}."
-        + (
-            "" if profile.comparable else " Its numbers are not comparable with the published ones printed beside them."
-        ),
+        + ("" if profile.comparable else f" Its numbers are not comparable with {beside}."),
         f"Metric {plan.table.metric}, percent: mean IoU over classes with ground truth"
         if plan.table.metric == "miou_gt"
         else f"Metric {plan.table.metric}, percent",
@@ -228,7 +227,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus], published: PublishedRows = "o
     ]
     lines[1] += " (`miou_union` and others are in the CSV of cells)."
     origin = sources([run.row for run in plan.runs], [b.id for b in plan.benchmarks]) if published != "none" else []
-    printed = shown_rows(plan, published)
+    printed = rows_on(plan, published)
     origin = list(dict.fromkeys([*printed_sources(printed), *origin]))
     if origin:
         lines.append("Published: " + "; ".join(origin) + ".")

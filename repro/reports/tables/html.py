@@ -21,7 +21,7 @@ from repro.datasets.vocabulary import first_synonym
 from repro.files import write_text
 from repro.reports.tables.evidence import Entry, Evidence, RowRuns
 from repro.reports.tables.frame import notes
-from repro.reports.tables.printed import around, shown_rows
+from repro.reports.tables.printed import around, rows_on
 from repro.reports.tables.sheet import Sheet
 from repro.runs.plan import Plan
 from repro.runs.status import DONE
@@ -70,7 +70,7 @@ def table_section(evidence: Evidence, against: str | None = None, published: Pub
     best = {b.id: _best(evidence, b.id) for b in plan.benchmarks}
     rows: list[dict[str, Any]] = []
     cells: dict[str, dict[str, Any]] = {}
-    pairs = around([row.runs[0].row for row in evidence.rows], shown_rows(plan, published))
+    pairs = around([row.runs[0].row for row in evidence.rows], rows_on(plan, published))
     for (above, _), row in zip(pairs, [*evidence.rows, None], strict=True):
         for p in above:
             rows.append(_printed_row(plan, p, f"printed-{len(rows)}", sources))

@@ -17,6 +17,11 @@ def shown_rows(plan: Plan, published: PublishedRows) -> list[PrintedRow]:
     return printed_rows(plan.table.printed) if published == "all" else []
 
 
+def rows_on(plan: Plan, published: PublishedRows) -> list[PrintedRow]:
+    """Return those of :func:`shown_rows` with a value on one of the benchmarks of ``plan``."""
+    return [p for p in shown_rows(plan, published) if any(p.value(b.id) is not None for b in plan.benchmarks)]
+
+
 def around(rows: Sequence[Row], printed: Sequence[PrintedRow]) -> Iterator[tuple[list[PrintedRow], Row | None]]:
     """Yield each of ``rows`` with what the paper prints above it and below the row of ours before.
 

@@ -85,6 +85,15 @@ def test_a_row_of_ours_that_is_not_selected_is_a_competitor_as_printed(tmp_path:
     assert list(disa["A-150"]) == [33.7, 38.9]
 
 
+def test_a_printed_row_without_a_value_on_the_chosen_benchmarks_is_left_out(tmp_path: Path):
+    plan = plan_of("table1", tmp_path, benchmarks=["PAS-20b"])
+    printed = paper_frame(plan, plan_status(plan), published="all")
+    own = printed[printed["source"] == "published"]
+    assert own["PAS-20b"].notna().all()
+    assert "LSeg+" in set(own["method"])
+    assert "SED" not in set(own["method"])
+
+
 @pytest.mark.parametrize("table", ["table1", "logoseg-table1", "logoseg-table5", "densevlm-table7"])
 def test_the_measured_rows_are_the_same_whatever_is_printed_around_them(table: str, tmp_path: Path):
     plan = plan_of(table, tmp_path)
