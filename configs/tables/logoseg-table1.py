@@ -18,11 +18,23 @@ def _row(_method, _title, _tower, **_more):
 
 rows = [
     _row("clip", "CLIP (zero-shot, dense)", "base"),
-    _row("catseg", "CAT-Seg", "base", published=dict(printed, row="CAT-Seg CLIP ViT-B/16"), remarks=_first_version),
-    _row("logoseg", "LoGoSeg", "convnext-base", published=dict(printed, row="LoGoSeg ConvNeXt-B")),
-    _row("logoseg", "LoGoSeg", "base", published=dict(printed, row="LoGoSeg CLIP ViT-B/16")),
+    _row(
+        "catseg",
+        "CAT-Seg",
+        "base",
+        published=dict(printed, method="CAT-Seg", vlm="CLIP ViT-B/16"),
+        remarks=_first_version,
+    ),
+    _row("logoseg", "LoGoSeg", "convnext-base", published=dict(printed, method="LoGoSeg", vlm="ConvNeXt-B")),
+    _row("logoseg", "LoGoSeg", "base", published=dict(printed, method="LoGoSeg", vlm="CLIP ViT-B/16")),
     _row("clip", "CLIP (zero-shot, dense)", "large"),
-    _row("catseg", "CAT-Seg", "large", published=dict(printed, row="CAT-Seg CLIP ViT-L/14"), remarks=_first_version),
-    _row("logoseg", "LoGoSeg", "convnext-large", published=dict(printed, row="LoGoSeg ConvNeXt-L")),
-    _row("logoseg", "LoGoSeg", "large", published=dict(printed, row="LoGoSeg CLIP ViT-L/14")),
+    _row(
+        "catseg",
+        "CAT-Seg",
+        "large",
+        published=dict(printed, method="CAT-Seg", vlm="CLIP ViT-L/14"),
+        remarks=_first_version,
+    ),
+    _row("logoseg", "LoGoSeg", "convnext-large", published=dict(printed, method="LoGoSeg", vlm="ConvNeXt-L")),
+    _row("logoseg", "LoGoSeg", "large", published=dict(printed, method="LoGoSeg", vlm="CLIP ViT-L/14")),
 ]
