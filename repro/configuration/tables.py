@@ -78,7 +78,9 @@ class Table:
     methods offer; a ``controls`` table says whether methods work at all, ``seen`` are its benchmarks whose classes
     are in the training set. ``layout`` says where published values stand: in ``rows`` of their own, or in ``columns``
     beside the measured ones, with differences. ``remarks`` are printed under the table. With ``any_method`` a method
-    that has no row gets one where it is named, with its defaults on the tower ``base``.
+    that has no row gets one where it is named, with its defaults on the tower ``base``. ``printed`` names the paper's
+    table (columns of ``results/published.csv`` and their values) whose other rows are printed around the measured ones
+    where a reader wants all of them.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Table:
     panoptic: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     any_method: bool = False
+    printed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def with_methods(self, names: Sequence[str]) -> Table:
         """Return the table with a row for each of the methods ``names`` that has none, where it takes any method."""

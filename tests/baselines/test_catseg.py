@@ -44,7 +44,7 @@ class TestCatSeg(MethodTester):
 
     @pytest.mark.long
     def test_compiled_method_gives_the_same_logits(self, method: CatSeg) -> None:
-        super().test_compiled_method_gives_the_same_logits(method)  # tests/methods/test_speedups.py compiles a small one
+        super().test_compiled_method_gives_the_same_logits(method)  # test_speedups.py compiles a small one
 
     def test_gradients_reach_what_trains_and_nothing_else(self, method: CatSeg) -> None:
         # A key bias shifts all attention logits of a query alike: its exact gradient is zero, rounding leaves a rest.

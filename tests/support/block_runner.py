@@ -16,7 +16,7 @@ from unittest import mock
 from citations import citations, missing
 from command_blocks import PYTHON, Block, Command
 
-from repro.cli.main import COMMANDS, build_parser, main
+from repro.cli.main import COMMANDS, make_parser, main
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import get_benchmark
 from repro.errors import ReproError
@@ -121,7 +121,7 @@ def unusable(words: list[str], named: bool = True) -> str:
     output = io.StringIO()
     try:
         with _captured(output), mock.patch.dict(os.environ):
-            options = vars(build_parser(words)[0].parse_args(words))
+            options = vars(make_parser(words)[0].parse_args(words))
             if named:
                 _known(options)
     except SystemExit:
@@ -135,7 +135,7 @@ def unknown(words: list[str]) -> str:
     """Return the command or first option in ``words``, which may lack others, that does not exist; else nothing."""
     if words[:1] and words[0] not in COMMANDS and not words[0].startswith("-") and words[0] not in SHORT:
         return words[0]
-    options = set(_options(build_parser(words)[0]))
+    options = set(_options(make_parser(words)[0]))
     named = [word.split("=")[0] for word in words if word.startswith("--")]
     return next((name for name in named if name not in options), "")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from repro.configuration.published import find_published
+from repro.configuration.published import PrintedRow, PublishedRows, find_published
 from repro.datasets.panoptic import get_panoptic
 from repro.measuring.regions import GROUPS, TOP, RegionStatus, gains
+from repro.reports.tables.printed import around, printed_notes, printed_sources, shown_rows
 from repro.reports.tables.sheet import Column, Sheet, number, table_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
@@ -14,8 +15,11 @@ from repro.runs.plan import Plan
 from repro.runs.status import DONE, FAILED
 
 
-def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
-    """Return measured rows, each followed by the published one where there is one; columns by set and top-k."""
+def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> Sheet:
+    """Return measured rows, each followed by the published one where there is one; columns by set and top-k.
+
+    With ``all`` as ``published``, the other rows of the paper's table stand around them.
+    """
     tops = tuple(TOP) if plan.table.metric == "top5" else ("top1",)
     sets = list(dict.fromkeys(s.cell.source.id for s in states))
     columns = [Column("title", "Model"), Column("tower", "CLIP")]
@@ -25,15 +29,35 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
         for top in tops
         for group, heading in GROUPS.items()
     ]
-    rows = []
-    for row in dict.fromkeys(s.cell.run.row.id for s in states):
-        own = [s for s in states if s.cell.run.row.id == row]
+    rows: list[dict[str, str]] = []
+    italic: list[int] = []
+    groups = [
+        [s for s in states if s.cell.run.row.id == row] for row in dict.fromkeys(s.cell.run.row.id for s in states)
+    ]
+    pairs = around([own[0].cell.run.row for own in groups], shown_rows(plan, published))
+    for (above, _), own in zip(pairs, [*groups, []], strict=True):
+        italic += range(len(rows), len(rows) + len(above))
+        rows += [_printed_cells(p, sets) for p in above]
+        if not own:
+            continue
         run = own[0].cell.run
         rows.append({"title": run.row.title, "tower": run.tower.title} | _cells(own, published=False))
         printed = _cells(own, published=True)
-        if any(printed.values()):
+        if any(printed.values()) and published != "none":
+            italic.append(len(rows))
             rows.append({"title": f"{run.row.title} (published)", "tower": "ViT-B/16"} | printed)
-    return Sheet.of(plan, columns, rows, region_notes(plan, states))
+    return Sheet.of(plan, columns, rows, region_notes(plan, states, published), italic=italic)
+
+
+def _printed_cells(printed: PrintedRow, sets: Sequence[str]) -> dict[str, str]:
+    """Return what the paper prints of a model that is not measured here."""
+    cells = {"title": f"{printed.title} (published)", "tower": printed.vlm}
+    for name in sets:
+        for group, heading in GROUPS.items():
+            for top in TOP:
+                value = printed.value(f"{get_panoptic(name).title} {heading}", f"{top}_mean_acc_percent")
+                cells[f"{name}/{group}_{top}"] = number(value, 1)
+    return cells
 
 
 def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]:
@@ -46,7 +70,7 @@ def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]
     return cells
 
 
-def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
+def region_notes(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> list[str]:
     """Return what must stand under the table: profile, rules, what alignment is worth, sources, gaps."""
     lines = [f"Profile {plan.profile.name}: {plan.profile.title}."]
     settings = states[0].cell.settings
@@ -67,13 +91,15 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
         f"{100 * gain.difference:+.1f} points (95 % over images: {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
         for gain in gains(plan, states)
     ]
-    rows = {s.cell.run.row.id: s.cell.run.row for s in states}.values()
-    sources = [
+    rows = {s.cell.run.row.id: s.cell.run.row for s in states if published != "none"}.values()
+    printed = shown_rows(plan, published)
+    sources = printed_sources(printed) + [
         found.source
         for row in rows
         if (found := find_published(row.published, "COCO Boxes", "top1_mean_acc_percent")) is not None
     ]
     lines += ["Published: " + "; ".join(dict.fromkeys(sources)) + "."] if sources else []
+    lines += printed_notes(printed)
     lines += table_remarks(plan)
     reasons = dict.fromkeys((s.cell.run.row.title, s.adopted) for s in states if s.status == DONE and s.adopted)
     lines += [adopted_note(*reason) for reason in reasons]
