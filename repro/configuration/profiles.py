@@ -18,7 +18,7 @@ from repro.towers.kind import TowerPlan
 from repro.towers.registry import get_kind, tower_kinds
 from repro.training.search import Space
 from repro.training.settings import TrainSettings
-from repro.values import check_values
+from repro.values import check_values, converted, type_hints
 
 if TYPE_CHECKING:
     from repro.configuration.tables import Row
@@ -78,11 +78,19 @@ class Profile:
         return dataclasses.replace(self.train, **self.train_overrides.get(method, {}))
 
     def with_training(self, changes: Mapping[str, Any]) -> Profile:
-        """Return the profile with fields of its schedule replaced for every method, whatever its overrides say."""
+        """Return the profile with fields of its schedule replaced for every method, whatever its overrides say.
+
+        Raises UsageError for an unknown field, with the nearest, and for a value of another type or out of bounds.
+        """
         if not changes:
             return self
+        hints, mend = type_hints(TrainSettings), command("repro", "describe", self.name)
+        for name in changes:
+            if name not in hints:
+                raise unknown_name("value of the schedule", name, hints, mend=mend)
+        made = {name: converted(f"train.{name}", value, hints[name], mend) for name, value in changes.items()}
         own = {m: {k: v for k, v in o.items() if k not in changes} for m, o in self.train_overrides.items()}
-        return dataclasses.replace(self, train=dataclasses.replace(self.train, **changes), train_overrides=own)
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, **made), train_overrides=own)
 
 
 def profile_names() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from repro.runs.plan import Run
 
 if TYPE_CHECKING:
     from repro.datasets.layout import Pair
+    from repro.evaluation.predict import ClassList
     from repro.methods.interface import Method
 
 
@@ -26,13 +28,13 @@ class ImageData:
     key: str
     image: NDArray[np.uint8]
     """(H, W, 3), RGB."""
-    label: NDArray[Any]
-    """Class indices (H, W) and the benchmark's ignore label."""
+    label: NDArray[Any] | None
+    """Class indices (H, W) and the benchmark's ignore label; None for a picture that nobody has labelled."""
     prediction: NDArray[np.int64]
     """Class indices (H, W)."""
     classes: tuple[int, ...]
     maps: dict[str, NDArray[np.float32]]
-    """``saliency``, ``foreground``, ``correlation`` as the method offers them: (n, h, w) over the whole image."""
+    """``attention``, ``saliency``, ``foreground``, ``correlation`` as offered: (n, h, w) over the whole image."""
 
 
 def load_trained(run: Run, run_id: str, device: str) -> Method:
@@ -87,13 +89,26 @@ def choose_classes(
     return tuple(int(v) for v in values[np.argsort(-pixels, kind="stable")][:count])
 
 
+def words_of(benchmark: Benchmark, own: Sequence[str]) -> ClassList:
+    """Return the classes of ``benchmark`` by their first synonyms, and those of ``own`` that are not among them.
+
+    A picture of one's own is segmented with these: of a single class nothing could be told apart. Raises UsageError as
+    :meth:`repro.evaluation.predict.ClassList.of_names`.
+    """
+    from repro.evaluation.predict import ClassList
+
+    names, prompts, fold = class_titles(benchmark), list(benchmark.prompt_names()), benchmark.background_index
+    known = {name.casefold() for name in names}
+    new = [name for name in ClassList.of_names(own).names if name.casefold() not in known]
+    at = len(names) if fold is None else fold
+    moved = None if fold is None else fold + len(new)
+    return ClassList(tuple(names[:at] + new + names[at:]), tuple(prompts[:at] + new + prompts[at:]), moved)
+
+
 def predict_classes(run: Run, method: Method, benchmark: Benchmark, image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Predict classes (H, W) of ``image`` (H, W, 3) by the profile's sliding windows, the background folded."""
-    from repro.evaluation.infer import SlidingWindow
-
     prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
-    prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
-    return prediction if benchmark.background_index is None else np.minimum(prediction, benchmark.background_index)
+    return _predicted(run, method, prompts, benchmark.background_index, image)
 
 
 def image_data(
@@ -101,14 +116,46 @@ def image_data(
 ) -> ImageData:
     """Predict by the profile's sliding windows, and take the diagnostic maps of the view that shows the whole image."""
     from repro.datasets.images import read_label, stored_image
-    from repro.evaluation.maps import whole_view
 
     image, label = stored_image(pair.image), read_label(pair.label)
-    prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
     prediction = predict_classes(run, method, benchmark, image)
     chosen = choose_classes(label, benchmark, classes, count)
     if not chosen:  # nothing is labelled, or background alone
         chosen = choose_classes(prediction, benchmark, None, count) or (0,)
+    prompts = method.prompts(benchmark.prompt_names(), benchmark.background_index)
+    return ImageData(pair.key, image, label, prediction, chosen, _maps(run, method, prompts, image, chosen))
+
+
+def photo_data(run: Run, method: Method, words: ClassList, path: Path, classes: Sequence[str]) -> ImageData:
+    """Do the same with a picture of one's own: ``classes`` are among the names of ``words`` (:func:`words_of`).
+
+    Raises DataError for a file that is no picture.
+    """
+    from repro.evaluation.predict import read_photo
+
+    image = read_photo(path)
+    prompts = method.prompts(words.prompts, words.background_index)
+    prediction = _predicted(run, method, prompts, words.background_index, image)
+    places = {name.casefold(): index for index, name in enumerate(words.names)}
+    chosen = tuple(places[" ".join(name.split()).casefold()] for name in classes)
+    return ImageData(path.stem, image, None, prediction, chosen, _maps(run, method, prompts, image, chosen))
+
+
+def _predicted(
+    run: Run, method: Method, prompts: Sequence[str], fold: int | None, image: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    from repro.evaluation.infer import SlidingWindow
+
+    prediction = SlidingWindow(run.profile.protocol).predict(method, image, prompts)
+    return prediction if fold is None else np.minimum(prediction, fold)
+
+
+def _maps(
+    run: Run, method: Method, prompts: Sequence[str], image: NDArray[np.uint8], chosen: Sequence[int]
+) -> dict[str, NDArray[np.float32]]:
+    """Take the maps of the ``chosen`` prompts from the view of the whole image."""
+    from repro.evaluation.maps import whole_view
+
     device = next(method.parameters()).device
     maps = {}
     for name, tensor in method.diagnostics(whole_view(run.profile.protocol, image, device), prompts).items():
@@ -120,4 +167,4 @@ def image_data(
                 mend="repro.methods.interface.Method.diagnostics says what is asked for",
             )
         maps[name] = tensor[0, list(chosen)].float().cpu().numpy()
-    return ImageData(pair.key, image, label, prediction, chosen, maps)
+    return maps

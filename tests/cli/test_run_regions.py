@@ -122,7 +122,7 @@ def test_paper_profile_says_what_is_missing(tmp_path: Path, capsys: pytest.Captu
     assert main([*words, "--dry-run", "--benchmarks", "coco-panoptic"]) == 0
     said = capsys.readouterr().out
     assert "panoptic_annotations_trainval2017.zip" in said
-    assert "hf_hub_download" in said
+    assert "repro weights EVA02" in said
 
 
 @pytest.mark.parametrize("profile", ["smoke", "mini", "paper"])

@@ -42,6 +42,12 @@ def test_an_unknown_name_or_a_value_that_does_not_fit_is_refused(name: str, valu
     assert found in str(caught.value)
 
 
+@pytest.mark.parametrize(("value", "found"), [("many", "train.iterations does not fit"), (0, "from 1")])
+def test_a_library_call_with_a_value_that_does_not_fit_is_refused_too(value: object, found: str) -> None:
+    with pytest.raises(UsageError, match=found):
+        RunRequest(method="disa", profile="smoke", training={"iterations": value}).run()
+
+
 def test_changes_are_part_of_the_address_of_a_run_and_of_an_evaluation(tmp_path: Path) -> None:
     def address(**changes: object) -> tuple[str, str]:
         request = RunRequest(method="disa", profile="smoke", runs=tmp_path, changes=changes)

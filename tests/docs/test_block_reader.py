@@ -151,7 +151,7 @@ def test_a_page_is_run_in_its_folder_with_what_it_shows(tmp_path: Path) -> None:
             "<!-- exits: 1 -->\n```bash\nrepro describe clip\n```",
             "docs/page.md:3: repro describe clip\nexit code 0, ",
         ),
-        ("```bash\nrepro list && ls\n```", "docs/page.md:2: repro list && ls\nonly repro is run here"),
+        ("```bash\nrepro list && ls\n```", "docs/page.md:2: repro list && ls\nonly repro and"),
         ("```python\nx = 1\ny = x.z\n```", "docs/page.md:3: AttributeError"),
         ("```python\nx = (\n```", "docs/page.md:2: '(' was never closed"),
         ("```python\nfrom repro.errors import Absent\n```", "docs/page.md:2: dotted repro.errors.Absent"),

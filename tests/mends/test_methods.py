@@ -148,7 +148,7 @@ def test_a_method_without_maps_is_left_out(talk: Talk, tmp_path: Path) -> None:
     talk.succeeds(*words, "--methods", "disa")
 
 
-@pytest.mark.follows("repro.measuring.figures:image_data")
+@pytest.mark.follows("repro.measuring.figures:_maps")
 def test_maps_of_the_shape_that_is_asked_for_are_drawn(talk: Talk, tmp_path: Path) -> None:
     from repro.measuring.figures import image_data
     from repro.methods.interface import Method

@@ -18,6 +18,7 @@ from repro.configuration.files import read_config
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import all_sets
 from repro.paths import CONFIGS
+from repro.requests import RunRequest
 from repro.runs.assets import Assets
 
 SMOKE = load_profile("smoke")
@@ -79,6 +80,14 @@ def test_a_value_that_is_not_in_a_profile_leads_to_those_that_are(talk: Talk) ->
     talk.follow()
     assert "lr: 0.004" in talk.out
     talk.succeeds(*words, "train.lr=1e-3")
+
+
+@pytest.mark.follows("repro.configuration.profiles:Profile.with_training")
+def test_a_value_that_is_not_in_the_schedule_leads_to_those_that_are(talk: Talk) -> None:
+    talk.refused_by(lambda: RunRequest(method="disa", profile="smoke", training={"warmup": 5}).run())
+    assert "did you mean amp or warmup_iterations" in talk.message
+    talk.follow()
+    assert "warmup_iterations" in talk.out
 
 
 TABLE = 'name = "own"\ntitle = "t"\ncaption = "c"\nbenchmarks = ["PAS-20"]\nmetric = "miou_gt"\n'

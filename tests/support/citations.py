@@ -41,6 +41,10 @@ OUTSIDE = (
     "my_rooms/*",
     "my_towers.py",
     "own.py",
+    "my_table.py",
+    "my_config.py",
+    "warm/*",
+    "out/*",
     ".github/workflows/*",
     # files of other projects
     "setup.py",

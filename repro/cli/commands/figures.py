@@ -25,6 +25,10 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     common.declare(parser, "profile", "methods", "data-root", **of_table, methods="of --table, only these methods")
     parser.add_argument("--benchmark", default="PC-59", help="whose images and classes (default: PC-59)")
     parser.add_argument("--images", type=common.names, metavar="KEY,..", help="file names without ending")
+    parser.add_argument(
+        "--image", type=Path, nargs="+", metavar="FILE",
+        help="pictures of your own in place of the benchmark's; classes: the benchmark's, and those of --classes",
+    )  # fmt: skip
     parser.add_argument("--count", type=int, default=4, help="how many images where none is named (default: 4)")
     parser.add_argument(
         "--classes",
@@ -35,8 +39,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--rows", type=int, default=3, help="how many classes where none is named (default: 3)")
     common.declare(parser, "device", "json")
     parser.epilog = (
-        "For every image and run: image, saliency, foreground, prediction, ground truth (what the method offers), and\n"
-        "for every image the correlation maps of all runs side by side. Nothing is trained for it.\n\n"
+        "For every image and run: image, attention, saliency, foreground, prediction, ground truth (what the method\n"
+        "offers), and for every image the correlation maps of all runs side by side. Nothing is trained for it.\n\n"
+        'repro figures --run RUN --image photo.jpg --classes "dog; sky" --out DIR: a picture of your own.\n\n'
         "repro figures qualitative --run A,B[,..] --benchmark PC-59 --count 4 --out DIR: image, ground truth and runs\n"
         "side by side: the largest wins and losses of A against B, and where both fail, by mIoU of the single images.\n"
         "A and B: run ids, unique prefixes of them, or table:row of --profile."

@@ -94,7 +94,7 @@ def find_weights(spec: TowerSpec) -> Path | None:
             f"the weights {spec.weights!r} of {spec.model} are not on this machine",
             expected=f"{source.hub or source.file} in the Hugging Face cache, or {_clip_cache() / source.file}",
             found="neither",
-            mend=download_command(source),
+            mend=download_command(spec, source),
         )
     return path
 
@@ -111,12 +111,11 @@ def quick_gelu_error(model: str, weights: str, trained_with: bool) -> WeightsErr
     )
 
 
-def download_command(source: TagSource) -> str:
+def download_command(spec: TowerSpec, source: TagSource) -> str:
     """Return the shell command that puts the weights into the cache where :func:`find_weights` looks for them."""
     if not source.hub:
         return f"put the file {shlex.quote(source.file)} into {shlex.quote(str(_clip_cache()))}"
-    call = f'hf_hub_download("{source.hub}", "{HUB_FILES[0]}")'  # a shell's quotes around it stay readable
-    return command("python", "-c", f"from huggingface_hub import hf_hub_download; {call}")
+    return command("repro", "weights", f"{spec.model}/{spec.weights}")
 
 
 def weights_digest(spec: TowerSpec) -> str:

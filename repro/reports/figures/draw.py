@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,10 @@ from repro.runs.addresses.stored import stored_run
 from repro.runs.evaluations import Evaluation, Where, find_side, matching
 from repro.runs.plan import Run, make_plan
 
+if TYPE_CHECKING:
+    from repro.evaluation.predict import ClassList
+    from repro.methods.interface import Method
+
 WORDS = {
     "wins": "largest gains of {0} on {1} in mIoU of an image",
     "losses": "largest losses of {0} to {1} in mIoU of an image",
@@ -50,6 +55,7 @@ class FiguresRequest:
 
     ``kind``: ``maps``, what each run sees, or ``qualitative``, runs side by side on images chosen by their counts;
     ``run`` may then name ``table:row`` too. ``images`` None: ``count``; ``classes`` None: the ``rows`` largest.
+    ``image``: pictures of one's own, segmented into the benchmark's classes and ``classes``, which are drawn.
     """
 
     out: Path
@@ -62,6 +68,7 @@ class FiguresRequest:
     data_root: Path | None = None
     benchmark: str = "PC-59"
     images: Sequence[str] | None = None
+    image: Sequence[Path] | None = None
     count: int = 4
     classes: Sequence[str] | None = None
     rows: int = 3
@@ -76,6 +83,12 @@ def draw_figures(request: FiguresRequest) -> list[Path]:
     """
     if request.count < 1 or request.rows < 1:
         raise UsageError("a figure needs an image and a class", expected="--count and --rows of 1 or more")
+    if request.image and (request.kind != "maps" or not request.classes):
+        raise UsageError(
+            "a picture of your own has no labels to choose by",
+            expected='the kind maps, and classes to look for: --classes "dog; sky"',
+            found=f"the kind {request.kind}" if request.classes else "no --classes",
+        )
     return _draw_maps(request) if request.kind == "maps" else _draw_qualitative(request)
 
 
@@ -83,7 +96,9 @@ def draw_figures(request: FiguresRequest) -> list[Path]:
 def _draw_maps(request: FiguresRequest) -> list[Path]:
     """For every image and run a row per class, and for every image the correlation maps of all runs."""
     benchmark = get_benchmark(request.benchmark)
-    names = measured.class_titles(benchmark)
+    words = measured.words_of(benchmark, request.classes or ()) if request.image else None
+    names = measured.class_titles(benchmark) if words is None else list(words.names)
+    subject = benchmark.id if words is None else "photo"
     correlations: dict[str, list[tuple[str, measured.ImageData]]] = {}
     written: list[Path] = []
     untrained: list[WeightsError] = []
@@ -97,26 +112,40 @@ def _draw_maps(request: FiguresRequest) -> list[Path]:
                 log(f"left out: {error.message}")
                 untrained.append(error)
                 continue
-            pairs = layout.prepared_pairs(benchmark, run.assets.ensure_set(benchmark, log))
-            for pair in measured.choose_pairs(pairs, request.images, request.count):
-                data = measured.image_data(run, method, benchmark, pair, request.classes, request.rows)
+            for data in _seen(request, run, method, benchmark, words):
                 title = f"{run.row.title} ({run.tower.title})"
-                place = f"profile {run.profile.name} | {benchmark.id} | {pair.key}"
-                path = request.out / f"{benchmark.id}_{pair.key}_{run_id}.png"
+                place = f"profile {run.profile.name} | {subject} | {data.key}"
+                path = request.out / f"{subject}_{data.key}_{run_id}.png"
                 explain_figure(data, names, f"{title} | {run_id} | {place}", path)
                 written.append(path)
                 if CORRELATION in data.maps:
-                    correlations.setdefault(pair.key, []).append((f"{title}\n{run_id}", data))
+                    correlations.setdefault(data.key, []).append((f"{title}\n{run_id}", data))
         if not written:
             raise untrained[0]
         for key, columns in correlations.items():
-            path = request.out / f"{benchmark.id}_{key}_correlation.png"
-            place = f"correlation of image and text | profile {runs[0][1].profile.name} | {benchmark.id} | {key}"
+            path = request.out / f"{subject}_{key}_correlation.png"
+            place = f"correlation of image and text | profile {runs[0][1].profile.name} | {subject} | {key}"
             correlation_figure(columns, names, place, path)
             written.append(path)
     for path in written:
         log(f"wrote {path}")
     return written
+
+
+def _seen(
+    request: FiguresRequest, run: Run, method: Method, benchmark: Benchmark, words: ClassList | None
+) -> Iterator[measured.ImageData]:
+    """Yield what ``run`` sees in each image that is asked for."""
+    if words is not None:
+        times = Counter[str]()
+        for path in request.image or ():
+            data = measured.photo_data(run, method, words, path, request.classes or ())
+            times[data.key] += 1  # pictures of different folders may share their name
+            yield data if times[data.key] == 1 else dataclasses.replace(data, key=f"{data.key}-{times[data.key]}")
+        return
+    pairs = layout.prepared_pairs(benchmark, run.assets.ensure_set(benchmark, log))
+    for pair in measured.choose_pairs(pairs, request.images, request.count):
+        yield measured.image_data(run, method, benchmark, pair, request.classes, request.rows)
 
 
 def _runs(request: FiguresRequest) -> list[tuple[str, Run]]:

@@ -26,17 +26,18 @@ PANEL_INCHES = 2.4
 LEGEND_CLASSES = 10
 TINT = 0.75
 """Of the class colours over the grey photograph."""
-SALIENCY, FOREGROUND, CORRELATION = "saliency", "foreground", "correlation"
+ATTENTION, SALIENCY, FOREGROUND, CORRELATION = "attention", "saliency", "foreground", "correlation"
+TITLES = {FOREGROUND: "foreground (top-k tokens)"}
 
 
 def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Path) -> None:
-    """Draw a row per class: image, saliency and foreground where the method has them, prediction and ground truth.
+    """Draw a row per class: image, the maps the method has, prediction, and ground truth where there is one.
 
-    As Fig. 5 of the DiSa paper. The saliency is scaled to its own largest value in each panel. ``names`` are all class
-    names; ``caption`` is printed below.
+    As Fig. 5 of the DiSa paper. Attention and saliency run from the smallest to the largest value in each panel.
+    ``names`` are all class names; ``caption`` is printed above.
     """
-    offered = [m for m in (SALIENCY, FOREGROUND) if m in data.maps]
-    columns = ["image", *offered, "prediction", "ground truth"]
+    offered = [m for m in (ATTENTION, SALIENCY, FOREGROUND) if m in data.maps]
+    columns = ["image", *offered, "prediction", *(["ground truth"] if data.label is not None else [])]
     figure, axes = _panels(len(data.classes), len(columns), data.image.shape)
     colours = class_colours(names)
     for row, index in enumerate(data.classes):
@@ -47,10 +48,10 @@ def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Pa
                 panel.imshow(data.image)
                 panel.set_ylabel(names[index], fontsize=9)
             else:
-                classes = data.prediction if name == "prediction" else data.label
+                classes = data.label if name == "ground truth" and data.label is not None else data.prediction
                 panel.imshow(_tinted(data.image, classes, colours))
             if row == 0:
-                panel.set_title(name, fontsize=10)
+                panel.set_title(TITLES.get(name, name), fontsize=10)
     _legend(figure, data, names, colours)
     _save(figure, caption, path)
 
@@ -60,18 +61,20 @@ def correlation_figure(
 ) -> None:
     """Draw a row per class: the image, its ground truth for the class, and the correlation map of each (title, data).
 
-    As Fig. 1 of the DiSa paper. All data are of the same image and classes; each map runs from its smallest to its
-    largest value, since methods correlate on scales of their own.
+    As Fig. 1 of the DiSa paper; a picture without labels has no ground truth. All data are of the same image and
+    classes; each map runs from its smallest to its largest value, since methods correlate on scales of their own.
     """
     first = columns[0][1]
-    figure, axes = _panels(len(first.classes), len(columns) + 2, first.image.shape)
+    before = ["image"] if first.label is None else ["image", "ground truth"]
+    figure, axes = _panels(len(first.classes), len(columns) + len(before), first.image.shape)
     for row, index in enumerate(first.classes):
         axes[row][0].imshow(first.image)
         axes[row][0].set_ylabel(names[index], fontsize=9)
-        _heat(axes[row][1], first.image, (first.label == index).astype(np.float32), binary=True)
-        for panel, (_, data) in zip(axes[row][2:], columns, strict=True):
+        if first.label is not None:
+            _heat(axes[row][1], first.image, (first.label == index).astype(np.float32), binary=True)
+        for panel, (_, data) in zip(axes[row][len(before) :], columns, strict=True):
             _heat(panel, data.image, data.maps[CORRELATION][row])
-    for panel, title in zip(axes[0], ["image", "ground truth", *(title for title, _ in columns)], strict=True):
+    for panel, title in zip(axes[0], [*before, *(title for title, _ in columns)], strict=True):
         panel.set_title(title, fontsize=10)
     _save(figure, caption, path)
 
@@ -120,7 +123,8 @@ def _legend(figure: Figure, data: ImageData, names: Sequence[str], colours: NDAr
     """Show the classes that cover most of prediction and ground truth, with their colours, below the panels."""
     from matplotlib.patches import Patch
 
-    both = np.concatenate([data.label[data.label < len(names)].ravel(), data.prediction.ravel()]).astype(np.int64)
+    labelled = [] if data.label is None else [data.label[data.label < len(names)].ravel()]
+    both = np.concatenate([*labelled, data.prediction.ravel()]).astype(np.int64)
     counts = np.bincount(both, minlength=len(names))
     shown = [int(i) for i in np.argsort(-counts, kind="stable")[:LEGEND_CLASSES] if counts[i]]
     patches = [Patch(color=(1 - TINT) * 0.8 + TINT * colours[i] / 255, label=names[i]) for i in shown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,16 @@ from repro.configuration.tables import load_table
 from repro.datasets.benchmarks import get_benchmark
 from repro.datasets.protocol import Protocol
 from repro.errors import RunError, UsageError, WeightsError
-from repro.measuring.figures import ImageData, choose_classes, choose_pairs, image_data, load_trained
+from repro.measuring.figures import (
+    ImageData,
+    choose_classes,
+    choose_pairs,
+    image_data,
+    load_trained,
+    photo_data,
+    words_of,
+)
+from repro.reports.figures.draw import FiguresRequest, draw_figures
 from repro.runs.addresses.stored import stored_run
 from repro.runs.plan import make_plan
 
@@ -87,6 +97,40 @@ def test_maps_are_those_of_the_chosen_classes_in_their_order(pair, monkeypatch: 
     assert data.prediction.shape == data.label.shape == (24, 30)
 
 
+def test_a_picture_of_ones_own_is_segmented_into_the_sets_classes_and_those_looked_for(pair, monkeypatch):
+    method = make_method().eval()
+    asked = []
+
+    def maps(self, images, classes):
+        asked.append(tuple(classes))
+        return {"attention": torch.arange(float(len(classes))).view(1, -1, 1, 1).expand(1, -1, 4, 5)}
+
+    monkeypatch.setattr(type(method), "diagnostics", maps)
+    words = words_of(small_benchmark(), ["lighthouse", "Dog"])
+    assert words.names == ("sky", "dog", "sea", "lighthouse")  # a name that the set has is not asked for twice
+    data = photo_data(RUN, method, words, pair.image, ["lighthouse", "dog"])
+    assert asked == [words.prompts]
+    assert (data.label, data.classes, data.key) == (None, (3, 1), "i")
+    assert [m.mean() for m in data.maps["attention"]] == [3, 1]
+    assert data.prediction.max() <= 3
+
+
+def test_own_names_stand_before_a_folded_background():
+    benchmark = get_benchmark("PAS-20b")
+    words = words_of(benchmark, ["lighthouse"])
+    assert words.names[20:] == ("lighthouse", "background")
+    assert words.background_index == 21
+    assert words.prompts[:21] == (*benchmark.prompt_names()[:20], "lighthouse")
+    assert words.prompts[21:] == benchmark.prompt_names()[20:]
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("maps", None), ("qualitative", ["dog"])])
+def test_a_picture_of_ones_own_needs_classes_to_look_for(tmp_path: Path, kind, classes):
+    request = FiguresRequest(tmp_path, kind, run=["a", "b"], image=[tmp_path / "photo.jpg"], classes=classes)
+    with pytest.raises(UsageError, match="has no labels to choose by"):
+        draw_figures(request)
+
+
 def test_a_method_without_diagnostics_offers_no_map(pair):
     assert image_data(RUN, make_method().eval(), small_benchmark(), pair, None, 2).maps == {}
 
@@ -110,9 +154,11 @@ def test_panels_are_those_the_method_offers(tmp_path: Path):
     maps = np.random.default_rng(0).random((2, 4, 4)).astype(np.float32)
     explain_figure(data_of(), names, "caption", tmp_path / "without.png")
     explain_figure(data_of(saliency=maps, foreground=maps > 0.5), names, "caption", tmp_path / "with.png")
-    without, with_ = panels(tmp_path / "without.png"), panels(tmp_path / "with.png")
+    explain_figure(dataclasses.replace(data_of(attention=maps), label=None), names, "c", tmp_path / "unlabelled.png")
+    without, with_, unlabelled = (panels(tmp_path / f"{name}.png") for name in ("without", "with", "unlabelled"))
     assert without[0] < with_[0]
     assert without[1] == with_[1]
+    assert unlabelled == without  # attention in the place of the ground truth
 
 
 def test_a_correlation_figure_has_a_column_a_method(tmp_path: Path):
