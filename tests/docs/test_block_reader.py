@@ -167,3 +167,5 @@ def test_a_block_that_is_not_run_is_parsed(tmp_path: Path) -> None:
     assert follow(tmp_path, "```bash\nrepro data prepare A-150 --data-root DATA\nls\n```", run=False) == 0
     with pytest.raises(BlockError, match="2: repro data prepare --from X"):
         follow(tmp_path, "```bash\nrepro data prepare --from X\n```", run=False)
+    with pytest.raises(BlockError, match="3: repro lst"):
+        follow(tmp_path, "```yaml\n# own.yml\n- run: repro lst\n```")

@@ -54,7 +54,7 @@ class Page:
                 return self._python(block, run and not block.shows)
             if block.shows:
                 write(self.folder, block)
-                return 0
+            run = run and not block.shows
             return sum(self._command(block, command, run) for command in block.commands)
 
     def _python(self, block: Block, run: bool) -> int:
