@@ -151,7 +151,7 @@ def test_a_page_is_run_in_its_folder_with_what_it_shows(tmp_path: Path) -> None:
             "<!-- exits: 1 -->\n```bash\nrepro describe clip\n```",
             "docs/page.md:3: repro describe clip\nexit code 0, ",
         ),
-        ("```bash\nrepro list && ls\n```", "docs/page.md:2: repro list && ls\nonly repro is run here"),
+        ("```bash\nrepro list && ls\n```", "docs/page.md:2: repro list && ls\nonly repro and"),
         ("```python\nx = 1\ny = x.z\n```", "docs/page.md:3: AttributeError"),
         ("```python\nx = (\n```", "docs/page.md:2: '(' was never closed"),
         ("```python\nfrom repro.errors import Absent\n```", "docs/page.md:2: dotted repro.errors.Absent"),
@@ -167,3 +167,5 @@ def test_a_block_that_is_not_run_is_parsed(tmp_path: Path) -> None:
     assert follow(tmp_path, "```bash\nrepro data prepare A-150 --data-root DATA\nls\n```", run=False) == 0
     with pytest.raises(BlockError, match="2: repro data prepare --from X"):
         follow(tmp_path, "```bash\nrepro data prepare --from X\n```", run=False)
+    with pytest.raises(BlockError, match="3: repro lst"):
+        follow(tmp_path, "```yaml\n# own.yml\n- run: repro lst\n```")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import io
 import os
 import re
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +19,7 @@ from unittest import mock
 from citations import citations, missing
 from command_blocks import PYTHON, Block, Command
 
-from repro.cli.main import COMMANDS, make_parser, main
+from repro.cli.main import COMMANDS, main, make_parser
 from repro.configuration.profiles import load_profile
 from repro.datasets.benchmarks import get_benchmark
 from repro.errors import ReproError
@@ -51,7 +54,7 @@ class Page:
                 return self._python(block, run and not block.shows)
             if block.shows:
                 write(self.folder, block)
-                return 0
+            run = run and not block.shows
             return sum(self._command(block, command, run) for command in block.commands)
 
     def _python(self, block: Block, run: bool) -> int:
@@ -78,11 +81,14 @@ class Page:
     def _command(self, block: Block, command: Command, run: bool) -> int:
         place = f"{block.file}:{command.line}: {command.text}"
         parsed = command.ours
+        if run and not parsed and command.python:
+            subprocess.run([sys.executable, *command.python], cwd=self.folder, check=True, timeout=60)
+            return 1
         if run and len(parsed) != command.count:
-            raise BlockError(f"{place}\nonly repro is run here: give the block a mark")
+            raise BlockError(f"{place}\nonly repro and python are run here: give the block a mark")
         for words in parsed:
-            words = [self._value(word) for word in words] if run else words
-            if problem := unusable(words, named="packages" not in block.needs):
+            words = [value for word in words for value in self._values(word)] if run else words
+            if problem := unusable(words, names="installing" not in block.needs):
                 raise BlockError(f"{place}\n{problem}")
             if run:
                 code, output = started(words, command.settings)
@@ -90,9 +96,11 @@ class Page:
                     raise BlockError(f"{place}\nexit code {code}, not {block.exits}\n{output[-ENOUGH:]}")
         return len(parsed) if run else 0
 
-    def _value(self, word: str) -> str:
+    def _values(self, word: str) -> list[str]:
+        """Return what a word stands for: a placeholder's value, files that a pattern matches, else itself."""
         names = "|".join(map(re.escape, sorted(self.stands_for, key=len, reverse=True)))
-        return re.sub(rf"\b(?:{names})\b", lambda m: self.stands_for[m[0]], word) if names else word
+        word = re.sub(rf"\b(?:{names})\b", lambda m: self.stands_for[m[0]], word) if names else word
+        return (sorted(glob.glob(word)) if "*" in word else []) or [word]  # noqa: PTH207 - as a shell does
 
 
 def write(folder: Path, block: Block) -> None:
@@ -116,13 +124,13 @@ def started(words: list[str], settings: Mapping[str, str] | None = None) -> tupl
     return code, output.getvalue()
 
 
-def unusable(words: list[str], named: bool = True) -> str:
-    """What the command line, or (``named``) the lists of names that it reads, say against these words; else nothing."""
+def unusable(words: list[str], names: bool = True) -> str:
+    """What the command line, and with ``names`` the lists that it reads, say against these words; else nothing."""
     output = io.StringIO()
     try:
         with _captured(output), mock.patch.dict(os.environ):
             options = vars(make_parser(words)[0].parse_args(words))
-            if named:
+            if names:
                 _known(options)
     except SystemExit:
         return output.getvalue().strip().split("\n")[-1]

@@ -25,12 +25,20 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELL, PYTHON = ("bash", "sh", "shell", "console"), ("python",)
 WORKFLOWS = ("yaml",)
 MARKS = {
-    "needs": ("data", "gpu", "network", "cluster", "detectron2", "packages", "runs", "checkout"),
+    "needs": (
+        "data",  # data sets, checkpoints, predictions
+        "gpu",
+        "network",  # or what was fetched
+        "cluster",
+        "detectron2",
+        "docker",
+        "packages",  # that come with no extra
+        "installing",  # a package that the page shows
+        "runs",  # of the reader's own, other than those that the page has made
+        "checkout",  # of the repository, where it writes
+    ),
     "takes": ("training", "minutes", "hours"),
 }
-"""``data``: data sets, checkpoints, predictions; ``network``: or what was fetched; ``packages``: that come with no
-extra; ``runs``: of the reader's own, other than those that the page has made; ``checkout``: of the
-repository, where it writes."""
 
 _SEPARATOR = re.compile(r", *")
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})\s*(\w*)\s*$")
@@ -60,6 +68,12 @@ class Command:
             elif words[1:3] == ["-m", "repro"]:
                 found.append(words[3:])
         return found
+
+    @property
+    def python(self) -> list[str]:
+        """The words after ``python``, if it is one such command."""
+        words = self._parts[0]
+        return words[1:] if self.count == 1 and words[0] in ("python", "python3") else []
 
     @property
     def count(self) -> int:
