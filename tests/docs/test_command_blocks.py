@@ -89,9 +89,12 @@ def made(miniature: Miniature, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def page(made: Path, tmp_path: Path) -> Page:
-    """What a reader has who comes to a page: Table 1 of the miniature, photographs, a set of their own, predictions."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
+def page(file: str, request: pytest.FixtureRequest, tmp_path: Path) -> Page:
+    """What a reader of a page has: photographs, a set of their own, predictions, and Table 1 where it is read."""
+    stands_for = {"TEXT": "because"}
+    if any("training" in b.takes for b in of_commands(file)):
+        shutil.copytree(request.getfixturevalue("made"), tmp_path, dirs_exist_ok=True, symlinks=True)
+        stands_for["RUN"] = next(p.parent.name for p in tmp_path.glob("runs/catseg-mini-*/weights.pth"))
     draw = np.random.default_rng(0)
     for name in ("photo.jpg", "hall.jpg", "photos/a.jpg", "more/b.png", "images/val/hall.jpg", "images/train/room.jpg"):
         save(tmp_path / name, draw.integers(0, 256, (48, 64, 3)))
@@ -100,8 +103,7 @@ def page(made: Path, tmp_path: Path) -> Page:
     save(tmp_path / "predictions/hall.png", draw.integers(0, 4, (48, 64)))
     (described,) = (b for b in read_page("docs/own-data.md")[0] if b.shows == "rooms.toml")
     write(tmp_path, described)
-    run = next(p.parent.name for p in tmp_path.glob("runs/catseg-mini-*/weights.pth"))
-    return Page(tmp_path, {"RUN": run, "TEXT": "because"}, scores=draw.random((3, 48, 64)), key="hall")
+    return Page(tmp_path, stands_for, scores=draw.random((3, 48, 64)), key="hall")
 
 
 def save(path: Path, pixels: Any) -> None:
