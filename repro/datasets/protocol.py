@@ -20,9 +20,10 @@ class Protocol:
     """Sliding-window evaluation as CAT-Seg published it (and DiSa and LoGoSeg use it); sizes in pixels.
 
     The image is resized so that its shorter side is ``short_side`` (longer at most ``max_long_side``), then to
-    ``canvas`` x ``canvas``; ``window`` x ``window`` views are taken at stride int(window * (1 - overlap)) and, with
-    ``whole_image``, the whole resized image brought to one window as well. Scores are averaged over the windows that
-    cover a pixel, then with the whole-image view, resized to the image's own size; the arg-max is taken there.
+    ``canvas`` x ``canvas``; ``window`` x ``window`` views are taken at stride int(window * (1 - overlap)), the last
+    flush with the border, and, with ``whole_image``, the whole resized image brought to one window as well. Scores are
+    averaged over the windows that cover a pixel, then with the whole-image view, resized to the image's own size; the
+    arg-max is taken there.
     """
 
     short_side: Count = 640
@@ -39,9 +40,15 @@ class Protocol:
         return int(self.window * (1 - self.overlap))
 
     @property
+    def starts(self) -> tuple[int, ...]:
+        """Return where windows begin along a side of the canvas; the last ends with it, also where strides do not."""
+        last = self.canvas - self.window
+        return (*range(0, last, max(1, self.stride)), last)
+
+    @property
     def views(self) -> int:
         """Return how many views of one image go through a method."""
-        return ((self.canvas - self.window) // self.stride + 1) ** 2 + self.whole_image
+        return len(self.starts) ** 2 + self.whole_image
 
     def digest(self, *parts: object) -> str:
         """Return twelve hex digits over the protocol and ``parts`` (a benchmark's vocabulary, ignore label, fold)."""

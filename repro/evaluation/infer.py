@@ -53,20 +53,19 @@ class SlidingWindow:
     steps after the method: they run on as many classes at a time as fit, and :meth:`labels` keeps a running maximum,
     so 847 classes at full size are never held. ``batch_mib`` is the memory that the views of several images may take
     in the method at once, see :meth:`images_at_once`. 0 stands for a default by the device. Raises UsageError for a
-    protocol whose windows do not tile the canvas.
+    protocol whose windows are larger than the canvas, or do not move.
     """
 
     def __init__(self, protocol: Protocol, *, view_batch: int = 0, chunk_mib: int = 0, batch_mib: int = 0) -> None:
         window, canvas, stride = protocol.window, protocol.canvas, protocol.stride
-        if not 0 < stride <= window <= canvas or (canvas - window) % stride:
+        if not 0 < stride <= window <= canvas:
             raise UsageError(
-                "the windows of this protocol do not tile its canvas",
-                expected="window <= canvas, 0 < stride <= window and (canvas - window) divisible by the stride",
+                "the windows of this protocol do not cover its canvas",
+                expected="window <= canvas and 0 < stride <= window",
                 found=f"canvas {canvas}, window {window}, stride {stride} (overlap {protocol.overlap})",
             )
         self.protocol, self.view_batch, self.chunk_mib, self.batch_mib = protocol, view_batch, chunk_mib, batch_mib
-        starts = range(0, canvas - window + 1, stride)
-        self.corners = [(top, left) for top in starts for left in starts]
+        self.corners = [(top, left) for top in protocol.starts for left in protocol.starts]
 
     def images_at_once(self, num_classes: int, device: torch.device | str) -> int:
         """Return how many images' views go through a method together: a function of its arguments alone, 1 or more.

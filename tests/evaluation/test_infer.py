@@ -185,9 +185,22 @@ def test_the_whole_image_view_is_made_from_the_resized_image_not_from_the_canvas
     assert torch.equal(window.views(window.resize(image))[-1], expected)
 
 
-def test_windows_that_do_not_tile_the_canvas_are_a_usage_error():
-    with pytest.raises(UsageError, match="tile"):
-        SlidingWindow(Protocol(canvas=650))
+@pytest.mark.parametrize("protocol", [Protocol(canvas=300), Protocol(overlap=0.9999)], ids=["too small", "still"])
+def test_windows_that_do_not_cover_the_canvas_are_a_usage_error(protocol):
+    assert protocol.views > 0  # a plan counts them before
+    with pytest.raises(UsageError, match="do not cover"):
+        SlidingWindow(protocol)
+
+
+def test_the_last_window_ends_with_the_canvas_where_strides_do_not():
+    protocol = Protocol(short_side=106, max_long_side=424, canvas=106, window=64, overlap=0.5, whole_image=False)
+    assert protocol.starts == (0, 32, 42)
+    assert Protocol().starts == (0, 256)
+    assert (protocol.views, Protocol().views) == (9, 5)
+    image = noise(106, 106)
+    scores = SlidingWindow(protocol).scores(Red(), image, ("red",))[0]
+    expected = torch.from_numpy(image[..., 0] / 64.0 - 2).sigmoid()  # every window sees a pixel as it is
+    torch.testing.assert_close(scores.double(), expected, atol=2e-6, rtol=0)
 
 
 def test_nan_from_the_method_is_a_run_error_not_class_zero():

@@ -20,6 +20,7 @@ PROTOCOLS = {
     "four windows and the whole": FOUR,
     "windows alone": dataclasses.replace(FOUR, whole_image=False),
     "nine windows": Protocol(short_side=96, max_long_side=400, canvas=96, window=48, overlap=0.5),
+    "windows whose last is flush": Protocol(short_side=106, max_long_side=400, canvas=106, window=64, overlap=0.5),
     "one window": Protocol(short_side=64, max_long_side=256, canvas=64, window=64),
 }
 CLASSES = 40

@@ -456,7 +456,7 @@ def _configurations() -> Iterator[Case]:
         "with a batch of nothing": base + "train = dict(batch_size=0)\n",
         "with a negative crop": base + "train = dict(crop=-1)\n",
         "with an absurd canvas": base + "protocol = dict(canvas=10**9, window=10**9)\n",
-        "with windows that do not tile": base + "protocol = dict(window=49)\n",
+        "with too large a window": base + "protocol = dict(window=4800)\n",
         "with a tower of an unknown kind": base + "towers = dict(base=dict(kind='x'))\n",
         "with a tower of an unknown model": base + "towers = dict(base=dict(spec=dict(model='no-such-model')))\n",
         "with a tower that is a number": base + "towers = dict(base=3)\n",
@@ -488,7 +488,11 @@ def _configurations() -> Iterator[Case]:
             (folder / "profile.py").write_text(filled)
             return run_words(folder, profile=str(folder / "profile.py"))
 
-        late = name in ("with windows that do not tile", "with a tower of an unknown model", "with impossible sizes")
+        late = name in (
+            "with too large a window",
+            "with a tower of an unknown model",
+            "with impossible sizes",
+        )
         yield Case("run", f"a profile {name}", prepare, slow=late)
 
 
