@@ -37,6 +37,14 @@ class Method(nn.Module, ABC):
         Names that do not start with ``loss`` are logged and not optimised.
         """
 
+    def image_loss(self, images: Tensor, present: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """Return named scalars as :meth:`loss` for images whose labels say which of ``classes`` each has, and no more.
+
+        ``present`` is (B, N) bool. A method whose :attr:`supervision` is image labels has it, and can then be trained
+        on captions; all values are means over the images. Default: NotImplementedError.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns from masks")
+
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
         """Say whether the value ``name`` of :meth:`loss` is a mean over the batch's images or over its labelled pixels.
 
