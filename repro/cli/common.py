@@ -78,6 +78,14 @@ def integers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}") from error
 
 
+def numbers(text: str) -> list[float]:
+    """Read ``0.1,0.5`` as numbers."""
+    try:
+        return [float(word) for word in names(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 0.1,0.5, found {text!r}") from error
+
+
 def own_set(text: str) -> str:
     """Make the data set that the file ``text`` describes known to this command and what it starts; return its id."""
     from repro.datasets.registry import add_own_set
