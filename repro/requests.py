@@ -132,8 +132,8 @@ class RunRequest(ProfileRequest):
                 value = getattr(self, field.name)
                 words += [f"--{field.name.replace('_', '-')}", value] if value != field.default else []
         for name, value in self.changes.items():
-            place = get_benchmark(value).described_by if name == TRAIN_SET else None
-            words += ["--set", f"{name}={_literal(value)}"] if place is None else ["--dataset", place]
+            named = get_benchmark(value).named_by if name == TRAIN_SET else ()
+            words += named or ["--set", f"{name}={_literal(value)}"]
         words += [word for name, value in self.options.items() for word in ("-o", f"{name}={_literal(value)}")]
         root = None if run.profile.synthetic else self.data_root or "DIR"
         return command("repro", verb, run.entry.name, *words, *same_folders(self.runs, root))

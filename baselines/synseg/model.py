@@ -43,6 +43,7 @@ class SynSeg(Method):
 
     activation = "sigmoid"
     supervision = "image labels"
+    threshold = "background_threshold"
 
     def __init__(self, clip: ClipTower, options: SynSegOptions | None = None) -> None:
         super().__init__()
@@ -96,14 +97,17 @@ class SynSeg(Method):
         )
         logits = _joined(parts, len(every.image)).unflatten(0, (count, len(classes)))
         threshold = self.options.background_threshold
-        if threshold is not None and BACKGROUND in classes:
-            constant = torch.zeros(len(classes), dtype=torch.bool, device=logits.device)
-            for index, name in enumerate(classes):  # set there: a list would be sent to the device
-                if name == BACKGROUND:
-                    constant[index].fill_(True)
-            level = math.log(threshold / (1 - threshold))
-            logits = torch.where(constant[:, None, None], level, logits)
-        return logits
+        return logits if threshold is None else self.at_threshold(logits, classes, threshold)
+
+    def at_threshold(self, logits: Tensor, classes: Sequence[str], value: float) -> Tensor:
+        """Put the logit of ``value`` in place of those of a class ``background``, at every place."""
+        if BACKGROUND not in classes:
+            return logits
+        constant = torch.zeros(len(classes), dtype=torch.bool, device=logits.device)
+        for index, name in enumerate(classes):  # set there: a list would be sent to the device
+            if name == BACKGROUND:
+                constant[index].fill_(True)
+        return torch.where(constant[:, None, None], math.log(value / (1 - value)), logits)
 
     def loss(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         """Return the losses of :meth:`image_loss` for the set of classes that label a pixel of each image."""

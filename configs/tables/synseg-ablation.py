@@ -6,12 +6,19 @@ The marks of its rows are lost in the source at hand; the order is that of the s
 name = "synseg-ablation"
 title = "SynSeg, Table III"
 caption = "SynSeg with each of its losses removed, trained on the image labels of COCO-Stuff, mIoU (%)"
-benchmarks = ["PAS-20b", "PC-59"]
+benchmarks = ["PAS-20b", "PC-59", "Cityscapes"]
 metric = "miou_gt"
 remarks = [
-    "Published for VOC with a background and Context with 59 classes after training on CC12M; its third column, "
-    "Cityscapes, is no benchmark here.",
+    "Published for VOC with a background, Context with 59 classes and Cityscapes after training on CC12M, as means of "
+    "five runs; the profile synseg trains five seeds.",
 ]
+
+_table3 = dict(
+    paper="SynSeg (arXiv 2508.06115v3)",
+    table="Table III",
+    benchmarks={"PAS-20b": "VOC", "PC-59": "Context", "Cityscapes": "City"},
+)
+printed = _table3
 
 _rows = {
     "all": ("all four losses", "all four losses", dict()),
@@ -28,12 +35,7 @@ rows = [
         method="synseg",
         tower="base",
         options=_options,
-        published=dict(
-            paper="SynSeg (arXiv 2508.06115v3)",
-            table="Table III",
-            row=_published,
-            benchmarks={"PAS-20b": "VOC", "PC-59": "Context"},
-        ),
+        published=dict(_table3, row=_published),
     )
     for _id, (_title, _published, _options) in _rows.items()
 ]

@@ -68,24 +68,7 @@ def convert(
         raise UsageError(
             "a shard needs an image and the work a process", expected="1 or more", found=(shard_images, jobs)
         )
-    exclusion_list = phrases.Exclusions.read(exclusions)
-    versions = phrases.parser_versions()
-    with _readable(source):
-        plan = sources.make_plan(*sources.find_files(source, format_), shard_images)
-    identity = {
-        "schema": SCHEMA,
-        "format": plan.format,
-        "sources": plan.files,
-        "shard_images": shard_images,
-        "exclusions": {
-            "file": exclusions.name,
-            "sha256": file_digest(exclusions),
-            "substrings": len(exclusion_list.parts),
-            "phrases": len(exclusion_list.whole),
-        },
-        "parser": versions,
-        "code": project_sources().source(["repro.captions.convert:_work"]).digest,
-    }
+    plan, identity = _planned(source, format_, exclusions, shard_images)
     _claim(out, identity)
     if (out / PROVENANCE).is_file() and not _pending(out, plan):
         return dict(read_json(out / PROVENANCE))
@@ -108,6 +91,38 @@ def convert(
             mend="the same command with fewer --jobs; finished shards are kept",
         ) from error
     return _finish(out, plan, identity)
+
+
+def convert_into(cache: Path, source: Path, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Return the folder below ``cache`` with the labels of ``source`` by the defaults of :func:`convert`, made first
+    where they are not there. Other sources, and another code, have another folder. Raises as :func:`convert`.
+    """
+    _, identity = _planned(source, "auto", phrases.EXCLUSIONS, SHARD_IMAGES)
+    folder = cache / f"{source.stem}-{digest(identity, 10)}"
+    convert(source, folder, jobs=jobs, progress=progress)
+    return folder
+
+
+def _planned(source: Path, format_: str, exclusions: Path, shard_images: int) -> tuple[Plan, dict[str, Any]]:
+    """Return the shards of ``source`` and what identifies the labels that are made of it."""
+    exclusion_list = phrases.Exclusions.read(exclusions)
+    versions = phrases.parser_versions()
+    with _readable(source):
+        plan = sources.make_plan(*sources.find_files(source, format_), shard_images)
+    return plan, {
+        "schema": SCHEMA,
+        "format": plan.format,
+        "sources": plan.files,
+        "shard_images": shard_images,
+        "exclusions": {
+            "file": exclusions.name,
+            "sha256": file_digest(exclusions),
+            "substrings": len(exclusion_list.parts),
+            "phrases": len(exclusion_list.whole),
+        },
+        "parser": versions,
+        "code": project_sources().source(["repro.captions.convert:_work"]).digest,
+    }
 
 
 @contextlib.contextmanager

@@ -55,12 +55,15 @@ class LabelSet(Dataset["LabelSample | ReproError"]):
         self.images, self.side, self.seed = images, side, seed
         self.vocabulary = load_vocabulary(folder, min_count)
         self.files = shard_files(folder)
+        self.most = 0
+        """Labels of the image that has most."""
         files, offsets = [], []
         for number, path in enumerate(self.files):
             position = 0
             with path.open("rb") as stream:
                 for line in stream:
-                    if parse_line(line, self.vocabulary) is not None:
+                    if (record := parse_line(line, self.vocabulary)) is not None:
+                        self.most = max(self.most, len(record.labels))
                         files.append(number)
                         offsets.append(position)
                     position += len(line)

@@ -78,11 +78,36 @@ def integers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}") from error
 
 
+def numbers(text: str) -> list[float]:
+    """Read ``0.1,0.5`` as numbers."""
+    try:
+        return [float(word) for word in names(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 0.1,0.5, found {text!r}") from error
+
+
 def own_set(text: str) -> str:
     """Make the data set that the file ``text`` describes known to this command and what it starts; return its id."""
     from repro.datasets.registry import add_own_set
 
     return add_own_set(text)
+
+
+def train_on_captions(options: argparse.Namespace) -> None:
+    """Make what ``--captions`` names the training set of this command; labels are made of a raw source first."""
+    if options.captions is None:
+        return
+    from repro.captions.training_set import add_caption_set
+    from repro.configuration.changes import TRAIN_SET
+    from repro.runs.progress import count_progress
+    from repro.runs.store import RunStore
+
+    store = RunStore(options.runs)
+    with store.lock("cache/captions", wait=True), count_progress("parsing captions", "shard") as update:
+        set_id = add_caption_set(
+            options.captions, options.images, options.min_count, cache=store.cache, progress=update
+        )
+    options.changes = {**options.changes, TRAIN_SET: set_id}
 
 
 def chosen_benchmarks(options: argparse.Namespace) -> list[str] | None:
@@ -103,6 +128,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "a data set of your own, described by a TOML file (docs/own-data.md; repeatable)",
     },
+    "captions": {
+        "type": Path,
+        "metavar": "SOURCE",
+        "help": "train on image labels alone: a folder that repro data captions wrote, or what that reads "
+        "(docs/captions.md)",
+    },
+    "images": {"type": Path, "metavar": "DIR", "help": "where the images of --captions lie (default: beside it)"},
+    "min-count": {"type": positive, "default": 1, "metavar": "N", "help": "labels of --captions in N records or more"},
     "seeds": {"type": integers, "metavar": "S,..", "help": "seeds to train with"},
     "tower": {"default": "base", "help": "tower of the profile (default: base)"},
     "iterations": {"type": positive, "metavar": "N", "help": "train for N instead (a trial)"},
@@ -123,6 +156,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "json": {"action": "store_true", "help": "print one JSON document on stdout instead of text"},
 }
 """Options that several commands have; ``--json`` goes last."""
+CAPTIONS = ("captions", "images", "min-count")
+"""A training set of captions."""
 PLAN = ("runs", "profile", "data-root", "methods", "benchmarks", "seeds")
 """Where a table is made, and what narrows it."""
 

@@ -92,18 +92,24 @@ class PrintedRow:
         return found.value if found else None
 
 
-def printed_rows(selection: Mapping[str, str]) -> list[PrintedRow]:
-    """Return all rows of the table that ``selection`` (paper, table) names, in the order in which they are printed."""
+def printed_rows(selection: Mapping[str, Any]) -> list[PrintedRow]:
+    """Return all rows of the table that ``selection`` (paper, table) names, in the order in which they are printed.
+
+    Their values are by our names of benchmarks, where ``selection["benchmarks"]`` maps these to what the paper says.
+    """
+    ours = {theirs: own for own, theirs in selection.get("benchmarks", {}).items()}
+    wanted = {k: v for k, v in selection.items() if k != "benchmarks"}
     rows: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for r in _rows():
-        if selection and all(r[k] == v for k, v in selection.items()):
+        if wanted and all(r[k] == v for k, v in wanted.items()):
             rows.setdefault(tuple(r[k] for k in ROW), []).append(r)
     alike = Counter(key[ROW.index("method") :] for key in rows)
     found = []
     for key, own in rows.items():
         columns = dict(zip(ROW, key, strict=True))
         title = columns["row" if alike[key[ROW.index("method") :]] > 1 else "method"]
-        values = {(r["benchmark"], r["metric"]): _number(r, r["benchmark"]) for r in own}
+        names = [ours.get(r["benchmark"], r["benchmark"]) for r in own]
+        values = {(name, r["metric"]): _number(r, name) for name, r in zip(names, own, strict=True)}
         found.append(PrintedRow(columns, values, title))
     return found
 

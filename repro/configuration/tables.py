@@ -95,7 +95,7 @@ class Table:
     panoptic: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     any_method: bool = False
-    printed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    printed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def with_methods(self, names: Sequence[str]) -> Table:
         """Return the table with a row for each of the methods ``names`` that has none, where it takes any method."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from repro.datasets.listing import SourcePair, first_file, need, read_ids, sources_by_key
 from repro.datasets.vocabulary import load_vocabulary
@@ -112,6 +112,8 @@ class DataSet:
     """Endings of the files that the owners distribute."""
     shared_annotations: ClassVar[bool] = False
     """Whether one file holds the annotations of all images."""
+    supervision: ClassVar[Literal["masks", "image labels"]] = "masks"
+    """What there is of an image: its mask, or only the set of its classes, from which not every method learns."""
     drawn: ClassVar[str] = ""
     """Which pictures of the miniature show this set: those of one series of :mod:`repro.mini.synth`, or :data:`OWN`
     ones, drawn when they are first asked for; "" where another set's files are its sources, or it is not drawn."""
@@ -127,6 +129,16 @@ class DataSet:
     @property
     def described_by(self) -> Path | None:
         """The file that describes a set of the user's own."""
+        return None
+
+    @property
+    def named_by(self) -> tuple[object, ...]:
+        """The words of a command that train on a set of the user's own; none where its id is enough."""
+        return () if self.described_by is None else ("--dataset", self.described_by)
+
+    @property
+    def content(self) -> str | None:
+        """What identifies a set whose labels are no files of masks; None: what its files hold."""
         return None
 
     # -- sources: which files belong to an image ----------------------------------------------------------------

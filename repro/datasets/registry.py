@@ -5,7 +5,7 @@ Every module there that holds ``DATA_SET`` is found. Another package announces a
     [project.entry-points."repro.datasets"]
     my-set = "my_package.my_set:DATA_SET"
 
-A user's own sets are files (:mod:`repro.datasets.own_file`).
+A user's own sets are files (:mod:`repro.datasets.own_file`); others are added for a process (:func:`add_set`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,18 @@ from repro.datasets.own_file import VARIABLE, own_files, own_sets, read_own_set
 from repro.errors import UsageError
 
 ENTRY_POINT_GROUP = "repro.datasets"
+_ADDED: dict[str, DataSet] = {}
 
 
 def data_sets() -> dict[str, DataSet]:
     """Return all sets by id. Raises UsageError for an entry point that is something else or takes a known id."""
-    return {**installed_sets(), **own_sets()}
+    return {**installed_sets(), **own_sets(), **_ADDED}
+
+
+def add_set(data_set: DataSet) -> str:
+    """Make ``data_set`` known to this process, in place of an earlier one of its id, and return that id."""
+    _ADDED[data_set.id] = data_set
+    return data_set.id
 
 
 @cache

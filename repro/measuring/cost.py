@@ -26,8 +26,21 @@ from repro.runs.status import DONE, FAILED, MISSING
 
 TIMING = "repro.cost.timing:time_inference"
 """Where the code begins whose time is measured: a time is of the code as it is written, whatever it computes."""
-PUBLISHED = {"params_million": "params_million", "gflops": "gflops", "seconds": "inference_seconds"}
-"""Column of a cost table -> metric in ``results/published.csv``."""
+PUBLISHED: dict[str, tuple[tuple[str, float], ...]] = {
+    "params_million": (("params_million", 1.0),),
+    "gflops": (("gflops", 1.0),),
+    "seconds": (("inference_seconds", 1.0), ("latency_ms", 1e-3)),
+    "images_per_second": (("fps", 1.0),),
+}
+"""Column of a cost table -> metrics in ``results/published.csv``, of which a paper prints one, and their units."""
+RATE = "images_per_second"
+"""One over the seconds: a column only beside a paper that prints it."""
+
+
+def as_printed(column: str, printed: Callable[[str], float | None]) -> float | None:
+    """Return what a paper prints in ``column``, in the column's unit; ``printed`` gives its number of a metric."""
+    found = ((printed(metric), unit) for metric, unit in PUBLISHED[column])
+    return next((value * unit for value, unit in found if value is not None), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +118,12 @@ class CostStatus:
 
     def published(self) -> dict[str, float | None]:
         """Return the paper's value for each column of :data:`PUBLISHED`."""
-        found = {k: find_published(self.cell.run.row.published, "", metric) for k, metric in PUBLISHED.items()}
-        return {k: p.value if p else None for k, p in found.items()}
+
+        def printed(metric: str) -> float | None:
+            found = find_published(self.cell.run.row.published, "", metric)
+            return found.value if found else None
+
+        return {column: as_printed(column, printed) for column in PUBLISHED}
 
     def measured(self) -> dict[str, float | None]:
         """Return our value for the same columns."""
@@ -114,6 +131,7 @@ class CostStatus:
             "params_million": self.cost.parameters / 1e6 if self.cost else None,
             "gflops": self.cost.gflops if self.cost else None,
             "seconds": self.timing["median"] if self.timing else None,
+            RATE: 1 / self.timing["median"] if self.timing else None,
         }
 
     def to_json(self, table: str) -> dict[str, Any]:
@@ -137,6 +155,7 @@ class CostStatus:
             "gflops_executed": cost.executed_gflops if cost else None,
             "gflops_by_part": dict(cost.parts) if cost else None,
             "seconds": measured["seconds"],
+            RATE: measured[RATE],
             "seconds_p10": timing.get("p10"),
             "seconds_p90": timing.get("p90"),
             "seconds_by_stage": timing.get("stages"),

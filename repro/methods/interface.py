@@ -23,6 +23,9 @@ class Method(nn.Module, ABC):
     supervision: Literal["masks", "image labels"] = "masks"
     """What the loss reads of the labels: the mask, or the set of classes that are in it."""
 
+    threshold: str = ""
+    """The option that is a threshold: the score, in 0..1, below which the best class of a pixel is background."""
+
     @abstractmethod
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Return logits (B, N, h, w) for N = len(classes); h, w are the method's own output size.
@@ -36,6 +39,14 @@ class Method(nn.Module, ABC):
 
         Names that do not start with ``loss`` are logged and not optimised.
         """
+
+    def image_loss(self, images: Tensor, present: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+        """Return named scalars as :meth:`loss` for images whose labels say which of ``classes`` each has, and no more.
+
+        ``present`` is (B, N) bool. A method whose :attr:`supervision` is image labels has it, and can then be trained
+        on captions; all values are means over the images. Default: NotImplementedError.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns from masks")
 
     def loss_over(self, name: str) -> Literal["images", "pixels"]:
         """Say whether the value ``name`` of :meth:`loss` is a mean over the batch's images or over its labelled pixels.
@@ -80,6 +91,13 @@ class Method(nn.Module, ABC):
         in use: ``saliency``, ``aggregation``, ``decoder``. Default: none.
         """
         return {}
+
+    def at_threshold(self, logits: Tensor, classes: Sequence[str], value: float) -> Tensor:
+        """Return ``logits`` (B, N, h, w) of ``classes`` as they are with ``value`` as the option :attr:`threshold`.
+
+        A method with a threshold has it: many thresholds then take one forward pass. Default: NotImplementedError.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no threshold")
 
     @torch.no_grad()
     def class_queries(self, images: Tensor, classes: Sequence[str]) -> Tensor | None:

@@ -107,6 +107,8 @@ class Data:
 
     def _data_key(self, set_id: str) -> str:
         known = all_sets().get(set_id)
+        if known is not None and known.content is not None:
+            return known.content
         if known is not None and known.root is not None:
             from repro.runs.external import source_content
 
@@ -138,6 +140,8 @@ class Data:
         """Return what must still be downloaded or prepared before ``benchmark`` can be used
         (empty for generated data).
         """
+        if benchmark.content is not None:
+            return []
         if benchmark.root is not None:
             from repro.runs.external import sources_unfit
 
@@ -162,7 +166,8 @@ class Data:
 
     def compare(self, benchmark: Benchmark) -> None:
         """Raise DataError for labels that do not remember their sources and are not what the rule makes of them."""
-        if not self.profile.synthetic and self._data_root is not None and benchmark.root is None:
+        own = benchmark.root is not None or benchmark.content is not None
+        if not self.profile.synthetic and self._data_root is not None and not own:
             from repro.runs.external import compare_unaccounted
 
             compare_unaccounted(benchmark, self._data_root, self.store.cache)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro import ranks
-from repro.errors import ReproError
+from repro.captions.training_set import CaptionSet, LabelFolder
+from repro.errors import ReproError, UsageError
 from repro.files import write_json, write_text
 from repro.preemption import deferred
 from repro.runs.addresses.code import FILE as CODE
@@ -24,6 +25,8 @@ from repro.runs.store import RunStore
 from repro.training.settings import Placement
 
 if TYPE_CHECKING:
+    from repro.datasets.data_set import DataSet
+    from repro.datasets.layout import Pair
     from repro.methods.interface import Method
 
 Log = Callable[[str], None]
@@ -67,7 +70,7 @@ def joined(plan: Plan, device: str, log: Log) -> Iterator[str]:
         for run in plan.runs:  # while this process is alone: together they would wait for one another
             for subject in ([training_subject(run)] if run.train else []) + [evaluation_subject(run)]:
                 run.assets.code.trace(subject)
-            if run.train and run.profile.zero_shot_bar:
+            if run.train and run.profile.zero_shot_bar and train_set(run.profile).supervision == "masks":
                 run.assets.code.token(signal_subject(run.assets, run.row.tower))
     with processes.group(device) as own:
         yield own
@@ -130,8 +133,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
         from repro.training.train import train
 
         data = train_set(run.profile)
-        pairs = processes.on_first(lambda: plan.assets.ensure_pairs(data, "train", log))
-        processes.on_first(lambda: plan.assets.compare(data))
+        labels = processes.on_first(lambda: _training_labels(run, data, method, log))
         check_class_signal(run, device, log)
         with processes.held_by_first(store.lock(run.id)), deferred():
             processes.on_first(lambda: describe_run(run, device, placement))
@@ -141,7 +143,7 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
             train(
                 method,
                 run.train,
-                pairs,
+                labels,
                 data.prompt_names(),
                 store.run(run.id),
                 seed=run.seed,
@@ -154,6 +156,25 @@ def ensure_trained(plan: Plan, run: Run, device: str, log: Log, placement: Place
             log(f"trained in {time.monotonic() - started:.0f} s")
     load_weights(method, weights, run.entry.name)
     return method.to(device).eval()
+
+
+def _training_labels(run: Run, data: DataSet, method: Method, log: Log) -> Sequence[Pair] | LabelFolder:
+    """Return images with their masks, made first where they can be, or the folder of their names.
+
+    Raises UsageError where there are no masks and ``method`` learns from nothing else.
+    """
+    if not isinstance(data, CaptionSet):
+        pairs = run.assets.ensure_pairs(data, "train", log)
+        run.assets.compare(data)
+        return pairs
+    if method.supervision != data.supervision:
+        raise UsageError(
+            f"{run.entry.title} learns from {method.supervision}, and captions have none",
+            expected=f"a method that learns from {data.supervision}",
+            found=data.title,
+            mend="leave --captions out",
+        )
+    return data.labels
 
 
 def describe_run(run: Run, device: str, placement: Placement | None = None) -> None:

@@ -26,7 +26,8 @@ class CostKind(SheetKind[CostStatus]):
     no_use = ("benchmarks", "seeds", "data_root", "iterations", "backbone", "dense_residual", "only", "calibrate")
 
     def plan(self, table: Table, request: TableRequest) -> Plan:
-        return make_plan(table, request.load(), request.runs, methods=request.methods)
+        profile = request.load()  # a cost is of no seed
+        return make_plan(table, profile, request.runs, methods=request.methods, seeds=profile.seeds[:1])
 
     def states(self, plan: Plan, request: TableRequest) -> list[CostStatus]:
         with stdout_to_stderr():

@@ -14,6 +14,7 @@ from repro.errors import DataError, ReproError, RunError, command
 from repro.launch import processes
 from repro.methods.weights import save_torch
 from repro.training.checkpoint import FILE as CHECKPOINT
+from repro.training.named_crops import NamedCrops
 from repro.training.pipeline import IGNORED
 from repro.training.sampler import StreamSampler
 from repro.training.train_set import TrainSet
@@ -28,7 +29,7 @@ def diverged(folder: Path, iteration: int, batch: Any, loader: Any, values: str)
 
     ``folder``/diverged.pth then holds, readable with ``torch.load(weights_only=True)``: ``iteration``, ``values`` (the
     losses as text), ``images`` (the paths), and the batch as the method got it: ``image`` uint8 RGB (B, 3, S, S),
-    ``label`` uint8 (B, S, S), ``position`` in the stream (B,).
+    ``label`` uint8 (B, S, S) or numbers of classes ``named`` (B, most), ``position`` in the stream (B,).
     """
     path = folder / FILE
     try:
@@ -46,14 +47,15 @@ def diverged(folder: Path, iteration: int, batch: Any, loader: Any, values: str)
 
 def _images(batch: Any, loader: Any) -> list[str]:
     sampler, data, positions = loader.sampler, loader.dataset, batch.get("position")
-    if not (isinstance(sampler, StreamSampler) and isinstance(data, TrainSet) and isinstance(positions, Tensor)):
+    known = isinstance(data, TrainSet | NamedCrops)
+    if not (isinstance(sampler, StreamSampler) and known and isinstance(positions, Tensor)):
         return []
-    return [str(data.pairs[sampler.index_at(int(p))].image) for p in positions]
+    return [data.place(sampler.index_at(int(p))) for p in positions]
 
 
 def any_label(batch: Mapping[str, Tensor]) -> bool:
-    """Tell whether a pixel of the batch has a class."""
-    return bool((batch["label"] != IGNORED).any())
+    """Tell whether a pixel of the batch has a class; an image without a mask always has one."""
+    return "label" not in batch or bool((batch["label"] != IGNORED).any())
 
 
 def need_labels(labelled: bool, steps: int, folder: Path, loader: DataLoader[Any], device: torch.device) -> None:

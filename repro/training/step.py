@@ -22,10 +22,13 @@ from repro.methods.interface import Method
 from repro.methods.speedups import Speedups
 from repro.training.activations import checkpoint_activations
 from repro.training.class_sample import sample_classes
+from repro.training.named_crops import present_classes
 from repro.training.optim import AutocastOptimWrapper
 from repro.training.pipeline import IGNORED
 from repro.training.settings import Placement, TrainSettings
 
+EXPECTED = 20_000
+"""Up to so many names all texts of a vocabulary are encoded once; of more those of a step, in every step."""
 Compute = Callable[[Tensor, Tensor, Sequence[str]], dict[str, Tensor]]
 """What :meth:`repro.methods.interface.Method.loss` is."""
 
@@ -41,17 +44,21 @@ class TrainModel(nn.Module):
         settings: TrainSettings,
         seed: int,
         placement: Placement,
+        *,
+        named: bool = False,
     ) -> None:
         super().__init__()
         self.method, self.classes, self.device, self.seed = method, classes, device, seed
         self.classes_per_step, self.parts = settings.classes_per_step, placement.accumulate
-        if 0 < self.classes_per_step < len(classes):
+        if 0 < self.classes_per_step < len(classes) or (named and len(classes) <= EXPECTED):
             _expect_texts(method, classes)
         if placement.checkpoint_activations:
             checkpoint_activations(method)
         if placement.channels_last:
             method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._compute = _compiled(method, settings, device) if placement.compile else method.loss
+        changing = named or settings.classes_per_step > 0
+        whole: Compute = method.image_loss if named else method.loss
+        self._compute = _compiled(whole, changing, device) if placement.compile else whole
         # In a list: a second registration would double every name of the state dict.
         self._wrapped: list[MMDistributedDataParallel] = []
 
@@ -74,15 +81,7 @@ class TrainModel(nn.Module):
         FloatingPointError, with no weight changed, when the loss is not finite.
         """
         images = data["image"].to(self.device, non_blocking=True).float()
-        labels = data["label"].to(self.device, non_blocking=True).long()
-        whole = torch.cat(processes.gathered(labels))
-        classes = self.classes
-        if 0 < self.classes_per_step < len(classes):
-            seed = (self.seed, int(data["position"][0]) - processes.rank())
-            chosen, relabelled = sample_classes(whole, len(classes), self.classes_per_step, seed)
-            classes = tuple(classes[i] for i in chosen)
-            own = slice(processes.rank() * len(labels), (processes.rank() + 1) * len(labels))
-            labels = relabelled[own]
+        labels, whole, classes = self._labels(data)
         parts = list(zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True))
         alone = len(parts) == 1 and processes.world() == 1
         sums: dict[str, Tensor] = {}
@@ -101,6 +100,21 @@ class TrainModel(nn.Module):
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         return scalars
+
+    def _labels(self, data: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Return the labels of this process's images, those of the whole batch, and the classes that they index."""
+        if "named" in data:
+            return present_classes(data["named"].to(self.device, non_blocking=True), self.classes)
+        labels = data["label"].to(self.device, non_blocking=True).long()
+        whole = torch.cat(processes.gathered(labels))
+        classes = self.classes
+        if 0 < self.classes_per_step < len(classes):
+            seed = (self.seed, int(data["position"][0]) - processes.rank())
+            chosen, relabelled = sample_classes(whole, len(classes), self.classes_per_step, seed)
+            classes = tuple(classes[i] for i in chosen)
+            own = slice(processes.rank() * len(labels), (processes.rank() + 1) * len(labels))
+            labels = relabelled[own]
+        return labels, whole, classes
 
     def _losses(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
         if self._wrapped:
@@ -134,17 +148,17 @@ def _expect_texts(method: Method, classes: Sequence[str]) -> None:
             part.expect(texts)
 
 
-def _compiled(method: Method, settings: TrainSettings, device: torch.device) -> Compute:
-    """Compile the method's losses; UsageError where every step has other classes, ResourceError without a compiler."""
-    if settings.classes_per_step:
+def _compiled(losses: Compute, changing: bool, device: torch.device) -> Compute:
+    """Compile ``losses``; UsageError where every step has other classes, ResourceError without a compiler."""
+    if changing:
         raise UsageError(
             "steps with different classes would each be compiled again",
-            expected="classes_per_step = 0",
-            found=settings.classes_per_step,
+            expected="masks, and classes_per_step = 0",
+            found="classes that change from step to step",
             mend="leave --compile out, or train over the whole vocabulary",
         )
     Speedups(compile=True).check(device)
-    compute: Compute = torch.compile(method.loss, dynamic=False)
+    compute: Compute = torch.compile(losses, dynamic=False)
     return compute
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from repro.captions.training_set import LabelFolder
 from repro.errors import DataError, ReproError, RunError, UsageError, command
 from repro.files import storage_errors
 from repro.launch import processes
@@ -30,6 +31,7 @@ from repro.training.checkpoint import check_fit
 from repro.training.determinism import deterministic
 from repro.training.divergence import UNLABELLED_STEPS, any_label, diverged, need_labels
 from repro.training.loop import Checkpoints, Observer, Task, run, seed_generators
+from repro.training.named_crops import NamedCrops
 from repro.training.observers import Bar, Curve, EvaluateBetween, Evaluator, Schedule
 from repro.training.optim import AutocastOptimWrapper, build_optimizer, build_schedulers
 from repro.training.sampler import StreamSampler
@@ -48,7 +50,7 @@ _WITHOUT_EFFECT = ("workers", "checkpoint_every", "log_every")
 def train(
     method: Method,
     settings: TrainSettings,
-    pairs: Sequence[ImagePair],
+    pairs: Sequence[ImagePair] | LabelFolder,
     classes: Sequence[str],
     work_dir: Path,
     seed: int,
@@ -62,6 +64,9 @@ def train(
     observers: Sequence[Observer] = (),
 ) -> Path:
     """Train ``method`` on ``pairs`` (labels index ``classes``, 255 ignored) and return the final weights file.
+
+    A folder of labels of captions in place of the pairs has no masks: ``classes`` is then its vocabulary, the classes
+    of a step are those of its images, and the method's :meth:`~repro.methods.interface.Method.image_loss` is minimised.
 
     A killed or interrupted training in ``work_dir`` continues from its last checkpoint and ends with the same bits
     (on a CPU); a finished one is loaded into ``method``. ``seed`` decides the order of samples, their augmentation
@@ -90,7 +95,8 @@ def train(
         method.to(device).eval()
         return final
 
-    model = TrainModel(method.to(device), tuple(classes), device, settings, seed, placement)
+    named = isinstance(pairs, LabelFolder)
+    model = TrainModel(method.to(device), tuple(classes), device, settings, seed, placement, named=named)
     training = _Training(model, settings, pairs, work_dir, seed, placement)
     bar = Bar(settings.iterations, progress if processes.is_first() else False, f"train {name}")
     watching: list[Observer] = [training.curve, bar, Schedule(training.schedulers)]
@@ -118,13 +124,17 @@ class _Training(Task[dict[str, Any]]):
         self,
         model: TrainModel,
         settings: TrainSettings,
-        pairs: Sequence[ImagePair],
+        pairs: Sequence[ImagePair] | LabelFolder,
         folder: Path,
         seed: int,
         placement: Placement,
     ) -> None:
         self.model, self.folder, self.total, self._seed = model, folder, settings.iterations, seed
-        dataset = TrainSet(pairs, len(model.classes), settings, seed)
+        dataset: TrainSet | NamedCrops
+        if isinstance(pairs, LabelFolder):
+            dataset = NamedCrops(pairs, settings.crop, seed)
+        else:
+            dataset = TrainSet(pairs, len(model.classes), settings, seed)
         self.loader = _loader(dataset, settings, seed, model.device)
         optimizer = build_optimizer(model.method, settings)
         self.optim = AutocastOptimWrapper(optimizer, settings.amp, model.device, settings.clip_grad_norm)
@@ -194,7 +204,9 @@ def _logger(folder: Path) -> logging.Logger:
     return logger
 
 
-def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch.device) -> DataLoader[Any]:
+def _loader(
+    dataset: TrainSet | NamedCrops, settings: TrainSettings, seed: int, device: torch.device
+) -> DataLoader[Any]:
     rank, world = processes.rank(), processes.world()
     sampler = StreamSampler(len(dataset), settings.iterations * settings.batch_size, seed, rank, world)
     return DataLoader(
@@ -209,8 +221,10 @@ def _loader(dataset: TrainSet, settings: TrainSettings, seed: int, device: torch
     )
 
 
-def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str], placement: Placement) -> None:
-    if not pairs:
+def _check(
+    settings: TrainSettings, pairs: Sequence[ImagePair] | LabelFolder, classes: Sequence[str], placement: Placement
+) -> None:
+    if not isinstance(pairs, LabelFolder) and not pairs:
         raise DataError(
             "no image to train on", mend=command("repro", "data", "prepare", "coco-stuff", "--data-root", "DIR")
         )
@@ -230,11 +244,12 @@ def _check(settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequenc
 
 
 def _fingerprint(
-    name: str, settings: TrainSettings, pairs: Sequence[ImagePair], classes: Sequence[str], seed: int
+    name: str, settings: TrainSettings, pairs: Sequence[ImagePair] | LabelFolder, classes: Sequence[str], seed: int
 ) -> str:
     """Return twelve hex digits over what decides the outcome of a training, except the initial weights."""
     kept = {k: v for k, v in settings.facts().items() if k not in _WITHOUT_EFFECT}
-    payload = json.dumps([name, kept, [p.key for p in pairs], list(classes), seed], sort_keys=True)
+    images = pairs.content if isinstance(pairs, LabelFolder) else [p.key for p in pairs]
+    payload = json.dumps([name, kept, images, list(classes), seed], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()[:12]
 
 

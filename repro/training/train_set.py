@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypedDict
 
@@ -79,6 +79,10 @@ class TrainSet(Dataset["Sample | ReproError"]):
             "position": torch.tensor(position),
         }
 
+    def place(self, index: int) -> str:
+        """Say which image that of number ``index`` is."""
+        return str(self.pairs[index].image)
+
     def _keep(self, index: int, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size = image.nbytes + label.nbytes
         if size <= self._room:
@@ -109,18 +113,14 @@ class TrainSet(Dataset["Sample | ReproError"]):
         return image, label.astype(np.uint8)
 
 
-def collate(samples: list[Sample | ReproError]) -> Sample | ReproError:
-    """Stack samples into a batch, or return the first error among them."""
-    good: list[Sample] = []
+def collate(samples: Sequence[Mapping[str, Tensor] | ReproError]) -> dict[str, Tensor] | ReproError:
+    """Stack samples, of masks or of names, into a batch, or return the first error among them."""
+    good: list[Mapping[str, Tensor]] = []
     for sample in samples:
         if isinstance(sample, ReproError):
             return sample
         good.append(sample)
-    return {
-        "image": torch.stack([s["image"] for s in good]),
-        "label": torch.stack([s["label"] for s in good]),
-        "position": torch.stack([s["position"] for s in good]),
-    }
+    return {name: torch.stack([s[name] for s in good]) for name in good[0]}
 
 
 def start_worker(_: int) -> None:

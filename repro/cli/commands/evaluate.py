@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``eval``."""
     add_run_options(parser)
     helps = {"benchmarks": "default: all, or all the folder has", "data_root": "evaluate on the sets below DIR"}
-    common.declare(parser, "benchmarks", "dataset", "data-root", **helps)
+    common.declare(parser, "benchmarks", "dataset", "data-root", *common.CAPTIONS, **helps)
     parser.add_argument("--split", help="another split than the benchmark's own (e.g. train)")
     parser.add_argument(
         "--weights",
@@ -47,6 +47,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Evaluate and print all aggregate metrics; exit code 3 where a named benchmark has no data."""
     from repro.api.running import evaluate_run
 
+    common.train_on_captions(options)
     run = run_request(options)
     how, placement = launching.chosen(options), launching.placement(options)
     if how is not None:

@@ -11,8 +11,9 @@ from repro.cli import common
 def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     """Declare the options of ``figures``."""
     parser.add_argument(
-        "kind", nargs="?", choices=("maps", "qualitative"), default="maps",
-        help="maps (default): what each run sees; qualitative: runs side by side on images chosen by their counts",
+        "kind", nargs="?", choices=("maps", "qualitative", "threshold"), default="maps",
+        help="maps (default): what each run sees; qualitative: runs side by side on images chosen by their counts; "
+        "threshold: mIoU over the background threshold",
     )  # fmt: skip
     common.declare(parser, "runs")
     which = parser.add_mutually_exclusive_group(required=True)
@@ -37,6 +38,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         help="class names, separated by semicolons (default: the largest of each image)",
     )
     parser.add_argument("--rows", type=int, default=3, help="how many classes where none is named (default: 3)")
+    parser.add_argument(
+        "--thresholds", type=common.numbers, metavar="T,..", help="of the kind threshold (default: 0.1,0.2, .. 0.9)"
+    )
     common.declare(parser, "device", "json")
     parser.epilog = (
         "For every image and run: image, attention, saliency, foreground, prediction, ground truth (what the method\n"
@@ -44,7 +48,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         'repro figures --run RUN --image photo.jpg --classes "dog; sky" --out DIR: a picture of your own.\n\n'
         "repro figures qualitative --run A,B[,..] --benchmark PC-59 --count 4 --out DIR: image, ground truth and runs\n"
         "side by side: the largest wins and losses of A against B, and where both fail, by mIoU of the single images.\n"
-        "A and B: run ids, unique prefixes of them, or table:row of --profile."
+        "A and B: run ids, unique prefixes of them, or table:row of --profile.\n\n"
+        "repro figures threshold --run ID --benchmark PAS-20b --out DIR: mIoU at every threshold, from one forward\n"
+        "pass for all; a PDF, a PNG and a CSV."
     )
     parser.set_defaults(execute=figures)
 

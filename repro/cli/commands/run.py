@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument(
         "table", help="table1, table2, .. (repro list names all), or a .py file" + (", or all" * (command == "report"))
     )
-    common.declare(parser, *common.PLAN, "dataset", "set")
+    common.declare(parser, *common.PLAN, "dataset", *common.CAPTIONS, "set")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where tables go (default: ./results/<profile>)")
     common.declare(parser, "json")
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
@@ -72,6 +72,7 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
 
 def table_request(options: argparse.Namespace, **more: object) -> TableRequest:
     """Make the request of the table that the options name."""
+    common.train_on_captions(options)
     given = {"training": launching.overrides(options), "measures": common.chosen_measures(options), **more}
     return common.request(TableRequest, options, benchmarks=common.chosen_benchmarks(options), **given)
 

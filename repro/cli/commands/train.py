@@ -11,6 +11,7 @@ from repro.api.running import train_run, trainable_run
 from repro.cli import common, launching
 from repro.cli.commands import backbone
 from repro.configuration.changes import TRAIN_SET
+from repro.errors import UsageError
 from repro.methods.options import parse_options
 from repro.requests import RunRequest, TrainRequest
 
@@ -25,7 +26,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         metavar="FILE",
         help="train on a data set of your own: a TOML file with a section [train] (docs/own-data.md)",
     )
-    common.declare(parser, "iterations", "device")
+    common.declare(parser, *common.CAPTIONS, "iterations", "device")
     launching.add_amp_option(parser)
     launching.add_options(parser, ("torchrun", "slurm"))
     common.declare(parser, "json")
@@ -56,6 +57,9 @@ def run_request(options: argparse.Namespace, training: Mapping[str, Any] | None 
 
 def train(options: argparse.Namespace) -> int:
     """Train (or resume, or recognise as finished) and print where the weights are."""
+    if options.dataset and options.captions:
+        raise UsageError("a run has one training set", expected="--dataset or --captions", found="both")
+    common.train_on_captions(options)
     if options.dataset:
         options.changes = {**options.changes, TRAIN_SET: options.dataset}
     request = common.request(

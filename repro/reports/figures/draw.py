@@ -32,6 +32,7 @@ from repro.reports.figures.qualitative import (
     comparison_figure,
     image_miou,
 )
+from repro.reports.figures.threshold import draw_thresholds
 from repro.runs.addresses.stored import stored_run
 from repro.runs.evaluations import Evaluation, Where, find_side, matching
 from repro.runs.plan import Run, make_plan
@@ -54,12 +55,13 @@ class FiguresRequest:
     """Pictures below ``out`` of stored runs (``run``: their ids) or of the trained runs of a ``table``.
 
     ``kind``: ``maps``, what each run sees, or ``qualitative``, runs side by side on images chosen by their counts;
-    ``run`` may then name ``table:row`` too. ``images`` None: ``count``; ``classes`` None: the ``rows`` largest.
+    ``run`` may then name ``table:row`` too; ``threshold``, mIoU over ``thresholds`` (None: 0.1 to 0.9).
+    ``images`` None: ``count``; ``classes`` None: the ``rows`` largest.
     ``image``: pictures of one's own, segmented into the benchmark's classes and ``classes``, which are drawn.
     """
 
     out: Path
-    kind: Literal["maps", "qualitative"] = "maps"
+    kind: Literal["maps", "qualitative", "threshold"] = "maps"
     run: Sequence[str] | None = None
     table: str | None = None
     runs: Path = DEFAULT_RUNS
@@ -72,6 +74,7 @@ class FiguresRequest:
     count: int = 4
     classes: Sequence[str] | None = None
     rows: int = 3
+    thresholds: Sequence[float] | None = None
     device: str = "auto"
 
 
@@ -89,6 +92,9 @@ def draw_figures(request: FiguresRequest) -> list[Path]:
             expected='the kind maps, and classes to look for: --classes "dog; sky"',
             found=f"the kind {request.kind}" if request.classes else "no --classes",
         )
+    if request.kind == "threshold":
+        with stdout_to_stderr():
+            return draw_thresholds(request, _runs(request))
     return _draw_maps(request) if request.kind == "maps" else _draw_qualitative(request)
 
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from repro.configuration.published import PrintedRow, PublishedRows, find_published
-from repro.measuring.cost import PUBLISHED, CostStatus
+from repro.measuring.cost import PUBLISHED, RATE, CostStatus, as_printed
 from repro.reports.tables.printed import around, printed_notes, printed_sources, shown_rows
 from repro.reports.tables.sheet import Column, Sheet, number, table_remarks
 from repro.reports.tables.tex_numbers import MISSING, Number, macro_name
 from repro.runs.plan import Plan
 from repro.runs.status import DONE, FAILED
 
-DIGITS = {"params_million": 1, "gflops": 1, "seconds": 3}
+DIGITS = {"params_million": 1, "gflops": 1, "seconds": 3, RATE: 1}
 LEFT_OUT = ("missing", "gflops_by_part", "seconds_by_stage", "clocks")
-HEADINGS = {"params_million": "Parameters (M)", "gflops": "GFLOPs", "seconds": "Time (s)"}
+HEADINGS = {"params_million": "Parameters (M)", "gflops": "GFLOPs", "seconds": "Time (s)", RATE: "Images/s"}
 
 
 def cost_rows(plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
@@ -43,8 +43,9 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
 
     With ``all`` as ``published``, the other rows of the paper's table stand around the measured ones.
     """
+    printed, shown = _printed(plan, states), _shown(plan, states)
     columns = [Column("title", "Method"), Column("clip", "CLIP")]
-    columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in PUBLISHED]
+    columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in shown]
     columns += [
         Column("p10", "10 % (s)", columns[-1].group, right=True),
         Column("p90", "90 % (s)", columns[-1].group, right=True),
@@ -53,9 +54,9 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
         Column("executed", "GFLOPs run", columns[-1].group, right=True),
     ]
     if published != "none":
-        columns += [Column(f"published_{k}", HEADINGS[k], "published", right=True) for k in PUBLISHED]
+        columns += [Column(f"published_{k}", HEADINGS[k], "published", right=True) for k in printed]
         if plan.profile.comparable:
-            columns += [Column(f"difference_{k}", HEADINGS[k], "difference", right=True) for k in PUBLISHED]
+            columns += [Column(f"difference_{k}", HEADINGS[k], "difference", right=True) for k in printed]
     rows: list[dict[str, str]] = []
     italic: list[int] = []
     pairs = around([state.cell.run.row for state in states], shown_rows(plan, published))
@@ -66,15 +67,32 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
     return Sheet.of(plan, columns, rows, cost_notes(plan, states, published), italic=italic)
 
 
+def _printed(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
+    """Return the columns that the paper prints; all but the images per second where it is none or prints nothing."""
+    said = [s.published() for s in states]
+    said += [{k: as_printed(k, lambda m, p=p: p.value("", m)) for k in PUBLISHED} for p in shown_rows(plan, "all")]  # type: ignore[misc]
+    found = [k for k in PUBLISHED if any(values[k] is not None for values in said)]
+    return found or [k for k in PUBLISHED if k != RATE]
+
+
+def _shown(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
+    """Return the columns that are measured for this table."""
+    printed = _printed(plan, states)
+    return [k for k in PUBLISHED if k != RATE or k in printed]
+
+
 def _printed_cells(printed: PrintedRow) -> dict[str, str]:
     """Return what the paper prints of a method that is not measured here."""
-    values = {k: number(printed.value("", metric), _digits(k)) for k, metric in PUBLISHED.items()}
+    found = {k: as_printed(k, lambda metric: printed.value("", metric)) for k in PUBLISHED}
+    values = {k: number(v, _digits(k, v)) for k, v in found.items()}
     return {"title": printed.title, "clip": printed.vlm, **{f"published_{k}": v for k, v in values.items()}}
 
 
-def _digits(column: str) -> int:
-    """Return the decimals that papers print."""
-    return 2 if column == "seconds" else DIGITS[column]
+def _digits(column: str, value: float | None) -> int:
+    """Return the decimals that papers print: of seconds two, of milliseconds none."""
+    if column == "seconds":
+        return 2 if value is None or round(value, 2) == value else 3
+    return {RATE: 0}.get(column, DIGITS[column])
 
 
 def _cells(state: CostStatus) -> dict[str, str]:
@@ -82,7 +100,7 @@ def _cells(state: CostStatus) -> dict[str, str]:
     differences = _differences(state)
     row = {"title": state.cell.run.row.title, "clip": state.cell.run.tower.title}
     row |= {k: number(v, DIGITS[k]) for k, v in state.measured().items()}
-    row |= {f"published_{k}": number(v, _digits(k)) for k, v in state.published().items()}
+    row |= {f"published_{k}": number(v, _digits(k, v)) for k, v in state.published().items()}
     row |= {f"difference_{k}": number(v, DIGITS[k], signed=True) for k, v in differences.items()}
     share = timing.get("saliency_share")
     row["share"] = number(None if share is None else 100 * share, 1)
@@ -122,7 +140,9 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
             "the same clock in runs of their own."
         )
     printed = shown_rows(plan, published)
-    found = [find_published(s.cell.run.row.published, "", "gflops") for s in states if published != "none"]
+    metrics = [metric for ways in PUBLISHED.values() for metric, _ in ways]
+    asked = [(s.cell.run.row.published, m) for s in states for m in metrics if published != "none"]
+    found = [find_published(selection, "", metric) for selection, metric in asked]
     origin = dict.fromkeys([*printed_sources(printed), *(f.source for f in found if f)])
     lines += ["Published: " + "; ".join(origin) + "."] if origin else []
     lines += printed_notes(printed)
@@ -138,12 +158,15 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
 
 def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
     """Yield parameters (M), GFLOPs and seconds, measured and published, with the decimals the table prints."""
+    shown = _shown(plan, states)
     for state in states:
         row, published = state.cell.run.row.id, state.published()
         for key, value in state.measured().items():
+            if key not in shown:
+                continue
             name = macro_name(plan.table.name, row, key)
             text = MISSING if value is None else f"{value:,.{DIGITS[key]}f}"
-            yield name, text, "timed" if key == "seconds" else "counted"
+            yield name, text, "timed" if key in ("seconds", RATE) else "counted"
             printed = published[key]
             if printed is not None:
-                yield f"{name}Published", f"{printed:,.{_digits(key)}f}", "published"
+                yield f"{name}Published", f"{printed:,.{_digits(key, printed)}f}", "published"

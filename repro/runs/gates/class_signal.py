@@ -27,6 +27,9 @@ def check_class_signal(run: Run, device: str, log: Callable[[str], None]) -> Non
     """Raise WeightsError where the tower of ``run`` is no better than chance on the images it would be trained on."""
     if not run.profile.zero_shot_bar:
         return
+    if (data := train_set(run.profile)).supervision != "masks":
+        log(f"{run.tower.title} is not looked at before the training: {data.title} has no masks to compare it with")
+        return
     signal = measured_signal(run.assets, run.row.tower, device)
     log(f"{run.tower.title}: {signal_text(signal)}")
     iterations = f"{run.train.iterations:,} iterations" if run.train else "a training"

@@ -25,6 +25,7 @@ from repro.reports.tables.writers import table_text
 from repro.requests import TableRequest
 from repro.runs.plan import Plan, make_plan
 from repro.runs.status import DONE, plan_status
+from repro.tables.cost import KIND as COSTS
 from repro.tables.regions import KIND as REGIONS
 
 DISA = {"paper": "DiSa (ICLR 2026 submission)", "table": "Table 1"}
@@ -151,6 +152,34 @@ def test_table_2_has_the_other_methods_where_the_paper_has_them(tmp_path: Path):
     found = [row[f"published_{k}"] for k in ("params_million", "gflops", "seconds")]
     assert found == ["531.2", "19,425.6", "3.10"]
     assert "params_million" not in row
+
+
+def test_table_i_of_synseg_has_milliseconds_as_seconds_and_images_per_second(tmp_path: Path):
+    plan = COSTS.plan(load_table("synseg-table1"), TableRequest(profile="synseg", runs=tmp_path))
+    (state,) = [CostStatus(cell, DONE, timing={"median": 0.02}) for cell in cost_cells(plan)]  # not one a seed
+    assert (state.measured()["images_per_second"], state.published()["seconds"]) == (50, 0.014)
+    sheet = cost_sheet(plan, [CostStatus(state.cell, DONE)], "all")
+    columns = [f"published_{k}" for k in ("params_million", "seconds", "images_per_second")]
+    assert [c.key for c in sheet.columns if c.group == "published"] == columns
+    assert {r["title"]: [r[c] for c in columns] for r in sheet.rows} == {
+        "SynSeg-style MCCL": ["151.0", "0.014", "71"],
+        "TCL": ["178.0", "0.013", "76"],
+        "ProxyCLIP": ["243.0", "0.058", "17"],
+    }
+    usual = plan_of("table2", tmp_path)
+    states = [CostStatus(cell, DONE) for cell in cost_cells(usual)]
+    assert "Images/s" not in [c.heading for c in cost_sheet(usual, states, "all").columns]
+
+
+def test_a_table_of_another_papers_names_of_benchmarks_has_its_values_in_our_columns(tmp_path: Path):
+    plan = plan_of("synseg-table2", tmp_path)
+    frame = paper_frame(plan, plan_status(plan), published="all").set_index("method")
+    columns = ["PAS-20b", "PC-59", "COCO-Object", "COCO-Stuff-val", "Cityscapes", "A-150"]
+    assert frame.loc["CoCu", columns].tolist() == [51.4, 23.6, 22.7, 15.2, 22.1, 12.3]
+    assert frame.loc["ViewCo", columns].isna().sum() == 3
+    own = frame[frame["source"] == "published"].loc["SynSeg-style MCCL"]
+    assert own[columns].tolist() == [60.5, 43.8, 36.0, 24.5, 35.8, 18.4]
+    assert len(load_profile("synseg").seeds) == 5
 
 
 def test_tables_of_regions_have_the_other_models(tmp_path: Path):
