@@ -35,7 +35,7 @@ class Row:
     something else there, beside which the paper's numbers have no place. ``alignment`` are values of the recipe
     of the row's aligned tower that differ from the profile's. ``select`` is the name by which ``--methods`` chooses the
     row where it is not the method's own: a method on another kind of tower is another entry of a table. ``remarks`` are
-    printed under a table that shows the row.
+    printed under a table that shows the row. ``at`` is the row's place along what a table's rows differ in (``along``).
     """
 
     id: str
@@ -48,6 +48,7 @@ class Row:
     alignment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     select: str = ""
     remarks: Sequence[str] = ()
+    at: float | None = None
 
     @property
     def selector(self) -> str:
@@ -93,6 +94,8 @@ class Table:
     panoptic: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     any_method: bool = False
+    training_cost: bool = False
+    along: str = ""
 
     def with_methods(self, names: Sequence[str]) -> Table:
         """Return the table with a row for each of the methods ``names`` that has none, where it takes any method."""

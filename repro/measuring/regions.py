@@ -26,6 +26,7 @@ from repro.runs.plan import Plan, Run
 from repro.runs.progress import reading_progress
 from repro.runs.provenance import provenance
 from repro.runs.status import BLOCKED, DONE, FAILED, MISSING, STALE
+from repro.towers.kind import TrainingCost
 from repro.traces.subject import Subject, taken
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ class RegionStatus:
     error: str | None = None
 
     @property
+    def training(self) -> TrainingCost | None:
+        """What making the tower took; None where it comes from outside, is not made yet, or recorded nothing."""
+        return None if self.status == BLOCKED else self.cell.assets.training_cost(self.cell.run.row.tower)
+
+    @property
     def adopted(self) -> str | None:
         """Why and since when ranks, tower or data are used although the code differs; None where it does not."""
         assets, tower = self.cell.assets, self.cell.run.row.tower
@@ -149,9 +155,15 @@ class RegionStatus:
                 values[f"{group}_{top}"] = found.value if found else None
         return values
 
+    def published_training(self) -> dict[str, float | None]:
+        """Return what the paper prints of the row's training: ``memory`` in GB, ``epoch`` in minutes."""
+        metrics = {"memory": "memory_gb", "epoch": "minutes_per_epoch"}
+        found = {k: find_published(self.cell.run.row.published, "training", metric) for k, metric in metrics.items()}
+        return {key: value.value if value else None for key, value in found.items()}
+
     def to_json(self, table: str) -> dict[str, Any]:
         """Return one flat object; the keys are an interface and documented in docs/json.md."""
-        run, ranks = self.cell.run, self.ranks
+        run, ranks, cost = self.cell.run, self.ranks, self.training
         return {
             "table": table,
             "row": run.row.id,
@@ -167,6 +179,11 @@ class RegionStatus:
             "stuff_segments": int((~ranks.thing).sum()) if ranks else None,
             **self.measured(),
             **{f"published_{k}": v for k, v in self.published().items()},
+            "train_images": cost.images if cost else None,
+            "train_seconds_per_epoch": cost.seconds_per_epoch if cost else None,
+            "train_memory_mib": cost.memory_mib if cost else None,
+            "train_memory": cost.memory if cost else None,
+            "train_device": cost.device if cost else None,
         }
 
 

@@ -19,7 +19,8 @@ from baselines.densevlm.categories import SETS, load_categories
 from baselines.densevlm.data import Batch, RegionSet
 from baselines.densevlm.grid import grid_boxes, grid_pairs
 from baselines.densevlm.options import DenseVLMOptions
-from baselines.densevlm.train import CHECKPOINT, _Training, align, param_groups, train_last_blocks
+from baselines.densevlm.train import CHECKPOINT, _Training, align
+from baselines.densevlm.trained import param_groups, train_last_blocks
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import DataError, ReproError, RunError, UsageError
@@ -271,5 +272,5 @@ def test_the_loss_waits_for_the_device_at_the_sizes_of_regions_and_at_the_choice
     assert outcome.loss.requires_grad
     where = [wait.where.removeprefix("baselines.densevlm.loss:") for wait in waits]
     # Both axes of the boxes of both towers; of things and of all: are there any, and their logits of both towers.
-    choice = ["_divergence", "_divergence.<locals>.<genexpr>", "_divergence.<locals>.<genexpr>"]
+    choice = ["divergence", "divergence.<locals>.<genexpr>", "divergence.<locals>.<genexpr>"]
     assert where == ["repro.metrics.regions.roi_align:_axis"] * 4 + 2 * choice
