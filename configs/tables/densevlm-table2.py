@@ -9,8 +9,8 @@ panoptic = ["coco-panoptic"]
 metric = "top1"
 training_cost = True
 remarks = [
-    "The paper prints neither equation of the distillations and no width of a projection: what is compared here is in "
-    "docs/reconstruction.md. Both take every region; the alignment keeps those that the powerful model is sure of.",
+    "What is at hand of the paper gives neither equation of the distillations: docs/reconstruction.md says what they "
+    "are here. Both take every region; the alignment keeps those that the powerful model is sure of.",
 ]
 
 _table2 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 2")

@@ -100,12 +100,13 @@ def _training_notes(states: Sequence[RegionStatus]) -> list[str]:
     """Say what memory and time of training are those of, and which rows have none recorded."""
     first = {s.cell.run.row.id: s for s in states}.values()
     kinds = {"allocated": "allocated on the GPU", "resident": "resident in the process, on a CPU"}
-    found = dict.fromkeys(
-        f"Training of {s.cell.run.row.title}: {kinds.get(cost.memory, cost.memory)} at its peak; an epoch is one pass "
-        f"over {cost.images:,} images; {cost.device}."
-        for s in first
-        if (cost := s.training) is not None
-    )
+    rows: dict[str, list[str]] = {}
+    for s in first:
+        if (cost := s.training) is not None:
+            memory = kinds.get(cost.memory, cost.memory)
+            text = f"memory {memory}, at its peak; an epoch is one pass over {cost.images:,} images; {cost.device}."
+            rows.setdefault(text, []).append(s.cell.run.row.title)
+    found = [f"Training ({', '.join(titles)}): {text}" for text, titles in rows.items()]
     trained = [s for s in first if s.cell.assets.tower_parts(s.cell.run.row.tower) and s.status == DONE]
     without = ", ".join(s.cell.run.row.title for s in trained if s.training is None)
     gap = f"No memory and time of training were recorded of {without}: the tower was not trained here."
