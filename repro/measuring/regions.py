@@ -7,14 +7,14 @@ under the address of everything they depend on; nothing is classified twice.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.configuration.published import find_published
 from repro.datasets.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
-from repro.errors import DataError, ReproError, UsageError, check_known, command
+from repro.errors import DataError, ReproError, UsageError, check_known, command, known_as
 from repro.files import write_json
 from repro.hashing import digest
 from repro.mends import Missing
@@ -243,6 +243,14 @@ def _status(cell: RegionCell) -> RegionStatus:
     from repro.metrics.regions.accuracy import Ranks
 
     return RegionStatus(cell, DONE, [], Ranks.load(folder / "ranks.npz"))
+
+
+def check_rows(plan: Plan, states: Sequence[RegionStatus], names: Iterable[str | None]) -> None:
+    """Raise UsageError for one of ``names`` that is no finished row."""
+    finished = {s.cell.run.row.id: s for s in states if s.ranks is not None}
+    mend = command("repro", "describe", plan.table.name, "--profile", plan.profile.name)
+    for name in filter(None, names):
+        known_as(f"finished row of {plan.table.name}", name, finished, mend=mend)
 
 
 def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[str], None]) -> None:
