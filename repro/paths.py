@@ -12,6 +12,8 @@ PUBLISHED = PACKAGE / "_results" / "published.csv"
 NUMERIC = PACKAGE / "_results" / "numeric.json"
 """What the code computes of fixed inputs (``repro check --numeric``)."""
 
+COVERAGE = PACKAGE / "_results" / "coverage"
+"""The tables, figures and claims of each paper, with the command for each (``repro coverage``)."""
 MEASURED = PACKAGE / "_results" / "measured"
 """The project's own tables and references, a folder per profile; what a user makes goes to ``DEFAULT_RESULTS``."""
 WEIGHTS = MEASURED / "mini" / "weights.json"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from repro.configuration.backbone import swap
 from repro.configuration.changes import TRAIN_SET, changed
 from repro.configuration.profiles import Profile, load_profile
+from repro.configuration.published import PublishedRows
 from repro.configuration.tables import Row
 from repro.console import Log, log
 from repro.datasets.benchmarks import BENCHMARKS, get_benchmark
@@ -264,7 +265,8 @@ class TableRequest(ProfileRequest, Selection):
     training settings, for trials. ``results`` is the folder of its files (None: ./results/<profile>), ``formats``
     which. ``also`` names runs of predictions of other code (:class:`ScoreRequest`), which become rows below the others.
     ``timing`` and ``repeat`` are for tables of costs, ``calibrate`` for the estimate of a plan, ``baseline`` and
-    ``row`` for differences and plots of a report.
+    ``row`` for differences and plots of a report. ``published`` says which rows of papers are printed: ``all`` of the
+    table, ``ours`` (those with a measured row) or ``none``; None: all in LaTeX, ours elsewhere.
     """
 
     table: str = ""
@@ -284,6 +286,11 @@ class TableRequest(ProfileRequest, Selection):
     baseline: str | None = None
     row: str | None = None
     also: Sequence[str] = ()
+    published: PublishedRows | None = None
+
+    def published_in(self, form: str) -> PublishedRows:
+        """Say which published rows the table has in ``form`` (csv, latex, md, html)."""
+        return self.published or ("all" if form == "latex" else "ours")
 
     def load(self) -> Profile:
         """Read the profile, which keeps numbers no better than chance where the request says so."""

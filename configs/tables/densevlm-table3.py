@@ -9,6 +9,7 @@ panoptic = ["coco-panoptic"]
 metric = "top1"
 
 _table3 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 3")
+printed = _table3
 _variants = {
     "P-Thing vs T+S; P-Stuff vs T+S": dict(thing_classes="all"),
     "P-Thing vs T; P-Stuff vs S": dict(stuff_classes="stuff"),

@@ -9,6 +9,7 @@ panoptic = ["coco-panoptic"]
 metric = "top5"
 
 _table5 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 5")
+printed = _table5
 
 rows = [
     dict(id="clip", title="CLIP", method="clip", tower="base"),

@@ -14,6 +14,7 @@ remarks = [
 ]
 
 _table6 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 6")
+printed = _table6
 
 rows = [
     dict(id="clip", title="CLIP", method="clip", tower="base"),

@@ -8,10 +8,11 @@ metric = "miou_gt"
 remarks = [
     "The cls row reads the aligned CLIP out as CAT-Seg's released code does (the class token as residual of the last "
     "block), the others as it was aligned (each token's own); the paper does not say which it used. Rows of SAN and of "
-    "methods that are not here are left out. Nobody has published DiSa + DenseVLM.",
+    "methods that are not here are shown as published alone (--published all). Nobody has published DiSa + DenseVLM.",
 ]
 
 _table7 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 7", vlm="ViT-B/16")
+printed = dict(paper=_table7["paper"], table=_table7["table"])
 
 rows = [
     dict(id="catseg", title="CAT-Seg", method="catseg", tower="base", published=dict(_table7, method="CAT-Seg")),

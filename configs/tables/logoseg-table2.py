@@ -9,6 +9,7 @@ caption = "Components of LoGoSeg added in turn, trained on COCO-Stuff, mIoU (%)"
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 2")
+printed = _published
 _variants = {
     "baseline": ("Baseline", dict(prior=0.0, depth=0, regional_alignment=False)),
     "op": ("+ OP", dict(depth=0, regional_alignment=False)),

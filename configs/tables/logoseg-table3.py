@@ -6,6 +6,7 @@ caption = "Parts and depth of the fusion of LoGoSeg, trained on COCO-Stuff, mIoU
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 3")
+printed = _published
 _variants = [
     ("lq", "LQ", "LQ", dict(global_context=False, directional_attention=False)),
     ("lq-gc", "LQ + GC", "LQ+GC", dict(directional_attention=False)),

@@ -9,6 +9,7 @@ caption = "Prior strength and regions of LoGoSeg, trained on COCO-Stuff, mIoU (%
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 4")
+printed = _published
 
 _own = {4: dict(mini=2, smoke=2), 6: dict(mini=4, smoke=3), 8: dict(mini=8, smoke=6)}
 """Regions a side on the maps of smaller profiles."""

@@ -6,6 +6,7 @@ caption = "CAT-Seg and LoGoSeg, trained on COCO-Stuff, mIoU (%)"
 metric = "miou_gt"
 
 _published = dict(paper="LoGoSeg (AAAI 2026)", table="Table 5")
+printed = _published
 
 rows = [
     dict(

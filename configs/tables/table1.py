@@ -22,6 +22,7 @@ _synseg_table2 = dict(
     benchmarks={"A-150": "ADE", "PC-59": "Context", "PAS-20b": "VOC"},
 )
 _densevlm_table7 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 7", vlm="ViT-B/16")
+printed = _disa_table1
 _logoseg_table1 = dict(paper="LoGoSeg (AAAI 2026)", table="Table 1", method="LoGoSeg")
 
 rows = [

@@ -12,6 +12,7 @@ remarks = [
 ]
 
 _table2 = dict(paper="DiSa (ICLR 2026 submission)", table="Table 2")
+printed = _table2
 
 rows = [
     dict(id="catseg-base", title="CAT-Seg", method="catseg", tower="base"),

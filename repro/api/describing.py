@@ -13,6 +13,7 @@ from repro.errors import command, unknown_name
 from repro.mends import same_folders
 from repro.methods import adapters, registry
 from repro.paths import DEFAULT_RUNS
+from repro.reports.coverage import outside
 from repro.reports.tables.run_description import describe_run, summaries
 from repro.runs.addresses.stored import matching_run, run_names
 from repro.runs.plan import make_plan
@@ -32,13 +33,14 @@ class DescribeRequest:
 
 
 def catalogue() -> dict[str, dict[str, str]]:
-    """Return everything that can be named, by kind: id -> one line."""
+    """Return everything that can be named, by kind: id -> one line; and what of the papers is left out, and why."""
     return {
         "tables": {n: load_table(n).caption for n in table_names()},
         "methods": {n: f"{e.title}: {e.paper}" for n, e in registry().items()},
         "benchmarks": {n: f"{b.title}, {b.num_classes} classes" for n, b in all_sets().items() if n not in TRAIN_SETS},
         "training sets": {n: f"{b.title}, {b.num_classes} classes" for n, b in TRAIN_SETS.items()},
         "profiles": {n: load_profile(n).title for n in profile_names()},
+        "outside the project": outside(),
     }
 
 

@@ -111,7 +111,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": {},
         "dest": "changes",
         "metavar": "NAME=VALUE",
-        "help": "another value of the profile: train.lr=1e-3, protocol.overlap=0.5 (repeatable; another run)",
+        "help": "another value of the profile: train.lr=1e-3, protocol.overlap=0.666 (repeatable; another run)",
     },
     "device": {"default": "auto", "help": "auto (default: a GPU if there is one), cpu, cuda, cuda:N"},
     "measures": {

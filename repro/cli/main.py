@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "compare two runs: paired differences with intervals and p-values"),
     "check": ("check", "the regression gate: compare a table with its reference values"),
     "runs": ("runs", "list runs and their disk use; remove checkpoints by rule, never results"),
+    "coverage": ("coverage", "list every table, figure and claim of the papers with its command and state"),
     "list": ("describe", "list every table, method, benchmark and profile"),
     "describe": ("describe", "explain one table, method, benchmark, profile or run"),
     "doctor": ("doctor", "report environment, hardware, versions and what can run"),
@@ -58,27 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are not text
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="repro",
-        description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"repro {repro.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    completion = any(w.startswith(COMPLETION) for w in words[:1])
-    chosen = None if completion else next((w for w in words if not w.startswith("-")), None)
-    for name, (module, summary) in COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if completion or name == chosen:
-            importlib.import_module(f"repro.cli.commands.{module}").configure(sub, name)
-    if completion:
-        import shtab
-
-        shtab.add_argument_to(parser, COMPLETION)
-    else:
-        shells = "bash, zsh, tcsh or fish (docs/getting-started.md)"
-        parser.add_argument(COMPLETION, metavar="SHELL", help=f"print what completes commands and options in {shells}")
+    parser, chosen = make_parser(words)
     try:
         if chosen is not None and chosen not in COMMANDS:
             raise unknown_name("command", chosen, COMMANDS, mend="repro --help")
@@ -105,6 +86,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"repro: error: {known}", file=sys.stderr)
         return known.exit_code
     return code
+
+
+def make_parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, str | None]:
+    """Make the parser for ``words``, and say which command they name (None: none). Its module alone is imported."""
+    parser = argparse.ArgumentParser(
+        prog="repro",
+        description="Trains, evaluates and compares open-vocabulary segmentation methods under one protocol.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"repro {repro.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    completion = any(w.startswith(COMPLETION) for w in words[:1])
+    chosen = None if completion else next((w for w in words if not w.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if completion or name == chosen:
+            importlib.import_module(f"repro.cli.commands.{module}").configure(sub, name)
+    if completion:
+        import shtab
+
+        shtab.add_argument_to(parser, COMPLETION)
+    else:
+        shells = "bash, zsh, tcsh or fish (docs/getting-started.md)"
+        parser.add_argument(COMPLETION, metavar="SHELL", help=f"print what completes commands and options in {shells}")
+    return parser, chosen
 
 
 if __name__ == "__main__":

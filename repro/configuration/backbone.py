@@ -48,7 +48,8 @@ def swap(
 def swap_table(table: Table, profile: Profile, tower: str, label: str) -> Table:
     """Return the rows of ``table`` built on the ``tower`` that was replaced in ``profile``, as a table of its own.
 
-    Its name ends with ``label``; nothing published belongs to its rows. UsageError where there is no such row.
+    Its name ends with ``label``; nothing published belongs to its rows or stands around them. UsageError where there is
+    no such row.
     """
     rows = tuple(dataclasses.replace(row, published={}) for row in table.rows if row.tower == tower)
     if not rows:
@@ -60,4 +61,4 @@ def swap_table(table: Table, profile: Profile, tower: str, label: str) -> Table:
         )
     name = f"{table.name}-{re.sub(r'[^A-Za-z0-9_.]+', '-', label).strip('-')}"
     remark = f"All rows are built on {profile.towers[tower].title} in place of the profile's tower {tower}."
-    return dataclasses.replace(table, name=name, rows=rows, remarks=(*table.remarks, remark))
+    return dataclasses.replace(table, name=name, rows=rows, printed={}, remarks=(*table.remarks, remark))

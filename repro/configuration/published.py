@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from repro.paths import PUBLISHED
+
+PublishedRows = Literal["all", "ours", "none"]
+"""Which rows of papers a table shows: all of the table it repeats, those with a measured row, none."""
+
+
+ROW = ("paper", "version", "table", "row", "method", "vlm", "feature_backbone", "train_set", "extra_data")
+"""Columns that tell one row of a paper's table from another."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +58,54 @@ def find_published(selection: Mapping[str, Any], benchmark: str, metric: str = "
     if not rows:
         return None
     return _number(rows[0], benchmark)
+
+
+@dataclasses.dataclass(frozen=True)
+class PrintedRow:
+    """A row of a paper's table as it is printed: what it is (``columns`` of ``results/published.csv``) and its values.
+
+    ``values`` are by benchmark and metric, in the unit the metric names.
+    """
+
+    columns: Mapping[str, str]
+    values: Mapping[tuple[str, str], Published]
+    title: str
+    """What it is called in its table: the method, or the name of the row where several rows are of one method."""
+
+    @property
+    def vlm(self) -> str:
+        """What the paper calls the vision-language model, empty where it states none."""
+        return self.columns["vlm"]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of its numbers, each once."""
+        return list(dict.fromkeys(p.note for p in self.values.values() if p.note))
+
+    def belongs_to(self, selection: Mapping[str, Any]) -> bool:
+        """Tell whether ``selection`` of a row of ours describes this row."""
+        return bool(selection) and all(self.columns.get(k) == v for k, v in selection.items() if k != "benchmarks")
+
+    def value(self, benchmark: str, metric: str = "mIoU_percent") -> float | None:
+        """Return the number printed for ``benchmark``, None for a gap."""
+        found = self.values.get((benchmark, metric))
+        return found.value if found else None
+
+
+def printed_rows(selection: Mapping[str, str]) -> list[PrintedRow]:
+    """Return all rows of the table that ``selection`` (paper, table) names, in the order in which they are printed."""
+    rows: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for r in _rows():
+        if selection and all(r[k] == v for k, v in selection.items()):
+            rows.setdefault(tuple(r[k] for k in ROW), []).append(r)
+    alike = Counter(key[ROW.index("method") :] for key in rows)
+    found = []
+    for key, own in rows.items():
+        columns = dict(zip(ROW, key, strict=True))
+        title = columns["row" if alike[key[ROW.index("method") :]] > 1 else "method"]
+        values = {(r["benchmark"], r["metric"]): _number(r, r["benchmark"]) for r in own}
+        found.append(PrintedRow(columns, values, title))
+    return found
 
 
 def also_published(selection: Mapping[str, Any], benchmark: str, metric: str = "mIoU_percent") -> list[Published]:

@@ -36,6 +36,7 @@ class Row:
     of the row's aligned tower that differ from the profile's. ``select`` is the name by which ``--methods`` chooses the
     row where it is not the method's own: a method on another kind of tower is another entry of a table. ``remarks`` are
     printed under a table that shows the row. ``at`` is the row's place along what a table's rows differ in (``along``).
+    ``published_training`` selects what the paper says its training took.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Row:
     select: str = ""
     remarks: Sequence[str] = ()
     at: float | None = None
+    published_training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def selector(self) -> str:
@@ -79,7 +81,9 @@ class Table:
     methods offer; a ``controls`` table says whether methods work at all, ``seen`` are its benchmarks whose classes
     are in the training set. ``layout`` says where published values stand: in ``rows`` of their own, or in ``columns``
     beside the measured ones, with differences. ``remarks`` are printed under the table. With ``any_method`` a method
-    that has no row gets one where it is named, with its defaults on the tower ``base``.
+    that has no row gets one where it is named, with its defaults on the tower ``base``. ``printed`` names the paper's
+    table (columns of ``results/published.csv`` and their values) whose other rows are printed around the measured ones
+    where a reader wants all of them.
     """
 
     name: str
@@ -96,6 +100,7 @@ class Table:
     any_method: bool = False
     training_cost: bool = False
     along: str = ""
+    printed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def with_methods(self, names: Sequence[str]) -> Table:
         """Return the table with a row for each of the methods ``names`` that has none, where it takes any method."""

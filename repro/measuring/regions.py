@@ -156,9 +156,9 @@ class RegionStatus:
         return values
 
     def published_training(self) -> dict[str, float | None]:
-        """Return what the paper prints of the row's training: ``memory`` in GB, ``epoch`` in minutes."""
-        metrics = {"memory": "memory_gb", "epoch": "minutes_per_epoch"}
-        found = {k: find_published(self.cell.run.row.published, "training", metric) for k, metric in metrics.items()}
+        """Return what the paper says of the row's training: ``memory`` in GB per GPU, ``epoch`` in minutes."""
+        metrics, selection = {"memory": "memory_gb_per_gpu", "epoch": "minutes_per_epoch"}, self.cell.run.row
+        found = {k: find_published(selection.published_training, "", metric) for k, metric in metrics.items()}
         return {key: value.value if value else None for key, value in found.items()}
 
     def to_json(self, table: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class BenchmarkKind(TableKind[CellStatus]):
     """A state is a run on a benchmark."""
 
     evaluates = True
+    prints_papers = True
     no_use = ("no_timing", "repeat")
 
     def plan(self, table: Table, request: TableRequest) -> Plan:
@@ -112,12 +113,16 @@ class BenchmarkKind(TableKind[CellStatus]):
     def write(self, result: TableResult[CellStatus], folder: Path) -> list[Path]:
         from repro.reports.tables.writers import write_report
 
-        return write_report(result.plan, result.states, folder, result.request.formats, _columns(result.request))
+        asked = result.request
+        return write_report(
+            result.plan, result.states, folder, asked.formats, _columns(asked), published=asked.published_in
+        )
 
     def text(self, result: TableResult[CellStatus]) -> str:
         from repro.reports.tables.writers import table_text
 
-        return table_text(result.plan, result.states, "md", _columns(result.request))
+        asked = result.request
+        return table_text(result.plan, result.states, "md", _columns(asked), asked.published_in("md"))
 
     def check(self, result: TableResult[CellStatus]) -> None:
         for name in (result.request.baseline, result.request.row):
@@ -132,7 +137,7 @@ class BenchmarkKind(TableKind[CellStatus]):
     def section(self, result: TableResult[CellStatus]) -> Section:
         from repro.reports.tables.html import table_section
 
-        return table_section(_evidence(result), result.request.baseline)
+        return table_section(_evidence(result), result.request.baseline, result.request.published_in("html"))
 
     def figures(self, result: TableResult[CellStatus], folder: Path, log: Log) -> list[Path]:
         from repro.reports.figures.plots import write_plots

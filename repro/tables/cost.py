@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from repro.configuration.published import PublishedRows
 from repro.configuration.tables import Table
 from repro.console import Log, stdout_to_stderr
 from repro.hardware import choose_device
@@ -21,6 +22,7 @@ class CostKind(SheetKind[CostStatus]):
     """A row is a method on a tower."""
 
     unit, keeps = "rows", "costs"
+    prints_papers = True
     no_use = ("benchmarks", "seeds", "data_root", "iterations", "backbone", "dense_residual", "only", "calibrate")
 
     def plan(self, table: Table, request: TableRequest) -> Plan:
@@ -55,6 +57,9 @@ class CostKind(SheetKind[CostStatus]):
 
     def sheet(self, plan: Plan, states: Sequence[CostStatus]) -> Sheet:
         return cost_sheet(plan, states)
+
+    def around(self, plan: Plan, states: Sequence[CostStatus], published: PublishedRows) -> Sheet:
+        return cost_sheet(plan, states, published)
 
     def rows(self, plan: Plan, states: Sequence[CostStatus]) -> list[dict[str, Any]]:
         return cost_rows(plan, states)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from repro.configuration.backbone import swap_table
 from repro.configuration.profiles import Profile
+from repro.configuration.published import PublishedRows
 from repro.configuration.tables import Table, find_kind
 from repro.console import Log, duration
 from repro.errors import UsageError, command
@@ -54,6 +55,8 @@ class TableKind(ABC, Generic[S]):
     """Whether states are evaluations of runs on benchmarks, which comparisons, gates and adoption read."""
     no_use: tuple[str, ...] = ()
     """Options of the commands that mean nothing here; naming one is an error."""
+    prints_papers = False
+    """Whether it shows rows of papers around its own (``printed`` of a table), all, some or none of them."""
     steps = True
     """Whether data, towers and trainings come before."""
 
@@ -148,18 +151,28 @@ class SheetKind(TableKind[S]):
     def sheet(self, plan: Plan, states: Sequence[S]) -> Sheet:
         """Make the table as it is printed."""
 
+    def around(self, plan: Plan, states: Sequence[S], published: PublishedRows) -> Sheet:
+        """Make the table with all, some or none of the papers' rows; :meth:`sheet` where the kind prints none."""
+        return self.sheet(plan, states)
+
     @abstractmethod
     def records(self, plan: Plan, states: Sequence[S]) -> list[Mapping[str, Any]]:
-        """Return what stands behind each row of the sheet on an HTML page: ``row``, its name, and its values."""
+        """Return what stands behind each row of the sheet on an HTML page: ``row``, its name, and its values.
+
+        Rows that are a paper's alone (``italic`` of the sheet) have none.
+        """
 
     def write(self, result: TableResult[S], folder: Path) -> list[Path]:
         import pandas as pd
 
         from repro.reports.tables.sheet import save
 
-        sheet = self.sheet(result.plan, result.states)
         frame = pd.DataFrame(self.rows(result.plan, result.states))
-        texts = {"csv": lambda: frame.to_csv(index=False), "latex": sheet.latex, "md": sheet.markdown}
+        texts = {
+            "csv": lambda: frame.to_csv(index=False),
+            "latex": lambda: self._as(result, "latex").latex(),
+            "md": lambda: self._as(result, "md").markdown(),
+        }
         return save(folder, result.plan.table.name, texts, result.request.formats)
 
     def rows(self, plan: Plan, states: Sequence[S]) -> list[dict[str, Any]]:
@@ -171,13 +184,16 @@ class SheetKind(TableKind[S]):
         return {k: v for k, v in state.to_json(plan.table.name).items() if k != "missing"}
 
     def text(self, result: TableResult[S]) -> str:
-        return self.sheet(result.plan, result.states).markdown()
+        return self._as(result, "md").markdown()
+
+    def _as(self, result: TableResult[S], form: str) -> Sheet:
+        return self.around(result.plan, result.states, result.request.published_in(form))
 
     def section(self, result: TableResult[S]) -> Section:
         from repro.reports.tables.html import sheet_section
 
         plan, states = result.plan, result.states
-        return sheet_section(plan, self.sheet(plan, states), self.records(plan, states))
+        return sheet_section(plan, self._as(result, "html"), self.records(plan, states))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -247,6 +263,7 @@ def refuse_options(table: Table, request: TableRequest) -> None:
     """Raise UsageError where the request names what this kind of table has no use for."""
     kind = kind_of(table)
     no_use = kind.no_use if kind.evaluates else (*kind.no_use, "also")
+    no_use = no_use if kind.prints_papers else (*no_use, "published")
     given = [name for name in no_use if request.given(name)]
     if given:
         raise UsageError(

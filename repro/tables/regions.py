@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from repro.configuration.published import PublishedRows
 from repro.configuration.tables import Table
 from repro.console import Log
 from repro.measuring.regions import RegionStatus, check_rows, measure_regions, region_status
@@ -21,6 +22,7 @@ class RegionKind(SheetKind[RegionStatus]):
     """A state is a tower on a panoptic set."""
 
     keeps = "accuracies of regions"
+    prints_papers = True
     no_use = ("methods", "seeds", "iterations", "measures", "no_timing", "repeat", "only", "calibrate")
 
     def plan(self, table: Table, request: TableRequest) -> Plan:
@@ -42,14 +44,15 @@ class RegionKind(SheetKind[RegionStatus]):
     def sheet(self, plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
         return region_sheet(plan, states)
 
+    def around(self, plan: Plan, states: Sequence[RegionStatus], published: PublishedRows) -> Sheet:
+        return region_sheet(plan, states, published)
+
     def records(self, plan: Plan, states: Sequence[RegionStatus]) -> list[Mapping[str, Any]]:
         records: list[Mapping[str, Any]] = []
         for row in dict.fromkeys(s.cell.run.row.id for s in states):
             own = [s for s in states if s.cell.run.row.id == row]
             sets = {s.cell.source.title: self.facts(plan, s) for s in own}
-            record = {"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets}
-            printed = any(v is not None for s in own for v in s.published().values())
-            records += [record] * (2 if printed else 1)  # the sheet prints them in a row of their own
+            records.append({"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets})
         return records
 
     def check(self, result: TableResult[RegionStatus]) -> None:

@@ -40,7 +40,11 @@ class TestCatSeg(MethodTester):
 
     @pytest.mark.long
     def test_traced_method_gives_the_same_logits(self, method: CatSeg) -> None:
-        super().test_traced_method_gives_the_same_logits(method)  # compiling it, which is tested, traces it too
+        super().test_traced_method_gives_the_same_logits(method)  # half a minute; compiling it, a minute, does it too
+
+    @pytest.mark.long
+    def test_compiled_method_gives_the_same_logits(self, method: CatSeg) -> None:
+        super().test_compiled_method_gives_the_same_logits(method)  # test_speedups.py compiles a small one
 
     def test_gradients_reach_what_trains_and_nothing_else(self, method: CatSeg) -> None:
         # A key bias shifts all attention logits of a query alike: its exact gradient is zero, rounding leaves a rest.

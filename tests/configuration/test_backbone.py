@@ -175,5 +175,6 @@ def test_a_swapped_table_has_a_name_of_its_own_and_nothing_published(folder: Pat
     assert table.name == "table1-CLIPSelf-some-clip"
     assert {row.tower for row in table.rows} == {"base"}
     assert not any(row.published for row in table.rows)
+    assert not table.printed
     with pytest.raises(UsageError, match="no row on tower"):
         swap_table(load_table("densevlm-table7"), profile, "large", "x")

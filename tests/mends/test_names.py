@@ -35,6 +35,7 @@ SHOWN = [
     way("repro.api.describing:describe_name", ["describe", "tabel1", *STORE], "table1"),
     way("repro.api.describing:describe_name", ["describe", "claps", *STORE], "clip-smoke"),
     way("repro.cli.main:main", ["evil"], "eval"),
+    way("repro.reports.coverage:chosen_papers", ["coverage", "dissa"], "(disa)"),
     way("repro.configuration.profiles:Profile.tower", ["bench", "--profile", "smoke", "--towers", "basis"], "base"),
     way("repro.configuration.profiles:Profile.tower", ["train", "clip", "--profile", "smoke", "--tower", "powerfull"],
         "powerful"),

@@ -43,6 +43,8 @@ OUTSIDE = (
     "my_config.py",
     "warm/*",
     "out/*",
+    "my_towers.py",
+    "own.py",
     ".github/workflows/*",
     # files of other projects
     "setup.py",

@@ -14,10 +14,10 @@ DOCS = Path(repro.__file__).parents[1] / "docs"
 
 
 def blocks(page: str) -> dict[str, str]:
-    """Return the files of a page by path: fenced blocks, three columns in, whose first line is ``# PATH``."""
+    """Return the files of a page by path: fenced blocks, as far in as a list has them, that begin with ``# PATH``."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    found = re.findall(r"^   ```\w+\n   # (\S+)\n(.*?)^   ```$", text, re.MULTILINE | re.DOTALL)
-    return {path: re.sub(r"^   ", "", block, flags=re.MULTILINE) for path, block in found}
+    found = re.findall(r"^( *)```\w+\n *# (\S+)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    return {path: re.sub(f"^{margin}", "", block, flags=re.MULTILINE) for margin, path, block in found}
 
 
 def install(page: str, folder: Path) -> Path:

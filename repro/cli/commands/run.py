@@ -6,12 +6,13 @@ import argparse
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from repro import ranks
 from repro.api.tables import compute_table, open_table
 from repro.cli import common, launching
 from repro.cli.commands import backbone
+from repro.configuration.published import PublishedRows
 from repro.console import duration, log
 from repro.errors import UsageError, command
 from repro.files import make_folder
@@ -30,6 +31,11 @@ def configure(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals beside the numbers")
     parser.add_argument("--formats", type=common.report_formats, default=["csv", "latex", "md"], help="csv,latex,md")
     common.declare(parser, "measures")
+    parser.add_argument(
+        "--published",
+        choices=get_args(PublishedRows),
+        help="rows of papers: all of the table, ours (with a measured row) or none (default: all in LaTeX, else ours)",
+    )
     parser.add_argument(
         "--keep-implausible", action="store_true", help="average numbers that are no better than chance, too"
     )

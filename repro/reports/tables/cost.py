@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from repro.configuration.published import find_published
+from repro.configuration.published import PrintedRow, PublishedRows, find_published
 from repro.measuring.cost import PUBLISHED, CostStatus
+from repro.reports.tables.printed import around, printed_notes, printed_sources, shown_rows
 from repro.reports.tables.sheet import Column, Sheet, number, table_remarks
 from repro.reports.tables.tex_numbers import MISSING, Number, macro_name
 from repro.runs.plan import Plan
@@ -37,8 +38,11 @@ def _differences(state: CostStatus) -> dict[str, float | None]:
     return {k: None if a is None or b is None else a - b for k, (a, b) in pairs.items()}
 
 
-def cost_sheet(plan: Plan, states: Sequence[CostStatus]) -> Sheet:
-    """Return groups of columns: counted, timed, published and (where comparable) differences."""
+def cost_sheet(plan: Plan, states: Sequence[CostStatus], published: PublishedRows = "ours") -> Sheet:
+    """Return groups of columns: counted, timed, published and (where comparable) differences.
+
+    With ``all`` as ``published``, the other rows of the paper's table stand around the measured ones.
+    """
     columns = [Column("title", "Method"), Column("clip", "CLIP")]
     columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in PUBLISHED]
     columns += [
@@ -48,10 +52,29 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus]) -> Sheet:
         Column("memory", "Memory (MiB)", columns[-1].group, right=True),
         Column("executed", "GFLOPs run", columns[-1].group, right=True),
     ]
-    columns += [Column(f"published_{k}", HEADINGS[k], "published", right=True) for k in PUBLISHED]
-    if plan.profile.comparable:
-        columns += [Column(f"difference_{k}", HEADINGS[k], "difference", right=True) for k in PUBLISHED]
-    return Sheet.of(plan, columns, [_cells(state) for state in states], cost_notes(plan, states))
+    if published != "none":
+        columns += [Column(f"published_{k}", HEADINGS[k], "published", right=True) for k in PUBLISHED]
+        if plan.profile.comparable:
+            columns += [Column(f"difference_{k}", HEADINGS[k], "difference", right=True) for k in PUBLISHED]
+    rows: list[dict[str, str]] = []
+    italic: list[int] = []
+    pairs = around([state.cell.run.row for state in states], shown_rows(plan, published))
+    for (above, _), own in zip(pairs, [*states, None], strict=True):
+        italic += range(len(rows), len(rows) + len(above))
+        rows += [_printed_cells(p) for p in above]
+        rows += [_cells(own)] if own else []
+    return Sheet.of(plan, columns, rows, cost_notes(plan, states, published), italic=italic)
+
+
+def _printed_cells(printed: PrintedRow) -> dict[str, str]:
+    """Return what the paper prints of a method that is not measured here."""
+    values = {k: number(printed.value("", metric), _digits(k)) for k, metric in PUBLISHED.items()}
+    return {"title": printed.title, "clip": printed.vlm, **{f"published_{k}": v for k, v in values.items()}}
+
+
+def _digits(column: str) -> int:
+    """Return the decimals that papers print."""
+    return 2 if column == "seconds" else DIGITS[column]
 
 
 def _cells(state: CostStatus) -> dict[str, str]:
@@ -59,7 +82,7 @@ def _cells(state: CostStatus) -> dict[str, str]:
     differences = _differences(state)
     row = {"title": state.cell.run.row.title, "clip": state.cell.run.tower.title}
     row |= {k: number(v, DIGITS[k]) for k, v in state.measured().items()}
-    row |= {f"published_{k}": number(v, 2 if k == "seconds" else DIGITS[k]) for k, v in state.published().items()}
+    row |= {f"published_{k}": number(v, _digits(k)) for k, v in state.published().items()}
     row |= {f"difference_{k}": number(v, DIGITS[k], signed=True) for k, v in differences.items()}
     share = timing.get("saliency_share")
     row["share"] = number(None if share is None else 100 * share, 1)
@@ -70,7 +93,7 @@ def _cells(state: CostStatus) -> dict[str, str]:
     return row
 
 
-def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
+def cost_notes(plan: Plan, states: Sequence[CostStatus], published: PublishedRows = "ours") -> list[str]:
     """Return what must stand under the table: profile, how it is counted and timed, on what, sources, gaps."""
     p, timings = plan.profile.protocol, [s.timing for s in states if s.timing]
     views = ((p.canvas - p.window) // p.stride + 1) ** 2 + p.whole_image
@@ -98,8 +121,11 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
             "Saliency: all that divides the tokens, as a share of the method's forward pass (image tower included); by "
             "the same clock in runs of their own."
         )
-    found = [find_published(s.cell.run.row.published, "", "gflops") for s in states]
-    lines += ["Published: " + "; ".join(dict.fromkeys(f.source for f in found if f)) + "."] if any(found) else []
+    printed = shown_rows(plan, published)
+    found = [find_published(s.cell.run.row.published, "", "gflops") for s in states if published != "none"]
+    origin = dict.fromkeys([*printed_sources(printed), *(f.source for f in found if f)])
+    lines += ["Published: " + "; ".join(origin) + "."] if origin else []
+    lines += printed_notes(printed)
     lines += table_remarks(plan)
     lines += [
         f"{s.cell.run.row.title}, {s.cell.run.tower.title} failed: {s.error}" for s in states if s.status == FAILED
@@ -120,4 +146,4 @@ def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
             yield name, text, "timed" if key == "seconds" else "counted"
             printed = published[key]
             if printed is not None:
-                yield f"{name}Published", f"{printed:,.{2 if key == 'seconds' else DIGITS[key]}f}", "published"
+                yield f"{name}Published", f"{printed:,.{_digits(key)}f}", "published"

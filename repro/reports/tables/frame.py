@@ -8,13 +8,22 @@ from typing import Any
 
 import pandas as pd
 
-from repro.configuration.published import find_published
+from repro.configuration.published import PrintedRow, PublishedRows, find_published
 from repro.configuration.tables import Row
 from repro.reports.tables.columns import NONE, Columns, cell_columns, row_interval
 from repro.reports.tables.controls import control_footnotes
+from repro.reports.tables.printed import (
+    FACTS,
+    around,
+    printed_notes,
+    printed_of,
+    printed_sources,
+    rows_on,
+    source_text,
+)
 from repro.reports.tables.sheet import plan_remarks
 from repro.runs.addresses.places import adopted_note
-from repro.runs.plan import Plan
+from repro.runs.plan import Plan, train_set
 from repro.runs.scored import OTHER_CODE
 from repro.runs.status import DONE, CellStatus
 
@@ -62,28 +71,58 @@ def _tidy_row(plan: Plan, status: CellStatus) -> dict[str, Any]:
     return row
 
 
-def paper_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
+def paper_frame(
+    plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE, published: PublishedRows = "ours"
+) -> pd.DataFrame:
     """Return the table as printed: one row per method, one column per benchmark, values in percent.
 
     Columns ``method``, ``tower``, ``source`` (measured | published), ``seeds`` and one per benchmark. Measured values
     are the mean over seeds of the table's metric; where a row has several seeds, columns ``<benchmark> sd`` hold their
     standard deviation. A published row follows the measured row it belongs to. A cell that is not done is missing
     (NaN), never zero. With intervals in ``columns``, ``<benchmark> low`` and ``high`` bound the mean.
+
+    With ``all`` as ``published``, the other rows of the paper's table stand around the measured ones where the paper
+    has them, and columns say the backbone, the training set and additional data.
     """
+    printed = rows_on(plan, published)
+    groups = _by_row(cells)
     rows: list[dict[str, Any]] = []
-    for own in _by_row(cells):
-        run = own[0].cell.run
-        common = {"method": run.row.title}
-        rows.append({**common, "tower": run.tower.title, "source": MEASURED, **_measured(plan, own, columns)})
-        printed = _published(plan, run.row)
-        if any(value is not None for value in printed.values()):
-            tower = run.row.published.get("vlm", "")
-            rows.append({**common, "tower": tower, "source": PUBLISHED, "seeds": None, **printed})
+    for (above, _), own in zip(around([g[0].cell.run.row for g in groups], printed), [*groups, []], strict=True):
+        rows += [_printed_row(plan, p) for p in above]
+        if own:
+            rows += _measured_rows(plan, own, columns, published, printed)
     return _finished(rows)
 
 
-def beside_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE) -> pd.DataFrame:
-    """Return ``method``, ``tower``, ``seeds``, one column per benchmark (percent), with published values.
+def _measured_rows(
+    plan: Plan, own: list[CellStatus], columns: Columns, published: PublishedRows, printed: Sequence[PrintedRow]
+) -> list[dict[str, Any]]:
+    """Return a measured row and, where it is wanted, the published one that belongs to it."""
+    run = own[0].cell.run
+    common: dict[str, Any] = {"method": run.row.title}
+    trained = {"train_set": train_set(plan.profile).title.partition(",")[0] if run.train else ""} if printed else {}
+    rows: list[dict[str, Any]]
+    rows = [{**common, "tower": run.tower.title, "source": MEASURED, **_measured(plan, own, columns), **trained}]
+    values = _published(plan, run.row) if published != "none" else {}
+    if any(value is not None for value in values.values()):
+        beside = printed_of(run.row)
+        facts = {name: beside.columns[name] for name in FACTS} if printed and beside else {}
+        tower = run.row.published.get("vlm", beside.vlm if printed and beside else "")
+        rows.append({**common, "tower": tower, "source": PUBLISHED, "seeds": None, **values, **facts})
+    return rows
+
+
+def _printed_row(plan: Plan, printed: PrintedRow) -> dict[str, Any]:
+    facts = {name: printed.columns[name] for name in FACTS}
+    values = {b.id: printed.value(b.id) for b in plan.benchmarks}
+    row: dict[str, Any] = {"method": printed.title, "tower": printed.vlm, "source": PUBLISHED, "seeds": None}
+    return {**row, **values, **facts}
+
+
+def beside_frame(
+    plan: Plan, cells: Sequence[CellStatus], columns: Columns = NONE, published: PublishedRows = "ours"
+) -> pd.DataFrame:
+    """Return ``method``, ``tower``, ``seeds``, one column per benchmark (percent), with published values if wanted.
 
     Then ``<benchmark> sd`` where a row has several seeds, ``<benchmark> published`` and, only in profiles whose
     numbers are comparable with the papers', ``<benchmark> difference`` (measured minus published, points).
@@ -91,7 +130,8 @@ def beside_frame(plan: Plan, cells: Sequence[CellStatus], columns: Columns = NON
     rows = []
     for own in _by_row(cells):
         run = own[0].cell.run
-        measured, printed = _measured(plan, own, columns), _published(plan, run.row)
+        measured = _measured(plan, own, columns)
+        printed = _published(plan, run.row) if published != "none" else {}
         row = {"method": run.row.title, "tower": run.tower.title, **measured}
         row |= {f"{b} published": value for b, value in printed.items()}
         if plan.profile.comparable:
@@ -157,26 +197,26 @@ def _finished(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     frame["seeds"] = frame["seeds"].astype("Int64")
     last = [c for end in (" sd", " low", " high") for c in frame.columns if c.endswith(end)]
+    last += [name for name in FACTS if name in frame.columns]
     return frame[[c for c in frame.columns if c not in last] + last]
 
 
 def sources(rows: Sequence[Row], benchmarks: Sequence[str]) -> list[str]:
     """Say where the published values of ``rows`` come from and under which mIoU convention."""
     found = [p for row in rows for b in benchmarks if (p := find_published(row.published, b))]
-    return list(dict.fromkeys(f"{p.source} (mIoU convention: {p.convention})" for p in found))
+    return list(dict.fromkeys(source_text(p) for p in found))
 
 
-def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
+def notes(plan: Plan, cells: Sequence[CellStatus], published: PublishedRows = "ours") -> list[str]:
     """Return what must stand under the table: profile, metric, protocol, hardware, sources, gaps."""
     profile, p = plan.profile, plan.profile.protocol
     done = [c for c in cells if c.status == DONE and c.metrics]
+    beside = "published ones" if published == "none" else "the published ones printed beside them"
     counts = {c.cell.benchmark.id: c.metrics["num_images"] for c in done if c.metrics}
     hardware_labels = sorted({str(c.metrics.get("hardware")) for c in done if c.metrics})
     lines = [
         f"Profile {profile.name}: {profile.title}."
-        + (
-            "" if profile.comparable else " Its numbers are not comparable with the published ones printed beside them."
-        ),
+        + ("" if profile.comparable else f" Its numbers are not comparable with {beside}."),
         f"Metric {plan.table.metric}, percent: mean IoU over classes with ground truth"
         if plan.table.metric == "miou_gt"
         else f"Metric {plan.table.metric}, percent",
@@ -186,9 +226,12 @@ def notes(plan: Plan, cells: Sequence[CellStatus]) -> list[str]:
         "Hardware: " + ("; ".join(hardware_labels) or "none yet") + ".",
     ]
     lines[1] += " (`miou_union` and others are in the CSV of cells)."
-    origin = sources([run.row for run in plan.runs], [b.id for b in plan.benchmarks])
+    origin = sources([run.row for run in plan.runs], [b.id for b in plan.benchmarks]) if published != "none" else []
+    printed = rows_on(plan, published)
+    origin = list(dict.fromkeys([*printed_sources(printed), *origin]))
     if origin:
         lines.append("Published: " + "; ".join(origin) + ".")
+    lines += printed_notes(printed)
     lines += plan_remarks(plan)
     others = dict.fromkeys(cell.run.row.title for cell in plan.also)
     lines += [f"{title}: {OTHER_CODE}, whose protocol is not known; scored on the same labels." for title in others]

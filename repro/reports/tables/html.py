@@ -16,11 +16,12 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 import repro
-from repro.configuration.published import Published, also_published, find_published
+from repro.configuration.published import PrintedRow, Published, PublishedRows, also_published, find_published
 from repro.datasets.vocabulary import first_synonym
 from repro.files import write_text
 from repro.reports.tables.evidence import Entry, Evidence, RowRuns
 from repro.reports.tables.frame import notes
+from repro.reports.tables.printed import around, rows_on
 from repro.reports.tables.sheet import Sheet
 from repro.runs.plan import Plan
 from repro.runs.status import DONE
@@ -58,18 +59,27 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 
 # -- tables of benchmarks -----------------------------------------------------------------------------------------
-def table_section(evidence: Evidence, against: str | None = None) -> Section:
-    """Return the section of a table of benchmarks; differences are shown to the row ``against`` (Evidence.baseline)."""
+def table_section(evidence: Evidence, against: str | None = None, published: PublishedRows = "ours") -> Section:
+    """Return the section of a table of benchmarks; differences are shown to the row ``against`` (Evidence.baseline).
+
+    With ``all`` as ``published``, rows that the paper's table alone has stand around the others.
+    """
     plan = evidence.plan
     sources: dict[str, Published] = {}
     ranges = {b.id: _range(evidence, b.id) for b in plan.benchmarks}
     best = {b.id: _best(evidence, b.id) for b in plan.benchmarks}
     rows: list[dict[str, Any]] = []
     cells: dict[str, dict[str, Any]] = {}
-    for row in evidence.rows:
+    pairs = around([row.runs[0].row for row in evidence.rows], rows_on(plan, published))
+    for (above, _), row in zip(pairs, [*evidence.rows, None], strict=True):
+        for p in above:
+            rows.append(_printed_row(plan, p, f"printed-{len(rows)}", sources))
+            cells |= _printed_records(plan, p, rows[-1]["id"])
+        if row is None:
+            continue
         line = []
         for b in plan.benchmarks:
-            entry, printed = evidence.entry(row.id, b.id), _published(row, b.id)
+            entry, printed = evidence.entry(row.id, b.id), _published(row, b.id) if published != "none" else []
             letters = [(p, _letter(sources, p)) for p in printed]
             line.append(_shown_cell(entry, letters, ranges[b.id], len(row.runs), best=row.id == best[b.id]))
             cells[f"{row.id}|{b.id}"] = _cell_record(evidence, row, b.id, entry, printed)
@@ -90,13 +100,35 @@ def table_section(evidence: Evidence, against: str | None = None) -> Section:
         "columns": columns,
         "rows": rows,
         "sources": legend,
-        "notes": notes(plan, evidence.cells),
+        "notes": notes(plan, evidence.cells, published),
         "done": done,
         "cells": len(evidence.cells),
         "metric": evidence.metric.title,
         "charts": bool(evidence.finished()),
     }
     return Section(plan.table.name, plan.table.title, shown, {**_charts(evidence, against), "cells": cells})
+
+
+def _printed_row(plan: Plan, printed: PrintedRow, name: str, sources: dict[str, Published]) -> dict[str, Any]:
+    """Return a row that a paper alone has, as the template prints it."""
+    found = {b.id: printed.values.get((b.id, "mIoU_percent")) for b in plan.benchmarks}
+    line = []
+    for b in plan.benchmarks:
+        p = found[b.id]
+        line.append(_shown_cell(None, [(p, _letter(sources, p))] if p else [], (0.0, 1.0), 0, best=False))
+    about = ", ".join(filter(None, (printed.columns["feature_backbone"], printed.columns["train_set"])))
+    return {"id": name, "title": printed.title, "tower": printed.vlm, "cells": line, "state": about}
+
+
+def _printed_records(plan: Plan, printed: PrintedRow, name: str) -> dict[str, dict[str, Any]]:
+    """Return what stands behind its cells: the published value and nothing that was computed."""
+    label = ", ".join(filter(None, (printed.title, printed.vlm)))
+    records = {}
+    for b in plan.benchmarks:
+        own = printed.values.get((b.id, "mIoU_percent"))
+        values = [dataclasses.asdict(own)] if own else []
+        records[f"{name}|{b.id}"] = {"row": label, "benchmark": b.id, "seeds": [], "published": values}
+    return records
 
 
 def _range(evidence: Evidence, benchmark: str) -> tuple[float, float]:
@@ -263,5 +295,14 @@ def sheet_section(plan: Plan, sheet: Sheet, records: Sequence[Mapping[str, Any]]
         "notes": sheet.remarks,
         "charts": False,
     }
-    cells = {row["id"]: record for row, record in zip(rows, records, strict=True)}
+    theirs = {str(i): {"row": _title(sheet, i), "cost": dict(sheet.rows[i])} for i in sheet.italic}
+    ours = [str(i) for i in range(len(rows)) if i not in sheet.italic]
+    cells: dict[str, Mapping[str, Any]] = dict(zip(ours, records, strict=True))
+    cells.update(theirs)
     return Section(plan.table.name, plan.table.title, shown, {"cells": cells})
+
+
+def _title(sheet: Sheet, row: int) -> str:
+    """Name a row that is a paper's alone."""
+    name = sheet.rows[row].get(sheet.columns[0].key, "")
+    return f"{name.removesuffix(' (published)')} (published)"

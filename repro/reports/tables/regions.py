@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from repro.configuration.published import find_published
+from repro.configuration.published import PrintedRow, PublishedRows, find_published
 from repro.datasets.panoptic import get_panoptic
 from repro.measuring.regions import GROUPS, TOP, RegionStatus, gains
+from repro.reports.tables.printed import around, printed_notes, printed_sources, shown_rows
 from repro.reports.tables.sheet import Column, Sheet, number, table_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
@@ -16,8 +17,11 @@ from repro.runs.status import DONE, FAILED
 _GB_OF_MIB = 2**20 / 1e9
 
 
-def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
-    """Return measured rows, each followed by the published one where there is one; columns by set and top-k."""
+def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> Sheet:
+    """Return measured rows, each followed by the published one where there is one; columns by set and top-k.
+
+    With ``all`` as ``published``, the other rows of the paper's table stand around them.
+    """
     tops = tuple(TOP) if plan.table.metric == "top5" else ("top1",)
     sets = list(dict.fromkeys(s.cell.source.id for s in states))
     columns = [Column("title", "Model"), Column("tower", "CLIP")]
@@ -32,15 +36,36 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
             Column("train/memory", "memory (GB)", "Training", right=True),
             Column("train/epoch", "min / epoch", "Training", right=True),
         ]
-    rows = []
-    for row in dict.fromkeys(s.cell.run.row.id for s in states):
-        own = [s for s in states if s.cell.run.row.id == row]
+    rows: list[dict[str, str]] = []
+    italic: list[int] = []
+    groups = [
+        [s for s in states if s.cell.run.row.id == row] for row in dict.fromkeys(s.cell.run.row.id for s in states)
+    ]
+    pairs = around([own[0].cell.run.row for own in groups], shown_rows(plan, published))
+    for (above, _), own in zip(pairs, [*groups, []], strict=True):
+        italic += range(len(rows), len(rows) + len(above))
+        rows += [_printed_cells(p, sets) for p in above]
+        if not own:
+            continue
         run = own[0].cell.run
         rows.append({"title": run.row.title, "tower": run.tower.title} | _cells(own, published=False))
         printed = _cells(own, published=True)
-        if any(text for key, text in printed.items() if key in {c.key for c in columns}):
+        shown = {c.key for c in columns}
+        if any(text for key, text in printed.items() if key in shown) and published != "none":
+            italic.append(len(rows))
             rows.append({"title": f"{run.row.title} (published)", "tower": "ViT-B/16"} | printed)
-    return Sheet.of(plan, columns, rows, region_notes(plan, states))
+    return Sheet.of(plan, columns, rows, region_notes(plan, states, published), italic=italic)
+
+
+def _printed_cells(printed: PrintedRow, sets: Sequence[str]) -> dict[str, str]:
+    """Return what the paper prints of a model that is not measured here."""
+    cells = {"title": f"{printed.title} (published)", "tower": printed.vlm}
+    for name in sets:
+        for group, heading in GROUPS.items():
+            for top in TOP:
+                value = printed.value(f"{get_panoptic(name).title} {heading}", f"{top}_mean_acc_percent")
+                cells[f"{name}/{group}_{top}"] = number(value, 1)
+    return cells
 
 
 def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]:
@@ -58,7 +83,7 @@ def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]
     return {**cells, "train/memory": number(memory, 2), "train/epoch": number(epoch, 2)}
 
 
-def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
+def region_notes(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> list[str]:
     """Return what must stand under the table: profile, rules, what alignment is worth, sources, gaps."""
     lines = [f"Profile {plan.profile.name}: {plan.profile.title}."]
     settings = states[0].cell.settings
@@ -79,13 +104,15 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus]) -> list[str]:
         f"{100 * gain.difference:+.1f} points (95 % over images: {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
         for gain in gains(plan, states)
     ]
-    rows = {s.cell.run.row.id: s.cell.run.row for s in states}.values()
-    sources = [
+    rows = {s.cell.run.row.id: s.cell.run.row for s in states if published != "none"}.values()
+    printed = shown_rows(plan, published)
+    sources = printed_sources(printed) + [
         found.source
         for row in rows
         if (found := find_published(row.published, "COCO Boxes", "top1_mean_acc_percent")) is not None
     ]
     lines += ["Published: " + "; ".join(dict.fromkeys(sources)) + "."] if sources else []
+    lines += printed_notes(printed)
     lines += table_remarks(plan)
     lines += _training_notes(states) if plan.table.training_cost else []
     reasons = dict.fromkeys((s.cell.run.row.title, s.adopted) for s in states if s.status == DONE and s.adopted)

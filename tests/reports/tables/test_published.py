@@ -10,20 +10,39 @@ import pytest
 from repro.configuration.published import find_published
 from repro.paths import PUBLISHED
 
+DENSEVLM = "DenseVLM (arXiv 2412.06244)"
 DISA = {"paper": "DiSa (ICLR 2026 submission)", "table": "Table 1"}
 
 
-def test_every_value_is_the_recorded_one():
-    """All columns but the last: which convention a number follows is found out here."""
+RENEW = "after a change that was checked against the paper: python tests/support/facts.py"
+
+
+def rows() -> list[dict[str, str]]:
     with PUBLISHED.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    *fields, last = rows[0]
-    assert last == "convention"
-    tables: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for row in rows:
-        tables.setdefault((row["paper"], row["table"]), []).append(row)
-    found = {table: (len(values), facts.digest(values, fields)) for table, values in tables.items()}
-    assert found == {(r["paper"], r["table"]): (r["rows"], r["sha256"]) for r in facts.load("published")}
+        return list(csv.DictReader(stream))
+
+
+def test_every_value_is_the_recorded_one():
+    assert facts.published_digests() == facts.load("published"), RENEW
+
+
+def test_every_row_names_its_paper_version_table_and_row():
+    assert all(r[field] for r in rows() for field in ("paper", "version", "table", "row", "metric", "value"))
+    assert len({(r["paper"], r["version"]) for r in rows()}) == len({r["paper"] for r in rows()}) == 5
+
+
+def test_no_cell_is_printed_twice():
+    cells = [tuple(v for k, v in r.items() if k not in ("value", "note", "convention")) for r in rows()]
+    assert len(set(cells)) == len(cells)
+
+
+def test_what_was_pre_trained_alone_names_no_training_set_and_a_backbone_nobody_states_is_empty():
+    own = [r for r in rows() if r["paper"] == DENSEVLM]
+    found = {r["method"]: (r["train_set"], r["vlm"]) for r in own if r["table"] == "Table 1"}
+    assert {m for m, (train, _) in found.items() if not train} == {"OpenCLIP", "DFN", "SigLIP", "EVA-CLIP"}
+    assert {m for m, (_, vlm) in found.items() if not vlm} == {"RegionCLIP"}
+    (pacl,) = {(r["train_set"], r["extra_data"]) for r in own if r["method"] == "PACL"}
+    assert pacl == ("GCC+YFCC", "yes")
 
 
 def test_catseg_on_ade_847_is_12_0_in_the_disa_paper():
@@ -54,18 +73,16 @@ def test_a_paper_may_have_names_of_its_own_for_benchmarks():
 
 
 def test_every_miou_names_its_convention_and_only_where_its_source_tells():
-    with PUBLISHED.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    assert {r["convention"] for r in rows if r["metric"] == "mIoU_percent"} == {"miou_gt", "unknown"}
-    assert {r["convention"] for r in rows if r["metric"] != "mIoU_percent"} == {""}
+    found = rows()
+    assert {r["convention"] for r in found if r["metric"] == "mIoU_percent"} == {"miou_gt", "unknown"}
+    assert {r["convention"] for r in found if r["metric"] != "mIoU_percent"} == {""}
     # One number has been traced to its evaluator (issue 24 of the official repository); the DiSa paper reprints it.
-    known = {(r["method"], r["vlm"], r["benchmark"], r["value"]) for r in rows if r["convention"] == "miou_gt"}
+    known = {(r["method"], r["vlm"], r["benchmark"], r["value"]) for r in found if r["convention"] == "miou_gt"}
     assert known == {("CAT-Seg", "CLIP ViT-B/16", "PC-459", "19.0")}
 
 
 def test_both_published_values_of_catseg_on_ade_847_are_there_with_their_sources():
-    with PUBLISHED.open(newline="", encoding="utf-8") as stream:
-        rows = [r for r in csv.DictReader(stream) if r["method"] == "CAT-Seg" and r["benchmark"] == "A-847"]
-    found = {(r["value"], r["paper"]) for r in rows if r["vlm"] == "CLIP ViT-B/16"}
+    own = [r for r in rows() if r["method"] == "CAT-Seg" and r["benchmark"] == "A-847"]
+    found = {(r["value"], r["paper"]) for r in own if r["vlm"] == "CLIP ViT-B/16"}
     assert ("12.0", DISA["paper"]) in found
     assert any(value == "8.4" for value, _ in found)
