@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from baselines.densevlm.options import AS_RELEASED, DenseVLMOptions
+from baselines.densevlm.options import AS_RELEASED, LATER, DenseVLMOptions
 from repro.methods.alignments import AlignmentEntry
 
 ALIGNMENT = AlignmentEntry(
@@ -15,4 +15,5 @@ ALIGNMENT = AlignmentEntry(
     brief={"templates": ("a photo of {article} {}.",)},
     classes="baselines.densevlm.categories:category_facts",
     presets={"as_released": AS_RELEASED},
+    later=LATER,
 )

@@ -44,17 +44,17 @@ def decoupled_alignment(
         confidence, category = powerful.softmax(dim=-1).max(dim=-1)
         kept = valid & (confidence > threshold)
         thing, stuff = kept & things[category], kept & ~things[category]
-    of_thing = _divergence(trained, powerful, things if thing_classes == "things" else torch.ones_like(things))
-    of_stuff = _divergence(trained, powerful, ~things if stuff_classes == "stuff" else torch.ones_like(things))
+    of_thing = divergence(trained, powerful, things if thing_classes == "things" else torch.ones_like(things))
+    of_stuff = divergence(trained, powerful, ~things if stuff_classes == "stuff" else torch.ones_like(things))
     if reduction == "group":
-        loss = _mean(of_thing, thing).sum() + _mean(of_stuff, stuff).sum()
+        loss = mean_over(of_thing, thing).sum() + mean_over(of_stuff, stuff).sum()
     else:
-        divergence = torch.where(thing, of_thing, of_stuff)
-        loss = _mean(divergence, kept, dim=1).mean()
+        chosen = torch.where(thing, of_thing, of_stuff)
+        loss = mean_over(chosen, kept, dim=1).mean()
     return Alignment(loss, thing.sum(), stuff.sum())
 
 
-def _divergence(trained: Tensor, powerful: Tensor, among: Tensor) -> Tensor:
+def divergence(trained: Tensor, powerful: Tensor, among: Tensor) -> Tensor:
     """Return KL(powerful || trained) (B, R) of the softmax over the categories ``among`` (N,)."""
     if not among.any():
         return trained.sum(dim=-1) * 0.0
@@ -62,7 +62,7 @@ def _divergence(trained: Tensor, powerful: Tensor, among: Tensor) -> Tensor:
     return F.kl_div(own, target, reduction="none", log_target=True).sum(dim=-1)
 
 
-def _mean(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:
+def mean_over(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:
     """Return the mean of the ``chosen`` values, over everything or along ``dim``; 0 where none is chosen."""
     counted = torch.where(chosen, values, 0.0)
     total, count = (counted.sum(), chosen.sum()) if dim is None else (counted.sum(dim), chosen.sum(dim))

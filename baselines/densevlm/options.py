@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from repro.methods.options import check_options
 from repro.values import Count, Number, Positive, Share, Weight
@@ -36,6 +36,10 @@ class DenseVLMOptions:
     """Who names the regions: the powerful model, or, as a control, the labels of the images (not the paper's)."""
     accept_weak_teacher: bool = False
     """Go on where the powerful model names labelled regions of the images no better than the model it is to teach."""
+    objective: Literal["decoupled", "logits", "features"] = "decoupled"
+    """What brings the models together (Table 2): the decoupled alignment; the KL divergence over all categories for
+    every region; or the cosine of the regions' features behind a learned linear map. The latter two know no threshold
+    and no kinds."""
     thing_classes: Literal["things", "all"] = "things"
     """Which categories the distributions of a thing region are over (Eq. 4 and Table 3)."""
     stuff_classes: Literal["all", "stuff"] = "all"
@@ -52,6 +56,8 @@ class DenseVLMOptions:
     """How many of the last image blocks train (all of ViT-B/16; stages for ConvNeXt)."""
     mixing: Share = 0.9
     """Share of the trained weights in the result, the rest are the original ones (released code)."""
+    image_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the images that is aligned on, drawn at random (Figure 6). ``epochs`` are passes over what is drawn."""
     epochs: Number = 6
     iterations: Number = 0
     batch_size: Count = 16
@@ -67,6 +73,10 @@ class DenseVLMOptions:
         labels = self.teacher != "labels" or self.categories == "coco_stuff171"
         checks = {
             "categories": (labels, "coco_stuff171 with teacher='labels', the classes of the labels"),
+            "objective": (
+                self.teacher != "labels" or self.objective != "features",
+                "decoupled or logits with teacher='labels', which have no features",
+            ),
             "epochs": (max(self.epochs, self.iterations) >= 1, "1 or more, or iterations of 1 or more"),
         }
         check_options("densevlm", self, checks, mend="correct the recipe of the tower")
@@ -80,6 +90,10 @@ AS_RELEASED: Mapping[str, Any] = {
 }
 """What the released code does differently: thing boundary 203, text means that are not normalised, group means, and a
 model wrapped for distributed training but called in a way that never averages its gradients."""
+
+LATER: Mapping[str, Any] = {"objective": "decoupled", "image_share": 1.0}
+"""Options that came after towers were made, and the values that mean what was done before: not part of what a tower is
+known by."""
 
 WITHOUT_EFFECT = ("workers", "checkpoint_every")
 """Options that change how fast or safely a training runs, not what comes out of it."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -24,9 +25,12 @@ from torch.utils.data import DataLoader
 
 from baselines.densevlm.categories import load_categories
 from baselines.densevlm.data import Batch, RegionSet, collate
+from baselines.densevlm.distillation import feature_distillation, logit_distillation
 from baselines.densevlm.loss import Alignment, decoupled_alignment, region_logits
-from baselines.densevlm.options import WITHOUT_EFFECT, DenseVLMOptions
+from baselines.densevlm.measured import Measured
+from baselines.densevlm.options import LATER, WITHOUT_EFFECT, DenseVLMOptions
 from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
+from baselines.densevlm.trained import RegionFeatures, make_projection, param_groups, train_last_blocks
 from repro.clip.models import describe_model
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import ClipTower, build_tower
@@ -36,10 +40,9 @@ from repro.mends import make_again
 from repro.methods.alignments import CONFIG, FACTS, WEIGHTS, Labels
 from repro.methods.weights import save_torch
 from repro.metrics.regions.prompts import VILD63, category_embeddings
-from repro.metrics.regions.roi_align import roi_align
 from repro.mini.clip.optim import rate
 from repro.preemption import deferred
-from repro.training.loop import Checkpoints, Progress, Task, Told, run
+from repro.training.loop import Checkpoints, Observer, Progress, Task, Told, run
 from repro.training.optim import AutocastOptimWrapper
 from repro.training.sampler import StreamSampler
 from repro.training.train_set import start_worker
@@ -76,6 +79,7 @@ def align(
     """
     if not images:
         raise DataError("no image to align on", mend="name a folder with images")
+    images, labels = _share(images, labels, options.image_share, seed)
     fingerprint = _fingerprint(base, powerful, options, images, seed)
     if (folder / FACTS).is_file():
         found = read_json(folder / FACTS).get("fingerprint")
@@ -89,7 +93,7 @@ def align(
         return folder
     training = _Training(base, powerful, options, images, seed, torch.device(device), cache, labels)
     checkpoints = Checkpoints(folder / CHECKPOINT, fingerprint, options.checkpoint_every, "cache")
-    watching = [Told(progress, training.total)] if progress else []
+    watching: list[Observer] = [training.measured, *([Told(progress, training.total)] if progress else [])]
     with deferred():
         seconds = round(run(training, checkpoints, watching, seed=seed), 1)
         if training.rank == 0:
@@ -101,23 +105,6 @@ def align(
         if training.world > 1:
             dist.barrier()
     return folder
-
-
-class RegionFeatures(nn.Module):
-    """A tower as a module from images and boxes to region features, which is what processes synchronise.
-
-    The released code calls a method of the wrapped model instead of the wrapper, so that nothing is synchronised.
-    """
-
-    def __init__(self, tower: ClipTower) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, images: Tensor, boxes: Tensor) -> Tensor:
-        """Return RoIAlign features (B, R, C) of ``boxes`` on the unit dense map of ``images`` (B, 3, S, S), 0..255."""
-        size = (images.shape[-2], images.shape[-1])
-        dense = self.tower.dense(images, size=size).map.to(torch.get_default_dtype())
-        return roi_align(F.normalize(dense, dim=1), boxes)
 
 
 class _Training(Task[Batch]):
@@ -166,14 +153,17 @@ class _Training(Task[Batch]):
             1 / float(t.logit_scale) if options.temperature == "tower" else options.temperature
             for t in (self.tower, self.teacher)
         ]
-        features: nn.Module = RegionFeatures(self.tower)
+        projected = options.objective == "features"
+        self.projection = make_projection(self.tower.embed_dim, self.teacher.embed_dim, seed) if projected else None
+        features: nn.Module = RegionFeatures(self.tower, self.projection).to(device)
         if self.world > 1 and options.average_gradients:
             ids = [device.index] if device.type == "cuda" and device.index is not None else None
             features = DistributedDataParallel(features, device_ids=ids)
         self.student, self.powerful = features, RegionFeatures(self.teacher)
-        optimizer = torch.optim.AdamW(param_groups(self.tower, options.weight_decay), lr=options.lr)
+        optimizer = torch.optim.AdamW(param_groups(features, options.weight_decay), lr=options.lr)
         self.optim = AutocastOptimWrapper(optimizer, options.amp if device.type == "cuda" else "off", device, 0)
         self.sums, self.curve = torch.zeros(3, dtype=torch.float64), list[dict[str, float]]()
+        self.measured = Measured(device)
 
     def _text(self, tower: ClipTower, names: Sequence[str], cache: Path | None) -> Tensor:
         text = category_embeddings(tower, names, cache, self.options.templates or VILD63)
@@ -187,7 +177,8 @@ class _Training(Task[Batch]):
         texts = [F.normalize(self._text(t, labels.names, self.cache), dim=-1) for t in (self.teacher, self.tower)]
         retrieval = (self.texts[1], self.temperatures[1])
         data = RegionSet(self.images, o.image_size, o.max_split, self.data.seed, labels.files, len(labels.names))
-        self.premise = premise((self.powerful, self.student), texts, data, retrieval, o.threshold)
+        towers = (self.powerful, RegionFeatures(self.tower))
+        self.premise = premise(towers, texts, data, retrieval, o.threshold)
         if not o.accept_weak_teacher:
             refuse_weak(self.premise)
 
@@ -215,9 +206,14 @@ class _Training(Task[Batch]):
             wanted = self.powerful(images, batch.boxes) if batch.shares is None else None
         own = self.student(images, batch.boxes)
         with torch.autocast(self.device.type, enabled=False):
+            if wanted is not None and o.objective == "features":
+                return feature_distillation(own, wanted, batch.valid, reduction=o.reduction)
             named, valid = self._named(wanted, batch)
+            logits = region_logits(own, self.texts[0], self.temperatures[0])
+            if o.objective == "logits":
+                return logit_distillation(logits, named, valid, things=self.things, reduction=o.reduction)
             return decoupled_alignment(
-                region_logits(own, self.texts[0], self.temperatures[0]),
+                logits,
                 named,
                 valid,
                 thing_classes=o.thing_classes,
@@ -252,7 +248,10 @@ class _Training(Task[Batch]):
         every = max(1, self.total // _CURVE_POINTS)
         if done % every == 0:
             loss, things, stuff = (self.sums / every).tolist()
-            self.curve.append({"step": done, "loss": loss, "thing_regions": things, "stuff_regions": stuff})
+            regions = {"thing_regions": things, "stuff_regions": stuff}
+            if self.projection is not None:  # no category is retrieved
+                regions = {"regions": things + stuff}
+            self.curve.append({"step": done, "loss": loss, **regions})
             self.sums.zero_()
 
     def mixed(self) -> dict[str, Tensor]:
@@ -267,6 +266,8 @@ class _Training(Task[Batch]):
         """Return facts about the finished training, as plain data."""
         trained = sum(p.numel() for p in self.tower.parameters() if p.requires_grad)
         facts = {"steps": self.total, "trained_parameters": trained, "torch": torch.__version__, "curve": self.curve}
+        epochs = self.total * self.options.batch_size * self.world / len(self.images)
+        facts["cost"] = {"images": len(self.images), **self.measured.facts(epochs)}
         return {**facts, "premise": self._premise_facts()}
 
     def _premise_facts(self) -> dict[str, Any] | None:
@@ -277,9 +278,11 @@ class _Training(Task[Batch]):
         return {
             "trained": {n: p.detach().cpu() for n, p in self.tower.named_parameters() if p.requires_grad},
             "optimizer": self.optim.state_dict(),
+            **({} if self.projection is None else {"projection": self.projection.state_dict()}),
             "sums": self.sums,
             "curve": self.curve,
             "premise": self._premise_facts(),
+            "measured": self.measured.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -287,32 +290,22 @@ class _Training(Task[Batch]):
         self.optim.load_state_dict(state["optimizer"])
         self.sums, self.curve = state["sums"], list(state["curve"])
         self.premise = Premise(**state["premise"]) if state.get("premise") else None
+        if self.projection is not None:
+            self.projection.load_state_dict(state["projection"])
+        self.measured.restore(state.get("measured", {}))
 
 
-def train_last_blocks(tower: ClipTower, count: int) -> None:
-    """Let the last ``count`` image blocks (stages of a ConvNeXt) train and nothing else.
-
-    EVA's query and key of the last block, which its value path leaves out, do not train. In OpenAI's models they are
-    part of one matrix with the value: they get a gradient of zero and decay, as in the released code.
-    """
-    tower.train_only()
-    for block in tower.blocks[-count:]:
-        block.requires_grad_(True)
-    attention = getattr(tower.blocks[-1], "attn", None)
-    if tower.spec.last_block == "value":
-        for name in ("q_proj", "k_proj"):
-            projection = getattr(attention, name, None)
-            if isinstance(projection, nn.Module):
-                projection.requires_grad_(False)
-
-
-def param_groups(tower: ClipTower, weight_decay: float) -> list[dict[str, Any]]:
-    """Return optimiser groups of what trains: matrices decay, vectors (norms, biases) do not."""
-    trained = [p for p in tower.parameters() if p.requires_grad]
-    return [
-        {"name": "matrices", "params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"name": "vectors", "params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def _share(
+    images: Sequence[Path], labels: Labels | None, share: float, seed: int
+) -> tuple[Sequence[Path], Labels | None]:
+    """Return a random ``share`` of the images, at least one, in their order; a smaller share is part of a larger."""
+    if share == 1:
+        return images, labels
+    count = max(1, round(share * len(images)))
+    kept = sorted(np.random.default_rng((seed, 0)).permutation(len(images))[:count].tolist())
+    if labels is not None:
+        labels = dataclasses.replace(labels, files=tuple(labels.files[i] for i in kept))
+    return [images[i] for i in kept], labels
 
 
 def _open_clip_config(base: TowerSpec) -> dict[str, Any]:
@@ -325,7 +318,8 @@ def _fingerprint(
     base: TowerSpec, powerful: TowerSpec, options: DenseVLMOptions, images: Sequence[Path], seed: int
 ) -> str:
     """Return twelve hex digits over what decides the outcome, the contents of weights and images aside."""
-    kept = {k: v for k, v in dataclasses.asdict(options).items() if k not in WITHOUT_EFFECT}
+    values = dataclasses.asdict(options)
+    kept = {k: v for k, v in values.items() if k not in WITHOUT_EFFECT and not (k in LATER and v == LATER[k])}
     specs = [{**dataclasses.asdict(s), "model": os.path.basename(s.model)} for s in (base, powerful)]  # noqa: PTH119
     payload = json.dumps([specs, kept, [image.name for image in images], seed], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()[:12]

@@ -49,6 +49,24 @@ towers = dict(
             spec=dict(model="", weights=None, resolution=512),
             recipe=dict(alignment="densevlm", base="eva-base", powerful="powerful"),
         ),
+        # Other models it may start from (Table 6).
+        "densevlm-openclip": dict(
+            kind="aligned",
+            title="DenseVLM OpenCLIP ViT-B/16",
+            spec=dict(model="", weights=None, resolution=512, dense_residual="token"),
+            recipe=dict(alignment="densevlm", base="openclip-base", powerful="powerful"),
+        ),
+        "resnet-base": dict(
+            kind="open_clip",
+            title="CLIP RN50x4",
+            spec=dict(model="RN50x4-quickgelu", weights="openai", resolution=512),
+        ),
+        "densevlm-resnet": dict(
+            kind="aligned",
+            title="DenseVLM CLIP RN50x4",
+            spec=dict(model="", weights=None, resolution=512),
+            recipe=dict(alignment="densevlm", base="resnet-base", powerful="powerful"),
+        ),
         # Under a segmentation method it starts from OpenAI's weights (Table 7), read out as the method's own tower.
         "openai-base": dict(
             kind="open_clip",

@@ -41,6 +41,17 @@ towers = {
         spec=dict(model="tiny", weights=None, resolution=48, dense_residual="token", seed=2),
     ),
     "densevlm": dict(kind="aligned", title="DenseVLM, random tiny CLIP", spec=_read_out, recipe=_alignment),
+    "resnet-base": dict(
+        kind="random",
+        title="random tiny ResNet CLIP",
+        spec=dict(model="tiny-resnet", weights=None, resolution=64, drop_remainder=True),  # regions are named at 48
+    ),
+    "densevlm-resnet": dict(
+        kind="aligned",
+        title="DenseVLM, random tiny ResNet CLIP",
+        spec=dict(model="", weights=None, resolution=64, drop_remainder=True),
+        recipe=dict(_alignment, base="resnet-base"),
+    ),
     "densevlm-clip": dict(kind="aligned", title="DenseVLM, random tiny CLIP", spec=_read_out, recipe=_alignment),
     "densevlm-clip-cls": dict(
         kind="aligned",

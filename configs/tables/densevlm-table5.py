@@ -3,10 +3,10 @@
 name = "densevlm-table5"
 kind = "regions"
 title = "DenseVLM, Table 5"
-caption = "The powerful model of the alignment, mean top-1 accuracy (%)"
+caption = "The powerful model of the alignment, mean accuracy, top-1 and top-5 (%)"
 benchmarks = []
 panoptic = ["coco-panoptic"]
-metric = "top1"
+metric = "top5"
 
 _table5 = dict(paper="DenseVLM (arXiv 2412.06244)", table="Table 5")
 printed = _table5

@@ -16,7 +16,7 @@ class DenseFeatures(NamedTuple):
     """What a tower knows of an image, place by place.
 
     ``map`` (B, C, h, w) lies in the space of the text features (not normalised). ``guides`` are the outputs of chosen
-    blocks as maps (B, channels, height, width): of the map's own size for transformers, of the stage's for ConvNeXt.
+    blocks as maps (B, channels, height, width): of the map's own size for transformers, else of the stage's.
     """
 
     map: Tensor
@@ -33,7 +33,7 @@ class DenseOptions(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """One image encoder: ``blocks`` are its transformer blocks or ConvNeXt stages.
+    """One image encoder: ``blocks`` are its transformer blocks, or the stages of ConvNeXt and ResNet.
 
     ``channels`` and ``strides`` (pixels per place) are those of the output of each block; ``embed_dim`` is the width of
     dense features. ``residual`` is the default of ``dense_residual`` (None: the last block has no value path).
@@ -70,8 +70,8 @@ def unsupported(name: str, found: str) -> UsageError:
     """Return the error for a model whose architecture gives no dense features here."""
     return UsageError(
         f"the architecture of {name} is not supported",
-        expected="a plain vision transformer, ConvNeXt or EVA with a plain text transformer, such as "
-        "ViT-B-16-quickgelu, convnext_large_d_320 or EVA02-B-16",
+        expected="a plain vision transformer, ConvNeXt, EVA or CLIP's ResNet with a plain text transformer, such as "
+        "ViT-B-16-quickgelu, convnext_large_d_320, EVA02-B-16 or RN50x4-quickgelu",
         found=found,
         mend="choose another model",
     )

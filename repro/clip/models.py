@@ -15,6 +15,7 @@ from repro.clip.backbone import Backbone, unsupported
 from repro.clip.convnext import convnext_backbone
 from repro.clip.eva import eva_backbone, register_tiny
 from repro.clip.names import BUILT_IN
+from repro.clip.resnet import resnet_backbone
 from repro.clip.spec import TowerSpec
 from repro.clip.text import text_tower
 from repro.clip.vit import vit_backbone
@@ -127,6 +128,7 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], source: str, name: 
 
 
 def _backbone(visual: Any, name: str) -> Backbone:
+    from open_clip.modified_resnet import ModifiedResNet
     from open_clip.timm_model import TimmModel
     from open_clip.transformer import VisionTransformer
     from timm.models.convnext import ConvNeXt
@@ -134,6 +136,8 @@ def _backbone(visual: Any, name: str) -> Backbone:
 
     if isinstance(visual, VisionTransformer):
         return vit_backbone(visual)
+    if isinstance(visual, ModifiedResNet):
+        return resnet_backbone(visual)
     if isinstance(visual, TimmModel) and isinstance(visual.trunk, Eva):
         return eva_backbone(visual, name)
     if isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt):
@@ -147,6 +151,5 @@ def _check_config(name: str, config: dict[str, Any]) -> None:
     special = [k for k in ("multimodal_cfg", "init_logit_bias") if config.get(k)]
     special += [k for k in ("attentional_pool", "block_type", "qk_norm", "scale_attn") if vision.get(k)]
     special += [k for k in ("hf_model_name", "embed_cls", "block_type", "qk_norm", "scale_attn") if text.get(k)]
-    special += ["layers"] if isinstance(vision.get("layers"), (list, tuple)) else []
     if special:
         raise unsupported(name, ", ".join(special))

@@ -23,12 +23,15 @@ class TagSource:
 # are here so that the mistake is an error (repro.clip.weights).
 _OPENAI_B = TagSource("timm/vit_base_patch16_clip_224.openai", "ViT-B-16.pt", True)
 _OPENAI_L = TagSource("timm/vit_large_patch14_clip_336.openai", "ViT-L-14-336px.pt", True)
+_OPENAI_R = TagSource("timm/resnet50x4_clip.openai", "RN50x4.pt", True)
 TAGS: Mapping[tuple[str, str], TagSource] = {
     ("ViT-B-16-quickgelu", "openai"): _OPENAI_B,
     ("ViT-B-16", "openai"): _OPENAI_B,
     ("ViT-L-14-336-quickgelu", "openai"): _OPENAI_L,
     ("ViT-L-14-336", "openai"): _OPENAI_L,
     ("ViT-B-16", "laion2b_s34b_b88k"): TagSource("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "", False),
+    ("RN50x4-quickgelu", "openai"): _OPENAI_R,
+    ("RN50x4", "openai"): _OPENAI_R,
     ("EVA02-B-16", "merged2b_s8b_b131k"): TagSource("timm/eva02_base_patch16_clip_224.merged2b_s8b_b131k", "", False),
     ("convnext_base_w_320", "laion_aesthetic_s13b_b82k_augreg"): TagSource(
         "laion/CLIP-convnext_base_w_320-laion_aesthetic-s13B-b82K-augreg", "", False
@@ -64,7 +67,19 @@ TINY_CONVNEXT: Mapping[str, Any] = {
 }
 """A ConvNeXt CLIP around timm's own test size (stages of 24, 32, 48 and 64 channels)."""
 
-BUILT_IN: Mapping[str, Mapping[str, Any]] = {"tiny": TINY, "tiny-eva": TINY_EVA, "tiny-convnext": TINY_CONVNEXT}
+TINY_RESNET: Mapping[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+    "text_cfg": TINY["text_cfg"],
+}
+"""CLIP's ResNet at the size of ``tiny`` (stages of 32, 64, 128 and 256 channels)."""
+
+BUILT_IN: Mapping[str, Mapping[str, Any]] = {
+    "tiny": TINY,
+    "tiny-eva": TINY_EVA,
+    "tiny-convnext": TINY_CONVNEXT,
+    "tiny-resnet": TINY_RESNET,
+}
 """Configurations that are ours and need no folder."""
 
 

@@ -35,9 +35,9 @@ class ClipTower(nn.Module):
     """A CLIP model (``model``, of open_clip, its text attention split) as methods see it.
 
     ``grid`` is the side of the dense map in places, ``embed_dim`` the channels of dense and text features, ``depth``
-    the number of image blocks that can be guides (stages for ConvNeXt), ``width`` the channels of the last of them,
-    ``resolution`` the side in pixels images are resized to. For transformers all guides have ``width`` channels and
-    the map's grid; :meth:`guide_channels` and :meth:`guide_grid` tell for every model.
+    the number of image blocks that can be guides (stages for ConvNeXt and ResNet), ``width`` the channels of the last
+    of them, ``resolution`` the side in pixels images are resized to. For transformers all guides have ``width``
+    channels and the map's grid; :meth:`guide_channels` and :meth:`guide_grid` tell for every model.
     """
 
     mean: Tensor
@@ -82,7 +82,7 @@ class ClipTower(nn.Module):
 
     @property
     def blocks(self) -> tuple[nn.Module, ...]:
-        """The blocks of the image encoder in order (stages for ConvNeXt): to train or freeze some of them."""
+        """The blocks of the image encoder in order (stages for ConvNeXt and ResNet), to train or freeze."""
         return self._blocks
 
     def guide_channels(self, index: int) -> int:
@@ -122,7 +122,7 @@ class ClipTower(nn.Module):
 
         Images are resized to ``resolution`` squared, or to ``size`` (height, width) in pixels, which makes the map's
         grid that of ``size``. ``guides`` are indices of blocks whose outputs (B, channels, height, width) are wanted
-        too: in transformers maps (B, width, grid, grid) of the tokens after a block, in ConvNeXt the outputs of
+        too: in transformers maps (B, width, grid, grid) of the tokens after a block, in ConvNeXt and ResNet those of
         stages at their own strides (4, 8, 16, 32). UsageError for one that does not exist or, in a transformer with
         ``last_block="value"``, for the last, and for a size that patches do not tile.
         """
@@ -237,8 +237,8 @@ class ClipTower(nn.Module):
 def build_tower(spec: TowerSpec) -> ClipTower:
     """Build the tower ``spec`` describes, on the CPU, in float32, in evaluation mode.
 
-    Supported are open_clip's vision transformers, ConvNeXt and EVA with a plain text transformer. Raises WeightsError
-    for absent, unreadable or unfitting weights, UsageError for an unknown model and for another architecture.
+    Supported are open_clip's vision transformers, ConvNeXt, EVA and ResNets with a plain text transformer. Raises
+    WeightsError for absent, unreadable or unfitting weights, UsageError for an unknown model and another architecture.
     """
     described = describe_model(spec)
     model, backbone = build_model(spec, described.config)

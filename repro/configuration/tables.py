@@ -35,7 +35,8 @@ class Row:
     something else there, beside which the paper's numbers have no place. ``alignment`` are values of the recipe
     of the row's aligned tower that differ from the profile's. ``select`` is the name by which ``--methods`` chooses the
     row where it is not the method's own: a method on another kind of tower is another entry of a table. ``remarks`` are
-    printed under a table that shows the row.
+    printed under a table that shows the row. ``at`` is the row's place along what a table's rows differ in (``along``).
+    ``published_training`` selects what the paper says its training took.
     """
 
     id: str
@@ -48,6 +49,8 @@ class Row:
     alignment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     select: str = ""
     remarks: Sequence[str] = ()
+    at: float | None = None
+    published_training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def selector(self) -> str:
@@ -95,6 +98,8 @@ class Table:
     panoptic: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     any_method: bool = False
+    training_cost: bool = False
+    along: str = ""
     printed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def with_methods(self, names: Sequence[str]) -> Table:

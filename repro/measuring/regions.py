@@ -7,14 +7,14 @@ under the address of everything they depend on; nothing is classified twice.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.configuration.published import find_published
 from repro.datasets.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
-from repro.errors import DataError, ReproError, UsageError, check_known, command
+from repro.errors import DataError, ReproError, UsageError, check_known, command, known_as
 from repro.files import write_json
 from repro.hashing import digest
 from repro.mends import Missing
@@ -26,6 +26,7 @@ from repro.runs.plan import Plan, Run
 from repro.runs.progress import reading_progress
 from repro.runs.provenance import provenance
 from repro.runs.status import BLOCKED, DONE, FAILED, MISSING, STALE
+from repro.towers.kind import TrainingCost
 from repro.traces.subject import Subject, taken
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ class RegionStatus:
     error: str | None = None
 
     @property
+    def training(self) -> TrainingCost | None:
+        """What making the tower took; None where it comes from outside, is not made yet, or recorded nothing."""
+        return None if self.status == BLOCKED else self.cell.assets.training_cost(self.cell.run.row.tower)
+
+    @property
     def adopted(self) -> str | None:
         """Why and since when ranks, tower or data are used although the code differs; None where it does not."""
         assets, tower = self.cell.assets, self.cell.run.row.tower
@@ -149,9 +155,15 @@ class RegionStatus:
                 values[f"{group}_{top}"] = found.value if found else None
         return values
 
+    def published_training(self) -> dict[str, float | None]:
+        """Return what the paper says of the row's training: ``memory`` in GB per GPU, ``epoch`` in minutes."""
+        metrics, selection = {"memory": "memory_gb_per_gpu", "epoch": "minutes_per_epoch"}, self.cell.run.row
+        found = {k: find_published(selection.published_training, "", metric) for k, metric in metrics.items()}
+        return {key: value.value if value else None for key, value in found.items()}
+
     def to_json(self, table: str) -> dict[str, Any]:
         """Return one flat object; the keys are an interface and documented in docs/json.md."""
-        run, ranks = self.cell.run, self.ranks
+        run, ranks, cost = self.cell.run, self.ranks, self.training
         return {
             "table": table,
             "row": run.row.id,
@@ -167,6 +179,11 @@ class RegionStatus:
             "stuff_segments": int((~ranks.thing).sum()) if ranks else None,
             **self.measured(),
             **{f"published_{k}": v for k, v in self.published().items()},
+            "train_images": cost.images if cost else None,
+            "train_seconds_per_epoch": cost.seconds_per_epoch if cost else None,
+            "train_memory_mib": cost.memory_mib if cost else None,
+            "train_memory": cost.memory if cost else None,
+            "train_device": cost.device if cost else None,
         }
 
 
@@ -226,6 +243,14 @@ def _status(cell: RegionCell) -> RegionStatus:
     from repro.metrics.regions.accuracy import Ranks
 
     return RegionStatus(cell, DONE, [], Ranks.load(folder / "ranks.npz"))
+
+
+def check_rows(plan: Plan, states: Sequence[RegionStatus], names: Iterable[str | None]) -> None:
+    """Raise UsageError for one of ``names`` that is no finished row."""
+    finished = {s.cell.run.row.id: s for s in states if s.ranks is not None}
+    mend = command("repro", "describe", plan.table.name, "--profile", plan.profile.name)
+    for name in filter(None, names):
+        known_as(f"finished row of {plan.table.name}", name, finished, mend=mend)
 
 
 def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[str], None]) -> None:

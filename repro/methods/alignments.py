@@ -17,6 +17,7 @@ from typing import Any
 
 from repro.announced import announced, load
 from repro.errors import known_as, unknown_name
+from repro.hashing import plain
 from repro.methods.options import option_values
 
 ENTRY_POINT_GROUP = "repro.alignments"
@@ -43,7 +44,8 @@ class AlignmentEntry:
     values. ``train`` is ``"module:callable"``, called as in :meth:`trainer`. ``trial`` are options that make
     a training of seconds, by which changed code is told from rewritten code (:mod:`repro.traces`); ``brief`` are more
     of them, for the gate on numbers, which has less time. ``classes`` is ``"module:callable"`` from options to what
-    else decides the weights, as plain data: names of categories.
+    else decides the weights, as plain data: names of categories. ``later`` are options that came after towers were
+    made, each with the value that means what was done before: they are left out of addresses where they have it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class AlignmentEntry:
     brief: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     classes: str = ""
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    later: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def make_options(self, values: Mapping[str, Any]) -> Any:
         """Make options with ``values`` over the preset they name (``preset``, default: the paper's reading).
@@ -68,6 +71,11 @@ class AlignmentEntry:
             raise unknown_name(f"preset of {self.name}", str(preset), known, mend=MEND)
         given = option_values(f"alignment {self.name}", self.options, given, mend=MEND)
         return self.options(**{**known[preset], **given})
+
+    def values(self, options: Any) -> dict[str, Any]:
+        """Return ``options`` as JSON for an address: without those of ``later`` that change nothing."""
+        values = plain(dataclasses.asdict(options))
+        return {k: v for k, v in values.items() if k not in self.later or v != self.later[k]}
 
     def class_facts(self, options: Any) -> Any:
         """Return what ``classes`` says of ``options``, as plain data; None where it is not named."""

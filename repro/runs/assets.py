@@ -14,7 +14,7 @@ from repro.runs.addresses.code import FILE as CODE
 from repro.runs.addresses.past import renamed, tower_of_past
 from repro.runs.addresses.places import Place, settle
 from repro.runs.data import Data
-from repro.towers.kind import Making, Tower, TowerKind
+from repro.towers.kind import Making, Tower, TowerKind, TrainingCost
 from repro.towers.registry import get_kind
 from repro.towers.shipped import Shipped, in_place_of, unpack
 
@@ -94,6 +94,10 @@ class Assets(Data):
     def tower_ready(self, tower: str) -> bool:
         """Return whether the tower needs no making (any more)."""
         return self.kind_of(tower).ready(Tower(tower, self))
+
+    def training_cost(self, tower: str) -> TrainingCost | None:
+        """Return what making a tower took, where that was recorded."""
+        return self.kind_of(tower).training_cost(Tower(tower, self))
 
     def tower_parts(self, tower: str) -> tuple[str, ...]:
         """Return the keys of the towers it is made from, first the one whose architecture it has."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from repro.configuration.published import PublishedRows
 from repro.configuration.tables import Table
 from repro.console import Log
-from repro.measuring.regions import RegionStatus, measure_regions, region_status
+from repro.measuring.regions import RegionStatus, check_rows, measure_regions, region_status
 from repro.reports.tables.regions import region_numbers, region_sheet
 from repro.reports.tables.sheet import Sheet
 from repro.reports.tables.tex_numbers import Number
@@ -53,6 +54,18 @@ class RegionKind(SheetKind[RegionStatus]):
             sets = {s.cell.source.title: self.facts(plan, s) for s in own}
             records.append({"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets})
         return records
+
+    def check(self, result: TableResult[RegionStatus]) -> None:
+        check_rows(result.plan, result.states, (result.request.baseline, result.request.row))
+
+    def figures(self, result: TableResult[RegionStatus], folder: Path, log: Log) -> list[Path]:
+        from repro.reports.figures.plots_regions import write_region_plots
+
+        if all(state.ranks is None for state in result.states):
+            log(f"no plots of {result.plan.table.name}: none of its cells is done")
+            return []
+        request = result.request
+        return write_region_plots(result.plan, result.states, folder, baseline=request.baseline, row=request.row)
 
     def numbers(self, result: TableResult[RegionStatus]) -> Iterator[Number]:
         return region_numbers(result.plan, result.states)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from repro.clip.spec import TowerSpec
 from repro.errors import ReproError, UsageError
-from repro.hashing import digest, plain
+from repro.files import read_json
+from repro.hashing import digest
 from repro.methods.alignments import FACTS, AlignmentEntry, Labels, get_alignment
-from repro.towers.kind import Making, Progress, Tower, TowerKind, TowerPlan, TowerProfile
+from repro.towers.kind import Making, Progress, Tower, TowerKind, TowerPlan, TowerProfile, TrainingCost
 from repro.traces.subject import Subject
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class AlignedRecipe:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The options as JSON."""
-        return plain(dataclasses.asdict(self.options))
+        """The options as they are part of an address."""
+        return self.entry.values(self.options)
 
 
 class Aligned(TowerKind):
@@ -97,6 +98,14 @@ class Aligned(TowerKind):
             cache=tower.store.cache / "text",
             progress=progress,
             labels=Labels(tuple(pair.label for pair in pairs), data.prompt_names()),
+        )
+
+    def training_cost(self, tower: Tower) -> TrainingCost | None:
+        """Return what the alignment recorded under ``cost``; None before it is made and where it recorded nothing."""
+        path = tower.store.tower_folder(tower.key) / FACTS
+        found = read_json(path).get("cost") if path.is_file() else None
+        return (
+            None if found is None else TrainingCost(**{f.name: found[f.name] for f in dataclasses.fields(TrainingCost)})
         )
 
     def untrained(self, tower: Tower) -> TowerSpec:
@@ -155,7 +164,8 @@ def _same_options(record: Mapping[str, Any], plan: TowerPlan) -> bool:
     """Return whether a finished alignment had the options of ``plan``; towers and images are not looked at."""
     values = {k: v for k, v in plan.recipe.items() if k not in ("alignment", "base", "powerful", "seed")}
     try:
-        options = get_alignment(plan.recipe["alignment"]).make_options(values)
+        entry = get_alignment(plan.recipe["alignment"])
+        wanted = entry.values(entry.make_options(values))
+        return "options" in record and entry.values(entry.make_options(record["options"])) == wanted
     except ReproError:
         return False
-    return bool(record.get("options") == plain(dataclasses.asdict(options)))

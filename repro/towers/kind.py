@@ -123,6 +123,21 @@ class Making:
     data: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingCost:
+    """What making a tower took: the time of a pass over its ``images``, and the peak of memory on ``device``.
+
+    ``memory`` says what ``memory_mib`` (None: not known) is the peak of: ``allocated`` by torch on a GPU, or
+    ``resident`` in the process on a CPU. Both are those of the first process.
+    """
+
+    seconds_per_epoch: float
+    images: int
+    memory_mib: float | None
+    memory: str
+    device: str
+
+
 class TowerKind(ABC):
     """One kind of tower. :meth:`identity` must be written; the rest is that of weights that lie in a file.
 
@@ -163,6 +178,10 @@ class TowerKind(ABC):
         """Return whether the tower needs no making (any more)."""
         making = self.making(tower)
         return making is None or (tower.store.tower_folder(tower.key) / making.done).is_file()
+
+    def training_cost(self, tower: Tower) -> TrainingCost | None:
+        """Return what making the tower took, where that was recorded."""
+        return None
 
     def missing(self, tower: Tower) -> list[Missing]:
         """List what must be fetched before the tower can be built, each with the way to it."""

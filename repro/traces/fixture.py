@@ -34,7 +34,7 @@ SHOWN = 5
 SIZES = ((60, 83), (97, 60), (40, 160))
 """Heights and widths of the images: lying, upright, and so long that it is padded."""
 WIDTH, HEAD, TEXT_WIDTH = 64, 32, 32
-_FAMILIES = {"eva": ("tiny-eva", 8), "convnext": ("tiny-convnext", 32)}
+_FAMILIES = {"eva": ("tiny-eva", 8), "convnext": ("tiny-convnext", 32), "resnet": ("tiny-resnet", 32)}
 
 
 @contextlib.contextmanager
@@ -88,10 +88,17 @@ def shrinking(architecture: TowerSpec) -> int:
 def _stride(vision: dict[str, Any]) -> int:
     """Return the pixels per place of the dense map, by the patch in the configuration or the name of timm's model."""
     name = str(vision.get("timm_model_name", ""))
-    if "convnext" in name:
+    if _family(vision) in ("convnext", "resnet"):
         return 32
     named = next((s for s in (14, 16, 32) if f"patch{s}" in name), 8)
     return int(vision.get("patch_size", named if name else 16))
+
+
+def _family(vision: dict[str, Any]) -> str | None:
+    """Return the family of a model that has a stand-in; None for plain vision transformers and for what is unknown."""
+    if isinstance(vision.get("layers"), (list, tuple)):  # one number a stage: CLIP's ResNets
+        return "resnet"
+    return next((f for f in _FAMILIES if f in str(vision.get("timm_model_name", ""))), None)
 
 
 def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> TowerSpec:
@@ -99,7 +106,7 @@ def small_tower(architecture: TowerSpec, folder: Path, shrink: int = 1) -> Tower
 
     Its grid is that of ``architecture`` over ``shrink``.
 
-    Vision transformers keep all but widths; EVA and ConvNeXt stand in at test size, with as many places.
+    Vision transformers keep all but widths; EVA, ConvNeXt and ResNet stand in at test size, with as many places.
     """
     config, resolution = small_config(architecture, shrink)
     write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": {}})
@@ -113,7 +120,7 @@ def small_config(architecture: TowerSpec, shrink: int = 1) -> tuple[dict[str, An
 
     config = copy.deepcopy(describe_model(dataclasses.replace(architecture, weights=None)).config)
     vision, name = config["vision_cfg"], str(config["vision_cfg"].get("timm_model_name", ""))
-    family = next((f for f in _FAMILIES if f in name), None)
+    family = _family(vision)
     resolution = architecture.resolution // shrink
     if family is not None:
         built_in, stride = _FAMILIES[family]

@@ -19,7 +19,8 @@ from baselines.densevlm.categories import SETS, load_categories
 from baselines.densevlm.data import Batch, RegionSet
 from baselines.densevlm.grid import grid_boxes, grid_pairs
 from baselines.densevlm.options import DenseVLMOptions
-from baselines.densevlm.train import CHECKPOINT, _Training, align, param_groups, train_last_blocks
+from baselines.densevlm.train import CHECKPOINT, _Training, align
+from baselines.densevlm.trained import param_groups, train_last_blocks
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.errors import DataError, ReproError, RunError, UsageError
@@ -253,10 +254,11 @@ def test_unit_text_is_an_option(images: list[Path], cache: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("objective", "choices"), [("decoupled", 2), ("logits", 1), ("features", 0)])
 def test_the_loss_waits_for_the_device_at_the_sizes_of_regions_and_at_the_choice_of_categories(
-    precision: str, images: list[Path], cache: Path
+    objective: str, choices: int, precision: str, images: list[Path], cache: Path
 ) -> None:
-    training = _Training(TINY, TEACHER, options(), images, 0, torch.device("cpu"), cache)
+    training = _Training(TINY, TEACHER, options(objective=objective), images, 0, torch.device("cpu"), cache)
     with fake_device(answer=True) as waits:  # there are things and stuff
         put(training.student)
         put(training.powerful)
@@ -271,5 +273,5 @@ def test_the_loss_waits_for_the_device_at_the_sizes_of_regions_and_at_the_choice
     assert outcome.loss.requires_grad
     where = [wait.where.removeprefix("baselines.densevlm.loss:") for wait in waits]
     # Both axes of the boxes of both towers; of things and of all: are there any, and their logits of both towers.
-    choice = ["_divergence", "_divergence.<locals>.<genexpr>", "_divergence.<locals>.<genexpr>"]
-    assert where == ["repro.metrics.regions.roi_align:_axis"] * 4 + 2 * choice
+    choice = ["divergence", "divergence.<locals>.<genexpr>", "divergence.<locals>.<genexpr>"]
+    assert where == ["repro.metrics.regions.roi_align:_axis"] * 4 + choices * choice

@@ -16,7 +16,8 @@ from baselines.densevlm import ALIGNMENT
 from baselines.densevlm.data import RegionSet, region_shares
 from baselines.densevlm.options import DenseVLMOptions
 from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
-from baselines.densevlm.train import RegionFeatures, _Training, align
+from baselines.densevlm.train import _Training, align
+from baselines.densevlm.trained import RegionFeatures
 from repro.clip.spec import TowerSpec
 from repro.clip.tower import build_tower
 from repro.datasets.vocabulary import load_vocabulary

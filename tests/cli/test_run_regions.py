@@ -57,11 +57,48 @@ def test_finished_cells_are_not_computed_again(made: Path, capsys: pytest.Captur
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("densevlm-table2", {"clip", "powerful", "features", "logits", "densevlm"}),
+        ("densevlm-table6", {"clip", "densevlm", "resnet", "densevlm-resnet"}),
+        ("densevlm-figure6", {"clip", "densevlm-1-of-16", "densevlm-1-of-4", "densevlm-1-of-1"}),
+    ],
+)
+def test_tables_of_towers_run_from_nothing(name: str, rows: set[str], made: Path) -> None:
+    results = made / name
+    assert repro(made, "run", name, "--results", str(results), "--device", "cpu") == 0
+    frame = pd.read_csv(results / f"{name}.csv")
+    assert set(frame["row"]) == rows
+    assert (frame["status"] == "done").all()
+    assert frame[["boxes_top1", "boxes_top5", "masks_stuff_top5"]].notna().all(axis=None)
+    trained = frame[frame["row"].str.startswith("densevlm") | frame["row"].isin(["features", "logits"])]
+    assert (trained["train_memory"] == "resident").all()
+    assert (trained["train_seconds_per_epoch"] > 0).all()
+    assert frame[~frame.index.isin(trained.index)]["train_images"].isna().all()
+    if name == "densevlm-figure6":
+        assert trained["train_images"].tolist() == [1, 1, 2, 2, 8, 8]  # of eight, on both sets
+
+
+@pytest.mark.slow
+def test_memory_and_time_of_training_stand_in_table_2_with_what_they_are(made: Path) -> None:
+    results = made / "table2"
+    assert repro(made, "run", "densevlm-table2", "--results", str(results), "--device", "cpu") == 0
+    text = (results / "densevlm-table2.md").read_text()
+    assert "| memory (GB) (Training) | min / epoch (Training) |" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| feature distillation |")]
+    assert float(row.split("|")[-3]) > 0.05
+    assert "Training (feature distillation, logit distillation, DenseVLM): memory resident in the process" in text
+    (base,) = [line for line in text.splitlines() if line.startswith("| CLIP |")]
+    assert base.endswith("| - | - |")
+
+
+@pytest.mark.slow
 def test_aligned_tower_is_a_tower_any_method_can_be_built_on(made: Path) -> None:
-    (folder,) = (made / "runs" / "cache" / "clip").glob("densevlm-*")
-    assert (folder / FACTS).is_file()
     plan = make_plan(load_table("densevlm-table1"), load_profile("smoke"), made / "runs")
     (run,) = [r for r in plan.runs if r.row.id == "densevlm"]
+    folder = plan.assets.tower_folder(run.row.tower)
+    assert (folder / FACTS).is_file()
     spec = plan.assets.tower_spec(run.row.tower)
     assert (spec.model, spec.weights) == (str(folder), WEIGHTS)
     tower = build_tower(spec)
@@ -70,17 +107,18 @@ def test_aligned_tower_is_a_tower_any_method_can_be_built_on(made: Path) -> None
 
 
 def test_each_row_of_an_ablation_has_an_aligned_tower_of_its_own(tmp_path: Path) -> None:
-    for name in ("densevlm-table3", "densevlm-table4", "densevlm-table5"):
+    for name in [f"densevlm-{end}" for end in ("table2", "table3", "table4", "table5", "table6", "figure6")]:
         plan = make_plan(load_table(name), load_profile("smoke"), tmp_path)
         towers = [r.row.tower for r in plan.runs if plan.assets.tower_parts(r.row.tower)]
         folders = {plan.assets.tower_folder(tower) for tower in towers}
         assert len(folders) == len(towers) >= 2
 
 
-def test_the_full_method_is_one_tower_in_tables_3_4_and_5(tmp_path: Path) -> None:
+def test_the_full_method_is_one_tower_in_all_tables_with_316_names(tmp_path: Path) -> None:
     folders = set()
-    for name, row in (("3", "densevlm"), ("4", "densevlm-densevlm316"), ("5", "large")):
-        plan = make_plan(load_table(f"densevlm-table{name}"), load_profile("smoke"), tmp_path)
+    rows = {"table3": "densevlm", "table4": "densevlm-densevlm316", "table5": "large", "figure6": "densevlm-1-of-1"}
+    for name, row in {**rows, "table2": "densevlm", "table6": "densevlm"}.items():
+        plan = make_plan(load_table(f"densevlm-{name}"), load_profile("smoke"), tmp_path)
         (run,) = [r for r in plan.runs if r.row.id == row]
         folders.add(plan.assets.tower_folder(run.row.tower))
     assert len(folders) == 1
@@ -123,6 +161,22 @@ def test_paper_profile_says_what_is_missing(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "panoptic_annotations_trainval2017.zip" in said
     assert "repro weights EVA02" in said
+
+
+def test_the_full_method_of_the_miniature_is_the_tower_that_comes_with_the_package(tmp_path: Path) -> None:
+    for name, row in (("densevlm-table2", "densevlm"), ("densevlm-figure6", "densevlm-1-of-1")):
+        plan = make_plan(load_table(name), load_profile("mini"), tmp_path)
+        shipped = {run.row.id for run in plan.runs if plan.assets.shipped(run.row.tower) is not None}
+        assert row in shipped
+        assert len(shipped & {"features", "logits", "densevlm-1-of-4"}) == 0
+
+
+@pytest.mark.parametrize("name", ["densevlm-table2", "densevlm-table6", "densevlm-figure6"])
+def test_new_tables_have_rows_in_the_paper_profile(name: str, tmp_path: Path) -> None:
+    plan = make_plan(load_table(name), load_profile("paper"), tmp_path)
+    bases = {plan.assets.tower_parts(run.row.tower)[:1] for run in plan.runs} - {()}
+    of_table6 = {("eva-base",), ("openclip-base",), ("resnet-base",)}
+    assert bases == (of_table6 if name == "densevlm-table6" else {("eva-base",)})
 
 
 @pytest.mark.parametrize("profile", ["smoke", "mini", "paper"])

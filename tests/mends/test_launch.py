@@ -94,10 +94,10 @@ def absent(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         monkeypatch.setitem(sys.modules, name, None)
 
 
-def panels() -> None:
-    from repro.reports.figures.maps import _panels
+def map_panels() -> None:
+    from repro.reports.figures.maps import panels
 
-    _panels(1, 1, (4, 4))
+    panels(1, 1, (4, 4))
 
 
 def plots() -> None:
@@ -128,7 +128,7 @@ def slurm() -> None:
 
 
 PACKAGES = [
-    way("repro.reports.figures.plot_style:need_matplotlib", panels, "matplotlib"),
+    way("repro.reports.figures.plot_style:need_matplotlib", map_panels, "matplotlib"),
     way("repro.reports.figures.plot_style:need_matplotlib", plots, "matplotlib"),
     way("repro.reports.figures.plot_style:need_matplotlib", qualitative, "matplotlib"),
     way("repro.training.pipeline:build_pipeline", pipeline, "mmseg"),

@@ -21,8 +21,12 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "--run", metavar="ID,..", type=common.names, help="runs of the store (repro list names them); A against B"
     )
     which.add_argument("--table", help="every trained run of a table, e.g. table1")
+    which.add_argument(
+        "--backbone", metavar="TOWER,..", type=common.names,
+        help="dense maps of CLIP towers: keys of the profile's, or SOURCE:WHAT (docs/backbones.md)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
-    of_table = {"profile": "profile of --table: smoke, mini (default), paper, or a .py file"}
+    of_table = {"profile": "profile of --table and --backbone: smoke, mini (default), paper, or a .py file"}
     common.declare(parser, "profile", "methods", "data-root", **of_table, methods="of --table, only these methods")
     parser.add_argument("--benchmark", default="PC-59", help="whose images and classes (default: PC-59)")
     parser.add_argument("--images", type=common.names, metavar="KEY,..", help="file names without ending")
@@ -50,7 +54,9 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
         "side by side: the largest wins and losses of A against B, and where both fail, by mIoU of the single images.\n"
         "A and B: run ids, unique prefixes of them, or table:row of --profile.\n\n"
         "repro figures threshold --run ID --benchmark PAS-20b --out DIR: mIoU at every threshold, from one forward\n"
-        "pass for all; a PDF, a PNG and a CSV."
+        "pass for all; a PDF, a PNG and a CSV.\n\n"
+        "repro figures --backbone base,powerful --benchmark PC-59 --out DIR: of each tower, the class nearest to each\n"
+        "place of its dense map, and the similarity of the places with the names of classes; --image works too."
     )
     parser.set_defaults(execute=figures)
 

@@ -50,6 +50,12 @@ class Ranks:
         rank = self.box if group == "boxes" else self.mask
         return self.image[chosen], self.category[chosen], rank[chosen]
 
+    def by_category(self, group: Group, k: int) -> dict[int, tuple[float, int]]:
+        """Return for each category of the group's segments the share ranked below ``k``, and how many there are."""
+        _, category, rank = self.of(group)
+        own = {int(c): rank[category == c] < k for c in np.unique(category)}
+        return {c: (float(hits.mean()), len(hits)) for c, hits in own.items()}
+
     def accuracy(self, group: Group, k: int) -> float:
         """Return the mean over the categories of the group's segments of the share ranked below ``k``; NaN for none.
 

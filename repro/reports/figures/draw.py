@@ -58,12 +58,14 @@ class FiguresRequest:
     ``run`` may then name ``table:row`` too; ``threshold``, mIoU over ``thresholds`` (None: 0.1 to 0.9).
     ``images`` None: ``count``; ``classes`` None: the ``rows`` largest.
     ``image``: pictures of one's own, segmented into the benchmark's classes and ``classes``, which are drawn.
+    ``backbone``: dense maps of CLIP towers instead, by keys of the profile's or as ``SOURCE:WHAT``.
     """
 
     out: Path
     kind: Literal["maps", "qualitative", "threshold"] = "maps"
     run: Sequence[str] | None = None
     table: str | None = None
+    backbone: Sequence[str] | None = None
     runs: Path = DEFAULT_RUNS
     profile: str = "mini"
     methods: Sequence[str] | None = None
@@ -92,6 +94,12 @@ def draw_figures(request: FiguresRequest) -> list[Path]:
             expected='the kind maps, and classes to look for: --classes "dog; sky"',
             found=f"the kind {request.kind}" if request.classes else "no --classes",
         )
+    if request.backbone:
+        if request.kind != "maps":
+            raise UsageError("towers predict no masks", expected="--backbone without a kind", found=request.kind)
+        from repro.reports.figures.dense import draw_dense
+
+        return draw_dense(request)
     if request.kind == "threshold":
         with stdout_to_stderr():
             return draw_thresholds(request, _runs(request))

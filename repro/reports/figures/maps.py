@@ -38,22 +38,22 @@ def explain_figure(data: ImageData, names: Sequence[str], caption: str, path: Pa
     """
     offered = [m for m in (ATTENTION, SALIENCY, FOREGROUND) if m in data.maps]
     columns = ["image", *offered, "prediction", *(["ground truth"] if data.label is not None else [])]
-    figure, axes = _panels(len(data.classes), len(columns), data.image.shape)
+    figure, axes = panels(len(data.classes), len(columns), data.image.shape)
     colours = class_colours(names)
     for row, index in enumerate(data.classes):
         for name, panel in zip(columns, axes[row], strict=True):
             if name in data.maps:
-                _heat(panel, data.image, data.maps[name][row], binary=name == FOREGROUND)
+                heat(panel, data.image, data.maps[name][row], binary=name == FOREGROUND)
             elif name == "image":
                 panel.imshow(data.image)
                 panel.set_ylabel(names[index], fontsize=9)
             else:
                 classes = data.label if name == "ground truth" and data.label is not None else data.prediction
-                panel.imshow(_tinted(data.image, classes, colours))
+                panel.imshow(tinted(data.image, classes, colours))
             if row == 0:
                 panel.set_title(TITLES.get(name, name), fontsize=10)
-    _legend(figure, data, names, colours)
-    _save(figure, caption, path)
+    class_legend(figure, [data], names, colours)
+    save_png(figure, caption, path)
 
 
 def correlation_figure(
@@ -66,20 +66,20 @@ def correlation_figure(
     """
     first = columns[0][1]
     before = ["image"] if first.label is None else ["image", "ground truth"]
-    figure, axes = _panels(len(first.classes), len(columns) + len(before), first.image.shape)
+    figure, axes = panels(len(first.classes), len(columns) + len(before), first.image.shape)
     for row, index in enumerate(first.classes):
         axes[row][0].imshow(first.image)
         axes[row][0].set_ylabel(names[index], fontsize=9)
         if first.label is not None:
-            _heat(axes[row][1], first.image, (first.label == index).astype(np.float32), binary=True)
+            heat(axes[row][1], first.image, (first.label == index).astype(np.float32), binary=True)
         for panel, (_, data) in zip(axes[row][len(before) :], columns, strict=True):
-            _heat(panel, data.image, data.maps[CORRELATION][row])
+            heat(panel, data.image, data.maps[CORRELATION][row])
     for panel, title in zip(axes[0], [*before, *(title for title, _ in columns)], strict=True):
         panel.set_title(title, fontsize=10)
-    _save(figure, caption, path)
+    save_png(figure, caption, path)
 
 
-def _panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, NDArray[Any]]:
+def panels(rows: int, columns: int, shape: tuple[int, ...]) -> tuple[Figure, NDArray[Any]]:
     """Make axes (rows, columns) without ticks, as high as images of ``shape`` need."""
     need_matplotlib()
     height = PANEL_INCHES * min(2.0, max(0.4, shape[0] / shape[1]))
@@ -95,7 +95,7 @@ def _grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.repeat((0.25 + 0.75 * luminance)[..., None], 3, axis=2)
 
 
-def _heat(panel: Axes, image: NDArray[np.uint8], values: NDArray[np.float32], *, binary: bool = False) -> None:
+def heat(panel: Axes, image: NDArray[np.uint8], values: NDArray[np.float32], *, binary: bool = False) -> None:
     """Draw a map (h, w) stretched over the grey image; a binary one keeps its edges."""
     height, width = image.shape[:2]
     low, high = (0.0, 1.0) if binary else (float(values.min()), float(values.max()))
@@ -111,7 +111,7 @@ def _heat(panel: Axes, image: NDArray[np.uint8], values: NDArray[np.float32], *,
     )
 
 
-def _tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np.uint8]) -> NDArray[np.float64]:
+def tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Paint class colours over the grey image; what no class covers (ignored pixels) stays grey."""
     picture = _grey(image)
     known = classes < len(colours)
@@ -119,18 +119,20 @@ def _tinted(image: NDArray[np.uint8], classes: NDArray[Any], colours: NDArray[np
     return picture
 
 
-def _legend(figure: Figure, data: ImageData, names: Sequence[str], colours: NDArray[np.uint8]) -> None:
-    """Show the classes that cover most of prediction and ground truth, with their colours, below the panels."""
+def class_legend(figure: Figure, shown: Sequence[ImageData], names: Sequence[str], colours: NDArray[np.uint8]) -> None:
+    """Show the classes that cover most of predictions and ground truth, with their colours, below the panels."""
     from matplotlib.patches import Patch
 
-    labelled = [] if data.label is None else [data.label[data.label < len(names)].ravel()]
-    both = np.concatenate([*labelled, data.prediction.ravel()]).astype(np.int64)
-    counts = np.bincount(both, minlength=len(names))
-    shown = [int(i) for i in np.argsort(-counts, kind="stable")[:LEGEND_CLASSES] if counts[i]]
-    patches = [Patch(color=(1 - TINT) * 0.8 + TINT * colours[i] / 255, label=names[i]) for i in shown]
+    label = shown[0].label
+    labelled = [] if label is None else [label[label < len(names)].ravel()]
+    every = np.concatenate([*labelled, *(data.prediction.ravel() for data in shown)]).astype(np.int64)
+    counts = np.bincount(every, minlength=len(names))
+    most = [int(i) for i in np.argsort(-counts, kind="stable")[:LEGEND_CLASSES] if counts[i]]
+    patches = [Patch(color=(1 - TINT) * 0.8 + TINT * colours[i] / 255, label=names[i]) for i in most]
     figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
 
 
-def _save(figure: Figure, caption: str, path: Path) -> None:
+def save_png(figure: Figure, caption: str, path: Path) -> None:
+    """Write the figure with ``caption`` above it, atomically."""
     figure.suptitle(caption, fontsize=8, color="0.3", x=0.01, ha="left")
     write_atomic(path, lambda stream: figure.savefig(stream, format="png", dpi=150))

@@ -14,6 +14,8 @@ from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
 from repro.runs.status import DONE, FAILED
 
+_GB_OF_MIB = 2**20 / 1e9
+
 
 def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> Sheet:
     """Return measured rows, each followed by the published one where there is one; columns by set and top-k.
@@ -29,6 +31,11 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: Publishe
         for top in tops
         for group, heading in GROUPS.items()
     ]
+    if plan.table.training_cost:
+        columns += [
+            Column("train/memory", "memory (GB)", "Training", right=True),
+            Column("train/epoch", "min / epoch", "Training", right=True),
+        ]
     rows: list[dict[str, str]] = []
     italic: list[int] = []
     groups = [
@@ -43,7 +50,8 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: Publishe
         run = own[0].cell.run
         rows.append({"title": run.row.title, "tower": run.tower.title} | _cells(own, published=False))
         printed = _cells(own, published=True)
-        if any(printed.values()) and published != "none":
+        shown = {c.key for c in columns}
+        if any(text for key, text in printed.items() if key in shown) and published != "none":
             italic.append(len(rows))
             rows.append({"title": f"{run.row.title} (published)", "tower": "ViT-B/16"} | printed)
     return Sheet.of(plan, columns, rows, region_notes(plan, states, published), italic=italic)
@@ -67,7 +75,12 @@ def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]
         for key, value in values.items():
             scaled = value if value is None or published else 100 * value
             cells[f"{state.cell.source.id}/{key}"] = number(scaled, 1)
-    return cells
+    printed, cost = states[0].published_training(), states[0].training
+    memory, epoch = printed["memory"], printed["epoch"]
+    if not published:
+        memory = cost.memory_mib * _GB_OF_MIB if cost and cost.memory_mib is not None else None
+        epoch = cost.seconds_per_epoch / 60 if cost else None
+    return {**cells, "train/memory": number(memory, 2), "train/epoch": number(epoch, 2)}
 
 
 def region_notes(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> list[str]:
@@ -101,12 +114,30 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus], published: Publishe
     lines += ["Published: " + "; ".join(dict.fromkeys(sources)) + "."] if sources else []
     lines += printed_notes(printed)
     lines += table_remarks(plan)
+    lines += _training_notes(states) if plan.table.training_cost else []
     reasons = dict.fromkeys((s.cell.run.row.title, s.adopted) for s in states if s.status == DONE and s.adopted)
     lines += [adopted_note(*reason) for reason in reasons]
     lines += [
         f"{s.cell.run.row.title} on {s.cell.source.title} failed: {s.error}" for s in states if s.status == FAILED
     ]
     return lines + unfinished([s.status for s in states], "cells are not complete")
+
+
+def _training_notes(states: Sequence[RegionStatus]) -> list[str]:
+    """Say what memory and time of training are those of, and which rows have none recorded."""
+    first = {s.cell.run.row.id: s for s in states}.values()
+    kinds = {"allocated": "allocated on the GPU", "resident": "resident in the process, on a CPU"}
+    rows: dict[str, list[str]] = {}
+    for s in first:
+        if (cost := s.training) is not None:
+            memory = kinds.get(cost.memory, cost.memory)
+            text = f"memory {memory}, at its peak; an epoch is one pass over {cost.images:,} images; {cost.device}."
+            rows.setdefault(text, []).append(s.cell.run.row.title)
+    found = [f"Training ({', '.join(titles)}): {text}" for text, titles in rows.items()]
+    trained = [s for s in first if s.cell.assets.tower_parts(s.cell.run.row.tower) and s.status == DONE]
+    without = ", ".join(s.cell.run.row.title for s in trained if s.training is None)
+    gap = f"No memory and time of training were recorded of {without}: the tower was not trained here."
+    return [*found, *([gap] if without else [])]
 
 
 def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:
