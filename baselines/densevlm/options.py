@@ -40,6 +40,9 @@ class DenseVLMOptions:
     """What brings the models together (Table 2): the decoupled alignment; the KL divergence over all categories for
     every region; or the cosine of the regions' features behind a learned linear map. The latter two know no threshold
     and no kinds."""
+    projection: Literal["text", "random"] = "text"
+    """Where the map of ``features`` begins: with what brings the categories' names as the trained model encodes them
+    nearest to the powerful one's; or anywhere, from where the features drift away from the text they are named by."""
     thing_classes: Literal["things", "all"] = "things"
     """Which categories the distributions of a thing region are over (Eq. 4 and Table 3)."""
     stuff_classes: Literal["all", "stuff"] = "all"
@@ -91,7 +94,7 @@ AS_RELEASED: Mapping[str, Any] = {
 """What the released code does differently: thing boundary 203, text means that are not normalised, group means, and a
 model wrapped for distributed training but called in a way that never averages its gradients."""
 
-LATER: Mapping[str, Any] = {"objective": "decoupled", "image_share": 1.0}
+LATER: Mapping[str, Any] = {"objective": "decoupled", "projection": "text", "image_share": 1.0}
 """Options that came after towers were made, and the values that mean what was done before: not part of what a tower is
 known by."""
 

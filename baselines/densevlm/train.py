@@ -153,8 +153,10 @@ class _Training(Task[Batch]):
             1 / float(t.logit_scale) if options.temperature == "tower" else options.temperature
             for t in (self.tower, self.teacher)
         ]
-        projected = options.objective == "features"
-        self.projection = make_projection(self.tower.embed_dim, self.teacher.embed_dim, seed) if projected else None
+        self.projection = None
+        if options.objective == "features":
+            texts = (self.texts[0], self.texts[1]) if options.projection == "text" else None
+            self.projection = make_projection(self.tower.embed_dim, self.teacher.embed_dim, seed, texts)
         features: nn.Module = RegionFeatures(self.tower, self.projection).to(device)
         if self.world > 1 and options.average_gradients:
             ids = [device.index] if device.type == "cuda" and device.index is not None else None

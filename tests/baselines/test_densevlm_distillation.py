@@ -126,6 +126,35 @@ def test_the_projection_starts_as_a_map_that_keeps_angles_and_is_the_same_for_a_
     assert not torch.equal(wide.weight, other.weight)
 
 
+def test_the_projection_begins_with_what_brings_the_texts_together() -> None:
+    torch.manual_seed(2)
+    turn = torch.linalg.qr(torch.randn(6, 4))[0]  # 4 channels into 6, angles kept
+    few, many = torch.randn(2, 4), torch.randn(9, 4)
+    for seed in (0, 1):  # texts in every direction leave nothing to chance
+        found = make_projection(4, 6, seed, (many, many @ turn.T)).weight
+        torch.testing.assert_close(found, turn, atol=2e-3, rtol=0)
+    weights = [make_projection(4, 6, seed, (few, few @ turn.T)).weight for seed in (0, 1)]
+    for weight in weights:
+        torch.testing.assert_close(few @ weight.T, few @ turn.T, atol=5e-3, rtol=0)
+        torch.testing.assert_close(weight.T @ weight, torch.eye(4))
+    assert not torch.allclose(*weights, atol=0.05)
+
+
+def test_the_alignment_s_projection_is_that_of_its_texts_unless_asked_otherwise(images: list[Path]) -> None:
+    made = [
+        _Training(TINY, TEACHER, options(objective="features", **more), images, 0, torch.device("cpu"), None)
+        for more in ({}, {"projection": "random"})
+    ]
+    assert made[0].projection is not None
+    assert made[1].projection is not None
+    assert torch.equal(made[1].projection.weight, make_projection(32, 32, 0).weight)
+    nearness = [
+        float(torch.cosine_similarity(t.texts[0] @ t.projection.weight.T, t.texts[1]).mean())  # type: ignore[union-attr]
+        for t in made
+    ]
+    assert nearness[0] > 0.5 > abs(nearness[1])
+
+
 @pytest.mark.parametrize("objective", ["logits", "features"])
 def test_towers_of_two_widths_come_nearer_and_the_teacher_stays(
     objective: str, images: list[Path], tmp_path: Path
@@ -196,7 +225,7 @@ def test_labels_go_with_their_images() -> None:
 
 def test_options_that_came_later_leave_addresses_alone_until_they_are_used() -> None:
     before, after = ALIGNMENT.values(options()), ALIGNMENT.values(options(objective="logits", image_share=0.5))
-    assert not {"objective", "image_share"} & set(before)
+    assert not {"objective", "image_share", "projection"} & set(before)
     assert (after["objective"], after["image_share"]) == ("logits", 0.5)
 
 
