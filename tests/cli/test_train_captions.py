@@ -126,6 +126,11 @@ def test_images_that_are_elsewhere_are_asked_for(labels: Path, capsys: pytest.Ca
     assert main(line) == 0
 
 
+def test_the_backbone_is_not_judged_without_masks(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words(labels, "runs"), "--iterations", "1", "--zero-shot-bar", "1000"]) == 0
+    assert "is not looked at before the training" in capsys.readouterr().err
+
+
 def test_a_run_has_one_training_set(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     described = labels.parent / "rooms.toml"
     described.write_text('classes = ["wall"]\n[train]\nimages = "images"\nmasks = "images"\n')

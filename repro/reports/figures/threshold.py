@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from repro.console import log
 from repro.datasets import layout
 from repro.datasets.benchmarks import Benchmark, all_sets, get_benchmark
-from repro.errors import UsageError
+from repro.errors import UsageError, WeightsError, command
 from repro.files import write_atomic, write_text
 from repro.hardware import choose_device
 from repro.measuring.figures import load_trained
@@ -45,9 +45,9 @@ class Sweep:
 def draw_thresholds(request: FiguresRequest, runs: Sequence[tuple[str, Run]]) -> list[Path]:
     """Evaluate ``runs`` at all thresholds and write the figure (PDF, PNG) and its numbers (CSV); return the files.
 
-    Runs of methods without a threshold are left out. Raises UsageError for a benchmark without a background, for
-    thresholds outside 0..1 and where no run has one, WeightsError for a run that is not trained, ResourceError without
-    matplotlib.
+    Runs of methods without a threshold and those that are not trained are left out. Raises UsageError for a benchmark
+    without a background, for thresholds outside 0..1 and where no run has one, WeightsError where none is trained,
+    ResourceError without matplotlib.
     """
     need_matplotlib()
     benchmark = get_benchmark(request.benchmark)
@@ -57,14 +57,24 @@ def draw_thresholds(request: FiguresRequest, runs: Sequence[tuple[str, Run]]) ->
             f"{benchmark.id} has no background to find by a threshold",
             expected=", ".join(fitting),
             found=benchmark.id,
-            mend=f"--benchmark {fitting[0]}",
+            mend=command("--benchmark", fitting[0]),
         )
     values = tuple(dict.fromkeys(request.thresholds or VALUES))
     if not all(0 < value < 1 for value in values):
         raise UsageError("a threshold lies between 0 and 1", found=", ".join(map(str, values)))
     device = choose_device(request.device)
-    found = [sweep(run_id, run, benchmark, values, device) for run_id, run in runs]
-    sweeps = [each for each in found if each is not None]
+    sweeps: list[Sweep] = []
+    untrained: list[WeightsError] = []
+    for run_id, run in runs:
+        try:
+            found = sweep(run_id, run, benchmark, values, device)
+        except WeightsError as error:
+            log(f"left out: {error.message}")
+            untrained.append(error)
+            continue
+        sweeps += [found] if found else []
+    if not sweeps and len(untrained) == len(runs) > 0:
+        raise untrained[0]
     if not sweeps:
         raise UsageError(
             "none of these runs finds the background by a threshold",

@@ -28,7 +28,7 @@ def check_class_signal(run: Run, device: str, log: Callable[[str], None]) -> Non
     if not run.profile.zero_shot_bar:
         return
     if (data := train_set(run.profile)).supervision != "masks":
-        log(f"{run.tower.title} is not looked at before the training: {data.title} has no masks to compare it with")
+        log(f"{run.tower.title} is not looked at before the training, since that takes masks: it is on {data.title}")
         return
     signal = measured_signal(run.assets, run.row.tower, device)
     log(f"{run.tower.title}: {signal_text(signal)}")

@@ -83,6 +83,20 @@ def test_runs_without_a_threshold_and_values_that_are_none_are_named(
     assert "none of these runs finds the background by a threshold" in capsys.readouterr().err
 
 
+def test_of_a_table_what_is_trained_is_drawn(
+    trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run = trained
+    words = ("--table", "synseg-table2", "--profile", "smoke", "--runs", str(store), "--benchmark", "PAS-20b")
+    usual = ("--out", str(tmp_path), "--device", "cpu", "--thresholds", "0.5")
+    assert main(["figures", "threshold", *words, *usual, "--methods", "catseg,synseg"]) == 0
+    assert "CAT-Seg on random tiny CLIP is not trained in this store" in capsys.readouterr().err
+    with (tmp_path / "PAS-20b_threshold.csv").open() as stream:
+        assert {row["run"] for row in csv.DictReader(stream)} == {run}
+    assert main(["figures", "threshold", *words, *usual, "--methods", "catseg"]) != 0
+    assert "is not trained in this store" in capsys.readouterr().err
+
+
 def test_runs_of_one_title_are_told_apart_and_their_own_threshold_is_ringed(trained: tuple[Path, str]) -> None:
     store, name = trained
     run, curve = stored_run(name, store), {value: {"miou_gt": value / 2, "miou_union": value} for value in VALUES}
