@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,6 +31,18 @@ def photographs() -> Path:
     if not folder.is_dir():
         pytest.skip("needs real photographs: set REPRO_SHARED to the folder that holds data/mini_real")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_sets_end_with_their_test() -> Generator[None]:
+    """Data sets of the user's own are known to the process that named them: here, to one test."""
+    before = os.environ.get("REPRO_DATASETS")
+    yield
+    os.environ.pop("REPRO_DATASETS", None)
+    if before is not None:
+        os.environ["REPRO_DATASETS"] = before
+    if registry := sys.modules.get("repro.datasets.registry"):
+        registry._ADDED.clear()
 
 
 @pytest.hookimpl(wrapper=True)
