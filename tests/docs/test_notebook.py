@@ -20,7 +20,7 @@ def said(cell: Any) -> list[str]:
     return ["".join(o.get("text") or o.get("data", {}).get("text/plain", "")) for o in shown]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_runs_and_its_figures_are_those_that_were_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

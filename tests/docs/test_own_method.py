@@ -11,7 +11,7 @@ from page_package import install, run
 PAGE = "tutorials/own-method.md"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_method_of_the_tutorial_is_described_trained_and_a_row_of_table_1(tmp_path: Path) -> None:
     project = install(PAGE, tmp_path)
     store = ("--profile", "smoke", "--runs", "runs", "--device", "cpu")
