@@ -1,6 +1,6 @@
 """The two plain distillations from the powerful model that Table 2 sets the decoupled alignment against.
 
-The paper names them and prints neither equation; docs/reconstruction.md says what was chosen. Both take every region:
+No equation of either is at hand; docs/reconstruction.md says what was chosen. Both take every region:
 nothing is denoised, and things are not told from stuff.
 """
 
