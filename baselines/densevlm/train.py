@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from baselines.densevlm import ALIGNMENT
 from baselines.densevlm.categories import load_categories
 from baselines.densevlm.data import Batch, RegionSet, collate
 from baselines.densevlm.distillation import feature_distillation, logit_distillation
 from baselines.densevlm.loss import Alignment, decoupled_alignment, region_logits
 from baselines.densevlm.measured import Measured
-from baselines.densevlm.options import LATER, WITHOUT_EFFECT, DenseVLMOptions
+from baselines.densevlm.options import WITHOUT_EFFECT, DenseVLMOptions
 from baselines.densevlm.teacher import Premise, label_logits, premise, refuse_weak
 from baselines.densevlm.trained import RegionFeatures, make_projection, param_groups, train_last_blocks
 from repro.clip.models import describe_model
@@ -320,8 +321,7 @@ def _fingerprint(
     base: TowerSpec, powerful: TowerSpec, options: DenseVLMOptions, images: Sequence[Path], seed: int
 ) -> str:
     """Return twelve hex digits over what decides the outcome, the contents of weights and images aside."""
-    values = dataclasses.asdict(options)
-    kept = {k: v for k, v in values.items() if k not in WITHOUT_EFFECT and not (k in LATER and v == LATER[k])}
+    kept = {k: v for k, v in ALIGNMENT.values(options).items() if k not in WITHOUT_EFFECT}
     specs = [{**dataclasses.asdict(s), "model": os.path.basename(s.model)} for s in (base, powerful)]  # noqa: PTH119
     payload = json.dumps([specs, kept, [image.name for image in images], seed], sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()[:12]

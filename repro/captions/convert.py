@@ -64,11 +64,29 @@ def convert(
     made otherwise, DataError for a source that cannot be read or holds no usable caption, ResourceError without spaCy
     or its model, or where the system ends a process.
     """
-    if shard_images < 1 or jobs < 1:
-        raise UsageError(
-            "a shard needs an image and the work a process", expected="1 or more", found=(shard_images, jobs)
-        )
-    plan, identity = _planned(source, format_, exclusions, shard_images)
+    plan, identity = _planned(source, format_, exclusions, shard_images, jobs)
+    return _convert(plan, identity, out, exclusions, jobs, progress)
+
+
+def convert_into(cache: Path, source: Path, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Return the folder below ``cache`` with the labels of ``source`` by the defaults of :func:`convert`, made first
+    where they are not there. Other sources, and another code, have another folder. Raises as :func:`convert`.
+    """
+    plan, identity = _planned(source, "auto", phrases.EXCLUSIONS, SHARD_IMAGES, jobs)
+    folder = cache / f"{source.stem}-{digest(identity, 10)}"
+    _convert(plan, identity, folder, phrases.EXCLUSIONS, jobs, progress)
+    return folder
+
+
+def _convert(
+    plan: Plan,
+    identity: dict[str, Any],
+    out: Path,
+    exclusions: Path,
+    jobs: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Write what :func:`_planned` found to ``out`` and return its provenance."""
     _claim(out, identity)
     if (out / PROVENANCE).is_file() and not _pending(out, plan):
         return dict(read_json(out / PROVENANCE))
@@ -93,18 +111,12 @@ def convert(
     return _finish(out, plan, identity)
 
 
-def convert_into(cache: Path, source: Path, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Return the folder below ``cache`` with the labels of ``source`` by the defaults of :func:`convert`, made first
-    where they are not there. Other sources, and another code, have another folder. Raises as :func:`convert`.
-    """
-    _, identity = _planned(source, "auto", phrases.EXCLUSIONS, SHARD_IMAGES)
-    folder = cache / f"{source.stem}-{digest(identity, 10)}"
-    convert(source, folder, jobs=jobs, progress=progress)
-    return folder
-
-
-def _planned(source: Path, format_: str, exclusions: Path, shard_images: int) -> tuple[Plan, dict[str, Any]]:
+def _planned(source: Path, format_: str, exclusions: Path, shard_images: int, jobs: int) -> tuple[Plan, dict[str, Any]]:
     """Return the shards of ``source`` and what identifies the labels that are made of it."""
+    if shard_images < 1 or jobs < 1:
+        raise UsageError(
+            "a shard needs an image and the work a process", expected="1 or more", found=(shard_images, jobs)
+        )
     exclusion_list = phrases.Exclusions.read(exclusions)
     versions = phrases.parser_versions()
     with _readable(source):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,21 @@ def image_data(
     return ImageData(pair.key, image, label, prediction, chosen, _maps(run, method, prompts, image, chosen))
 
 
-def photo_data(run: Run, method: Method, words: ClassList, path: Path, classes: Sequence[str]) -> ImageData:
+def places_of(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
+    """Return the indices of ``classes``, which are among ``names`` but for case and white space (:func:`words_of`)."""
+    places = {name.casefold(): index for index, name in enumerate(names)}
+    return tuple(places[" ".join(name.split()).casefold()] for name in classes)
+
+
+def keyed(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield each picture with a key of its own: its stem, numbered where folders share one."""
+    times = Counter[str]()
+    for path in paths:
+        times[path.stem] += 1
+        yield path.stem if times[path.stem] == 1 else f"{path.stem}-{times[path.stem]}", path
+
+
+def photo_data(run: Run, method: Method, words: ClassList, key: str, path: Path, classes: Sequence[str]) -> ImageData:
     """Do the same with a picture of one's own: ``classes`` are among the names of ``words`` (:func:`words_of`).
 
     Raises DataError for a file that is no picture.
@@ -136,9 +151,8 @@ def photo_data(run: Run, method: Method, words: ClassList, path: Path, classes: 
     image = read_photo(path)
     prompts = method.prompts(words.prompts, words.background_index)
     prediction = _predicted(run, method, prompts, words.background_index, image)
-    places = {name.casefold(): index for index, name in enumerate(words.names)}
-    chosen = tuple(places[" ".join(name.split()).casefold()] for name in classes)
-    return ImageData(path.stem, image, None, prediction, chosen, _maps(run, method, prompts, image, chosen))
+    chosen = places_of(words.names, classes)
+    return ImageData(key, image, None, prediction, chosen, _maps(run, method, prompts, image, chosen))
 
 
 def _predicted(

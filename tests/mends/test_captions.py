@@ -124,7 +124,7 @@ def test_a_source_without_permission_is_shown_by_the_command(talk: Talk, monkeyp
     talk.succeeds(*call())
 
 
-@pytest.mark.follows("repro.captions.convert:convert")
+@pytest.mark.follows("repro.captions.convert:_convert")
 def test_with_fewer_jobs_a_process_that_was_ended_is_done_without(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures.process import BrokenProcessPool
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,12 +106,8 @@ def _pictures(
     from repro.evaluation.predict import read_photo
 
     if request.image:
-        places = {name.casefold(): index for index, name in enumerate(names)}
-        chosen = tuple(places[" ".join(name.split()).casefold()] for name in request.classes or ())
-        times = Counter[str]()
-        for path in request.image:
-            times[path.stem] += 1  # pictures of different folders may share their name
-            key = path.stem if times[path.stem] == 1 else f"{path.stem}-{times[path.stem]}"
+        chosen = measured.places_of(names, request.classes or ())
+        for key, path in measured.keyed(request.image):
             yield key, read_photo(path), None, chosen
         return
     pairs = layout.prepared_pairs(benchmark, shown.assets.ensure_set(benchmark, log))

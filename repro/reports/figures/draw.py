@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -151,11 +150,8 @@ def _seen(
 ) -> Iterator[measured.ImageData]:
     """Yield what ``run`` sees in each image that is asked for."""
     if words is not None:
-        times = Counter[str]()
-        for path in request.image or ():
-            data = measured.photo_data(run, method, words, path, request.classes or ())
-            times[data.key] += 1  # pictures of different folders may share their name
-            yield data if times[data.key] == 1 else dataclasses.replace(data, key=f"{data.key}-{times[data.key]}")
+        for key, path in measured.keyed(request.image or ()):
+            yield measured.photo_data(run, method, words, key, path, request.classes or ())
         return
     pairs = layout.prepared_pairs(benchmark, run.assets.ensure_set(benchmark, log))
     for pair in measured.choose_pairs(pairs, request.images, request.count):

@@ -43,7 +43,8 @@ def cost_sheet(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
 
     With ``all`` as ``published``, the other rows of the paper's table stand around the measured ones.
     """
-    printed, shown = _printed(plan, states), _shown(plan, states)
+    printed = _printed(plan, states)
+    shown = _shown(printed)
     columns = [Column("title", "Method"), Column("clip", "CLIP")]
     columns += [Column(k, HEADINGS[k], f"measured, {plan.profile.name}", right=True) for k in shown]
     columns += [
@@ -75,9 +76,8 @@ def _printed(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
     return found or [k for k in PUBLISHED if k != RATE]
 
 
-def _shown(plan: Plan, states: Sequence[CostStatus]) -> list[str]:
-    """Return the columns that are measured for this table."""
-    printed = _printed(plan, states)
+def _shown(printed: Sequence[str]) -> list[str]:
+    """Return the columns that are measured for a table whose paper prints ``printed``."""
     return [k for k in PUBLISHED if k != RATE or k in printed]
 
 
@@ -114,11 +114,10 @@ def _cells(state: CostStatus) -> dict[str, str]:
 def cost_notes(plan: Plan, states: Sequence[CostStatus], published: PublishedRows = "ours") -> list[str]:
     """Return what must stand under the table: profile, how it is counted and timed, on what, sources, gaps."""
     p, timings = plan.profile.protocol, [s.timing for s in states if s.timing]
-    views = ((p.canvas - p.window) // p.stride + 1) ** 2 + p.whole_image
     classes = len(states[0].cell.classes)
     lines = [
         f"Profile {plan.profile.name}: {plan.profile.title}.",
-        f"GFLOPs: 1e9 multiply-adds by fvcore's rules of one sliding-window inference ({views} views of {p.window} "
+        f"GFLOPs: 1e9 multiply-adds by fvcore's rules of one sliding-window inference ({p.views} views of {p.window} "
         f"pixels from an image of {p.window}, canvas {p.canvas}), {classes} classes, text features cached, nothing "
         "pooled; layers in their published form, attention inside CLIP's image tower not counted.",
         "GFLOPs run: what this code executes, all attention counted.",
@@ -158,7 +157,7 @@ def cost_notes(plan: Plan, states: Sequence[CostStatus], published: PublishedRow
 
 def cost_numbers(plan: Plan, states: Sequence[CostStatus]) -> Iterator[Number]:
     """Yield parameters (M), GFLOPs and seconds, measured and published, with the decimals the table prints."""
-    shown = _shown(plan, states)
+    shown = _shown(_printed(plan, states))
     for state in states:
         row, published = state.cell.run.row.id, state.published()
         for key, value in state.measured().items():

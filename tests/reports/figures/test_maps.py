@@ -108,7 +108,7 @@ def test_a_picture_of_ones_own_is_segmented_into_the_sets_classes_and_those_look
     monkeypatch.setattr(type(method), "diagnostics", maps)
     words = words_of(small_benchmark(), ["lighthouse", "Dog"])
     assert words.names == ("sky", "dog", "sea", "lighthouse")  # a name that the set has is not asked for twice
-    data = photo_data(RUN, method, words, pair.image, ["lighthouse", "dog"])
+    data = photo_data(RUN, method, words, "i", pair.image, ["lighthouse", "dog"])
     assert asked == [words.prompts]
     assert (data.label, data.classes, data.key) == (None, (3, 1), "i")
     assert [m.mean() for m in data.maps["attention"]] == [3, 1]
