@@ -6,12 +6,14 @@ one smooth scene, each with some noise of its own, as the logits of a method do;
 
 from __future__ import annotations
 
-import time
+from functools import partial
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from in_turn import times_faster
+from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from repro.datasets.protocol import Protocol
@@ -51,17 +53,11 @@ def test_few_classes_are_brought_to_full_size(
 ) -> None:
     """12 to 34 on two shared cores."""
     logits, window, method = scene(side), SlidingWindow(PROTOCOL), Named(activation)
-    fast = window.labels(method, logits, SIZE)
-    benchmark.pedantic(lambda: window.labels(method, logits, SIZE), rounds=3)
-    least = np.inf
-    for _ in range(2):
-        begin = time.process_time()
-        window.labels(method, logits, SIZE)
-        least = min(least, time.process_time() - begin)
-    monkeypatch.setattr(pruned, "FEWEST", 10**9)
-    begin = time.process_time()
-    slow = window.labels(method, logits, SIZE)
-    ratio = (time.process_time() - begin) / least
-    benchmark.extra_info["times_faster"] = round(ratio, 1)
-    assert (fast == slow).mean() > 0.9999
-    assert ratio > 4
+
+    def labels(fewest: int) -> NDArray[Any]:
+        monkeypatch.setattr(pruned, "FEWEST", fewest)
+        return window.labels(method, logits, SIZE)
+
+    fast, slow = partial(labels, pruned.FEWEST), partial(labels, 10**9)
+    assert (fast() == slow()).mean() > 0.9999
+    times_faster(benchmark, fast, slow, at_least=4, rounds=2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from in_turn import times_faster
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
@@ -48,21 +50,13 @@ def inputs() -> list[Tensor]:
     return [t.clone().requires_grad_() for t in (u, F.softplus(delta), a, b, c, d)]
 
 
-def least_seconds(work: Callable[[], object], rounds: int) -> float:
-    """The least of several: what else the machine does only adds time."""
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
 @pytest.mark.parametrize(("loop", "at_least"), [(recurrence, 10), (tuned_recurrence, 1)], ids=["written", "tuned"])
 @pytest.mark.parametrize("part", ["forward", "training step"])
 def test_parallel_scan_is_faster_than_the_recurrence_as_a_loop(
     benchmark: BenchmarkFixture, part: str, loop: Callable[..., Tensor], at_least: float
 ) -> None:
+    """By the clock on the wall, on all cores: the loop takes 8 to 10 times as long forward on one thread, 20 on two."""
+    torch.set_num_threads(os.cpu_count() or 1)
     args = inputs()
 
     def run(scan: Callable[..., Tensor]) -> None:
@@ -72,7 +66,6 @@ def test_parallel_scan_is_faster_than_the_recurrence_as_a_loop(
         else:
             torch.autograd.grad(scan(*args).sum(), args)
 
-    benchmark.pedantic(lambda: run(selective_scan), rounds=40, warmup_rounds=3)
-    ratio = least_seconds(lambda: run(loop), 5) / benchmark.stats.stats.min
-    benchmark.extra_info["times_faster"] = round(ratio, 1)
-    assert ratio > at_least
+    times_faster(
+        benchmark, lambda: run(selective_scan), lambda: run(loop), at_least, rounds=10, clock=time.perf_counter
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from in_turn import times_faster
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -18,25 +18,6 @@ from repro.metrics.counts import confusion_matrix
 ADE150_RULE, COCO_RULE = (module.DATA_SET.convert_mask for module in (ade150, coco_stuff))
 
 Array = NDArray[Any]
-
-
-def median_seconds(work: Callable[[], object], rounds: int) -> float:
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times))
-
-
-def compare(
-    benchmark: BenchmarkFixture, fast: Callable[[], object], slow: Callable[[], object], at_least: float
-) -> None:
-    """Time ``fast`` with the fixture and ``slow`` beside it; the ratio is stored and must reach ``at_least``."""
-    benchmark.pedantic(fast, rounds=20, warmup_rounds=2)
-    ratio = median_seconds(slow, 5) / benchmark.stats.stats.median
-    benchmark.extra_info["times_faster"] = round(ratio, 1)
-    assert ratio > at_least
 
 
 def blocks(values: int, height: int = 480, width: int = 640) -> NDArray[np.uint8]:
@@ -63,7 +44,7 @@ def test_label_conversion_is_a_look_up_not_a_loop(
     benchmark: BenchmarkFixture, rule: Callable[[Array], Array], values: Sequence[int]
 ) -> None:
     mask = np.take(np.array(values, np.uint8), blocks(len(values)))
-    compare(benchmark, lambda: rule(mask), lambda: label_loop(mask, values), at_least=5)
+    times_faster(benchmark, lambda: rule(mask), lambda: label_loop(mask, values), at_least=5)
 
 
 def test_counting_is_one_pass_not_one_a_class(benchmark: BenchmarkFixture) -> None:
@@ -76,4 +57,4 @@ def test_counting_is_one_pass_not_one_a_class(benchmark: BenchmarkFixture) -> No
             for c in range(classes)
         ]
 
-    compare(benchmark, lambda: confusion_matrix(prediction, label, classes, 255), naive, at_least=3)
+    times_faster(benchmark, lambda: confusion_matrix(prediction, label, classes, 255), naive, at_least=3)

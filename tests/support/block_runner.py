@@ -82,7 +82,7 @@ class Page:
         place = f"{block.file}:{command.line}: {command.text}"
         parsed = command.ours
         if run and not parsed and command.python:
-            subprocess.run([sys.executable, *command.python], cwd=self.folder, check=True, timeout=60)
+            subprocess.run([sys.executable, *command.python], cwd=self.folder, check=True, timeout=600)
             return 1
         if run and len(parsed) != command.count:
             raise BlockError(f"{place}\nonly repro and python are run here: give the block a mark")

@@ -22,7 +22,8 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 class FileServer:
     """What is served: ``files`` by path, ``moved`` paths, repositories of ``hub``; ``asked`` lists (path, headers).
 
-    ``ranges`` and ``tags`` switch these off; ``cut`` closes the connection after so many bytes of a body.
+    ``sent`` counts the bytes of bodies. ``ranges`` and ``tags`` switch these off; ``cut`` closes the connection after
+    so many bytes of a body.
     """
 
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
@@ -94,9 +95,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         whole = served.cut is None or described is not None
         body = body if whole else body[: served.cut]
+        served.sent += len(body)  # before the client has it: a test may ask as soon as the download has ended
         with contextlib.suppress(OSError):
             self.wfile.write(body)
-            served.sent += len(body)
         self.close_connection = self.close_connection or not whole
 
     def _say(self, status: int, headers: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def install(page: str, folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     words = ["install", "--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--target", "site", "."]
-    subprocess.run([sys.executable, "-m", "pip", *words], cwd=folder, check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "pip", *words], cwd=folder, check=True, timeout=900)
     return folder
 
 
@@ -36,7 +36,7 @@ def run(project: Path, *words: str) -> str:
     settings = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
     settings.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=project, env=settings, text=True, capture_output=True, timeout=600
+        [sys.executable, "-m", *words], cwd=project, env=settings, text=True, capture_output=True, timeout=1800
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
