@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -97,6 +97,18 @@ model wrapped for distributed training but called in a way that never averages i
 LATER: Mapping[str, Any] = {"objective": "decoupled", "projection": "text", "image_share": 1.0}
 """Options that came after towers were made, and the values that mean what was done before: not part of what a tower is
 known by."""
+
+READINGS: Sequence[Mapping[str, Any]] = (
+    {"objective": "logits"},
+    {"objective": "features"},
+    {"objective": "features", "projection": "random"},
+    {"thing_classes": "all"},
+    {"stuff_classes": "stuff"},
+    {"reduction": "group"},
+    {"unit_text": False},
+    {"last_thing_is_stuff": True},
+)
+"""Every choice of an option that changes what is computed on one machine from images alone."""
 
 WITHOUT_EFFECT = ("workers", "checkpoint_every")
 """Options that change how fast or safely a training runs, not what comes out of it."""

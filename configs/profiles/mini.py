@@ -40,23 +40,27 @@ _views = dict(
 # at last at the size at which regions are named.
 _regions = dict(patch_weight=0.0, word_weight=0.0, list_weight=0.0, region_weight=1.0, listed=0.5)
 _large = dict(steps=600, batch=16, side=128, crops_first=0.5, crops_last=0.3, windows=2, zoom=[0.55, 1.0], **_regions)
+_told_parts = {**_parts, **_regions, "steps": 800}
+_told_views = {**_views, **_regions, "steps": 800, "crops_last": 0.3}
 towers = {
     "base": dict(kind="tiny", title="tiny CLIP", spec=_read_out, recipe=dict(phases=[_parts, _views], threads=1)),
     "powerful": dict(
         kind="tiny",
         title="tiny CLIP, trained on regions",
         spec=_read_out,
+        recipe=dict(seed=1, phases=[_told_parts, _told_views, _large], threads=1),
+    ),
+    # All towers have one size: a weaker teacher is one that was trained for half the steps.
+    "powerful-small": dict(
+        kind="tiny",
+        title="tiny CLIP, half as long on regions",
+        spec=_read_out,
         recipe=dict(
             seed=1,
-            phases=[
-                {**_parts, **_regions, "steps": 800},
-                {**_views, **_regions, "steps": 800, "crops_last": 0.3},
-                _large,
-            ],
+            phases=[{**_told_parts, "steps": 400}, {**_told_views, "steps": 400}, {**_large, "steps": 300}],
             threads=1,
         ),
     ),
-    "powerful-small": dict(kind="tiny", title="tiny CLIP, another seed", spec=_read_out, recipe=dict(seed=1)),
     "densevlm": dict(kind="aligned", title="DenseVLM, tiny CLIP", spec=_read_out, recipe=_alignment),
     # Under a segmentation method: the residual the alignment trained with, or that of CAT-Seg's code.
     "densevlm-clip": dict(kind="aligned", title="DenseVLM, tiny CLIP", spec=_read_out, recipe=_alignment),

@@ -28,7 +28,10 @@ rows = [
         method="clip",
         tower="powerful-small",
         published=dict(_table1, method="CLIPSelf"),
-        by_profile={p: dict(title="CLIP of another seed", published={}) for p in ("mini", "smoke")},
+        by_profile={
+            "mini": dict(title="a weaker powerful model", published={}),
+            "smoke": dict(title="CLIP of another seed", published={}),
+        },
     ),
     dict(id="powerful", title="the powerful model", method="clip", tower="powerful"),
     dict(

@@ -16,6 +16,12 @@ _variants = {
     "op-ccf": ("+ CCF", dict(regional_alignment=False)),
     "full": ("+ RA (LoGoSeg)", dict()),
 }
+_remarks = {
+    "op": [
+        "Queries come from the pooled text, so that the object prior acts through the regional alignment alone "
+        "(Eq. 6): + OP without it is the baseline (docs/reconstruction.md)."
+    ]
+}
 
 rows = [
     dict(
@@ -25,6 +31,7 @@ rows = [
         tower="base",
         options=_options,
         published=dict(_published, row=str(_number)),
+        remarks=_remarks.get(_id, ()),
     )
     for _number, (_id, (_title, _options)) in enumerate(_variants.items(), start=1)
 ]

@@ -15,7 +15,7 @@ TABLES, PAGE = "results/measured/mini", "results-tables.md"
 
 def tables() -> str:
     """Every committed Markdown table of the miniature under a heading of its own, in the order of their names."""
-    sheets = sorted((ROOT / TABLES).glob("*.md"))
+    sheets = sorted((ROOT / TABLES).rglob("*.md"), key=lambda sheet: (len(sheet.parts), sheet.name))
     return "\n".join(re.sub(r"^#", "##", sheet.read_text(encoding="utf-8"), flags=re.M) for sheet in sheets)
 
 

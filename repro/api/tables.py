@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from repro.api.table_options import refuse_options
 from repro.configuration.tables import load_table
 from repro.console import Log, log, stdout_to_stderr
 from repro.hardware import choose_device
 from repro.requests import TableRequest
 from repro.runs import grid
-from repro.tables.kind import TableResult, kind_of, refuse_options
+from repro.tables.kind import TableResult, kind_of
 
 
 def open_table(request: TableRequest) -> TableResult[Any]:

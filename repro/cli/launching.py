@@ -61,7 +61,7 @@ def _add_launcher(parser: argparse.ArgumentParser, launchers: Sequence[str]) -> 
         help="torchrun, slurm: number of processes on each machine, one per GPU (with --device cpu: on the CPU); "
         "local: the GPUs to use, one run per GPU",
     )
-    group.add_argument("--max-parallel", type=int, default=0, metavar="N", help="runs at the same time (local, slurm)")
+    group.add_argument("--max-parallel", type=int, default=0, metavar="N", help="runs at the same time")
     group.add_argument("--nodes", type=int, default=1, metavar="N", help="number of machines that share a run")
     group.add_argument(
         "--rendezvous", default="", metavar="HOST:PORT", help="torchrun on several machines: address of one of them"
@@ -105,6 +105,8 @@ def chosen(options: argparse.Namespace) -> Launch | None:
         return None
     name = options.launcher
     _refuse_others(options, name)
+    if options.max_parallel < 0:
+        raise UsageError("a place holds one run", expected="--max-parallel 1 or more", found=options.max_parallel)
     if name is None:
         return None
     gpus = _numbers(options.gpus)
@@ -139,12 +141,23 @@ def chosen(options: argparse.Namespace) -> Launch | None:
 
 
 def side_by_side(options: argparse.Namespace, plan: Plan, open_runs: int) -> Launch | None:
-    """Return how the runs of a table are computed one per core; None where they are not.
+    """Return how the runs of a table are computed side by side without a launcher; None where they are not.
 
-    They are where the profile says that a run is small (``one_run_per_core``) and there is no GPU: two trainings of
-    one thread each take less time than one after the other with two.
+    As many as ``--max-parallel`` says; without it one per core where the profile says that a run is small
+    (``one_run_per_core``) and there is no GPU: two trainings of one thread each take less time than one after the other
+    with two.
     """
-    return None if options.only else one_per_core(plan.profile, options.device, open_runs)
+    if options.only:
+        return None
+    if options.max_parallel:
+        return at_once(options.max_parallel, options.device, open_runs)
+    return one_per_core(plan.profile, options.device, open_runs)
+
+
+def at_once(asked: int, device: str, runs: int) -> Launch | None:
+    """Return how ``asked`` of so many ``runs`` are computed at the same time; None where that is one after another."""
+    count = min(asked, runs)
+    return None if count < 2 else Launch("local", max_parallel=count, cpu_only=device == "cpu")
 
 
 def one_per_core(profile: Profile, device: str, runs: int) -> Launch | None:
@@ -158,9 +171,9 @@ def one_per_core(profile: Profile, device: str, runs: int) -> Launch | None:
 
 
 def _refuse_others(options: argparse.Namespace, name: str | None) -> None:
-    belongs = {
+    belongs: dict[str, tuple[str | None, ...]] = {
         "gpus": ("local", "torchrun", "slurm"),
-        "max_parallel": ("local", "slurm"),
+        "max_parallel": ("local", "slurm", *((None,) if hasattr(options, "table") else ())),
         "nodes": ("torchrun", "slurm"),
         "rendezvous": ("torchrun",),
         "partition": ("slurm",),
@@ -172,7 +185,7 @@ def _refuse_others(options: argparse.Namespace, name: str | None) -> None:
         if getattr(options, option) != defaults.get(option) and name not in launchers:
             raise UsageError(
                 f"--{option.replace('_', '-')} has no use here",
-                expected=" or ".join(command("--launcher", n) for n in launchers),
+                expected=" or ".join(command("--launcher", n) for n in launchers if n),
                 found=command("--launcher", name) if name else "no --launcher",
                 mend="leave it out",
             )

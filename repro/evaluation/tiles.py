@@ -1,7 +1,8 @@
 """Compiled loops of the arg-max over classes, one strip of tiles after another (:mod:`repro.evaluation.pruned`).
 
-Compiled by numba when first used and kept beside this file. A strip holds the logits (V, L, w, N) its tiles rest on
-with the classes innermost, so that what is done to all classes runs along memory.
+Compiled by numba when first used and kept beside this file. They stand in one file because numba compiles a function
+anew when its own file changes, but not when one it calls changes in another. A strip holds the logits (V, L, w, N) its
+tiles rest on with the classes innermost, so that what is done to all classes runs along memory.
 """
 
 from __future__ import annotations

@@ -232,6 +232,19 @@ def _spread(
         _store(b, vector, _row(b, x, members, _INT(r), count, stride), _INT(0))
 
 
+@_compiled
+def group(number: Ints, members: Ints, starts: Ints) -> None:
+    """Write the tokens by ``number``, equal ones in their order, and where each number's begin (``starts`` is 0)."""
+    for own in number:
+        starts[own + 1] += 1
+    for i in range(1, len(starts)):
+        starts[i] += starts[i - 1]
+    next_place = starts.copy()
+    for token in range(len(number)):
+        members[next_place[number[token]]] = token
+        next_place[number[token]] += 1
+
+
 @_fast
 def _add_guidance(qkv: Floats, table: Floats, place: Ints, members: Ints) -> None:
     """Add to the q, k, v of tokens ``members`` those rows of ``table`` that ``place`` names."""

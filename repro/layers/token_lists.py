@@ -23,10 +23,12 @@ class Lists(NamedTuple):
 
 
 def lists_of(number: Tensor, count: int) -> Lists:
-    """Return the lists of tokens of equal ``number`` (R) below ``count``, in their order."""
-    members = number.argsort(stable=True)
-    sizes = torch.bincount(number, minlength=count)
-    return Lists(members, torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]))
+    """Return the lists of tokens of equal ``number`` (R) below ``count``, in their order; on the CPU."""
+    from repro.layers.compiled_attention import group
+
+    lists = Lists(torch.empty_like(number), number.new_zeros(count + 1))
+    group(number.numpy(), lists.members.numpy(), lists.starts.numpy())
+    return lists
 
 
 def compiled(x: Tensor, head_width: int) -> bool:

@@ -127,6 +127,12 @@ class RegionStatus:
     error: str | None = None
 
     @property
+    def seed(self) -> int | None:
+        """The seed of the alignment the tower comes from; None for a tower that was aligned from nothing."""
+        run = self.cell.run
+        return int(run.tower.recipe.get("seed", 0)) if self.cell.assets.tower_parts(run.row.tower) else None
+
+    @property
     def training(self) -> TrainingCost | None:
         """What making the tower took; None where it comes from outside, is not made yet, or recorded nothing."""
         return None if self.status == BLOCKED else self.cell.assets.training_cost(self.cell.run.row.tower)
@@ -169,6 +175,7 @@ class RegionStatus:
             "row": run.row.id,
             "title": run.row.title,
             "tower": run.tower.title,
+            "seed": self.seed,
             "set": self.cell.source.id,
             "profile": run.profile.name,
             "status": self.status,
@@ -185,19 +192,6 @@ class RegionStatus:
             "train_memory": cost.memory if cost else None,
             "train_device": cost.device if cost else None,
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class Gain:
-    """Accuracy of a row minus that of the tower it was aligned from, fractions with a 95 % bootstrap interval."""
-
-    row: str
-    base: str
-    set: str
-    group: str
-    difference: float
-    low: float
-    high: float
 
 
 def regions_subject(run: Run, settings: RegionSettings) -> Subject:
@@ -299,27 +293,3 @@ def classify(
     text = category_embeddings(built, data.names, assets.store.cache / "text", settings.templates or VILD63)
     with count_progress(f"{title} on {source.title}", "image") as update:
         return classify_segments(built, F.normalize(text, dim=-1), data, settings.image_size, update)
-
-
-def gains(plan: Plan, states: Sequence[RegionStatus], top: str = "top1") -> list[Gain]:
-    """Return what alignment is worth: every finished row against the row of the tower its own was aligned from."""
-    from repro.stats.interval import percentile_interval
-    from repro.stats.resample import draw_images
-
-    done = {(s.cell.run.row.tower, s.cell.source.id): s for s in states if s.ranks is not None}
-    found = []
-    for (tower, name), state in done.items():
-        parts = plan.assets.tower_parts(tower)
-        base = done.get((parts[0], name)) if parts else None
-        if state.ranks is None or base is None or base.ranks is None:
-            continue
-        times = draw_images(state.ranks.images, RESAMPLES)
-        for group in GROUPS:
-            own, other = (
-                r.resampled(group, TOP[top], times)  # type: ignore[arg-type]
-                for r in (state.ranks, base.ranks)
-            )
-            value = (state.measured()[f"{group}_{top}"] or 0.0) - (base.measured()[f"{group}_{top}"] or 0.0)
-            titles = state.cell.run.row.title, base.cell.run.row.title
-            found.append(Gain(*titles, name, group, value, *percentile_interval(own - other)))
-    return found

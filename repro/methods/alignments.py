@@ -10,7 +10,7 @@ a tower that any method can be built on (towers of kind ``aligned`` in a profile
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,10 @@ class AlignmentEntry:
     ``options`` is a frozen dataclass type whose defaults are the paper's reading; ``presets`` are named sets of other
     values. ``train`` is ``"module:callable"``, called as in :meth:`trainer`. ``trial`` are options that make
     a training of seconds, by which changed code is told from rewritten code (:mod:`repro.traces`); ``brief`` are more
-    of them, for the gate on numbers, which has less time. ``classes`` is ``"module:callable"`` from options to what
-    else decides the weights, as plain data: names of categories. ``later`` are options that came after towers were
-    made, each with the value that means what was done before: they are left out of addresses where they have it.
+    of them, for the gate on numbers, which has less time and goes through the ``readings``, sets of other options,
+    too. ``classes`` is ``"module:callable"`` from options to what else decides the weights, as plain data: names of
+    categories. ``later`` are options that came after towers were made, each with the value that means what was done
+    before: they are left out of addresses where they have it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class AlignmentEntry:
     trial: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     brief: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     classes: str = ""
+    readings: Sequence[Mapping[str, Any]] = ()
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     later: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

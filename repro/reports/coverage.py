@@ -28,11 +28,16 @@ WORDS = {
     OUTSIDE: "outside this project",
 }
 """The states and what they mean."""
+DRAWN = "figures.csv"
+"""Drawings that are kept beside the documentation, by ``figure``: command, file, what they were drawn of."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Committed results of an item: of ``profile``, ``done`` of ``of`` numbers or rows, in ``file`` of that folder."""
+    """Committed results of an item: of ``profile``, ``done`` of ``of`` numbers or rows, in ``file`` of that folder.
+
+    Drawings are listed in :data:`DRAWN`.
+    """
 
     profile: str
     done: int
@@ -44,9 +49,9 @@ class Measured:
 class Item:
     """A table, figure or claim: its ``name`` as the specification has it, ``what`` it says, the ``command``.
 
-    ``result`` is the table whose results are its own where the command does not name it, ``rows`` the ids of the rows
-    that count (empty: all). ``planned`` says what is missing, ``outside`` why it is no matter of this project, ``note``
-    what the command leaves out.
+    ``result`` is the table, or the figure, whose results are its own where the command does not name it, ``rows`` the
+    ids of the rows that count (empty: all). ``planned`` says what is missing, ``outside`` why it is no matter of this
+    project, ``note`` what the command leaves out.
     """
 
     name: str
@@ -141,10 +146,19 @@ def _measured(table: str, rows: tuple[str, ...]) -> Sequence[Measured]:
         files = [folder / f"{table}{ending}" for ending in ("_cells.csv", ".csv")]
         path = next((f for f in files if f.is_file()), None)
         if path is not None:
-            with path.open(newline="", encoding="utf-8") as stream:
-                own = [r for r in csv.DictReader(stream) if not rows or r.get("row") in rows]
-            found.append(Measured(folder.name, sum(r.get("status") == DONE for r in own), len(own), path.name))
+            own = [r for r in _rows(path) if not rows or r.get("row") in rows]
+            # The numbers of a figure have no status: they are written when all are there.
+            found.append(Measured(folder.name, sum(r.get("status", DONE) == DONE for r in own), len(own), path.name))
+        elif drawn := [r for r in _rows(folder / DRAWN) if r["figure"] == table]:
+            found.append(Measured(folder.name, len(drawn), len(drawn), DRAWN))
     return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 # -- how it is shown --------------------------------------------------------------------------------------------------
@@ -152,7 +166,8 @@ def state_text(item: Item) -> str:
     """Say the state in a few words: ``measured: mini, 36 of 36``."""
     if item.state != MADE:
         return item.state
-    return "measured: " + "; ".join(f"{m.profile}, {m.done} of {m.of}" for m in item.measured if m.done)
+    shares = {m: "" if m.file == DRAWN else f", {m.done} of {m.of}" for m in item.measured if m.done}
+    return "measured: " + "; ".join(f"{m.profile}{share}" for m, share in shares.items())
 
 
 def coverage_lines(chosen: Sequence[Paper]) -> Iterator[str]:

@@ -29,12 +29,17 @@ COUNTS_FILE = "counts.npz"
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation: of run ``run`` (trained from ``seed``), what ``metrics.json`` holds, and where."""
+    """One finished evaluation: of run ``run`` (trained from ``seed``), what ``metrics.json`` holds, and where.
+
+    ``title`` is that of the table's row it was named by, empty where it was named by its run: a row of another table
+    may have trained it under a title of its own.
+    """
 
     run: str
     seed: int
     folder: Path
     record: Mapping[str, Any]
+    title: str = ""
 
     @property
     def benchmark(self) -> Benchmark:
@@ -143,7 +148,7 @@ def _of_row(table_name: str, row: str, where: Where, left_out: list[str]) -> lis
         if record is not None and (flag := flag_of(plan, record)) is not None:
             left_out.append(f"seed {cell.run.seed} on {cell.benchmark.id}: {flag}")
         elif record is not None:
-            found.append(Evaluation(cell.run.id, cell.run.seed, cell.place.path, record))
+            found.append(Evaluation(cell.run.id, cell.run.seed, cell.place.path, record, cell.run.row.title))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -18,13 +19,14 @@ Log = Callable[[str], None]
 def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[CellStatus]:
     """Compute every missing cell of ``plan`` in jobs and return the state of all.
 
-    A job is the command ``words`` restricted to one run (``--only``). Runs share data and towers: the first job that
-    needs one makes it, the others wait. A job that fails leaves its cells ``failed`` with the reason and the others go
-    on. Interrupted, it ends all jobs first; what is finished stays finished, and the next call continues.
+    A job is the command ``words`` restricted to one run (``--only``), which rows of equal options share. Runs share
+    data and towers: the first job that needs one makes it, the others wait. A job that fails leaves its cells
+    ``failed`` with the reason and the others go on. Interrupted, it ends all jobs first; what is finished stays
+    finished, and the next call continues.
     """
     folder = plan.assets.store.cache / "launch" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    by_run = {run.id: [cell_status(plan, Cell(run, b)) for b in plan.benchmarks] for run in plan.runs}
-    runs = {run.id: run for run in plan.runs}
+    runs = _by_id(plan)
+    by_run = {name: [cell_status(plan, Cell(run, b)) for b in plan.benchmarks] for name, run in runs.items()}
     left = [run for run, states in by_run.items() if any(s.status not in (DONE, BLOCKED) for s in states)]
     # The longest first: a long one that starts last keeps one place busy while the others are empty.
     left.sort(key=lambda run: -_expected_seconds(runs[run], by_run[run]))
@@ -48,7 +50,19 @@ def launch(plan: Plan, words: Sequence[str], how: Launch, log: Log) -> list[Cell
         from repro.launch import local
 
         local.run(jobs, local.slots(how), folder, on_start, on_end)
-    return [state for run in plan.runs for state in by_run[run.id]]
+    return [
+        dataclasses.replace(state, cell=Cell(run, state.cell.benchmark))
+        for run in plan.runs
+        for state in by_run[run.id]
+    ]
+
+
+def _by_id(plan: Plan) -> dict[str, Run]:
+    """Return the runs of ``plan`` by id; of rows that share one, the first."""
+    found: dict[str, Run] = {}
+    for run in plan.runs:
+        found.setdefault(run.id, run)
+    return found
 
 
 def _expected_seconds(run: Run, states: Sequence[CellStatus]) -> float:
@@ -60,13 +74,12 @@ def _expected_seconds(run: Run, states: Sequence[CellStatus]) -> float:
 
 def only(plan: Plan, run_id: str) -> tuple[Run, ...]:
     """Return the run of ``plan`` whose id is or begins with ``run_id``; UsageError for none and for several."""
-    found = tuple(run for run in plan.runs if run.id == run_id) or tuple(
-        run for run in plan.runs if run.id.startswith(run_id)
-    )
+    runs = _by_id(plan)
+    found = (runs[run_id],) if run_id in runs else tuple(run for name, run in runs.items() if name.startswith(run_id))
     if len(found) != 1:
         raise UsageError(
             f"{plan.table.name} has {f'{len(found)} runs' if found else 'no run'} {run_id}",
-            expected=f"one of {', '.join(run.id for run in plan.runs)}",
+            expected=f"one of {', '.join(runs)}",
             found=run_id,
             mend="give the command again: a name changes with what is asked and what the code computes",
         )

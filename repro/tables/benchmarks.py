@@ -73,12 +73,12 @@ class BenchmarkKind(TableKind[CellStatus]):
         yield from step_lines(plan, device)
         yield from (f"  {line}".rstrip() for line in recipe_lines(plan, device))
         width = max(len(b.id) for b in plan.benchmarks) + 3
-        titles = {run.id: f"{run.row.title}, {run.tower.title}, seed {run.seed}" for run in plan.runs}
-        margin = max(map(len, titles.values()))
+        titles = [f"{run.row.title}, {run.tower.title}, seed {run.seed}" for run in plan.runs]
+        margin = max(map(len, titles))
         yield f"\nCells\n  {'':<{margin}}" + "".join(f"{b.id:>{width}}" for b in plan.benchmarks)
-        for run in plan.runs:
+        for run, title in zip(plan.runs, titles, strict=True):  # rows of equal options share a run
             own = [c for c in states if c.cell.run is run]
-            yield f"  {titles[run.id]:<{margin}}" + "".join(f"{c.status:>{width}}" for c in own)
+            yield f"  {title:<{margin}}" + "".join(f"{c.status:>{width}}" for c in own)
         for cell in plan.also:
             yield f"  {cell.run.row.title}, {OTHER_CODE}: scored on {cell.benchmark.id}"
         yield from self.warnings(states)

@@ -259,23 +259,6 @@ def swapped_table(table: Table, profile: Profile, request: TableRequest) -> Tabl
     return table
 
 
-def refuse_options(table: Table, request: TableRequest) -> None:
-    """Raise UsageError where the request names what this kind of table has no use for."""
-    kind = kind_of(table)
-    no_use = kind.no_use if kind.evaluates else (*kind.no_use, "also")
-    no_use = no_use if kind.prints_papers else (*no_use, "published")
-    given = [name for name in no_use if request.given(name)]
-    if given:
-        raise UsageError(
-            f"{table.name} is a table of {table.kind} and has no use for --{given[0].replace('_', '-')}",
-            expected="options of that kind of table",
-            found=", ".join(f"--{n.replace('_', '-')}" for n in given),
-            mend=f"leave it out; {command('repro', 'describe', table.name)}",
-        )
-    if request.repeat is not None and request.repeat < 1:
-        raise UsageError("a timing needs at least one run", expected="--repeat 1 or more", found=request.repeat)
-
-
 # -- lines that kinds share ---------------------------------------------------------------------------------------
 def heading(plan: Plan) -> Iterator[str]:
     """Yield title, caption and profile."""

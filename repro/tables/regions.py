@@ -9,6 +9,7 @@ from typing import Any
 from repro.configuration.published import PublishedRows
 from repro.configuration.tables import Table
 from repro.console import Log
+from repro.measuring.region_seeds import pooled, with_seeds
 from repro.measuring.regions import RegionStatus, check_rows, measure_regions, region_status
 from repro.reports.tables.regions import region_numbers, region_sheet
 from repro.reports.tables.sheet import Sheet
@@ -23,11 +24,13 @@ class RegionKind(SheetKind[RegionStatus]):
 
     keeps = "accuracies of regions"
     prints_papers = True
-    no_use = ("methods", "seeds", "iterations", "measures", "no_timing", "repeat", "only", "calibrate")
+    no_use = ("methods", "iterations", "measures", "no_timing", "repeat", "only", "calibrate")
 
     def plan(self, table: Table, request: TableRequest) -> Plan:
         profile = request.load()
-        return make_plan(swapped_table(table, profile, request), profile, request.runs, data_root=request.data_root)
+        table = swapped_table(table, profile, request)
+        table = with_seeds(table, profile, request.seeds) if request.seeds else table
+        return make_plan(table, profile, request.runs, data_root=request.data_root)
 
     def states(self, plan: Plan, request: TableRequest) -> list[RegionStatus]:
         return region_status(plan, request.benchmarks)
@@ -39,7 +42,7 @@ class RegionKind(SheetKind[RegionStatus]):
         return states
 
     def label(self, state: RegionStatus) -> str:
-        return f"{state.cell.run.row.title} on {state.cell.source.title}"
+        return f"{state.cell.run.row.title} on {_set(state)}"
 
     def sheet(self, plan: Plan, states: Sequence[RegionStatus]) -> Sheet:
         return region_sheet(plan, states)
@@ -51,7 +54,7 @@ class RegionKind(SheetKind[RegionStatus]):
         records: list[Mapping[str, Any]] = []
         for row in dict.fromkeys(s.cell.run.row.id for s in states):
             own = [s for s in states if s.cell.run.row.id == row]
-            sets = {s.cell.source.title: self.facts(plan, s) for s in own}
+            sets = {_set(s): self.facts(plan, s) for s in own}
             records.append({"row": f"{own[0].cell.run.row.title}, {own[0].cell.run.tower.title}", "cost": sets})
         return records
 
@@ -65,10 +68,16 @@ class RegionKind(SheetKind[RegionStatus]):
             log(f"no plots of {result.plan.table.name}: none of its cells is done")
             return []
         request = result.request
-        return write_region_plots(result.plan, result.states, folder, baseline=request.baseline, row=request.row)
+        states = pooled(result.states)
+        return write_region_plots(result.plan, states, folder, baseline=request.baseline, row=request.row)
 
     def numbers(self, result: TableResult[RegionStatus]) -> Iterator[Number]:
         return region_numbers(result.plan, result.states)
+
+
+def _set(state: RegionStatus) -> str:
+    """Name the set of a state, and the seed of its alignment where that is not the first."""
+    return f"{state.cell.source.title}, seed {state.seed}" if state.seed else state.cell.source.title
 
 
 KIND = RegionKind()

@@ -10,7 +10,7 @@ reading (``preset="as_released"`` among them). Images are those of the training 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,14 @@ class Aligned(TowerKind):
             progress=progress,
             labels=Labels(tuple(pair.label for pair in pairs), data.prompt_names()),
         )
+
+    def readings(self, tower: Tower) -> Iterator[tuple[str, Subject]]:
+        """Yield the other readings of the alignment."""
+        recipe = read_recipe(tower.store.profile, tower.key)
+        for reading in recipe.entry.readings:
+            words = " ".join(f"{name}={value}" for name, value in reading.items())
+            other = dataclasses.replace(recipe, options=dataclasses.replace(recipe.options, **reading))
+            yield f"{recipe.entry.name} {words}", _subject(tower, other)
 
     def training_cost(self, tower: Tower) -> TrainingCost | None:
         """Return what the alignment recorded under ``cost``; None before it is made and where it recorded nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -178,6 +178,10 @@ class TowerKind(ABC):
         """Return whether the tower needs no making (any more)."""
         making = self.making(tower)
         return making is None or (tower.store.tower_folder(tower.key) / making.done).is_file()
+
+    def readings(self, tower: Tower) -> Iterator[tuple[str, Subject]]:
+        """Yield names and code of how else it could be made: what the gate on numbers computes besides."""
+        return iter(())
 
     def training_cost(self, tower: Tower) -> TrainingCost | None:
         """Return what making the tower took, where that was recorded."""

@@ -61,7 +61,9 @@ def alignment_trace(entry: AlignmentEntry, options: Any, base: TowerSpec, powerf
     short = dataclasses.replace(options, **{**entry.trial, **(entry.brief if is_portable() else {})})
     with undisturbed() as folder:
         images = [pair.image for pair in write_pairs(folder / "images", len(CLASSES), SIZES)]
-        specs = [small_tower(s, folder / name) for s, name in ((base, "base"), (powerful, "powerful"))]
+        # Other weights: a tower that is aligned with its twin has nothing to learn.
+        small = small_tower(base, folder / "base"), small_tower(powerful, folder / "powerful")
+        specs = [dataclasses.replace(tower, seed=seed) for seed, tower in enumerate(small)]
         entry.trainer()(
             *specs, short, images, folder / "out", seed=5, device="cpu", cache=None,
             progress=lambda done, total, figures: None,

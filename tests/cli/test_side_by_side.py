@@ -18,7 +18,7 @@ def _plan(**profile: Any) -> Any:
 
 
 def _options(**changes: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"only": None, "device": "cpu", **changes})
+    return argparse.Namespace(**{"only": None, "device": "cpu", "max_parallel": 0, **changes})
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,13 @@ def test_runs_are_as_many_as_cores_runs_and_memory_allow(
     how = launching.side_by_side(_options(), _plan(), runs)
     assert how is not None
     assert (how.launcher, how.max_parallel, how.gpus) == ("local", count, ())
+
+
+@pytest.mark.parametrize(("asked", "runs", "count"), [(3, 7, 3), (9, 7, 7), (2, 1, 0), (1, 7, 0)])
+@pytest.mark.parametrize("small", [True, False])
+def test_as_many_as_the_user_says_whatever_the_profile(asked: int, runs: int, count: int, small: bool) -> None:
+    how = launching.side_by_side(_options(max_parallel=asked), _plan(one_run_per_core=small), runs)
+    assert (how.max_parallel if how else 0) == count
 
 
 def test_otherwise_the_command_computes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

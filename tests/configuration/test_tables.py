@@ -39,7 +39,7 @@ def test_what_a_row_says_of_a_profile_goes_over_its_options_and_title():
 def test_a_row_that_is_something_else_in_a_profile_has_no_published_numbers_there():
     row = next(r for r in load_table("densevlm-table1").rows if r.id == "clipself")
     assert row.under("paper").published["method"] == row.under("paper").title == "CLIPSelf"
-    assert (row.under("mini").title, row.under("mini").published) == ("CLIP of another seed", {})
+    assert (row.under("mini").title, row.under("mini").published) == ("a weaker powerful model", {})
 
 
 def test_two_rows_of_one_id_are_refused():

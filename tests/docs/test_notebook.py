@@ -27,7 +27,7 @@ def test_the_notebook_runs_and_its_figures_are_those_that_were_committed(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     committed = nbformat.read(NOTEBOOK, 4)
     run = nbformat.read(NOTEBOOK, 4)
-    nbclient.NotebookClient(run, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(run, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}  # as its first words promise
     for before, after in zip(committed.cells, run.cells, strict=True):
         if "same everywhere" in before.metadata.get("tags", ()):

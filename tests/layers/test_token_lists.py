@@ -41,6 +41,10 @@ def test_lists_hold_the_tokens_of_equal_number_in_order() -> None:
     members, starts = lists_of(torch.tensor([2, 0, 2, 3, 0, 2]), 5)
     assert members.tolist() == [1, 4, 0, 2, 5, 3]
     assert starts.tolist() == [0, 2, 2, 5, 6, 6]
+    number = torch.randint(0, 40, (3000,), generator=torch.Generator().manual_seed(0))
+    members, starts = lists_of(number, 40)
+    assert torch.equal(members, number.argsort(stable=True))
+    assert starts[-1] == len(number)
 
 
 @pytest.mark.parametrize("width", [16, 48])

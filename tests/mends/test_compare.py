@@ -215,6 +215,15 @@ def test_a_single_table_takes_the_options_of_one(talk: Talk, runs: Path) -> None
     talk.succeeds("report", "table1", *SMOKE, "--runs", runs, "--baseline", "clip-base", "--formats", "csv")
 
 
+@pytest.mark.follows("repro.cli.commands.report:_requests")
+def test_methods_of_all_tables_are_named_as_the_list_does(talk: Talk, runs: Path) -> None:
+    talk.refused("report", "all", *SMOKE, "--runs", runs, "--methods", "disaa")
+    assert "disa" in talk.succeeds(*ours(talk.mend))
+    talk.succeeds(
+        "report", "all", *SMOKE, "--runs", runs, "--methods", "disa", "--published", "none", "--formats", "csv"
+    )
+
+
 @pytest.mark.follows("repro.reports.figures.draw:_draw_qualitative", "repro.reports.figures.draw:_shown")
 def test_a_qualitative_figure_is_asked_for_as_the_mends_say(talk: Talk, runs: Path) -> None:
     words = ["figures", "qualitative", *SMOKE, "--runs", runs, "--benchmark", "PC-59", "--out", "o"]

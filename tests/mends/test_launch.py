@@ -21,7 +21,7 @@ RUN = ["run", "table1", *SMOKE, "--dry-run"]
 LEFT_OUT = [  # place, a call, the words that the mend says to leave out
     way("repro.cli.commands.run:run#2", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--launcher", "local"]),
     way("repro.cli.launching:_refuse_others", RUN, ["--gpus", "1"]),
-    way("repro.tables.kind:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--seeds", "1"]),
+    way("repro.api.table_options:refuse_options", ["run", "densevlm-table1", *SMOKE, "--dry-run"], ["--repeat", "5"]),
     way("repro.cli.commands.run:run#1", [*RUN[:-1], "--methods", "nothing"], ["--calibrate"]),
     way("repro.runs.data:Data.__init__", RUN, ["--data-root", "."]),
 ]

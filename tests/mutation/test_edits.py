@@ -1,7 +1,7 @@
 """Edits that change a number are noticed, edits that do not leave every address and every finished thing as it is.
 
 Each is made in a copy of the tree and its state taken in a process of its own (tests/support/code_states.py). All of
-them together take about a quarter of an hour (``-m long``); a few of each run always.
+them together take about a quarter of an hour (``-m long``); a few of each run always, the neutral ones at once.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ def test_a_changed_number_is_noticed(trial: Trial, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("mutation")
-@pytest.mark.parametrize("name", FEW_NEUTRAL)
-def test_a_neutral_edit_changes_nothing(trial: Trial, name: str) -> None:
-    assert trial.of(NEUTRAL[name]) == []
+def test_neutral_edits_change_nothing(trial: Trial) -> None:
+    assert trial.of_all(NEUTRAL[name] for name in FEW_NEUTRAL) == []
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ import pytest
 
 from repro.cli.main import COMMANDS, main, make_parser
 from repro.configuration.tables import load_table, table_names
+from repro.paths import MEASURED
 from repro.reports import coverage
 from repro.reports.coverage import MADE, OUTSIDE, PLANNED, UNMEASURED, Item, coverage_page, papers
 
@@ -70,8 +71,10 @@ def test_the_command_of_a_row_is_one(item: Item) -> None:
     assert words[0] in COMMANDS
     parser, _ = make_parser(words)
     options = parser.parse_args(words)
-    tables = {item.table} | {getattr(options, "table", None)} - {None}
+    drawn = words[0] == "figures"  # what the result of a figure is called follows from no table
+    tables = {"" if drawn else item.table, getattr(options, "table", None) or ""}
     assert tables - {""} <= set(table_names())
+    assert not drawn or re.fullmatch(r"[a-z]+-[a-z0-9]+|", item.result)
     if item.rows:
         assert set(item.rows) <= {row.id for row in load_table(item.table).rows}
 
@@ -108,10 +111,25 @@ def test_states_are_read_off_the_committed_results(tmp_path: Path, monkeypatch: 
         assert Item("Table 2", "x", "repro run table2").state == UNMEASURED
         assert Item("Table 3", "x", "repro run table1", planned="y").state == PLANNED
         assert Item("Table 4", "x", outside="y").state == OUTSIDE
+        figure = Item("Figure 1", "x", "repro figures threshold", result="sweep")
+        assert figure.state == UNMEASURED
+        (tmp_path / "mini" / "sweep.csv").write_text("threshold,miou_gt\n0.1,0.2\n0.2,0.3\n")
+        (tmp_path / "paper" / "figures.csv").write_text("figure,file\nsweep,sweep.jpg\nother,other.jpg\n")
+        coverage._measured.cache_clear()
+        assert coverage.state_text(figure) == "measured: mini, 2 of 2; paper"
         elsewhere = Item("Table 5", "x", "repro run other", result="table1", rows=["r0"])
         assert elsewhere.measured[0] == coverage.Measured("mini", 1, 1, "table1_cells.csv")
     finally:
         coverage._measured.cache_clear()
+
+
+def test_drawings_that_are_listed_lie_beside_the_documentation_and_are_of_an_item() -> None:
+    results = {item.result for _, item in EVERY}
+    for profile in MEASURED.iterdir():
+        for row in coverage._rows(profile / coverage.DRAWN):
+            assert (ROOT / "docs" / "figures" / row["file"]).is_file()
+            assert row["figure"] in results
+            assert all(row.values())
 
 
 def test_the_page_of_the_documentation_is_that_of_today() -> None:

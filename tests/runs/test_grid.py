@@ -127,6 +127,28 @@ def test_a_run_is_named_by_its_id_or_a_unique_beginning(tmp_path):
         grid.only(plan, "c")
 
 
+def test_rows_of_equal_options_share_a_job_and_keep_their_own_cells(tmp_path, launched, capsys):
+    plan = make_plan(load_table("logoseg-table3"), load_profile("smoke"), tmp_path / "runs", benchmarks=["PAS-20"])
+    rows = [run.row.id for run in plan.runs]
+    shared = [run for run in plan.runs if run.row.id in ("lq-gc-da", "depth-2")]
+    assert len({run.id for run in shared}) == 1
+    assert grid.only(plan, shared[0].id) == (shared[0],)
+
+    def work(job):
+        finish(plan, Cell(grid.only(plan, job.name)[0], plan.benchmarks[0]))
+        return Outcome(0, "[]")
+
+    jobs = launched(work)
+    states = grid.launch(plan, (), HERE, lambda _: None)
+    assert len(jobs) == len(rows) - 1
+    assert [s.cell.run.row.id for s in states] == rows
+    assert {s.status for s in states} == {DONE}
+    words = ["run", "logoseg-table3", "--profile", "smoke", "--runs", str(tmp_path / "runs"), "--benchmarks", "PAS-20"]
+    assert main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert [said.count(f"\n  {run.row.title}, ") for run in shared] == [1, 1]
+
+
 def test_the_command_of_a_job_is_the_users_own_without_what_launches(tmp_path, launched, capsys):
     jobs = launched(lambda job: Outcome(1, "", "no"))
     words = ["run", "table1", "--launcher", "local", "--profile", "smoke", "--gpus", "0,1", "--methods", "clip",
@@ -149,6 +171,7 @@ def test_the_command_of_a_job_is_the_users_own_without_what_launches(tmp_path, l
         (["--launcher", "local", "--gpus", "one"], "takes numbers"),
         (["--launcher", "slurm", "--slurm", "account"], "KEY=VALUE"),
         (["--accumulate", "0"], "at least one part"),
+        (["--max-parallel", "-1"], "--max-parallel 1 or more"),
         (["--only", "nothing"], "has no run nothing"),
     ],
 )
@@ -157,6 +180,7 @@ def test_options_that_do_not_fit_are_one_clear_error(tmp_path, capsys, words, me
     assert message in capsys.readouterr().err
 
 
-def test_a_table_of_costs_is_made_in_one_process(tmp_path, capsys):
-    assert main(["run", "table2", "--profile", "smoke", "--runs", str(tmp_path), "--launcher", "local"]) == 2
+@pytest.mark.parametrize("words", [["--launcher", "local"], ["--max-parallel", "2"]])
+def test_a_table_of_costs_is_made_in_one_process(tmp_path, capsys, words):
+    assert main(["run", "table2", "--profile", "smoke", "--runs", str(tmp_path), *words]) == 2
     assert "is made in one process" in capsys.readouterr().err

@@ -5,6 +5,7 @@ Each state is taken in a process of its own, forked from one that has the heavy 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import multiprocessing
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,8 +242,15 @@ class Trial:
 
     def of(self, edit: Edit, *more: str) -> list[str]:
         """What is noticed of ``edit``; the script may ask for ``more``."""
+        return self._ask([*edit, *more])
+
+    def of_all(self, edits: Iterable[Edit]) -> list[str]:
+        """What is noticed of ``edits`` made at once."""
+        return self._ask([list(edit) for edit in edits])
+
+    def _ask(self, words: list[Any]) -> list[str]:
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps([*edit, *more]) + "\n")
+        self._server.stdin.write(json.dumps(words) + "\n")
         self._server.stdin.flush()
         return self._answer()
 
@@ -271,11 +279,11 @@ def main(folder: Path) -> None:
     assert "failed" not in baseline, baseline["failed"]
     print(MARK + json.dumps(["ready"]), flush=True)
     for line in sys.stdin:
-        back = apply(tree, Edit(*json.loads(line)))
-        try:
+        words, back = json.loads(line), contextlib.ExitStack()
+        with back:
+            for edit in words if isinstance(words[0], list) else [words]:
+                back.callback(apply(tree, Edit(*edit)))
             found = noticed(state_of(tree, baseline, store), baseline)
-        finally:
-            back()
         print(MARK + json.dumps(found), flush=True)
 
 

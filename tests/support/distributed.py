@@ -20,7 +20,7 @@ from repro.launch import processes
 SUPPORT = Path(__file__).parent
 
 
-def in_processes(world: int, script: str, *arguments: str, timeout: float = 300) -> list[subprocess.CompletedProcess]:
+def in_processes(world: int, script: str, *arguments: str, timeout: float = 1200) -> list[subprocess.CompletedProcess]:
     """Run Python ``script`` in ``world`` processes that are told of each other as by torchrun; what became of each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

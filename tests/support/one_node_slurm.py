@@ -96,7 +96,7 @@ def one_node_slurm(folder: Path, cpus: int = 4) -> Iterator[dict[str, str]]:
 
 
 def _wait_for_node(environment: dict[str, str], folder: Path) -> None:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while True:
         asked = subprocess.run(
             ["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from repro.api.table_options import narrowed_for
 from repro.api.tables import open_table
 from repro.cli import common
 from repro.cli.commands import run
@@ -12,8 +13,10 @@ from repro.cli.commands.run import table_request, write_files
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import load_table, table_names
 from repro.console import log
-from repro.errors import UsageError
+from repro.errors import UsageError, check_known
+from repro.methods import registry
 from repro.reports.tables.tex_numbers import write_numbers
+from repro.requests import TableRequest
 from repro.tables.kind import TableResult
 
 ALL = "all"
@@ -49,7 +52,7 @@ def report(options: argparse.Namespace) -> int:
                 found=ALL,
                 mend="repro list",
             )
-    requests = [table_request(options, table=name, computes=False) for name in names]
+    requests = _requests(options, names)
     results = [_report(open_table(request), options) for request in requests]
     if options.html:
         from repro.reports.tables.html import write_page
@@ -60,6 +63,19 @@ def report(options: argparse.Namespace) -> int:
         write_page(path, f"{title}, profile {profile_name}", [r.kind.section(r) for r in results])
         log(f"wrote {path}")
     return 0
+
+
+def _requests(options: argparse.Namespace, names: list[str]) -> list[TableRequest]:
+    """Make the request of each table; of all of them, what narrows some leaves the others as they are."""
+    asked = [table_request(options, table=name, computes=False) for name in names]
+    if options.table != ALL:
+        return asked
+    tables = [load_table(name) for name in names]
+    check_known(
+        "method", options.methods or (), {row.selector for table in tables for row in table.rows} | {*registry()}
+    )
+    found = [narrowed_for(table, request) for table, request in zip(tables, asked, strict=True)]
+    return [request for request in found if request is not None]
 
 
 def _report(result: TableResult[Any], options: argparse.Namespace) -> TableResult[Any]:

@@ -94,11 +94,11 @@ def run(options: argparse.Namespace) -> int:
     result = open_table(request)
     kind, plan = result.kind, result.plan
     how = launching.chosen(options)
-    if how is not None and not kind.evaluates:
+    if (how is not None or options.max_parallel) and not kind.evaluates:
         raise UsageError(
             f"{plan.table.name} is made in one process",
-            expected="no --launcher",
-            found=command("--launcher", how.launcher),
+            expected="neither --launcher nor --max-parallel",
+            found=command("--launcher", how.launcher) if how else command("--max-parallel", str(options.max_parallel)),
             mend="leave it out",
         )
     if options.dry_run:

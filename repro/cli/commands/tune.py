@@ -74,5 +74,4 @@ def run(options: argparse.Namespace) -> int:
 def _launch(options: argparse.Namespace, request: TuneRequest, trials: int) -> Launch | None:
     if options.max_parallel is None:
         return launching.one_per_core(request.load(), options.device, trials)
-    count = min(options.max_parallel, trials)
-    return None if count < 2 else Launch("local", max_parallel=count, cpu_only=options.device == "cpu")
+    return launching.at_once(options.max_parallel, options.device, trials)

@@ -246,7 +246,7 @@ def _examples(
         pairs = measured.choose_pairs(pairs, keys, len(keys))
         pictures = pictures or {p.key: (stored_image(p.image), read_label(p.label)) for p in pairs}
         log(f"predicting {len(pairs)} images with {first.run}")
-        title = run.row.title
+        title = first.title or run.row.title
         title = title if title not in predictions else f"{title}, {first.run.rsplit('-', 1)[-1][:6]}"
         predictions[title] = {
             p.key: measured.predict_classes(run, method, benchmark, pictures[p.key][0]) for p in pairs

@@ -155,7 +155,7 @@ def threshold_figure(sweeps: Sequence[Sweep], benchmark: Benchmark) -> Figure:
     panel.plot([], [], "o", mfc="none", mec="black", markersize=9, label="threshold of the run")
     panel.set_xlabel("threshold: a pixel whose best score is below it is background", fontsize=8)
     panel.set_ylabel("mIoU (%)")
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.08 * panel.get_ylim()[1])  # a flat line stays below the edge
     images = sweeps[0].images
     panel.set_title(f"{benchmark.id}, {images} images, profile {sweeps[0].run.profile.name}", loc="left")
     figure.legend(loc="outside lower center", ncols=2, fontsize=7)

@@ -22,6 +22,7 @@ from repro.reports.tables.printed import (
     source_text,
 )
 from repro.reports.tables.sheet import plan_remarks
+from repro.reports.tables.without_effect import without_effect
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan, train_set
 from repro.runs.scored import OTHER_CODE
@@ -238,6 +239,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus], published: PublishedRows = "o
     if any(len({c.cell.run.seed for c in own}) > 1 for own in _by_row(cells)):
         lines.append("Several seeds: mean and sample standard deviation.")
     lines += _fewer_seeds(plan, cells)
+    lines += without_effect(cells, FRACTIONS)
     for c in cells:
         if c.flag:
             run, where = c.cell.run, c.cell.benchmark.id

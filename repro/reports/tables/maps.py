@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from repro.measuring.maps import FIGURES, KINDS, MapStatus
 from repro.reports.tables.controls import control_footnotes
-from repro.reports.tables.sheet import Column, Sheet, number, plan_remarks, unfinished
+from repro.reports.tables.sheet import Column, Sheet, over_seeds, plan_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
@@ -46,18 +44,10 @@ def map_sheet(plan: Plan, states: Sequence[MapStatus]) -> Sheet:
         own = [s for s in states if (s.cell.cell.run.row.id, s.cell.cell.benchmark.id) == (row, benchmark)]
         done = [s.to_json(plan.table.name) for s in own if s.status == DONE]
         keys = (*FIGURES, *(f"saliency_ap_{kind}" for kind in KINDS))
-        texts = {key: _mean([d[key] for d in done]) for key in keys}
+        texts = {key: over_seeds([d[key] for d in done if d[key] is not None]) for key in keys}
         title = own[0].cell.cell.run.row.title
         rows.append({"title": title, "benchmark": benchmark, "seeds": str(len(done))} | texts)
     return Sheet.of(plan, columns, rows, map_notes(plan, states))
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [100 * v for v in values if v is not None]
-    if not known:
-        return ""
-    spread = f" ± {np.std(known, ddof=1):.1f}" if len(known) > 1 else ""
-    return number(float(np.mean(known)), 1) + spread
 
 
 def _over_attention(state: MapStatus) -> str:

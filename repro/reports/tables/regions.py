@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 
 from repro.configuration.published import PrintedRow, PublishedRows, find_published
 from repro.datasets.panoptic import get_panoptic
-from repro.measuring.regions import GROUPS, TOP, RegionStatus, gains
+from repro.measuring.region_seeds import RegionEntry, entries, gains
+from repro.measuring.regions import GROUPS, TOP, RegionStatus
 from repro.reports.tables.printed import around, printed_notes, printed_sources, shown_rows
-from repro.reports.tables.sheet import Column, Sheet, number, table_remarks, unfinished
+from repro.reports.tables.sheet import Column, Sheet, number, over_seeds, table_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
@@ -24,7 +26,9 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: Publishe
     """
     tops = tuple(TOP) if plan.table.metric == "top5" else ("top1",)
     sets = list(dict.fromkeys(s.cell.source.id for s in states))
+    several = any(len(entry.states) > 1 for entry in entries(states))
     columns = [Column("title", "Model"), Column("tower", "CLIP")]
+    columns += [Column("seeds", "Seeds", right=True)] if several else []
     columns += [
         Column(f"{name}/{group}_{top}", heading, f"{get_panoptic(name).title} {top.replace('top', 'top-')}", right=True)
         for name in sets
@@ -38,18 +42,19 @@ def region_sheet(plan: Plan, states: Sequence[RegionStatus], published: Publishe
         ]
     rows: list[dict[str, str]] = []
     italic: list[int] = []
-    groups = [
-        [s for s in states if s.cell.run.row.id == row] for row in dict.fromkeys(s.cell.run.row.id for s in states)
-    ]
-    pairs = around([own[0].cell.run.row for own in groups], shown_rows(plan, published))
-    for (above, _), own in zip(pairs, [*groups, []], strict=True):
+    groups: dict[str, list[RegionEntry]] = {}
+    for entry in entries(states):
+        groups.setdefault(entry.first.cell.run.row.id, []).append(entry)
+    pairs = around([own[0].first.cell.run.row for own in groups.values()], shown_rows(plan, published))
+    for (above, _), own in zip(pairs, [*groups.values(), []], strict=True):
         italic += range(len(rows), len(rows) + len(above))
         rows += [_printed_cells(p, sets) for p in above]
         if not own:
             continue
-        run = own[0].cell.run
-        rows.append({"title": run.row.title, "tower": run.tower.title} | _cells(own, published=False))
-        printed = _cells(own, published=True)
+        run, made = own[0].first.cell.run, own[0].first.seed is not None
+        seeds = str(max(len(entry.done) for entry in own)) if made else ""
+        rows.append({"title": run.row.title, "tower": run.tower.title, "seeds": seeds} | _measured_cells(own))
+        printed = _published_cells([entry.first for entry in own])
         shown = {c.key for c in columns}
         if any(text for key, text in printed.items() if key in shown) and published != "none":
             italic.append(len(rows))
@@ -68,19 +73,29 @@ def _printed_cells(printed: PrintedRow, sets: Sequence[str]) -> dict[str, str]:
     return cells
 
 
-def _cells(states: Sequence[RegionStatus], *, published: bool) -> dict[str, str]:
+def _measured_cells(own: Sequence[RegionEntry]) -> dict[str, str]:
+    """Return the accuracies of a row, of several seeds their mean and sample standard deviation, and its training."""
+    cells = {}
+    for entry in own:
+        for key, values in entry.values().items():
+            cells[f"{entry.first.cell.source.id}/{key}"] = over_seeds(values)
+    memory = own[0].mean(lambda s: s.training.memory_mib if s.training else None)
+    epoch = own[0].mean(lambda s: s.training.seconds_per_epoch if s.training else None)
+    return {
+        **cells,
+        "train/memory": number(None if memory is None else memory * _GB_OF_MIB, 2),
+        "train/epoch": number(None if epoch is None else epoch / 60, 2),
+    }
+
+
+def _published_cells(states: Sequence[RegionStatus]) -> dict[str, str]:
+    """Return what the paper prints of a row, one state a set."""
     cells = {}
     for state in states:
-        values = state.published() if published else state.measured()
-        for key, value in values.items():
-            scaled = value if value is None or published else 100 * value
-            cells[f"{state.cell.source.id}/{key}"] = number(scaled, 1)
-    printed, cost = states[0].published_training(), states[0].training
-    memory, epoch = printed["memory"], printed["epoch"]
-    if not published:
-        memory = cost.memory_mib * _GB_OF_MIB if cost and cost.memory_mib is not None else None
-        epoch = cost.seconds_per_epoch / 60 if cost else None
-    return {**cells, "train/memory": number(memory, 2), "train/epoch": number(epoch, 2)}
+        for key, value in state.published().items():
+            cells[f"{state.cell.source.id}/{key}"] = number(value, 1)
+    training = states[0].published_training()
+    return {**cells, "train/memory": number(training["memory"], 2), "train/epoch": number(training["epoch"], 2)}
 
 
 def region_notes(plan: Plan, states: Sequence[RegionStatus], published: PublishedRows = "ours") -> list[str]:
@@ -99,9 +114,12 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus], published: Publishe
                 f"{state.cell.source.title}: {ranks.images} images, {int(ranks.thing.sum())} thing and "
                 f"{int((~ranks.thing).sum())} stuff segments."
             )
+    if any(len(entry.done) > 1 for entry in entries(states)):
+        lines.append("Several seeds of an alignment: mean and sample standard deviation.")
     lines += [
         f"{gain.row} over {gain.base}, {get_panoptic(gain.set).title} {GROUPS[gain.group]} top-1: "
-        f"{100 * gain.difference:+.1f} points (95 % over images: {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
+        f"{100 * gain.difference:+.1f} points (95 % over {'seeds and ' * (gain.seeds > 1)}images: "
+        f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
         for gain in gains(plan, states)
     ]
     rows = {s.cell.run.row.id: s.cell.run.row for s in states if published != "none"}.values()
@@ -125,28 +143,38 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus], published: Publishe
 
 def _training_notes(states: Sequence[RegionStatus]) -> list[str]:
     """Say what memory and time of training are those of, and which rows have none recorded."""
-    first = {s.cell.run.row.id: s for s in states}.values()
+    first: dict[str, RegionStatus] = {}
+    for state in states:  # of the seeds of a row the first that recorded it: one of them may come with the package
+        known = first.setdefault(state.cell.run.row.id, state)
+        if known.training is None and state.training is not None:
+            first[state.cell.run.row.id] = state
     kinds = {"allocated": "allocated on the GPU", "resident": "resident in the process, on a CPU"}
     rows: dict[str, list[str]] = {}
-    for s in first:
+    for s in first.values():
         if (cost := s.training) is not None:
             memory = kinds.get(cost.memory, cost.memory)
             text = f"memory {memory}, at its peak; an epoch is one pass over {cost.images:,} images; {cost.device}."
             rows.setdefault(text, []).append(s.cell.run.row.title)
     found = [f"Training ({', '.join(titles)}): {text}" for text, titles in rows.items()]
-    trained = [s for s in first if s.cell.assets.tower_parts(s.cell.run.row.tower) and s.status == DONE]
+    trained = [s for s in first.values() if s.cell.assets.tower_parts(s.cell.run.row.tower) and s.status == DONE]
     without = ", ".join(s.cell.run.row.title for s in trained if s.training is None)
     gap = f"No memory and time of training were recorded of {without}: the tower was not trained here."
     return [*found, *([gap] if without else [])]
 
 
 def region_numbers(plan: Plan, states: Sequence[RegionStatus]) -> Iterator[Number]:
-    """Yield the numbers of a region table: accuracies in percent by row, set, group and top-k; measured, published."""
-    for state in states:
-        published = state.published()
-        for key, value in state.measured().items():
-            name = macro_name(plan.table.name, state.cell.run.row.id, state.cell.source.id, key)
-            yield name, percent(value), state.cell.run.id
+    """Yield the numbers of a region table: accuracies in percent by row, set, group and top-k; measured, published.
+
+    Of several seeds their mean, and ``Sd``.
+    """
+    for entry in entries(states):
+        cell, published = entry.first.cell, entry.first.published()
+        source = ", ".join(s.cell.run.id for s in entry.states)
+        for key, values in entry.values().items():
+            name = macro_name(plan.table.name, cell.run.row.id, cell.source.id, key)
+            yield name, percent(statistics.fmean(values) if values else None), source
+            if len(entry.states) > 1:
+                yield f"{name}Sd", percent(statistics.stdev(values) if len(values) > 1 else None), source
             printed = published[key]
             if printed is not None:
                 yield f"{name}Published", f"{printed:.1f}", "published"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -154,6 +155,14 @@ def number(value: float | None, digits: int, *, signed: bool = False) -> str:
     if value is None or math.isnan(value):
         return ""
     return f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
+
+
+def over_seeds(fractions: Sequence[float]) -> str:
+    """Write the mean in percent, of several seeds with their sample standard deviation; empty where there is none."""
+    if not fractions:
+        return ""
+    spread = f" ± {100 * statistics.stdev(fractions):.1f}" if len(fractions) > 1 else ""
+    return number(100 * statistics.fmean(fractions), 1) + spread
 
 
 def escape(text: str) -> str:

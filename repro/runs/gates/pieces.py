@@ -28,6 +28,7 @@ from repro.runs.addresses import judging
 from repro.runs.assets import Assets
 from repro.runs.gates.class_signal import signal_subject
 from repro.runs.plan import Run
+from repro.towers.kind import Tower
 from repro.traces.subject import Subject, taken
 from repro.training.settings import TrainSettings
 
@@ -93,6 +94,7 @@ def _towers(assets: Assets) -> Iterator[Piece]:
         if making is not None and making.subject.roots not in roots:
             roots.add(making.subject.roots)
             yield _piece(f"training of tower {key}", making.subject)
+            yield from (_piece(name, other) for name, other in assets.kind_of(key).readings(Tower(key, assets)))
     yield _piece("class signal", signal_subject(assets, TOWER))
     regions = partial(taken, "repro.traces.towers:regions_trace", assets.untrained_tower(TOWER), IMAGE_SIDE, ())
     yield Piece("regions", regions)

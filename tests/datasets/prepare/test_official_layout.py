@@ -255,7 +255,7 @@ def test_a_killed_preparation_goes_on_and_ends_with_the_same_labels(mini_real: P
         "2",
     ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while (not folder.is_dir() or len(list(folder.glob("[!.]*.png"))) < 10) and time.monotonic() < deadline:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)

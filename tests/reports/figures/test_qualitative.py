@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +133,7 @@ def test_the_command_draws_the_chosen_images(
     pytest.importorskip("matplotlib")
     import repro.datasets.layout as layout
     import repro.measuring.figures as figure_data
+    from repro.reports.figures import draw
 
     finished_table(tmp_path / "runs", ("PAS-20b",))
     keys = [f"image_{i:03d}" for i in range(16)]
@@ -149,12 +151,26 @@ def test_the_command_draws_the_chosen_images(
         predicted.append(image)
         return np.zeros(image.shape[:2], np.int64)
 
+    headings: set[tuple[str, ...]] = set()
+    real_figure, real_run = draw.comparison_figure, draw.stored_run
+
+    def figure(examples: list[Any], *given: Any) -> Any:
+        headings.update(tuple(e.predictions) for e in examples)
+        return real_figure(examples, *given)
+
+    def trained_elsewhere(*given: Any) -> Any:
+        run = real_run(*given)
+        return dataclasses.replace(run, row=dataclasses.replace(run.row, title="as another table calls it"))
+
+    monkeypatch.setattr(draw, "comparison_figure", figure)
+    monkeypatch.setattr(draw, "stored_run", trained_elsewhere)
     monkeypatch.setattr(figure_data, "predict_classes", predict)
     words = ["figures", "qualitative", "--run", "table1:disa-base,table1:catseg-base", "--profile", "smoke"]
     words += ["--runs", str(tmp_path / "runs"), "--benchmark", "PAS-20b", "--count", "2", "--out", str(tmp_path / "o")]
     assert main([*words, "--device", "cpu"]) == 0
     written = {p.name for p in (tmp_path / "o").iterdir()}
     assert {"PAS-20b_wins.pdf", "PAS-20b_wins.png", "PAS-20b_failures.png"} <= written
+    assert headings == {("DiSa", "CAT-Seg")}
     assert len(predicted) % 2 == 0
     assert len(predicted) >= 8  # two runs, at least two wins and two failures
     assert main([*words, "--run", "table1:disa-base"]) == 2

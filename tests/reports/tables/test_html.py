@@ -133,7 +133,7 @@ def test_a_browser_sorts_opens_provenance_and_draws(page: Path, tmp_path: Path):
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     found = subprocess.run(
         [*command, "--virtual-time-budget=2000", "--dump-dom", probe.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     dumped = re.search(r'<pre id="probe">(.*?)</pre>', found.stdout, re.S)
     assert dumped, found.stdout[-2000:]

@@ -93,7 +93,7 @@ def test_tables_and_numbers_compile(tmp_path: Path, layout: str, intervals: bool
         f"\\begin{{document}}\\sloppy {body}\n\\input{{table1}}\\end{{document}}\n"
     )
     command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert found.returncode == 0, found.stdout[-1500:]
     assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
     log = (tmp_path / "paper.log").read_text()

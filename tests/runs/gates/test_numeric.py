@@ -98,7 +98,7 @@ SEEN = {
     "momentum of Muon": ("training of tower base", "losses / step 2 of 4 / loss"),
     "DenseVLM: mixing": (
         "training of tower densevlm",
-        "weights / visual.transformer.resblocks.0.attn.in_proj_weight",
+        "weights / visual.transformer.resblocks.0.attn.in_proj_bias",
     ),
     "seed of a method": ("synseg training", "first weights / decoder.head.bias"),
     "grey of padding": ("catseg training", "augmented images / 2"),
