@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.densevlm.loss import Alignment, divergence, mean_over
+from repro.layers.precision import widened
 
 
 def logit_distillation(
@@ -36,8 +37,8 @@ def feature_distillation(
     ``projected`` are the trained model's, brought to the powerful one's width by a linear map that is trained with it
     and thrown away. No text takes part; all regions are counted under ``thing``.
     """
-    wanted = F.normalize(powerful.detach().float(), dim=-1)
-    distance = 1 - (F.normalize(projected.float(), dim=-1) * wanted).sum(dim=-1)
+    wanted = F.normalize(widened(powerful.detach()), dim=-1)
+    distance = 1 - (F.normalize(widened(projected), dim=-1) * wanted).sum(dim=-1)
     count = valid.sum()
     return Alignment(_reduced(distance, valid, reduction), count, torch.zeros_like(count))
 

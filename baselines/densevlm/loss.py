@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.layers.precision import widened
+
 
 class Alignment(NamedTuple):
     """``loss`` is a scalar; ``thing`` and ``stuff`` count the regions that took part, as scalars."""
@@ -71,4 +73,5 @@ def mean_over(values: Tensor, chosen: Tensor, dim: int | None = None) -> Tensor:
 
 def region_logits(features: Tensor, text: Tensor, temperature: float) -> Tensor:
     """Return logits (B, R, N) of unit ``features`` (B, R, C) with ``text`` (N, C), its length as it is (Eq. 1)."""
-    return F.normalize(features.float(), dim=-1) @ text.T / temperature
+    unit = F.normalize(widened(features), dim=-1)
+    return unit @ text.to(unit.dtype).T / temperature

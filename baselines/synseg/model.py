@@ -16,6 +16,7 @@ from repro.clip.tower import ClipTower
 from repro.layers import tokens
 from repro.layers.groups import optimizer_groups
 from repro.layers.mccl import MCCL, Pairs, at_places, drawn, image_labels, mccl, pairs_of, synergy
+from repro.layers.precision import widened
 from repro.methods.interface import Method
 
 BACKGROUND = "background"
@@ -145,7 +146,7 @@ class SynSeg(Method):
 
         The evidence is a soft maximum over the places: the logarithm of their mean exponential.
         """
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(1)
+        wide = widened(logits).flatten(1)
         evidence = wide.logsumexp(dim=1) - math.log(wide.shape[1])
         return (F.softplus(-evidence) / present.sum(dim=1)[pairs.image]).sum() / len(present)
 
@@ -161,7 +162,7 @@ class SynSeg(Method):
     def _absent(self, seen: Seen, film: tuple[Tensor, Tensor], chosen: Tensor, pairs: Pairs) -> Tensor:
         """Return binary cross-entropy of the maps of absent classes with a mask of nothing, mean over their pixels."""
         logits = self.decoder.maps(self._decode(seen, self._condition(seen, film, pairs), pairs), seen.grid)
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        wide = widened(logits)
         each = F.softplus(wide).mean(dim=(1, 2))  # softplus(x) = -log(1 - sigmoid(x))
         return (each / chosen.sum(dim=1)[pairs.image]).sum() / len(chosen)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from repro.layers.precision import full_precision
+from repro.layers.precision import full_precision, widened
 
 IGNORED = 255
 
@@ -76,7 +76,7 @@ class Bilinear:
 
 
 def _sum(loss: PerImage, logits: Tensor, labels: Tensor) -> Tensor:
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = widened(logits)
     labelled = labels != IGNORED
     total: Tensor = _Sum.apply(logits, torch.where(labelled, labels, 0), labelled, loss)
     return total

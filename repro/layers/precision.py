@@ -6,6 +6,7 @@ import contextlib
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 
 def full_precision(device_type: str) -> AbstractContextManager[object]:
@@ -13,3 +14,8 @@ def full_precision(device_type: str) -> AbstractContextManager[object]:
     if not torch.amp.is_autocast_available(device_type):
         return contextlib.nullcontext()
     return torch.autocast(device_type, enabled=False)
+
+
+def widened(values: Tensor) -> Tensor:
+    """Return ``values`` in float32, or as they are where they are wider: half precision ends here, float64 does not."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -63,6 +63,24 @@ def test_other_kernels_and_any_number_of_threads_compute_the_same(threads: str, 
     assert checked(*only, **PLAIN, OMP_NUM_THREADS=threads)["first"] is None
 
 
+ALIGNED = """
+import json
+from repro.runs.gates.numeric import NumericRequest, check_numeric
+only = ("training of tower densevlm", "densevlm objective=features", "densevlm reduction=group")
+print(json.dumps({j.name: j.verdict for j in check_numeric(NumericRequest(only=only)).judged}))
+"""
+
+
+@pytest.mark.slow
+def test_alignments_are_the_same_with_other_kernels():
+    """They once cast to float32 on the way to their losses: 1e-7 of the weights hung by the processor."""
+    words = [sys.executable, "-c", ALIGNED]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **PLAIN}, check=True)
+    verdicts = json.loads(done.stdout.splitlines()[-1])
+    assert len(verdicts) == 3
+    assert set(verdicts.values()) == {"same"}
+
+
 @pytest.mark.slow
 def test_sums_of_two_threads_are_the_same(monkeypatch: pytest.MonkeyPatch):
     """Traces are taken with one thread; that their values do not hang by it is shown by taking them with two.
