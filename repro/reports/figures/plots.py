@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repro.datasets.vocabulary import first_synonym
-from repro.reports.figures.plot_style import (
-    COLOURS,
-    STYLE,
-    draw_legend,
-    looks,
-    names,
-    need_matplotlib,
-    new_figure,
-    save,
-)
+from repro.reports.figures.forest import differences_plot
+from repro.reports.figures.plot_style import COLOURS, STYLE, names, need_matplotlib, new_figure, save
 from repro.reports.figures.plots_runs import confusion_plot, cost_plot, curves_plot
 from repro.reports.tables.evidence import Evidence, RowRuns
 
@@ -60,56 +52,6 @@ def write_plots(evidence: Evidence, folder: Path, *, baseline: str | None = None
             figure = plot()
             written += save(figure, folder, f"{evidence.plan.table.name}_{name}") if figure else []
     return written
-
-
-# -- differences --------------------------------------------------------------------------------------------------
-def differences_plot(evidence: Evidence, against: RowRuns) -> Figure | None:
-    """Draw a forest plot: every row minus ``against`` on every benchmark, points of mIoU with 95 % intervals.
-
-    Filled: p < 0.05 after Holm's correction over the benchmarks of the pair. None where nothing can be paired.
-    """
-    rows = [r for r in evidence.finished() if r.id != against.id]
-    found = {r.id: evidence.family(r.id, against.id) for r in rows}
-    benchmarks = [b.id for b in evidence.plan.benchmarks if any(b.id in f for f in found.values())]
-    if not benchmarks:
-        return None
-    style, title = looks(evidence), names(evidence)
-    figure, axes = new_figure(6.3, 0.5 + (0.17 * len(rows) + 0.12) * len(benchmarks))
-    panel, y, places = axes[0, 0], 0.0, []
-    for number, benchmark in enumerate(benchmarks):
-        start = y
-        for r in rows:
-            if benchmark in found[r.id]:
-                d, p = found[r.id][benchmark]
-                colour, marker = style[r.id]
-                value, low, high = (100 * v for v in (d.difference.value, d.difference.low, d.difference.high))
-                panel.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-                panel.plot(
-                    value, y, marker, color=colour, markersize=5, markerfacecolor=colour if p < 0.05 else "white"
-                )
-                text = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + ("  *" if p < 0.05 else "")
-                text = text.replace("-", "−")
-                panel.annotate(
-                    text,
-                    (1.02, y),
-                    xycoords=("axes fraction", "data"),
-                    va="center",
-                    fontsize=6.5,
-                    annotation_clip=False,
-                )
-            y += 1
-        places.append((start + y - 1) / 2)
-        if number % 2 == 0:
-            panel.axhspan(start - 0.85, y - 0.15, color="0.96", zorder=0, linewidth=0)
-        y += 0.7
-    panel.axvline(0, color="0.3", linewidth=0.8)
-    panel.set_yticks(places, benchmarks)
-    panel.tick_params(axis="y", length=0)
-    panel.grid(axis="y", visible=False)
-    panel.set_ylim(y - 0.7 - 0.15, -0.85)
-    panel.set_xlabel(f"mIoU minus that of {title[against.id]}, points (95 % intervals; filled, *: Holm p < 0.05)")
-    draw_legend(figure, [(r.id, title[r.id]) for r in rows], style)
-    return figure
 
 
 def classes_plot(evidence: Evidence, row: RowRuns, against: RowRuns, benchmark: str) -> Figure | None:
