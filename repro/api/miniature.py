@@ -73,5 +73,5 @@ def train_tower(tower: str, out: Path, profile: str = PROFILE, runs: Path = DEFA
 
 
 def premises(profile: str = PROFILE, runs: Path = DEFAULT_RUNS, device: str = "cpu", log: Log = log) -> Premises:
-    """Measure what papers take for granted of CLIP, in about a minute (docs/miniature.md)."""
+    """Measure what papers take for granted of CLIP, in about two minutes (docs/miniature.md)."""
     return measure_premises(Assets(load_profile(profile), runs, None), device, log)

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     towers.add_argument("--out", type=Path, metavar="DIR", help="with --train: folder of the packed towers")
     towers.set_defaults(execute=_towers)
-    measured = commands.add_parser("premises", help="measure what papers take for granted of CLIP (a minute)")
+    measured = commands.add_parser("premises", help="measure what papers take for granted of CLIP (two minutes)")
     common.declare(measured, "device")
     measured.set_defaults(execute=_premises)
     for sub in (towers, measured):
