@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.configuration.published import find_published
 from repro.datasets.panoptic import PanopticSource, get_panoptic, panoptic_fingerprint, read_panoptic
+from repro.datasets.vocabulary import first_synonym
 from repro.errors import DataError, ReproError, UsageError, check_known, command, known_as
 from repro.files import write_json
 from repro.hashing import digest
@@ -276,9 +277,18 @@ def _measure(cell: RegionCell, device: str, log: Callable[[str], None]) -> Ranks
 
 
 def classify(
-    assets: Assets, tower: str, source: PanopticSource, title: str, device: str, log: Callable[[str], None]
+    assets: Assets,
+    tower: str,
+    source: PanopticSource,
+    title: str,
+    device: str,
+    log: Callable[[str], None],
+    first_names: bool = False,
 ) -> Ranks:
-    """Return the ranks of all segments of a panoptic set by the tower called ``tower``, made first if need be."""
+    """Return the ranks of all segments of a panoptic set by the tower called ``tower``, made first if need be.
+
+    A category is called by its whole entry ("bridge, span"), as published, or by the first name of it.
+    """
     import torch.nn.functional as F
 
     from repro.clip.tower import build_tower
@@ -290,6 +300,7 @@ def classify(
     data = read_panoptic(*source.paths(assets.ensure_panoptic(log)))
     built = build_tower(assets.ensure_tower(tower)).to(device)
     log(f"regions of {source.title} by {title}: {len(data.images)} images")
-    text = category_embeddings(built, data.names, assets.store.cache / "text", settings.templates or VILD63)
+    names = tuple(map(first_synonym, data.names)) if first_names else data.names
+    text = category_embeddings(built, names, assets.store.cache / "text", settings.templates or VILD63)
     with count_progress(f"{title} on {source.title}", "image") as update:
         return classify_segments(built, F.normalize(text, dim=-1), data, settings.image_size, update)
