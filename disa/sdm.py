@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from disa.options import SaliencyTarget
 from disa.saliency import layer_norm_vjp, mlp_vjp, softmax_vjp, weighted_attention
+from repro.layers.norms import LayerNorm
 from repro.layers.precision import full_precision
 from repro.layers.tokens import Mlp
 
@@ -41,12 +42,12 @@ class CrossAttentionLayer(nn.Module):
         super().__init__()
         self.head_dim = head_dim
         self.scale = head_dim**-0.5
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, ratio, F.gelu)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ class MatchingHead(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.mlp = Mlp(dim, 1.0, F.gelu)
         self.mlp.fc2 = nn.Linear(dim, 2)
 
@@ -116,7 +117,7 @@ class SaliencyModule(nn.Module):
         super().__init__()
         if dim % head_dim or layers < 1:
             raise ValueError(f"heads of {head_dim} must divide {dim} channels in one layer or more ({layers})")
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.layers = nn.ModuleList(CrossAttentionLayer(dim, head_dim, ratio) for _ in range(layers))
         self.head = MatchingHead(dim)
 

@@ -90,8 +90,8 @@ class Segmenter(nn.Module):
         """
         if torch.is_grad_enabled():
             return self._segment(cost, mask, guidance, [slice(None)], share)
-        volume = cost.shape[-2] * cost.shape[-1] * self.embedding.conv.out_channels
-        step = chunk_step(cost.shape[2], volume, cost.device)
+        places = cost.shape[-2] * cost.shape[-1]
+        step = chunk_step(cost.shape[2], places, self.embedding.conv.out_channels, cost.device)
         chunks = [slice(start, start + step) for start in range(0, cost.shape[2], step)]
         return torch.cat(
             [

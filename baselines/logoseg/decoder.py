@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import UpStage
+from repro.layers.norms import LayerNorm
 from repro.layers.tokens import per_class
 
 
@@ -44,8 +45,8 @@ class QueryDecoder(nn.Module):
         if dim % channels:
             raise ValueError(f"{channels} correlation channels must divide {dim} channels")
         self.channels = channels
-        self.norm_queries = nn.LayerNorm(dim)
-        self.norm_fused = nn.LayerNorm(dim)
+        self.norm_queries = LayerNorm(dim)
+        self.norm_fused = LayerNorm(dim)
         self.embedding = CostEmbedding(1, channels, cosine_kernel) if cosine_kernel else None
         widths = [channels, *dims]
         self.stages: Iterable[UpStage] = nn.ModuleList(  # type: ignore[assignment]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.logoseg.options import LoGoSegOptions
+from repro.layers.norms import LayerNorm
 from repro.layers.ss2d import SS2D
 from repro.layers.tokens import Mlp
 
@@ -22,7 +23,7 @@ class RowAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
@@ -60,9 +61,9 @@ class ChannelAdapter(nn.Module):
     def __init__(self, dim: int, ratio: float) -> None:
         super().__init__()
         hidden = int(dim * ratio)
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.expand = nn.Linear(dim, 2 * hidden)
-        self.norm2 = nn.LayerNorm(2 * hidden)
+        self.norm2 = LayerNorm(2 * hidden)
         self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden)
         self.project = nn.Linear(hidden, dim)
 
@@ -79,12 +80,12 @@ class LanguageQueries(nn.Module):
     def __init__(self, dim: int, heads: int, ratio: float) -> None:
         super().__init__()
         self.heads = heads
-        self.norm_queries = nn.LayerNorm(dim)
-        self.norm_memory = nn.LayerNorm(dim)
+        self.norm_queries = LayerNorm(dim)
+        self.norm_memory = LayerNorm(dim)
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.gate = nn.Linear(2 * dim, 1)
-        self.norm_mlp = nn.LayerNorm(dim)
+        self.norm_mlp = LayerNorm(dim)
         self.mlp = Mlp(dim, ratio, F.gelu)
 
     def read(self, queries: Tensor, memory: Tensor) -> Tensor:

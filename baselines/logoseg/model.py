@@ -18,6 +18,7 @@ from repro.clip.tower import ClipTower
 from repro.layers.blocks import block_at, equal_parts
 from repro.layers.cost_volume import cosine_cost
 from repro.layers.groups import optimizer_groups
+from repro.layers.norms import LayerNorm
 from repro.layers.ss2d import SS2D
 from repro.methods.interface import Method
 
@@ -65,7 +66,7 @@ class LoGoSeg(Method):
         self.prior = ObjectPrior(o)
         self.alignment = RegionalAlignment(o, clip.embed_dim, clip.grid) if o.regional_alignment else None
         self.guidance = None if o.regional_alignment else nn.Linear(clip.embed_dim, o.hidden)
-        self.middle = nn.Sequential(nn.Linear(clip.guide_channels(self.middle_block), o.hidden), nn.LayerNorm(o.hidden))
+        self.middle = nn.Sequential(nn.Linear(clip.guide_channels(self.middle_block), o.hidden), LayerNorm(o.hidden))
         self.text = nn.Linear(clip.embed_dim, o.hidden)
         self.query = nn.Parameter(0.02 * torch.randn(o.hidden))
         self.fusion = Fusion(o)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.norms import LayerNorm
 from repro.layers.tokens import Mlp
 
 
@@ -42,9 +43,9 @@ class DecoderLayer(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.mlp = Mlp(dim, hidden / dim, F.relu)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (P, L, D) to (P, L, D)."""

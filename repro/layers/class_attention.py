@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.norms import LayerNorm
 from repro.layers.parallel import each
 from repro.layers.tokens import GuidedProjection, Mlp, add_, chunk_step
 
@@ -44,10 +45,11 @@ class LinearClassAttention(nn.Module):
         self.pad_len = pad_len if padding == "attended" else 0
         if pad_len > 0:
             self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dim), requires_grad=self.pad_len > 0)
-            self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim), requires_grad=self.pad_len > 0)
-        self.norm1 = nn.LayerNorm(dim)
+            guided = self.pad_len > 0 and guidance_dim > 0
+            self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim), requires_grad=guided)
+        self.norm1 = LayerNorm(dim)
         self.attention = GuidedProjection(dim, guidance_dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, ratio, torch.relu_)
         head = torch.arange(dim) // (dim // heads)
         same = (head[:, None] == head[None, :]).float()
@@ -61,7 +63,7 @@ class LinearClassAttention(nn.Module):
         if torch.is_grad_enabled():
             return self._attend(x.transpose(1, 2), offset, padding).transpose(1, 2)
         result = torch.empty_like(x)
-        step = chunk_step(x.shape[2], x.shape[1] * x.shape[3], x.device)
+        step = chunk_step(x.shape[2], x.shape[1], x.shape[3], x.device)
         parts = [(i, slice(start, start + step)) for i in range(x.shape[0]) for start in range(0, x.shape[2], step)]
 
         def attend(index: int) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.norms import LayerNorm
 from repro.layers.selective_scan import selective_scan
 
 DIRECTIONS = 4
@@ -47,7 +48,7 @@ class SS2D(nn.Module):
         self.step_bias = nn.Parameter(step + (-(-step).expm1()).log())  # the inverse of softplus
         self.a_log = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(DIRECTIONS, inner, 1))
         self.skip = nn.Parameter(torch.ones(DIRECTIONS, inner))
-        self.norm = nn.LayerNorm(inner)
+        self.norm = LayerNorm(inner)
         self.out_proj = nn.Linear(inner, dim, bias=False)
 
     def undecayed(self) -> list[nn.Parameter]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from repro.layers.parallel import watched
+from repro.layers.compiling import serves
 
 LANES = 16
 """The compiled loops take heads whose width is a multiple of this."""
@@ -32,9 +32,8 @@ def lists_of(number: Tensor, count: int) -> Lists:
 
 
 def compiled(x: Tensor, head_width: int) -> bool:
-    """Tell whether :func:`attend` takes tokens like ``x``: float32 on a CPU, no gradient recorded, nothing watching."""
-    fits = x.device.type == "cpu" and x.dtype == torch.float32 and head_width % LANES == 0
-    return fits and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and not watched()
+    """Tell whether :func:`attend` takes tokens like ``x``."""
+    return head_width % LANES == 0 and serves(x)
 
 
 def attend(

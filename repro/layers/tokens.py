@@ -18,6 +18,8 @@ from repro.layers.parallel import each, even_step, threads
 
 CHUNK_ELEMENTS = 1 << 20
 """Elements of a chunk when no gradient is recorded: 4 MiB in float32, so that a chunk's buffers stay in cache."""
+NARROW = 64
+"""Channels a token counts for at least: products of many narrow ones leave the cache first."""
 GPU_CHUNKS = 32
 """A GPU takes so many times more: 128 MiB, enough to occupy it, little beside its memory."""
 
@@ -27,13 +29,18 @@ def chunk_elements(device: torch.device) -> int:
     return CHUNK_ELEMENTS * (GPU_CHUNKS if device.type == "cuda" else 1)
 
 
-def chunk_step(total: int, volume: int, device: torch.device) -> int:
-    """Return how many of ``total`` classes or places with ``volume`` elements each make a chunk, 1 or more.
+def chunk_tokens(channels: int, device: torch.device) -> int:
+    """Return the number of tokens of ``channels`` each that make a chunk on ``device``."""
+    return chunk_elements(device) // max(NARROW, channels)
 
-    Chunks that run side by side share the elements of one, so that memory does not grow with the number of cores.
+
+def chunk_step(total: int, tokens: int, channels: int, device: torch.device) -> int:
+    """Return how many of ``total`` classes or places with ``tokens`` of ``channels`` each make a chunk, 1 or more.
+
+    Chunks that run side by side share the tokens of one, so that memory does not grow with the number of cores.
     """
-    budget = chunk_elements(device) // threads(device)
-    return even_step(total, max(1, budget // max(1, volume)), device)
+    budget = chunk_tokens(channels, device) // threads(device)
+    return even_step(total, max(1, budget // max(1, tokens)), device)
 
 
 class Mlp(nn.Module):
@@ -115,7 +122,7 @@ def permute_tokens(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 def class_chunks(x: Tensor) -> Iterator[tuple[int, slice]]:
     """Yield parts (image, classes) of a cost volume (B, T, L, C), each of one image and at most a chunk's elements."""
-    step = chunk_step(x.shape[1], x.shape[2] * x.shape[3], x.device)
+    step = chunk_step(x.shape[1], x.shape[2], x.shape[3], x.device)
     for image in range(x.shape[0]):
         for start in range(0, x.shape[1], step):
             yield image, slice(start, start + step)
@@ -128,7 +135,7 @@ def per_class(function: Callable[..., Tensor], x: Tensor, shared: Callable[[int 
     axis of one), ``shared(None)`` of all images. ``more`` (B, T, ..) are cut as ``x`` is, which decides the chunks.
     Memory is bounded and stays in cache. On a CPU with several threads chunks run side by side.
     """
-    if torch.is_grad_enabled() or x.numel() <= chunk_elements(x.device):
+    if torch.is_grad_enabled() or x.shape[:3].numel() <= chunk_tokens(x.shape[3], x.device):
         return function(x, shared(None), *more)
     chunks = list(class_chunks(x))
     if not chunks:  # no images

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.norms import LayerNorm
 from repro.layers.small_attention import FEW, small_attention
 from repro.layers.token_lists import Lists, attend, compiled, lists_of
 from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_tokens
@@ -73,10 +74,10 @@ class GuidedWindowBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.window = heads, window
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
         self.attn = GuidedProjection(dim, guidance_dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
         self.mlp = Mlp(dim, ratio, F.gelu)
         order = window_order(grid, window, shift)
         self.register_buffer("order", order, persistent=False)
@@ -198,7 +199,7 @@ class GuidedSwinPair(nn.Module):
         shift = window // 2 if window < grid else 0
         self.block_1 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, 0, ratio)
         self.block_2 = GuidedWindowBlock(dim, guidance_dim, heads, grid, window, shift, ratio, masked)
-        self.guidance_norm = nn.LayerNorm(guidance_dim)
+        self.guidance_norm = LayerNorm(guidance_dim)
         self.one_order = window == grid
         first, second = self.block_1.order, self.block_2.order
         # Orders of places: raster to the first block's windows, from there to the second's, and back to raster.

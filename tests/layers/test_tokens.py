@@ -5,7 +5,7 @@ import torch
 
 import repro.layers.tokens
 from repro.layers.parallel import serial
-from repro.layers.tokens import GuidedProjection, add_, per_class, permute_tokens
+from repro.layers.tokens import GuidedProjection, add_, chunk_step, per_class, permute_tokens
 
 
 def test_split_linear_equals_concat_linear() -> None:
@@ -37,6 +37,7 @@ def test_sum_keeps_the_wider_type() -> None:
 
 def test_chunks_stay_within_an_image_and_cover_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repro.layers.tokens, "CHUNK_ELEMENTS", 24)
+    monkeypatch.setattr(repro.layers.tokens, "NARROW", 1)
     x, shared = torch.randn(3, 5, 2, 4), torch.randn(3, 1, 1, 1)
     shapes = []
 
@@ -48,3 +49,15 @@ def test_chunks_stay_within_an_image_and_cover_all_classes(monkeypatch: pytest.M
         result = per_class(scale, x, lambda i: shared if i is None else shared[i : i + 1])
     assert torch.equal(result, x.sum(dim=-1) * shared.squeeze(-1))
     assert shapes == [(1, 3, 2, 4), (1, 2, 2, 4)] * 3
+
+
+@pytest.mark.parametrize(
+    ("device", "channels", "classes"),
+    [("cpu", 128, 14), ("cpu", 64, 28), ("cpu", 32, 28), ("cuda", 128, 455), ("cuda", 32, 847)],
+)
+def test_a_chunk_is_so_many_elements_and_narrow_tokens_count_as_wider_ones(
+    device: str, channels: int, classes: int
+) -> None:
+    with torch.no_grad(), serial():
+        step = chunk_step(847, 576, channels, torch.device(device))
+    assert min(step, 847) == classes

@@ -1,0 +1,31 @@
+"""Layer norm of tokens, by a compiled loop where it serves (docs/performance.md)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from repro.layers.compiling import serves
+
+WIDEST = 256
+"""Channels from which torch's own is as fast on several threads."""
+
+
+class LayerNorm(nn.LayerNorm):
+    """``nn.LayerNorm`` over the last axis, with the same parameters and the same numbers but for rounding.
+
+    Where no gradient is recorded, on a CPU in float32, short rows are normalised two to three times as fast.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., C)."""
+        width = x.shape[-1]
+        if self.weight is None or self.bias is None or width > WIDEST or not serves(x):
+            return super().forward(x)
+        from repro.layers.compiled_rows import normalise_rows
+
+        rows = x.detach().reshape(-1, width)
+        out = torch.empty_like(rows)
+        weight, bias = self.weight.detach().numpy(), self.bias.detach().numpy()
+        normalise_rows(rows.numpy(), weight, bias, self.eps, out.numpy())
+        return out.view(x.shape)
