@@ -60,7 +60,7 @@ class Aggregator(nn.Module):
         self.kept = o.pad_len if o.pruning == "per_view" else 0
         self.embedding = CostEmbedding(len(o.templates), o.hidden, o.cost_kernel)
         self.appearance = nn.Conv2d(embed_dim, o.appearance_guidance, 3, padding=1)
-        self.text = nn.Linear(embed_dim, o.text_guidance)
+        self.text = nn.Linear(embed_dim, o.text_guidance) if o.text_guidance else None
         self.decoder_guidance = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(o.decoder_guidance, o.decoder_guidance_proj, strict=True)
         )
@@ -98,9 +98,15 @@ class Aggregator(nn.Module):
             text = text[0][chosen]
         x = self.embedding(cost)
         appearance = F.relu(self.appearance(features)).flatten(2).transpose(1, 2)
-        text_guidance = F.relu(self.text(F.normalize(text.mean(dim=2), dim=-1)))
+        words = self._words(text)
         for layer in self.layers:
-            x = layer(x, appearance, text_guidance)
+            x = layer(x, appearance, words)
         projected = [F.relu(conv(g)) for conv, g in zip(self.decoder_guidance, guides, strict=True)]
         logits: Tensor = self.decoder(x, projected)
         return logits if chosen is None else scatter_logits(logits, chosen, classes, PRUNED)
+
+    def _words(self, text: Tensor) -> Tensor:
+        """Return text guidance (B or 1, T, G) of text features (B or 1, T, P, C); G is 0 where there is none."""
+        if self.text is None:
+            return text.new_zeros(*text.shape[:2], 0)
+        return F.relu(self.text(F.normalize(text.mean(dim=2), dim=-1)))

@@ -61,8 +61,9 @@ class CatSegOptions:
     """Kernel of the convolution that embeds the cost map (code)."""
     appearance_guidance: Count = 128
     """Channels of the projected appearance guidance (code: APPEARANCE_GUIDANCE_PROJ_DIM)."""
-    text_guidance: Count = 128
-    """Channels of the projected text guidance (code: TEXT_GUIDANCE_PROJ_DIM)."""
+    text_guidance: Number = 128
+    """Channels of the projected text guidance (code: TEXT_GUIDANCE_PROJ_DIM); 0: class aggregation is not told of the
+    names, as DiSa's is not, a control."""
     decoder_dims: Counts = (64, 32)
     """Output channels of the upsampling stages (code: DECODER_DIMS)."""
     decoder_guidance: Counts = (256, 128)

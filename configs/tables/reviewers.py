@@ -79,6 +79,13 @@ rows = [
         options=dict(seg_loss="ce"),
     ),
     dict(
+        id="catseg-text_guidance=0",
+        title="CAT-Seg, text guidance: none",
+        method="catseg",
+        tower="base",
+        options=dict(text_guidance=0),
+    ),
+    dict(
         id="catseg-aux=mccl",
         title="CAT-Seg, loss: MCCL besides",
         method="catseg",

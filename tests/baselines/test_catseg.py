@@ -156,6 +156,26 @@ class TestCatSeg(MethodTester):
         with torch.no_grad():
             assert not torch.allclose(other(images, NAMES), method.train(training)(images, NAMES), atol=1e-4)
 
+    def test_without_text_guidance_it_is_as_if_that_were_zero(self, method: CatSeg, tmp_path: Path) -> None:
+        other = METHOD.create(method.clip, METHOD.make_options({**SMALL, "text_guidance": 0})).eval()
+        own, dim = other.state_dict(), SMALL["hidden"]
+        given = {k: v for k, v in method.state_dict().items() if not k.startswith("aggregator.text.")}
+        assert given.keys() == own.keys()
+        other.load_state_dict({k: v[..., : own[k].shape[-1]] if own[k].dim() else v for k, v in given.items()})
+        with torch.no_grad():
+            method.aggregator.text.weight.zero_()
+            method.aggregator.text.bias.zero_()
+            for layer in method.aggregator.layers:
+                layer.classes.attention.padding_guidance.zero_()
+            assert own["aggregator.layers.0.classes.attention.attention.q.weight"].shape == (dim, dim)
+            images = self.images()
+            for train in (False, True):
+                self.close(other.train(train)(images, NAMES), method.train(train)(images, NAMES))
+        self.test_a_divided_batch_has_the_gradients_of_the_whole(other)
+        save_weights(other, tmp_path / "w.pth", "catseg")
+        with pytest.raises(WeightsError, match=r"aggregator\.text\.bias"):
+            load_weights(method, tmp_path / "w.pth", "catseg")
+
     def test_with_the_softmax_loss_classes_compete_in_training_and_at_test(
         self, method: CatSeg, tmp_path: Path
     ) -> None:
