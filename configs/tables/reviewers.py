@@ -70,26 +70,11 @@ rows = [
     )
     for _title, _options in _variants.items()
 ] + [
-    dict(id="catseg-printed", title="CAT-Seg, as released", method="catseg", tower="base", options=dict()),
-    dict(
-        id="catseg-seg_loss=ce",
-        title="CAT-Seg, loss: softmax cross-entropy",
-        method="catseg",
-        tower="base",
-        options=dict(seg_loss="ce"),
-    ),
-    dict(
-        id="catseg-text_guidance=0",
-        title="CAT-Seg, text guidance: none",
-        method="catseg",
-        tower="base",
-        options=dict(text_guidance=0),
-    ),
-    dict(
-        id="catseg-aux=mccl",
-        title="CAT-Seg, loss: MCCL besides",
-        method="catseg",
-        tower="base",
-        options=dict(aux="mccl"),
-    ),
+    dict(id=f"catseg-{_id}", title=f"CAT-Seg, {_title}", method="catseg", tower="base", options=_options)
+    for _id, _title, _options in (
+        ("printed", "as released", dict()),
+        ("seg_loss=ce", "loss: softmax cross-entropy", dict(seg_loss="ce")),
+        ("text_guidance=0", "text guidance: none", dict(text_guidance=0)),
+        ("aux=mccl", "loss: MCCL besides", dict(aux="mccl")),
+    )
 ]

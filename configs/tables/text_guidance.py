@@ -1,4 +1,4 @@
-"""What CAT-Seg's text guidance and loss have to do with its seeds and with DiSa's lead, which has neither."""
+"""What CAT-Seg's text guidance and loss have to do with its seeds and with the lead of DiSa, which shares neither."""
 
 name = "text_guidance"
 title = "CAT-Seg's text guidance"
@@ -7,34 +7,19 @@ metric = "miou_gt"
 remarks = ["Nothing of this table is published. Seeds are its question: run it with several (--seeds 0,1,2,3)."]
 
 rows = [
-    dict(id="catseg-printed", title="CAT-Seg, as released", method="catseg", tower="base", options=dict()),
-    dict(
-        id="catseg-clip_trains=nothing",
-        title="CAT-Seg, CLIP frozen",
-        method="catseg",
-        tower="base",
-        options=dict(clip_trains="nothing"),
-    ),
-    dict(
-        id="catseg-text_guidance=0",
-        title="CAT-Seg, text guidance: none",
-        method="catseg",
-        tower="base",
-        options=dict(text_guidance=0),
-    ),
-    dict(
-        id="catseg-seg_loss=ce",
-        title="CAT-Seg, loss: softmax cross-entropy",
-        method="catseg",
-        tower="base",
-        options=dict(seg_loss="ce"),
-    ),
-    dict(
-        id="catseg-text_guidance=0-seg_loss=ce",
-        title="CAT-Seg, text guidance: none, loss: softmax cross-entropy",
-        method="catseg",
-        tower="base",
-        options=dict(text_guidance=0, seg_loss="ce"),
+    *(
+        dict(id=f"catseg-{_id}", title=f"CAT-Seg, {_title}", method="catseg", tower="base", options=_options)
+        for _id, _title, _options in (
+            ("printed", "as released", dict()),
+            ("clip_trains=nothing", "CLIP frozen", dict(clip_trains="nothing")),
+            ("text_guidance=0", "text guidance: none", dict(text_guidance=0)),
+            ("seg_loss=ce", "loss: softmax cross-entropy", dict(seg_loss="ce")),
+            (
+                "text_guidance=0-seg_loss=ce",
+                "text guidance: none, loss: softmax cross-entropy",
+                dict(text_guidance=0, seg_loss="ce"),
+            ),
+        )
     ),
     dict(id="disa-printed", title="DiSa", method="disa", tower="base", options=dict()),
 ]
