@@ -1,7 +1,7 @@
 """Attention within lists of tokens, compiled: each token sees those of its own list, wherever their rows lie.
 
 Windows, the regions that a shift leaves within them and the branches of DiSa are lists. What a mask would hide is not
-computed, and no token is moved. Compiled by numba when first used and kept beside this file; loops over vectors are
+computed, and no token is moved. Compiled by numba (:mod:`repro.layers.loops`); loops over vectors are
 written in LLVM's language, as numba does not keep sums in registers.
 """
 
@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from repro.layers.loops import Floats, Ints, compiled, fast
 
 LANES = 16
 """Numbers in a vector; a list's queries are taken by so many."""
@@ -37,9 +33,6 @@ def _wide() -> bool:
 
 ROWS = 8 if _wide() else 4
 """Vectors of sums at a time; narrower machines hold each in two or four registers."""
-_KEPT = os.access(Path(__file__).parent, os.W_OK)
-_compiled = njit(nogil=True, cache=_KEPT, error_model="numpy")
-_fast = njit(nogil=True, cache=_KEPT, error_model="numpy", fastmath={"nsz", "contract", "reassoc"})
 
 _INT, _FLOAT = ir.IntType(64), ir.FloatType()
 _VECTOR, _WHOLE = ir.VectorType(_FLOAT, LANES), ir.VectorType(ir.IntType(32), LANES)
@@ -232,7 +225,7 @@ def _spread(
         _store(b, vector, _row(b, x, members, _INT(r), count, stride), _INT(0))
 
 
-@_compiled
+@compiled
 def group(number: Ints, members: Ints, starts: Ints) -> None:
     """Write the tokens by ``number``, equal ones in their order, and where each number's begin (``starts`` is 0)."""
     for own in number:
@@ -245,7 +238,7 @@ def group(number: Ints, members: Ints, starts: Ints) -> None:
         next_place[number[token]] += 1
 
 
-@_fast
+@fast
 def _add_guidance(qkv: Floats, table: Floats, place: Ints, members: Ints) -> None:
     """Add to the q, k, v of tokens ``members`` those rows of ``table`` that ``place`` names."""
     for token in members:
@@ -254,7 +247,7 @@ def _add_guidance(qkv: Floats, table: Floats, place: Ints, members: Ints) -> Non
             own[i] += guidance[i]
 
 
-@_fast
+@fast
 def _raise_norms(qkv: Floats, token: int, heads: int, largest: Floats) -> None:
     """Raise the ``largest`` squared norms of a query and a key (2, heads) to those of ``token``."""
     width = qkv.shape[1] // 3 // heads
@@ -265,7 +258,7 @@ def _raise_norms(qkv: Floats, token: int, heads: int, largest: Floats) -> None:
         largest[part] = max(largest[part], norm)
 
 
-@_compiled
+@compiled
 def attend_lists(
     qkv: Floats, table: Floats, place: Ints, members: Ints, starts: Ints, heads: int, bounded: bool, out: Floats
 ) -> float:

@@ -1,24 +1,13 @@
-"""What is done to each row of a table of tokens, compiled: torch spends most of its time on a short row's beginning.
-
-Compiled by numba when first used and kept beside this file.
-"""
+"""What is done to each row of a table of tokens, compiled: torch spends most of its time on a short row's beginning."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-
-_KEPT = os.access(Path(__file__).parent, os.W_OK)
-_fast = njit(nogil=True, cache=_KEPT, error_model="numpy", fastmath={"nsz", "contract", "reassoc"})
+from repro.layers.loops import Floats, fast
 
 
-@_fast
+@fast
 def normalise_rows(x: Floats, weight: Floats, bias: Floats, eps: float, out: Floats) -> None:
     """Write the layer norm of each row of ``x`` (R, C) to ``out`` (R, C)."""
     count, width = x.shape
