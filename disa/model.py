@@ -21,6 +21,7 @@ from repro.layers.blocks import equal_parts
 from repro.layers.cost_volume import cosine_cost
 from repro.layers.groups import optimizer_groups
 from repro.layers.mccl import auxiliary_mccl
+from repro.layers.parallel import each
 from repro.methods.interface import Method
 
 ATTENTION = ("attn.q_proj_weight", "attn.k_proj_weight", "attn.v_proj_weight", "attn.out_proj.weight")
@@ -154,7 +155,10 @@ class DiSa(Method):
         features = self.clip.dense(images, self.guide_blocks)
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
         text = self.clip.text(classes, self.options.template)
-        division = self._divide(features.map, text, classes, matched)
+        if torch.is_grad_enabled():
+            division = self._divide(features.map, text, classes, matched)
+        else:
+            division = self._divide_each(features.map, text, classes)
         guidance = self.segmenter.guide(features.map, guides)
         return self.segmenter(division.cost, division.mask, guidance, division.share), division, features.map, text
 
@@ -185,6 +189,13 @@ class DiSa(Method):
         mask = salient_mass(ranked, o.saliency_mass) if o.k_policy == "adaptive" else most_salient(ranked, self.k)
         share = relative(saliency) if saliency.requires_grad else None
         return Division(cost, matching, ranked, mask, share)
+
+    def _divide_each(self, features: Tensor, text: Tensor, classes: Sequence[str]) -> Division:
+        """Divide the tokens of one image after another, so that what is between stays in cache; no gradients."""
+        whole = cosine_cost(features, text[None, :, None])
+        parts = each(lambda i: self._divide(features[i : i + 1], text, classes, None), len(features), features.device)
+        masks = [part.mask for part in parts if part.mask is not None]
+        return Division(whole, None, None, torch.cat(masks) if masks else None)
 
     def _match(self, text: Tensor, features: Tensor) -> Matching:
         tokens = text * text.shape[-1] ** 0.5 if self.options.text_scale == "sqrt" else text

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.layers.token_lists import attend, compiled, lists_of
+from repro.layers.token_lists import lists_of, run_lists
 from repro.layers.tokens import permute_tokens
 from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
 
@@ -89,12 +89,12 @@ def refine_branches(
     for first, second, first_guided, second_guided in pairs:
         both = (first, second)
         table = torch.cat([first_guided, second_guided], dim=1).flatten(0, 2)
-        tokens = divided.tokens
-        if compiled(tokens, tokens.shape[1] // first.heads):
-            mixed = _mix_lists(both, divided, mask, table)
-        else:
+        tokens = _by_lists(both, divided, table) if first.compiled(x) else None
+        if tokens is None:
             mixed = _mix_windows(both, divided, mask, table)
-        tokens = _each(GuidedWindowBlock.finish, both, tokens.split(divided.sizes), mixed.split(divided.sizes))
+            tokens = _each(
+                GuidedWindowBlock.finish, both, divided.tokens.split(divided.sizes), mixed.split(divided.sizes)
+            )
         divided = divided._replace(tokens=tokens)
     return divided
 
@@ -112,7 +112,9 @@ def _mix_windows(blocks: Blocks, divided: Divided, mask: Tensor, table: Tensor) 
     row = places * (2 * torch.arange(batch, device=mask.device).view(-1, 1, 1) + (~mask).long())
     rows = (row[:, :, order] + torch.arange(places, device=mask.device)).flatten()[out]
     qkv = _each(_project, blocks, divided.tokens.split(divided.sizes), F.embedding(rows, table).split(divided.sizes))
-    return _attend_windows(blocks[0], divided, mask, qkv, into, out)
+    qkv = permute_tokens(qkv, into, out).view(*divided.shape, -1)
+    mixed = blocks[0].attend(qkv, blocks[0].apart(mask)).flatten(0, 2)
+    return permute_tokens(mixed, out, into)
 
 
 def _windows(block: GuidedWindowBlock, divided: Divided) -> tuple[Tensor, Tensor]:
@@ -121,27 +123,24 @@ def _windows(block: GuidedWindowBlock, divided: Divided) -> tuple[Tensor, Tensor
     return into, inverse(into)
 
 
-def _attend_windows(
-    block: GuidedWindowBlock, divided: Divided, mask: Tensor, qkv: Tensor, into: Tensor, out: Tensor
-) -> Tensor:
-    """Return attention (R, D) of q, k, v (R, 3 D) of the divided tokens."""
-    qkv = permute_tokens(qkv, into, out).view(*divided.shape, -1)
-    return permute_tokens(block.attend(qkv, block.apart(mask)).flatten(0, 2), out, into)
+def _by_lists(blocks: Blocks, divided: Divided, table: Tensor) -> Tensor | None:
+    """Return the tokens (R, D) after the block without moving one: a branch's tokens in a window are a list.
 
-
-def _mix_lists(blocks: Blocks, divided: Divided, mask: Tensor, table: Tensor) -> Tensor:
-    """Return what :func:`_mix_windows` does without moving a token: a branch's tokens in a window are a list."""
+    None where the attention between windows' regions is not negligible.
+    """
     batch, classes, places = divided.shape
     block, tokens, order = blocks[0], divided.tokens, divided.order
-    at, back = order % places, (torch.arange(len(order)) >= divided.sizes[0]).long()
-    maps = 2 * (order // places) + back
-    row = places * (2 * (order // (classes * places)) + back) + block.place[at]
-    lists = lists_of(block.regions * maps + block.region[at], 2 * batch * classes * block.regions)
-    qkv = tokens.new_empty(len(tokens), table.shape[1])
-    for own, part, result in zip(blocks, tokens.split(divided.sizes), qkv.split(divided.sizes), strict=True):
-        torch.mm(own.norm1(part), own.attn.token_weight().t(), out=result)
-    mixed = attend(qkv, table, row, lists, block.heads, block.leak)
-    return mixed if mixed is not None else _attend_windows(block, divided, mask, qkv, *_windows(block, divided))
+    maps, at = order // places, order % places
+    back = (torch.arange(len(order)) >= divided.sizes[0]).long()
+    row = places * (2 * (maps // classes) + back) + block.place[at]
+    count = batch * classes * block.regions
+    lists = lists_of(count * back + block.regions * maps + block.region[at], 2 * count)
+    out = torch.empty_like(tokens)
+    for i, own in enumerate(blocks):
+        part = lists.part(i * count, (i + 1) * count)
+        if not run_lists(tokens, table, row, part, own.packed(), own.heads, own.leak, out):
+            return None
+    return out
 
 
 def branch_order(mask: Tensor, k: int) -> Tensor:

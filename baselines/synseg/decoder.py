@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.layers.norms import LayerNorm
+from repro.layers.token_lists import Lists, compiled, packed, run_lists
 from repro.layers.tokens import Mlp
 
 
@@ -49,10 +50,23 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (P, L, D) to (P, L, D)."""
+        if compiled(x, self.qkv.in_features // self.heads, self.mlp.fc1.out_features):
+            return self._by_lists(x)
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = self.norm1(x + self.proj(attended))
         return self.norm2(x + self.mlp(x))
+
+    def _by_lists(self, x: Tensor) -> Tensor:
+        """Run the layer with the tokens of each pair as a list."""
+        rows = x.reshape(-1, x.shape[2])
+        every, out = torch.arange(len(rows) + 1), torch.empty_like(rows)
+        lists = Lists(every[:-1], every[:: x.shape[1]])
+        weights = packed(self.norm1, self.qkv.weight, self.proj, self.norm2, self.mlp, after=True)
+        run_lists(
+            rows, self.qkv.bias.unsqueeze(0), torch.zeros_like(lists.members), lists, weights, self.heads, None, out
+        )
+        return out.view(x.shape)
 
 
 class ActivationDecoder(nn.Module):

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.compiling import LANES, affine, array, scales, serves
 from repro.layers.norms import LayerNorm
-from repro.layers.parallel import each
+from repro.layers.parallel import each, even_step
 from repro.layers.tokens import GuidedProjection, Mlp, add_, chunk_step
 
 EPSILON = 1e-6
@@ -62,6 +63,8 @@ class LinearClassAttention(nn.Module):
         padding = self._padding(x.shape[1])
         if torch.is_grad_enabled():
             return self._attend(x.transpose(1, 2), offset, padding).transpose(1, 2)
+        if self._compiles(x):
+            return self._compiled(x, offset, padding)
         result = torch.empty_like(x)
         step = chunk_step(x.shape[2], x.shape[1], x.shape[3], x.device)
         parts = [(i, slice(start, start + step)) for i in range(x.shape[0]) for start in range(0, x.shape[2], step)]
@@ -73,6 +76,38 @@ class LinearClassAttention(nn.Module):
             result[places] = self._attend(x[places].transpose(1, 2), own, padding).transpose(1, 2)
 
         each(attend, len(parts), x.device)
+        return result
+
+    def _compiles(self, x: Tensor) -> bool:
+        width, hidden = x.shape[3] // self.heads_sum.shape[1], self.mlp.fc1.out_features
+        return width % LANES == 0 and hidden % LANES == 0 and x.shape[1] > 0 and serves(x)
+
+    def _compiled(self, x: Tensor, offset: Tensor, padding: tuple[int, Tensor | None, Tensor | None]) -> Tensor:
+        """Run :meth:`forward` by compiled loops, the places in as many parts as there are threads."""
+        from repro.layers.compiled_classes import Weights, attend_classes
+
+        dim, heads = x.shape[3], self.heads_sum.shape[1]
+        slots, values, keys = padding
+        matrix, vector = (x.new_zeros(dim, dim), x.new_zeros(dim)) if values is None or keys is None else (values, keys)
+        weights = Weights(
+            norm1=array(scales(self.norm1)),
+            qkv=array(self.attention.token_weight().t()),
+            norm2=array(scales(self.norm2)),
+            fc1=array(affine(self.mlp.fc1)),
+            fc2=array(affine(self.mlp.fc2)),
+            eps=self.norm1.eps,
+        )
+        x, result = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
+        step = even_step(x.shape[2], x.shape[2], x.device)
+        starts = [(i, start) for i in range(x.shape[0]) for start in range(0, x.shape[2], step)]
+
+        def attend(index: int) -> None:
+            i, start = starts[index]
+            own = array(offset[i if offset.shape[0] > 1 else 0, 0])
+            fixed = weights, heads, slots, array(matrix), array(vector), EPSILON, start
+            attend_classes(array(x[i]), own, *fixed, result[i, :, start : start + step].numpy())
+
+        each(attend, len(starts), x.device)
         return result
 
     def _padding(self, classes: int) -> tuple[int, Tensor | None, Tensor | None]:

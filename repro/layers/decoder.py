@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.layers.compiling import serves
 from repro.layers.decoder_sizes import groups
+from repro.layers.map_loops import decode, fits, packed
 from repro.layers.tokens import add_, per_class
 
 PLACES = 16 * 96**2
@@ -100,15 +102,22 @@ class CostDecoder(nn.Module):
             parts = x.split(max(1, PLACES // max(1, places)), dim=1)
             return torch.cat([self._decode(part, guided, merged) for part in parts], dim=1)
 
-        def decode(part: Tensor, own: list[Tensor]) -> Tensor:
+        def part_of(part: Tensor, own: list[Tensor]) -> Tensor:
             return self._decode(part, own, merged)
 
-        return per_class(decode, x, lambda i: guided if i is None else [g[i : i + 1] for g in guided])
+        return per_class(part_of, x, lambda i: guided if i is None else [g[i : i + 1] for g in guided])
 
     def _decode(self, x: Tensor, guided: list[Tensor], merged: list[Tensor]) -> Tensor:
+        widths = [stage.conv2.out_channels for stage in self.stages]
+        if serves(x) and fits(self.grid, widths):
+            return self._compiled(x, guided, merged)
         batch, classes = x.shape[:2]
         # Tokens last is channels last: a view, and the layout convolutions on a CPU prefer.
         maps = x.reshape(batch * classes, self.grid, self.grid, -1).permute(0, 3, 1, 2)
         for stage, share, kernel in zip(self.stages, guided, merged, strict=True):
             maps = stage(maps, share, kernel)
         return self.head(maps).view(batch, classes, *maps.shape[2:])
+
+    def _compiled(self, x: Tensor, guided: list[Tensor], merged: list[Tensor]) -> Tensor:
+        stages = [packed(k, s.norm1, s.conv2, s.norm2) for k, s in zip(merged, self.stages, strict=True)]
+        return torch.stack([decode(x[i], self.grid, stages, [g[i] for g in guided], self.head) for i in range(len(x))])

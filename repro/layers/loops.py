@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -12,8 +15,31 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_KEPT = os.access(Path(__file__).parent, os.W_OK)
-compiled = njit(nogil=True, cache=_KEPT, error_model="numpy")
+_FOLDER = Path(__file__).parent
+_KEPT = os.access(_FOLDER, os.W_OK)
+
+
+def sources(folder: Path) -> str:
+    """Return a digest of the files of loops in ``folder``."""
+    files = sorted([*folder.glob("compiled_*.py"), folder / "vectors.py", folder / "loops.py"])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _kept(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator. Numba compiles a function anew when its own file changed, here also when another did."""
+    digest = sources(_FOLDER)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        kernel = njit(nogil=True, cache=_KEPT, error_model="numpy", **options)(function)
+        if _KEPT:
+            file = kernel._cache._cache_file
+            file._source_stamp = (file._source_stamp, digest)
+        return kernel
+
+    return decorate
+
+
+compiled = _kept()
 """Sums in their order."""
-fast = njit(nogil=True, cache=_KEPT, error_model="numpy", fastmath={"nsz", "contract", "reassoc"})
+fast = _kept(fastmath={"nsz", "contract", "reassoc"})
 """Sums in any order."""

@@ -1,16 +1,22 @@
-"""Attention of tokens to those of their own list, by compiled loops where they serve (docs/performance.md)."""
+"""Swin blocks whose tokens attend to those of their own list, compiled where that serves (docs/performance.md).
+
+Windows, the regions that a shift leaves within them and the branches of DiSa are lists of tokens.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from repro.layers.compiling import serves
+from repro.layers.compiling import LANES, affine, array, scales, serves
+from repro.layers.tokens import Mlp
 
-LANES = 16
-"""The compiled loops take heads whose width is a multiple of this."""
+if TYPE_CHECKING:
+    from repro.layers.compiled_block import Weights
+
 NEGLIGIBLE = 30.0
 """Scores so far apart that the lower one's weight, e^-30, is less than the rounding of float32 among 10^5 keys."""
 
@@ -20,6 +26,10 @@ class Lists(NamedTuple):
 
     members: Tensor
     starts: Tensor
+
+    def part(self, first: int, end: int) -> Lists:
+        """Return lists ``first`` to ``end``, that one not among them."""
+        return Lists(self.members, self.starts[first : end + 1])
 
 
 def lists_of(number: Tensor, count: int) -> Lists:
@@ -31,30 +41,60 @@ def lists_of(number: Tensor, count: int) -> Lists:
     return lists
 
 
-def compiled(x: Tensor, head_width: int) -> bool:
-    """Tell whether :func:`attend` takes tokens like ``x``."""
-    return head_width % LANES == 0 and serves(x)
+def compiled(x: Tensor, head_width: int, hidden: int) -> bool:
+    """Tell whether :func:`run_lists` takes tokens like ``x`` with heads and a hidden layer so wide."""
+    return head_width % LANES == 0 and hidden % LANES == 0 and serves(x)
 
 
-def attend(
-    qkv: Tensor, guidance: Tensor, place: Tensor, lists: Lists, heads: int, leak: float | None = None
-) -> Tensor | None:
-    """Add guidance to q, k, v (R, 3 C), in place, and return each token's attention over its own list (R, C).
+def packed(
+    norm1: nn.LayerNorm, qkv: Tensor, proj: nn.Linear, norm2: nn.LayerNorm, mlp: Mlp, after: bool = False
+) -> Weights:
+    """Return the parameters of a block as its loops take them; ``qkv`` (3 C, C) maps tokens to q, k, v.
 
-    ``place`` (R) names each token's row of ``guidance`` (P, 3 C). ``leak`` is what is added to the scores of tokens of
-    other lists, None if they do not take part: the result is None where their weights might not be negligible.
+    Norms come ``after`` the residuals or before; the MLP has GELU or ReLU.
     """
-    from repro.layers.compiled_attention import attend_lists
+    from repro.layers.compiled_block import Weights
 
-    out = qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3)
-    apart = attend_lists(
-        qkv.detach().numpy(),
+    return Weights(
+        norm1=array(scales(norm1)),
+        qkv=array(qkv.t()),
+        proj=array(affine(proj)),
+        norm2=array(scales(norm2)),
+        fc1=array(affine(mlp.fc1)),
+        fc2=array(affine(mlp.fc2)),
+        eps=norm1.eps,
+        after=after,
+        rectified=mlp.activation is F.relu,
+    )
+
+
+def run_lists(
+    x: Tensor,
+    guidance: Tensor,
+    place: Tensor,
+    lists: Lists,
+    weights: Weights,
+    heads: int,
+    leak: float | None,
+    out: Tensor,
+) -> bool:
+    """Write to ``out`` what a block makes of those of the tokens ``x`` (R, C) that are in ``lists``.
+
+    ``place`` (R) names each token's row of ``guidance`` (P, 3 C), which is added to its q, k, v. ``leak`` is what is
+    added to the scores of tokens of other lists, None if they do not take part: the result is False, and what was
+    written has no meaning, where their weights might not be negligible.
+    """
+    from repro.layers.compiled_block import run_block
+
+    apart = run_block(
+        x.detach().numpy(),
         guidance.detach().numpy(),
         place.numpy(),
         lists.members.numpy(),
         lists.starts.numpy(),
+        weights,
         heads,
         leak is not None,
         out.numpy(),
     )
-    return out if leak is None or apart < -leak - NEGLIGIBLE else None
+    return leak is None or apart < -leak - NEGLIGIBLE

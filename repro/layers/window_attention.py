@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 
 from repro.layers.norms import LayerNorm
 from repro.layers.small_attention import FEW, small_attention
-from repro.layers.token_lists import Lists, attend, compiled, lists_of
+from repro.layers.token_lists import Lists, compiled, lists_of, packed, run_lists
 from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_tokens
+
+if TYPE_CHECKING:
+    from repro.layers.compiled_block import Weights
 
 MASKED = -100.0
 """Added to attention between places that only the cyclic shift made neighbours (official value; not -inf)."""
@@ -93,7 +97,7 @@ class GuidedWindowBlock(nn.Module):
         """Map tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance to (B, T, L, C).
 
         ``keep`` (B, T, L), in raster order, is True at the tokens that take part as keys (None: all). With ``raster``
-        the tokens, not ``offset``, come and go in raster order and all are keys: for what is :func:`compiled`.
+        the tokens, not ``offset``, come and go in raster order and all are keys: for what is :meth:`compiled`.
         """
         if raster:
             return self._in_raster(x, offset)
@@ -101,14 +105,21 @@ class GuidedWindowBlock(nn.Module):
         return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
 
     def _in_raster(self, x: Tensor, offset: Tensor) -> Tensor:
-        maps, places = x.shape[0] * x.shape[1], x.shape[2]
-        qkv = F.linear(self.norm1(x), self.attn.token_weight()).flatten(0, 2)
+        rows, places = x.reshape(-1, x.shape[3]), x.shape[2]
         row = places * torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) + self.place
-        place = row.expand(x.shape[:3]).flatten()
-        mixed = attend(qkv, offset.flatten(0, 2), place, self._lists(maps), self.heads, self.leak)
-        if mixed is None:
-            mixed = self.attend(qkv.view(*x.shape[:3], -1)[:, :, self.order], None)[:, :, self.place]
-        return self.finish(x, mixed.view(x.shape))
+        place, lists = row.expand(x.shape[:3]).flatten(), self._lists(x.shape[0] * x.shape[1])
+        out = torch.empty_like(rows)
+        if run_lists(rows, offset.flatten(0, 2), place, lists, self.packed(), self.heads, self.leak, out):
+            return out.view(x.shape)
+        return self(x[:, :, self.order], offset)[:, :, self.place]
+
+    def packed(self) -> Weights:
+        """Return the parameters as :func:`run_lists` takes them."""
+        return packed(self.norm1, self.attn.token_weight(), self.proj, self.norm2, self.mlp)
+
+    def compiled(self, x: Tensor) -> bool:
+        """Tell whether tokens like ``x`` may come in raster order."""
+        return compiled(x, self.attn.dim // self.heads, self.mlp.fc1.out_features)
 
     def _lists(self, maps: int) -> Lists:
         """Return which tokens of ``maps`` maps (R) attend to one another."""
@@ -223,7 +234,7 @@ class GuidedSwinPair(nn.Module):
         ``keep`` (B, T, L) is True at the tokens that take part as keys (None: all); what comes out at the others
         depends on windows they are not members of and has no meaning.
         """
-        if keep is None and compiled(x, x.shape[-1] // self.block_1.heads):
+        if keep is None and self.block_1.compiled(x):
             for block, offset in zip((self.block_1, self.block_2), offsets, strict=True):
                 x = block(x, offset, raster=True)
             return x

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import repro.layers.parallel
+from repro.layers import compiled_classes
 from repro.layers.class_attention import ClassAggregation, LinearClassAttention
 
 
@@ -59,6 +61,44 @@ def test_counted_padding_equals_repeated_padding(pad_len: int, per_image: bool) 
     theirs = torch.autograd.grad((expected * weight).sum(), [x, *used])
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("pad_len", [40, 19, 0])
+@pytest.mark.parametrize("per_image", [True, False])
+@pytest.mark.parametrize("threads", [1, 3])
+@torch.no_grad()
+def test_the_compiled_layer_equals_float64(
+    heads: int, pad_len: int, per_image: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(repro.layers.parallel, "threads", lambda _: threads)
+    layer = LinearClassAttention(dim=32, guidance_dim=5, heads=heads, pad_len=pad_len, ratio=1.5)
+    for parameter in layer.parameters():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    x, guidance = torch.randn(2, 19, 10, 32), torch.randn(2 if per_image else 1, 19, 5)
+    x[:, 7] *= 30  # a class whose queries leave the range in which elu is not flat
+    attended: list[int] = []
+    run = compiled_classes.attend_classes
+    monkeypatch.setattr(compiled_classes, "attend_classes", lambda *args: (attended.append(args[8]), run(*args)))
+    found = layer(x, guidance)
+    assert sorted(attended) == sorted(2 * ([0] if threads == 1 else [0, 4, 8]))
+    expected = layer.double()(x.double(), guidance.double())
+    assert len(attended) == 2 * min(threads, 3)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    assert found.is_contiguous()
+
+
+def test_other_widths_are_attended_by_torch() -> None:
+    x = torch.zeros(1, 3, 4, 32)
+    layer = LinearClassAttention(dim=32, guidance_dim=5, heads=2, pad_len=0, ratio=1)
+    with torch.no_grad():
+        assert layer._compiles(x)
+        assert not layer._compiles(x.double())
+        assert not layer._compiles(x[:, :0])
+        assert not LinearClassAttention(dim=32, guidance_dim=5, heads=4, pad_len=0, ratio=1)._compiles(x)
+        assert not LinearClassAttention(dim=32, guidance_dim=5, heads=2, pad_len=0, ratio=1.25)._compiles(x)
+    assert not layer._compiles(x)  # where a gradient is recorded
 
 
 def test_masked_padding_is_no_padding() -> None:

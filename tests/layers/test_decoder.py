@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import repro.layers.decoder
 from repro.layers.decoder import CostDecoder
+from repro.layers.map_loops import fits
 
 
 def test_split_convolution_equals_convolution_of_the_concatenation() -> None:
@@ -21,6 +24,38 @@ def test_split_convolution_equals_convolution_of_the_concatenation() -> None:
     torch.testing.assert_close(decoder(x, guidance), expected, rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         torch.testing.assert_close(decoder(x, guidance), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [(16,), (32, 16), (48, 32, 16)])
+@pytest.mark.parametrize("shape", [(1, 5), (2, 3)])
+@torch.no_grad()
+def test_the_compiled_decoder_equals_float64(
+    dims: tuple[int, ...], shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of one norm and of several, any number of stages, images with guidance of their own."""
+    torch.manual_seed(0)
+    taken, run = [], repro.layers.decoder.decode
+    monkeypatch.setattr(repro.layers.decoder, "decode", lambda *args: taken.append(1) or run(*args))
+    widths = tuple(3 + i for i in range(len(dims)))
+    decoder = CostDecoder(dim=20, dims=dims, guidance_dims=widths, grid=4)
+    for name, parameter in decoder.named_parameters():
+        if "norm" in name:
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    x = torch.randn(*shape, 16, 20) * 3 + 1
+    guidance = [torch.randn(shape[0], w, 8 * 2**i, 8 * 2**i) for i, w in enumerate(widths)]
+    found = decoder(x, guidance)
+    assert len(taken) == shape[0]
+    expected = copy.deepcopy(decoder).double()(x.double(), [g.double() for g in guidance])
+    assert len(taken) == shape[0]
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=2e-5)
+
+
+def test_other_sizes_are_decoded_by_torch() -> None:
+    assert fits(8, [16])
+    assert fits(24, [64, 32])
+    assert not fits(6, [16])
+    assert not fits(8, [16, 10])
+    assert not fits(8, [])
 
 
 def test_group_norm_has_sixteen_channels_a_group() -> None:

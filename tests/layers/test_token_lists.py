@@ -1,20 +1,35 @@
-"""Compiled attention within lists against the same written out in float64, and where it is not taken."""
+"""Compiled blocks of lists against the same written out in float64, and where they are not taken."""
 
 from __future__ import annotations
 
 import copy
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from numba import njit
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from disa import pixelwise
 from disa.pixelwise import Divided, refine_branches
 from disa.selection import most_salient
-from repro.layers import compiled_attention, token_lists, window_attention
-from repro.layers.token_lists import attend, compiled, lists_of
+from repro.layers import (
+    compiled_attention,
+    compiled_decoder,
+    compiled_products,
+    compiling,
+    loops,
+    map_loops,
+    token_lists,
+    vectors,
+    window_attention,
+)
+from repro.layers.token_lists import compiled, lists_of, packed, run_lists
+from repro.layers.tokens import Mlp
 from repro.layers.window_attention import GuidedSwinPair
 
 
@@ -24,16 +39,15 @@ def pair(grid: int, window: int, masked: float = window_attention.MASKED) -> Gui
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each call of the compiled attention gave a result, in order."""
+    """Whether each call of the compiled block gave a result, in order."""
     calls: list[bool] = []
 
-    def watched(*args: Any) -> Tensor | None:
-        result = attend(*args)
-        calls.append(result is not None)
-        return result
+    def watched(*args: Any) -> bool:
+        calls.append(run_lists(*args))
+        return calls[-1]
 
-    monkeypatch.setattr(window_attention, "attend", watched)
-    monkeypatch.setattr(pixelwise, "attend", watched)
+    monkeypatch.setattr(window_attention, "run_lists", watched)
+    monkeypatch.setattr(pixelwise, "run_lists", watched)
     return calls
 
 
@@ -47,24 +61,78 @@ def test_lists_hold_the_tokens_of_equal_number_in_order() -> None:
     assert starts[-1] == len(number)
 
 
+class Parts(nn.Module):
+    """A transformer layer written out, list by list."""
+
+    def __init__(self, dim: int, hidden: int, relu: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim)
+        self.mlp = Mlp(dim, hidden / dim, F.relu if relu else F.gelu)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.3)
+
+    def run(self, x: Tensor, guidance: Tensor, number: Tensor, heads: int, after: bool) -> Tensor:
+        out = torch.empty_like(x)
+        qkv = self.qkv(x if after else self.norm1(x)) + guidance
+        for i in number.unique():
+            q, k, v = qkv[number == i].unflatten(1, (3, heads, -1)).permute(1, 2, 0, 3)
+            mixed = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5).softmax(-1) @ v
+            y = x[number == i] + self.proj(mixed.transpose(0, 1).flatten(1))
+            y = self.norm1(y) if after else y
+            y = y + self.mlp(y if after else self.norm2(y))
+            out[number == i] = self.norm2(y) if after else y
+        return out
+
+
 @pytest.mark.parametrize("width", [16, 48])
 @pytest.mark.parametrize("sharpness", [1.0, 40.0])
-def test_each_token_sees_its_own_list(width: int, sharpness: float) -> None:
-    """Lists of one token, fewer than a vector, one vector, one more, several; guidance is added first."""
+@pytest.mark.parametrize("after", [False, True])
+def test_each_token_sees_its_own_list(width: int, sharpness: float, after: bool) -> None:
+    """Lists of one token, of less than a vector, a vector, more; norms before with GELU, or after with ReLU."""
     torch.manual_seed(0)
-    heads, sizes = 2, [1, 7, 16, 17, 40, 0, 144]
+    heads, sizes = 2, [0, 1, 7, 0, 3, 16, 17, 40, 0, 5, 0, 144, 9, 0, 0, 9, 2]
+    dim = heads * width
     number = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))[torch.randperm(sum(sizes))]
-    qkv, guidance = torch.randn(len(number), 3 * heads * width), torch.randn(5, 3 * heads * width)
-    qkv[:, : 2 * heads * width] *= sharpness**0.5
-    place = torch.randint(5, (len(number),))
-    whole = (qkv + guidance[place]).double().view(len(number), 3, heads, width)
+    x, guidance, parts = torch.randn(len(number), dim), torch.randn(5, 3 * dim), Parts(dim, 32, after)
+    guidance[:, : 2 * dim] *= sharpness**0.5
+    place, out = torch.randint(5, (len(number),)), torch.empty_like(x)
     with torch.inference_mode():
-        found = attend(qkv.clone(), guidance, place, lists_of(number, len(sizes)), heads)
-    assert found is not None
-    for i in range(len(sizes)):
-        q, k, v = whole[number == i].permute(1, 2, 0, 3)
-        expected = ((q @ k.transpose(1, 2) / width**0.5).softmax(-1) @ v).transpose(0, 1).flatten(1)
-        torch.testing.assert_close(found[number == i].double(), expected, rtol=1e-4, atol=3e-5)
+        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp, after=after)
+        assert run_lists(x, guidance, place, lists_of(number, len(sizes)), weights, heads, None, out)
+        expected = parts.double().run(x.double(), guidance[place].double(), number, heads, after)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tokens_of_no_list_are_left_as_they_are() -> None:
+    torch.manual_seed(0)
+    number, parts = torch.tensor([0, 1, 0, 2, 1]), Parts(32, 32, relu=False)
+    x, out = torch.randn(5, 32), torch.full((5, 32), 7.0)
+    with torch.inference_mode():
+        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp)
+        lists = lists_of(number, 3).part(1, 3)
+        run_lists(x, torch.zeros(1, 96), torch.zeros_like(number), lists, weights, 2, None, out)
+    assert (out[[0, 2]] == 7).all()
+    assert (out[[1, 3, 4]] != 7).any(dim=1).all()
+
+
+def test_the_compiled_gelu_is_as_exact_as_torchs() -> None:
+    """Of numbers that differ from a product's zero by their bias alone."""
+    numbers = torch.linspace(-9, 9, 4096)
+    weight, out = torch.cat([torch.zeros(1, 4096), numbers.unsqueeze(0)]), torch.empty(compiled_products.TILE, 4096)
+    rows = torch.zeros(compiled_products.TILE, 1)
+
+    @njit
+    def run(rows: Any, weight: Any, out: Any) -> None:
+        for column in range(0, 4096, 16):
+            compiled_products.affine_gelu(rows, 1, 0, weight, 4096, column, out)
+
+    run(rows.numpy(), weight.numpy(), out.numpy())
+    exact = torch.tensor([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in numbers.double().tolist()])
+    scale = numbers.abs().clamp(min=1)
+    own, theirs = (((g.double() - exact) / scale).abs().max() for g in (out[0], F.gelu(numbers)))
+    assert own < 2e-7
+    assert own < 2 * theirs
 
 
 @pytest.mark.parametrize(("grid", "window"), [(6, 3), (8, 4), (4, 12)])
@@ -101,7 +169,8 @@ def test_branches_by_lists_equal_float64_by_windows(share: float, sharp: bool, t
         return refine_branches(front, back, x, mask, k, front.guide(guidance), back.guide(guidance))
 
     found = run(front, back, x, guidance).joined()
-    assert taken == [True, not sharp]
+    assert all(taken[:2])
+    assert all(taken) != sharp
     expected = run(copy.deepcopy(front).double(), copy.deepcopy(back).double(), x.double(), guidance.double()).joined()
     torch.testing.assert_close(found.double(), expected, rtol=1e-3 if sharp else 1e-5, atol=1e-3 if sharp else 1e-5)
 
@@ -109,11 +178,14 @@ def test_branches_by_lists_equal_float64_by_windows(share: float, sharp: bool, t
 def test_a_leak_is_taken_for_nothing_only_where_it_is_negligible() -> None:
     """Of scores that are at most 2 |q| |k| / sqrt(16) apart, -100 hides those of less than 70."""
     lists, place = lists_of(torch.zeros(4, dtype=torch.long), 1), torch.zeros(4, dtype=torch.long)
+    parts, x = Parts(16, 16, relu=False), torch.zeros(4, 16)
+    nn.init.zeros_(parts.norm1.bias)
     for length, hidden in ((11.8, True), (11.9, False)):
-        qkv = torch.zeros(4, 48)
-        qkv[:, 0] = qkv[:, 16] = length
+        guidance = torch.zeros(1, 48)
+        guidance[:, 0] = guidance[:, 16] = length
         with torch.inference_mode():
-            assert (attend(qkv, torch.zeros(1, 48), place, lists, 1, -100.0) is not None) == hidden
+            weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp)
+            assert run_lists(x, guidance, place, lists, weights, 1, -100.0, torch.empty_like(x)) == hidden
     assert token_lists.NEGLIGIBLE == 30
 
 
@@ -122,16 +194,29 @@ def test_what_is_watched_recorded_or_in_another_type_is_not_compiled() -> None:
         pass
 
     x = torch.zeros(2, 32)
-    assert not compiled(x, 16)
+    assert not compiled(x, 16, 64)
     with torch.no_grad():
-        assert compiled(x, 16)
-        assert not compiled(x, 8)
-        assert not compiled(x.double(), 16)
+        assert compiled(x, 16, 64)
+        assert not compiled(x, 8, 64)
+        assert not compiled(x, 16, 40)
+        assert not compiled(x.double(), 16, 64)
         with torch.autocast("cpu", torch.bfloat16):
-            assert not compiled(x, 16)
+            assert not compiled(x, 16, 64)
         with Watch():
-            assert not compiled(x, 16)
+            assert not compiled(x, 16, 64)
 
 
-def test_heads_are_taken_by_the_width_of_the_compiled_vectors() -> None:
-    assert token_lists.LANES == compiled_attention.LANES  # said twice: to import the loops takes seconds
+def test_widths_are_taken_by_those_of_the_compiled_vectors() -> None:
+    assert compiling.LANES == vectors.LANES  # said twice: to import the loops takes seconds
+    assert map_loops.TILE == compiled_decoder.TILE
+
+
+def test_loops_are_compiled_anew_when_any_of_their_files_changes(tmp_path: Path) -> None:
+    """Numba looks at the file of a function alone, not at those of what it calls."""
+    for file in (*Path(loops.__file__).parent.glob("compiled_*.py"), Path(loops.__file__), Path(vectors.__file__)):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    whole = loops.sources(tmp_path)
+    assert whole == loops.sources(Path(loops.__file__).parent)
+    (tmp_path / "compiled_products.py").write_text("TILE = 4")
+    assert loops.sources(tmp_path) != whole
+    assert compiled_attention.group._cache._cache_file._source_stamp[1] == whole

@@ -1,0 +1,57 @@
+"""The decoder's stages over maps of one image, compiled where that serves (docs/performance.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from repro.layers.compiling import LANES, array, scales
+
+if TYPE_CHECKING:
+    from repro.layers.compiled_decoder import Stage
+
+TILE = 4
+"""The compiled loops take maps whose side is a multiple of this."""
+_KERNELS = (3, 1), (2, 0)
+"""Rows of a transposed convolution's kernel (4, stride 2) for an even and an odd place, first neighbour first."""
+
+
+def fits(side: int, widths: Sequence[int]) -> bool:
+    """Tell whether :func:`decode` takes maps of ``side`` and stages of ``widths`` channels."""
+    return side % TILE == 0 and len(widths) > 0 and all(width % LANES == 0 for width in widths)
+
+
+def packed(merged: Tensor, norm1: nn.GroupNorm, conv2: nn.Conv2d, norm2: nn.GroupNorm) -> Stage:
+    """Return a stage's parameters as its loops take them; ``merged`` (C, D, 4, 4) is its transposed convolution."""
+    from repro.layers.compiled_decoder import Stage
+
+    parities = [merged[:, :, rows][..., columns] for rows in _KERNELS for columns in _KERNELS]
+    up = torch.stack([kernel.permute(2, 3, 0, 1).flatten(0, 2) for kernel in parities])
+    conv = conv2.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    return Stage(
+        up=array(up),
+        norm1=array(scales(norm1)),
+        conv=array(conv),
+        norm2=array(scales(norm2)),
+        groups=norm1.num_groups,
+        eps=norm1.eps,
+    )
+
+
+def decode(x: Tensor, side: int, stages: Sequence[Stage], guided: Sequence[Tensor], head: nn.Conv2d) -> Tensor:
+    """Return logits (T, h, w) of one image's tokens ``x`` (T, L, C), maps of ``side``.
+
+    ``guided`` (D, .., ..) is what each stage adds to all maps, ``head`` the last 3x3 convolution to one number.
+    """
+    from repro.layers.compiled_decoder import decode_maps
+
+    shared = tuple(array(g.permute(1, 2, 0).flatten(0, 1)) for g in guided)
+    weight = array(head.weight.permute(0, 2, 3, 1).reshape(9, -1))
+    out = x.new_empty(x.shape[0], *guided[-1].shape[1:])
+    rows = array(x.reshape(-1, x.shape[2]))
+    bias = 0.0 if head.bias is None else float(head.bias)
+    decode_maps(rows, side, tuple(stages), shared, weight, bias, out.flatten(1).numpy())
+    return out
