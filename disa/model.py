@@ -155,7 +155,7 @@ class DiSa(Method):
         features = self.clip.dense(images, self.guide_blocks)
         guides = [up(g) for up, g in zip(self.upsample, features.guides, strict=True)]
         text = self.clip.text(classes, self.options.template)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or len(images) < 2 or not images.is_cpu:
             division = self._divide(features.map, text, classes, matched)
         else:
             division = self._divide_each(features.map, text, classes)
@@ -192,10 +192,9 @@ class DiSa(Method):
 
     def _divide_each(self, features: Tensor, text: Tensor, classes: Sequence[str]) -> Division:
         """Divide the tokens of one image after another, so that what is between stays in cache; no gradients."""
-        whole = cosine_cost(features, text[None, :, None])
         parts = each(lambda i: self._divide(features[i : i + 1], text, classes, None), len(features), features.device)
         masks = [part.mask for part in parts if part.mask is not None]
-        return Division(whole, None, None, torch.cat(masks) if masks else None)
+        return Division(torch.cat([part.cost for part in parts]), None, None, torch.cat(masks) if masks else None)
 
     def _match(self, text: Tensor, features: Tensor) -> Matching:
         tokens = text * text.shape[-1] ** 0.5 if self.options.text_scale == "sqrt" else text
