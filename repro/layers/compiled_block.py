@@ -1,7 +1,7 @@
 """A Swin block over lists of tokens in one pass, compiled: what is between stays in the first levels of cache.
 
-With few channels an operator of torch does little with a number before it leaves the cache: products of 32 channels ran
-at a fifth of the core's peak there. Here a group of lists goes through the whole block before the next is taken.
+With few channels an operator of torch does little with a number before it leaves the cache. Here a group of lists goes
+through the whole block before the next is taken.
 """
 
 from __future__ import annotations

@@ -10,7 +10,21 @@ import numpy as np
 from repro.layers.compiled_attention import zeros
 from repro.layers.compiled_products import TILE, affine_onto, affine_relu, normalise, onto
 from repro.layers.loops import Floats, compiled, fast
-from repro.layers.vectors import INT, LANES, call, constant, lane, load, loop, power_of_two, splat, store, vectorised
+from repro.layers.vectors import (
+    INT,
+    LANES,
+    at_least,
+    at_most,
+    call,
+    constant,
+    lane,
+    load,
+    loop,
+    power_of_two,
+    splat,
+    store,
+    vectorised,
+)
 
 KEYS = 4
 """Rows of a sum of outer products that are in registers."""
@@ -37,8 +51,8 @@ def _features(b: Any, x: Any, count: Any) -> None:
 
     def body(i: Any, _: list[Any]) -> list[Any]:
         vector = load(b, x, lane(b, i))
-        below = power_of_two(b, b.fmul(call(b, "minnum", vector, constant(0)), constant(math.log2(math.e))))
-        store(b, b.fadd(below, call(b, "maxnum", vector, constant(0))), x, lane(b, i))
+        below = power_of_two(b, b.fmul(at_most(b, vector, 0), constant(math.log2(math.e))))
+        store(b, b.fadd(below, at_least(b, vector, 0)), x, lane(b, i))
         return []
 
     loop(b, count, [], body)

@@ -14,7 +14,19 @@ from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 from repro.layers.loops import Floats, fast
-from repro.layers.vectors import INT, WIDE, call, constant, load, loop, splat, store, vectorised
+from repro.layers.vectors import (
+    INT,
+    WIDE,
+    at_least,
+    at_most,
+    call,
+    constant,
+    load,
+    loop,
+    splat,
+    store,
+    vectorised,
+)
 
 TILE = 8 if WIDE else 6
 """Tokens of a product whose sums are in registers."""
@@ -37,16 +49,16 @@ _TAIL = _tail()
 
 def _gelu(b: Any, x: Any) -> Any:
     """Return x Phi(x), which is max(x, 0) - |x| Phi(-|x|)."""
-    size = call(b, "minnum", call(b, "fabs", x), constant(_FAR))
+    size = at_most(b, call(b, "fabs", x), _FAR)
     t = call(b, "fma", size, constant(2 / _FAR), constant(-1))
     value = constant(_TAIL[0])
     for factor in _TAIL[1:]:
         value = call(b, "fma", value, t, constant(factor))
-    return b.fsub(call(b, "maxnum", x, constant(0)), value)
+    return b.fsub(at_least(b, x, 0), value)
 
 
 def _relu(b: Any, x: Any) -> Any:
-    return call(b, "maxnum", x, constant(0))
+    return at_least(b, x, 0)
 
 
 def _tile(

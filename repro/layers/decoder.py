@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from repro.layers.compiling import serves
 from repro.layers.decoder_sizes import groups
-from repro.layers.map_loops import decode, fits, packed
+from repro.layers.map_loops import decode_images, fits
 from repro.layers.tokens import add_, per_class
 
 PLACES = 16 * 96**2
@@ -108,16 +108,11 @@ class CostDecoder(nn.Module):
         return per_class(part_of, x, lambda i: guided if i is None else [g[i : i + 1] for g in guided])
 
     def _decode(self, x: Tensor, guided: list[Tensor], merged: list[Tensor]) -> Tensor:
-        widths = [stage.conv2.out_channels for stage in self.stages]
-        if serves(x) and fits(self.grid, widths):
-            return self._compiled(x, guided, merged)
+        if serves(x) and fits(self.grid, [stage.conv2.out_channels for stage in self.stages]):
+            return decode_images(x, self.grid, list(self.stages), merged, guided, self.head)
         batch, classes = x.shape[:2]
         # Tokens last is channels last: a view, and the layout convolutions on a CPU prefer.
         maps = x.reshape(batch * classes, self.grid, self.grid, -1).permute(0, 3, 1, 2)
         for stage, share, kernel in zip(self.stages, guided, merged, strict=True):
             maps = stage(maps, share, kernel)
         return self.head(maps).view(batch, classes, *maps.shape[2:])
-
-    def _compiled(self, x: Tensor, guided: list[Tensor], merged: list[Tensor]) -> Tensor:
-        stages = [packed(k, s.norm1, s.conv2, s.norm2) for k, s in zip(merged, self.stages, strict=True)]
-        return torch.stack([decode(x[i], self.grid, stages, [g[i] for g in guided], self.head) for i in range(len(x))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,32 +20,47 @@ _KERNELS = (3, 1), (2, 0)
 
 
 def fits(side: int, widths: Sequence[int]) -> bool:
-    """Tell whether :func:`decode` takes maps of ``side`` and stages of ``widths`` channels."""
+    """Tell whether :func:`decode_images` takes maps of ``side`` and stages of ``widths`` channels."""
     return side % TILE == 0 and len(widths) > 0 and all(width % LANES == 0 for width in widths)
 
 
-def packed(merged: Tensor, norm1: nn.GroupNorm, conv2: nn.Conv2d, norm2: nn.GroupNorm) -> Stage:
-    """Return a stage's parameters as its loops take them; ``merged`` (C, D, 4, 4) is its transposed convolution."""
+class UpStage(Protocol):
+    """What the loops need of a stage (:class:`repro.layers.decoder.UpStage`)."""
+
+    norm1: nn.GroupNorm
+    conv2: nn.Conv2d
+    norm2: nn.GroupNorm
+
+
+def decode_images(
+    x: Tensor, side: int, stages: Sequence[UpStage], merged: Sequence[Tensor], guided: Sequence[Tensor], head: nn.Conv2d
+) -> Tensor:
+    """Return logits (B, T, h, w) of tokens ``x`` (B, T, L, C), maps of ``side``.
+
+    ``merged`` (C, D, 4, 4) are the stages' transposed convolutions, ``guided`` (B, D, .., ..) what they add to all maps
+    of an image, ``head`` the last 3x3 convolution to one number.
+    """
+    ready = [packed(kernel, stage) for kernel, stage in zip(merged, stages, strict=True)]
+    return torch.stack([_decode(x[i], side, ready, [g[i] for g in guided], head) for i in range(len(x))])
+
+
+def packed(merged: Tensor, stage: UpStage) -> Stage:
+    """Return a stage's parameters as its loops take them."""
     from repro.layers.compiled_decoder import Stage
 
     parities = [merged[:, :, rows][..., columns] for rows in _KERNELS for columns in _KERNELS]
     up = torch.stack([kernel.permute(2, 3, 0, 1).flatten(0, 2) for kernel in parities])
-    conv = conv2.weight.permute(2, 3, 1, 0).flatten(0, 2)
     return Stage(
         up=array(up),
-        norm1=array(scales(norm1)),
-        conv=array(conv),
-        norm2=array(scales(norm2)),
-        groups=norm1.num_groups,
-        eps=norm1.eps,
+        norm1=array(scales(stage.norm1)),
+        conv=array(stage.conv2.weight.permute(2, 3, 1, 0).flatten(0, 2)),
+        norm2=array(scales(stage.norm2)),
+        groups=stage.norm1.num_groups,
+        eps=stage.norm1.eps,
     )
 
 
-def decode(x: Tensor, side: int, stages: Sequence[Stage], guided: Sequence[Tensor], head: nn.Conv2d) -> Tensor:
-    """Return logits (T, h, w) of one image's tokens ``x`` (T, L, C), maps of ``side``.
-
-    ``guided`` (D, .., ..) is what each stage adds to all maps, ``head`` the last 3x3 convolution to one number.
-    """
+def _decode(x: Tensor, side: int, stages: Sequence[Stage], guided: Sequence[Tensor], head: nn.Conv2d) -> Tensor:
     from repro.layers.compiled_decoder import decode_maps
 
     shared = tuple(array(g.permute(1, 2, 0).flatten(0, 1)) for g in guided)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from repro.layers.compiling import serves
+from repro.layers.compiling import array, scales, serves
 
 WIDEST = 256
 """Channels of a row above which torch's own is kept: it gains least there, and torch spreads it over threads."""
@@ -22,10 +22,9 @@ class LayerNorm(nn.LayerNorm):
         width = x.shape[-1]
         if self.weight is None or self.bias is None or width > WIDEST or not serves(x):
             return super().forward(x)
-        from repro.layers.compiled_rows import normalise_rows
+        from repro.layers.compiled_products import normalise
 
-        rows = x.detach().reshape(-1, width)
-        out = torch.empty_like(rows)
-        weight, bias = self.weight.detach().numpy(), self.bias.detach().numpy()
-        normalise_rows(rows.numpy(), weight, bias, self.eps, out.numpy())
-        return out.view(x.shape)
+        rows = array(x.reshape(-1, width))
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        normalise(rows, len(rows), array(scales(self)), self.eps, out.view(-1, width).numpy())
+        return out

@@ -56,15 +56,28 @@ def call(b: ir.IRBuilder, name: str, *vectors: Any) -> Any:
     return b.call(function, vectors)
 
 
+def at_least(b: ir.IRBuilder, x: Any, value: float) -> Any:
+    """Return the larger of each number and ``value``; what is no number stays none."""
+    return b.select(b.fcmp_ordered("<", x, constant(value)), constant(value), x)
+
+
+def at_most(b: ir.IRBuilder, x: Any, value: float) -> Any:
+    """Return the smaller of each number and ``value``; what is no number stays none."""
+    return b.select(b.fcmp_ordered(">", x, constant(value)), constant(value), x)
+
+
 def load(b: ir.IRBuilder, base: Any, index: Any) -> Any:
+    """Return the vector that begins at number ``index`` of ``base``."""
     return b.load(b.bitcast(b.gep(base, [index]), VECTOR.as_pointer()), align=4)
 
 
 def store(b: ir.IRBuilder, vector: Any, base: Any, index: Any) -> None:
+    """Write ``vector`` from number ``index`` of ``base`` on."""
     b.store(vector, b.bitcast(b.gep(base, [index]), VECTOR.as_pointer()), align=4)
 
 
 def lane(b: ir.IRBuilder, index: Any) -> Any:
+    """Return the number at which vector ``index`` begins."""
     return b.mul(index, INT(LANES))
 
 
@@ -144,11 +157,12 @@ _LEAST = -126.0
 
 
 def power_of_two(b: ir.IRBuilder, x: Any) -> Any:
-    """Return 2^x of numbers up to 126; of those below -126 that of -126."""
-    x = call(b, "maxnum", x, constant(_LEAST))
-    nearest = call(b, "rint", x)
-    rest, power = b.fsub(x, nearest), constant(_POWERS[0])
+    """Return 2^x of numbers up to 126; of those below -126 that of -126, and x of what is no number."""
+    most = at_least(b, x, _LEAST)
+    nearest = call(b, "rint", most)
+    rest, power = b.fsub(most, nearest), constant(_POWERS[0])
     for factor in _POWERS[1:]:
         power = call(b, "fma", power, rest, constant(factor))
     exponent = b.shl(b.fptosi(nearest, WHOLE), ir.Constant(WHOLE, [23] * LANES))
-    return b.bitcast(b.add(b.bitcast(power, WHOLE), exponent), VECTOR)
+    scaled = b.bitcast(b.add(b.bitcast(power, WHOLE), exponent), VECTOR)
+    return b.select(b.fcmp_unordered("uno", x, x), x, scaled)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import baselines.logoseg.decoder
 from baselines.logoseg.alignment import ObjectPrior, RegionalAlignment, object_prior, region_members
 from baselines.logoseg.decoder import QueryDecoder, correlate
 from baselines.logoseg.fusion import ChannelAdapter, DirectionalAttention, Fusion, FusionBlock, LanguageQueries
 from baselines.logoseg.loss import masked_bce
 from baselines.logoseg.options import LoGoSegOptions
+from repro.layers.map_loops import decode_images
 
 B, N, P, C, D, H = 2, 5, 3, 7, 8, 6
 SMALL = {
@@ -287,6 +291,28 @@ def test_equations_11_and_12(kernel: int) -> None:
         close(logits[:, n], decoder.head(x)[:, 0])  # type: ignore[operator]  # (12)
     with torch.no_grad():
         close(decoder(queries, fused, cosine, guidance), logits.detach())
+
+
+@pytest.mark.parametrize("dims", [(16,), (32, 16)])
+@torch.no_grad()
+def test_equations_11_and_12_by_compiled_loops(dims: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def watched(*args: Any) -> Tensor:
+        calls.append(args[1])
+        return decode_images(*args)
+
+    monkeypatch.setattr(baselines.logoseg.decoder, "decode_images", watched)
+    decoder = shaken(QueryDecoder(8, 8, dims, (3, 2)[: len(dims)], 3)).float()
+    queries, fused, cosine = torch.randn(B, N, 8), torch.randn(B, 4, 4, 8), torch.randn(B, N, 4, 4)
+    guidance = [torch.randn(B, g, side, side) for g, side in ((3, 8), (2, 16))][: len(dims)]
+    found = decoder(queries, fused, cosine, guidance)
+    assert calls == [4]
+    exact = copy.deepcopy(decoder).double()(
+        queries.double(), fused.double(), cosine.double(), [g.double() for g in guidance]
+    )
+    assert calls == [4]
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
 
 
 def test_equation_13() -> None:

@@ -89,6 +89,16 @@ def test_the_compiled_layer_equals_float64(
     assert found.is_contiguous()
 
 
+@torch.no_grad()
+def test_what_is_no_number_is_not_hidden() -> None:
+    x, guidance = torch.randn(1, 3, 4, 32), torch.randn(1, 3, 5)
+    for spoiled in dict(LinearClassAttention(32, 5, 2, 8).named_parameters()):
+        layer = LinearClassAttention(32, 5, 2, 8)
+        assert not layer(x, guidance).isnan().any()
+        layer.get_parameter(spoiled).fill_(torch.nan)
+        assert layer(x, guidance).isnan().all(), spoiled
+
+
 def test_other_widths_are_attended_by_torch() -> None:
     x = torch.zeros(1, 3, 4, 32)
     layer = LinearClassAttention(dim=32, guidance_dim=5, heads=2, pad_len=0, ratio=1)

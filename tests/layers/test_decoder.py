@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import repro.layers.decoder
 from repro.layers.decoder import CostDecoder
-from repro.layers.map_loops import fits
+from repro.layers.map_loops import decode_images, fits
 
 
 def test_split_convolution_equals_convolution_of_the_concatenation() -> None:
@@ -34,8 +36,13 @@ def test_the_compiled_decoder_equals_float64(
 ) -> None:
     """Groups of one norm and of several, any number of stages, images with guidance of their own."""
     torch.manual_seed(0)
-    taken, run = [], repro.layers.decoder.decode
-    monkeypatch.setattr(repro.layers.decoder, "decode", lambda *args: taken.append(1) or run(*args))
+    taken: list[int] = []
+
+    def watched(x: Tensor, *rest: Any) -> Tensor:
+        taken.append(len(x))
+        return decode_images(x, *rest)
+
+    monkeypatch.setattr(repro.layers.decoder, "decode_images", watched)
     widths = tuple(3 + i for i in range(len(dims)))
     decoder = CostDecoder(dim=20, dims=dims, guidance_dims=widths, grid=4)
     for name, parameter in decoder.named_parameters():
@@ -44,10 +51,20 @@ def test_the_compiled_decoder_equals_float64(
     x = torch.randn(*shape, 16, 20) * 3 + 1
     guidance = [torch.randn(shape[0], w, 8 * 2**i, 8 * 2**i) for i, w in enumerate(widths)]
     found = decoder(x, guidance)
-    assert len(taken) == shape[0]
+    assert taken == [shape[0]]
     expected = copy.deepcopy(decoder).double()(x.double(), [g.double() for g in guidance])
-    assert len(taken) == shape[0]
+    assert len(taken) == 1
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=2e-5)
+
+
+@torch.no_grad()
+def test_what_is_no_number_is_not_hidden() -> None:
+    x, guidance = torch.randn(1, 2, 16, 20), [torch.randn(1, 3, 8, 8)]
+    assert not CostDecoder(20, [16], [3], 4)(x, guidance).isnan().any()
+    for spoiled in dict(CostDecoder(20, [16], [3], 4).named_parameters()):
+        decoder = CostDecoder(20, [16], [3], 4)
+        decoder.get_parameter(spoiled).fill_(torch.nan)
+        assert decoder(x, guidance).isnan().all(), spoiled
 
 
 def test_other_sizes_are_decoded_by_torch() -> None:

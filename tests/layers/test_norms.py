@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repro.layers import compiled_rows
+from repro.layers import compiled_products
 from repro.layers.norms import WIDEST, LayerNorm
 
 
@@ -33,13 +33,13 @@ def of_double(norm: LayerNorm, x: Tensor) -> Tensor:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes the compiled loop was given."""
-    shapes, loop = [], compiled_rows.normalise_rows
+    shapes, loop = [], compiled_products.normalise
 
     def noted(x: object, *rest: object) -> None:
         shapes.append(x.shape)  # type: ignore[attr-defined]
         loop(x, *rest)
 
-    monkeypatch.setattr(compiled_rows, "normalise_rows", noted)
+    monkeypatch.setattr(compiled_products, "normalise", noted)
     return shapes
 
 

@@ -104,6 +104,26 @@ def test_each_token_sees_its_own_list(width: int, sharpness: float, after: bool)
     torch.testing.assert_close(out.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("after", [False, True])
+@torch.no_grad()
+def test_what_is_no_number_is_not_hidden(after: bool) -> None:
+    """An evaluation looks for it in the logits: weights of a training that diverged."""
+    torch.manual_seed(0)
+    x, lists, place = torch.randn(20, 16), lists_of(torch.arange(20) // 10, 2), torch.zeros(20, dtype=torch.long)
+    for spoiled in dict(Parts(16, 16, after).named_parameters()):
+        parts, out = Parts(16, 16, after), torch.empty_like(x)
+        parts.get_parameter(spoiled).fill_(torch.nan)
+        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp, after=after)
+        run_lists(x, torch.zeros(1, 48), place, lists, weights, 1, None, out)
+        assert out.isnan().all(), spoiled
+    for part in range(3):
+        parts = Parts(16, 16, after)
+        parts.qkv.weight[16 * part] = torch.nan  # one channel of the queries, of the keys, of the values
+        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp, after=after)
+        run_lists(x, torch.zeros(1, 48), place, lists, weights, 1, None, out)
+        assert out.isnan().all(), part
+
+
 def test_tokens_of_no_list_are_left_as_they_are() -> None:
     torch.manual_seed(0)
     number, parts = torch.tensor([0, 1, 0, 2, 1]), Parts(32, 32, relu=False)
