@@ -60,7 +60,7 @@ class DecoderLayer(nn.Module):
     def _by_lists(self, x: Tensor) -> Tensor:
         """Run the layer with the tokens of each pair as a list."""
         rows = x.reshape(-1, x.shape[2])
-        every, out = torch.arange(len(rows) + 1), torch.empty_like(rows)
+        every, out = torch.arange(len(rows) + 1), torch.empty_like(rows, memory_format=torch.contiguous_format)
         lists = Lists(every[:-1], every[:: x.shape[1]])
         weights = packed(self.norm1, self.qkv.weight, self.proj, self.norm2, self.mlp, after=True)
         run_lists(

@@ -87,8 +87,8 @@ def run_lists(
     from repro.layers.compiled_block import run_block
 
     apart = run_block(
-        x.detach().numpy(),
-        guidance.detach().numpy(),
+        array(x),
+        array(guidance),
         place.numpy(),
         lists.members.numpy(),
         lists.starts.numpy(),

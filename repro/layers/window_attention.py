@@ -108,7 +108,7 @@ class GuidedWindowBlock(nn.Module):
         rows, places = x.reshape(-1, x.shape[3]), x.shape[2]
         row = places * torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) + self.place
         place, lists = row.expand(x.shape[:3]).flatten(), self._lists(x.shape[0] * x.shape[1])
-        out = torch.empty_like(rows)
+        out = torch.empty_like(rows, memory_format=torch.contiguous_format)
         if run_lists(rows, offset.flatten(0, 2), place, lists, self.packed(), self.heads, self.leak, out):
             return out.view(x.shape)
         return self(x[:, :, self.order], offset)[:, :, self.place]
