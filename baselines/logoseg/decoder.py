@@ -8,10 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from repro.layers.compiling import serves
 from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import UpStage
-from repro.layers.map_loops import decode_images, fits
+from repro.layers.map_loops import decode_images, takes
 from repro.layers.norms import LayerNorm
 from repro.layers.tokens import per_class
 
@@ -86,9 +85,8 @@ class QueryDecoder(nn.Module):
 
     def _decode(self, queries: Tensor, shared: Shared, cosine: Tensor) -> Tensor:
         volume = self._volume(queries[:, :, 0], shared.fused, cosine)
-        height, width = volume.shape[2:4]
-        if height == width and serves(volume) and fits(height, [stage.conv2.out_channels for stage in self.stages]):
-            stages = list(self.stages)
+        (height, width), stages = volume.shape[2:4], list(self.stages)
+        if height == width and takes(volume, height, stages):
             merged = [stage.merged() for stage in stages]
             return decode_images(volume.flatten(2, 3), height, stages, merged, shared.guided, self.head)
         # Channels last, as convolutions on a CPU prefer: a view.

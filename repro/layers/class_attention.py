@@ -101,11 +101,12 @@ class LinearClassAttention(nn.Module):
         step = even_step(x.shape[2], x.shape[2], x.device)
         starts = [(i, start) for i in range(x.shape[0]) for start in range(0, x.shape[2], step)]
 
+        fixed = weights, heads, slots, array(matrix), array(vector), EPSILON
+
         def attend(index: int) -> None:
             i, start = starts[index]
             own = array(offset[i if offset.shape[0] > 1 else 0, 0])
-            fixed = weights, heads, slots, array(matrix), array(vector), EPSILON, start
-            attend_classes(array(x[i]), own, *fixed, result[i, :, start : start + step].numpy())
+            attend_classes(array(x[i]), own, *fixed, start, result[i, :, start : start + step].numpy())
 
         each(attend, len(starts), x.device)
         return result

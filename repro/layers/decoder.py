@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.layers.compiling import serves
 from repro.layers.decoder_sizes import groups
-from repro.layers.map_loops import decode_images, fits
+from repro.layers.map_loops import decode_images, takes
 from repro.layers.tokens import add_, per_class
 
 PLACES = 16 * 96**2
@@ -108,7 +107,7 @@ class CostDecoder(nn.Module):
         return per_class(part_of, x, lambda i: guided if i is None else [g[i : i + 1] for g in guided])
 
     def _decode(self, x: Tensor, guided: list[Tensor], merged: list[Tensor]) -> Tensor:
-        if serves(x) and fits(self.grid, [stage.conv2.out_channels for stage in self.stages]):
+        if takes(x, self.grid, list(self.stages)):
             return decode_images(x, self.grid, list(self.stages), merged, guided, self.head)
         batch, classes = x.shape[:2]
         # Tokens last is channels last: a view, and the layout convolutions on a CPU prefer.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from repro.layers.compiling import LANES, array, scales
+from repro.layers.compiling import LANES, array, scales, serves
 
 if TYPE_CHECKING:
     from repro.layers.compiled_decoder import Stage
@@ -20,8 +20,13 @@ _KERNELS = (3, 1), (2, 0)
 
 
 def fits(side: int, widths: Sequence[int]) -> bool:
-    """Tell whether :func:`decode_images` takes maps of ``side`` and stages of ``widths`` channels."""
+    """Tell whether the compiled loops take maps of ``side`` and stages of ``widths`` channels."""
     return side % TILE == 0 and len(widths) > 0 and all(width % LANES == 0 for width in widths)
+
+
+def takes(x: Tensor, side: int, stages: Sequence[UpStage]) -> bool:
+    """Tell whether :func:`decode_images` serves for tokens like ``x``, maps of ``side`` and these stages."""
+    return serves(x) and fits(side, [stage.conv2.out_channels for stage in stages])
 
 
 class UpStage(Protocol):

@@ -226,7 +226,7 @@ def test_whole_image_forward_is_the_recorded_one(
 ) -> None:
     """Compiled, the decoder goes through its stages map by map, so that what is between is nowhere whole."""
     if not compiled:
-        monkeypatch.setattr(repro.layers.decoder, "fits", lambda *_: False)
+        monkeypatch.setattr(repro.layers.decoder, "takes", lambda *_: False)
     stored = recorded("ade150_full")
     golden.model.eval()
     with torch.no_grad():

@@ -28,7 +28,7 @@ def by_torch(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
         with (
             patch.object(window_attention, "compiled", return_value=False),
             patch.object(synseg, "compiled", return_value=False),
-            patch.object(decoder, "fits", return_value=False),
+            patch.object(decoder, "takes", return_value=False),
             patch.object(class_attention, "serves", return_value=False),
         ):
             return work()
