@@ -135,12 +135,8 @@ def _by_lists(blocks: Blocks, divided: Divided, table: Tensor) -> Tensor | None:
     row = places * (2 * (maps // classes) + back) + block.place[at]
     count = batch * classes * block.regions
     lists = lists_of(count * back + block.regions * maps + block.region[at], 2 * count)
-    out = torch.empty_like(tokens)
-    for i, own in enumerate(blocks):
-        part = lists.part(i * count, (i + 1) * count)
-        if not run_lists(tokens, table, row, part, own.packed(), own.heads, own.leak, out):
-            return None
-    return out
+    parts = [(lists.part(i * count, (i + 1) * count), own.block()) for i, own in enumerate(blocks)]
+    return run_lists(tokens, table, row, parts, block.leak)
 
 
 def branch_order(mask: Tensor, k: int) -> Tensor:

@@ -5,13 +5,11 @@ Call :func:`prepare` first in every entry point (command line, worker process, t
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from repro.mends import install
@@ -43,22 +41,6 @@ def allocator_thresholds(mapped: int, trimmed: int) -> None:
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-
-
-@contextlib.contextmanager
-def tiny_is_zero() -> Iterator[None]:
-    """Take what is too small for a normal number (float32: 1.2e-38) for zero in this thread, where a CPU can.
-
-    Products of such numbers are many times slower on some processors. Not for what is ranked: ties would be new.
-    """
-    import torch
-
-    before = sys.float_info.min / 2 == 0  # torch does not tell, and its numbers may be fake
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 def import_torchvision() -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.layers.norms import LayerNorm
-from repro.layers.token_lists import Lists, compiled, packed, run_lists
+from repro.layers.token_lists import Block, Lists, compiled, run_lists
 from repro.layers.tokens import Mlp
 
 
@@ -60,12 +60,11 @@ class DecoderLayer(nn.Module):
     def _by_lists(self, x: Tensor) -> Tensor:
         """Run the layer with the tokens of each pair as a list."""
         rows = x.reshape(-1, x.shape[2])
-        every, out = torch.arange(len(rows) + 1), torch.empty_like(rows, memory_format=torch.contiguous_format)
+        every = torch.arange(len(rows) + 1)
         lists = Lists(every[:-1], every[:: x.shape[1]])
-        weights = packed(self.norm1, self.qkv.weight, self.proj, self.norm2, self.mlp, after=True)
-        run_lists(
-            rows, self.qkv.bias.unsqueeze(0), torch.zeros_like(lists.members), lists, weights, self.heads, None, out
-        )
+        block = Block(self.norm1, self.qkv.weight, self.proj, self.norm2, self.mlp, self.heads, after=True)
+        out = run_lists(rows, self.qkv.bias.unsqueeze(0), torch.zeros_like(lists.members), [(lists, block)], None)
+        assert out is not None  # there is no leak
         return out.view(x.shape)
 
 

@@ -32,7 +32,7 @@ from repro.layers.vectors import (
 
 
 @vectorised
-def _columns(
+def take(
     b: Any, x: Any, column: Any, first: Any, stride: Any, members: Any, at: Any, count: Any, scale: Any, out: Any
 ) -> None:
     """Write 16 columns from ``first`` of the 16 tokens from ``at`` as vectors over tokens, times ``scale``."""
@@ -44,7 +44,7 @@ def _columns(
 
 
 @vectorised
-def _scores(
+def score(
     b: Any,
     x: Any,
     column: Any,
@@ -71,20 +71,20 @@ def _scores(
 
 
 @vectorised
-def _hide(b: Any, scores: Any, count: Any, labels: Any) -> None:
+def hide(b: Any, scores: Any, count: Any, labels: Any) -> None:
     """Put the scores of keys of another label than that of each of 16 queries last; keys and queries are the same."""
     queries = load(b, labels, INT(0))
 
-    def hide(i: Any, _: list[Any]) -> list[Any]:
+    def one(i: Any, _: list[Any]) -> list[Any]:
         same = b.fcmp_ordered("==", queries, splat(b, b.load(b.gep(labels, [i]))))
         store(b, b.select(same, load(b, scores, lane(b, i)), constant(-math.inf)), scores, lane(b, i))
         return []
 
-    loop(b, count, [], hide)
+    loop(b, count, [], one)
 
 
 @vectorised
-def _weights(b: Any, scores: Any, count: Any, inverse: Any) -> None:
+def weigh(b: Any, scores: Any, count: Any, inverse: Any) -> None:
     """Turn scores in powers of two into weights of 16 queries, and write the inverse of their sums."""
 
     def larger(i: Any, largest: list[Any]) -> list[Any]:
@@ -92,17 +92,17 @@ def _weights(b: Any, scores: Any, count: Any, inverse: Any) -> None:
 
     (largest,) = loop(b, count, [constant(-math.inf)], larger)
 
-    def weigh(i: Any, total: list[Any]) -> list[Any]:
+    def power(i: Any, total: list[Any]) -> list[Any]:
         weight = power_of_two(b, b.fsub(load(b, scores, lane(b, i)), largest))
         store(b, weight, scores, lane(b, i))
         return [b.fadd(total[0], weight)]
 
-    (total,) = loop(b, count, [constant(0)], weigh)
+    (total,) = loop(b, count, [constant(0)], power)
     store(b, b.fdiv(constant(1), total), inverse, INT(0))
 
 
 @vectorised
-def _mix(
+def mix(
     b: Any, x: Any, column: Any, first: Any, stride: Any, members: Any, at: Any, count: Any, weights: Any, out: Any
 ) -> None:
     """Write ROWS columns from ``first`` of the values of a list, weighted for 16 queries."""
@@ -119,7 +119,7 @@ def _mix(
 
 
 @vectorised
-def _spread(
+def spread(
     b: Any, x: Any, column: Any, first: Any, stride: Any, members: Any, at: Any, count: Any, mixed: Any, inverse: Any
 ) -> None:
     """Write 16 columns of the result of the 16 tokens from ``at``; what stands for a missing one is the last's."""
@@ -197,16 +197,16 @@ def attend_pack(
         for at in range(start, start + count, LANES):
             some = min(LANES, start + count - at)
             for c in range(0, width, LANES):
-                _columns(qkv, own, c, stride, rows, at, some, scale, query)
+                take(qkv, own, c, stride, rows, at, some, scale, query)
             for key in range(0, count, ROWS):
-                _scores(qkv, dim + own, key, stride, rows, start, count, query, width, weights)
+                score(qkv, dim + own, key, stride, rows, start, count, query, width, weights)
             if several:
-                _hide(weights, count, labels)
-            _weights(weights, count, inverse)
+                hide(weights, count, labels)
+            weigh(weights, count, inverse)
             for c in range(0, width, ROWS):
-                _mix(qkv, 2 * dim + own, c, stride, rows, start, count, weights, mixed)
+                mix(qkv, 2 * dim + own, c, stride, rows, start, count, weights, mixed)
             for c in range(0, width, LANES):
-                _spread(out, own, c, dim, rows, at, some, mixed, inverse)
+                spread(out, own, c, dim, rows, at, some, mixed, inverse)
 
 
 @compiled

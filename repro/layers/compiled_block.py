@@ -41,7 +41,7 @@ class Weights(NamedTuple):
 
 
 @fast
-def _gather(
+def gather(
     x: Floats, table: Floats, place: Ints, members: Ints, first: int, count: int, tokens: Floats, qkv: Floats
 ) -> None:
     """Copy the rows of ``count`` members, and of what the guidance adds to them."""
@@ -55,7 +55,8 @@ def _gather(
 
 
 @fast
-def _scatter(tokens: Floats, members: Ints, first: int, count: int, out: Floats) -> None:
+def scatter(tokens: Floats, members: Ints, first: int, count: int, out: Floats) -> None:
+    """Write the rows of ``count`` members to their places."""
     for t in range(count):
         token = members[first + t]
         for j in range(out.shape[1]):
@@ -63,28 +64,18 @@ def _scatter(tokens: Floats, members: Ints, first: int, count: int, out: Floats)
 
 
 @compiled
-def _attend(
-    qkv: Floats,
-    starts: Ints,
-    rows: Ints,
-    labels: Floats,
-    heads: int,
-    room: tuple[Floats, Floats, Floats, Floats],
-    out: Floats,
-) -> None:
-    """Write the attention of a group's tokens over their own lists, which begin at ``starts``, to ``out``."""
-    first, lists = starts[0], len(starts) - 1
-    i = 0
-    while i < lists:
-        end, filled = i, 0
-        while end == i or (end < lists and starts[end + 1] - starts[i] <= LANES):
-            if starts[end + 1] > starts[end]:
-                labels[starts[end] - starts[i] :] = end
-                filled += 1
-            end += 1
-        if starts[end] > starts[i]:
-            attend_pack(qkv, rows, starts[i] - first, starts[end] - starts[i], labels, filled > 1, heads, room, out)
-        i = end
+def next_pack(starts: Ints, i: int, lists: int, labels: Floats) -> tuple[int, int, bool]:
+    """Return list ``i``, the one after the last that shares a vector with it, and whether several are not empty.
+
+    Writes which of them each of 16 tokens is in to ``labels``; lists of more tokens are alone.
+    """
+    end, filled = i, 0
+    while end == i or (end < lists and starts[end + 1] - starts[i] <= LANES):
+        if starts[end + 1] > starts[end]:
+            labels[starts[end] - starts[i] :] = end - i
+            filled += 1
+        end += 1
+    return i, end, filled > 1
 
 
 @compiled
@@ -117,7 +108,7 @@ def run_block(
         while end < lists and starts[end + 1] - starts[at] <= GROUP:
             end += 1
         first, count = starts[at], starts[end] - starts[at]
-        _gather(x, table, place, members, first, count, tokens, qkv)
+        gather(x, table, place, members, first, count, tokens, qkv)
         if weights.after:
             source = tokens
         else:
@@ -129,7 +120,12 @@ def run_block(
         if bounded:
             for t in range(count):
                 raise_norms(qkv, t, heads, largest)
-        _attend(qkv, starts[at : end + 1], own, labels, heads, room, mixed)
+        i = at
+        while i < end:
+            begin, i, several = next_pack(starts, i, end, labels)
+            if starts[i] > starts[begin]:
+                size = starts[i] - starts[begin]
+                attend_pack(qkv, own, starts[begin] - first, size, labels, several, heads, room, mixed)
         for column in range(0, dim, LANES):
             for t in range(0, count, TILE):
                 affine_onto(mixed, dim, t, weights.proj, dim, column, tokens)
@@ -145,6 +141,6 @@ def run_block(
                 affine_onto(inner, hidden, t, weights.fc2, dim, column, tokens)
         if weights.after:
             normalise(tokens, count, weights.norm2, weights.eps, tokens)
-        _scatter(tokens, members, first, count, out)
+        scatter(tokens, members, first, count, out)
         at = end
     return furthest(largest, heads, dim // heads)

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from repro.layers.loops import Floats, fast
 from repro.layers.vectors import (
     INT,
+    ROWS,
     WIDE,
     at_least,
     at_most,
     call,
     constant,
+    lane,
     load,
     loop,
     splat,
@@ -34,27 +36,45 @@ _FAR = 5.25
 """Where the GELU of a negative number is taken for that of the last one, -4e-7."""
 
 
-def _tail() -> list[float]:
-    """Return a (1 - Phi(a)) for a of 0 to far as a polynomial in 2 a / far - 1, highest power first; off by 4e-8."""
+def _series(function: Callable[[float], float], degree: int) -> list[float]:
+    """Return ``function`` of 0 to far as a polynomial in 2 a / far - 1, highest power first."""
 
     def exact(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array([a * math.erfc(a / math.sqrt(2)) / 2 for a in numbers])
+        return np.array([function(a) for a in numbers])
 
-    series = Chebyshev.interpolate(exact, 16, domain=[0, _FAR])
+    series = Chebyshev.interpolate(exact, degree, domain=[0, _FAR])
     return [float(c) for c in reversed(Chebyshev(series.coef).convert(kind=Polynomial).coef)]
 
 
-_TAIL = _tail()
+def _beyond(a: float) -> float:
+    return math.erfc(a / math.sqrt(2)) / 2
+
+
+_TAIL = _series(lambda a: a * _beyond(a), 16)
+"""a (1 - Phi(a)), off by 4e-8."""
+_SLOPE = _series(lambda a: _beyond(a) - a * math.exp(-a * a / 2) / math.sqrt(2 * math.pi), 17)
+"""What a (Phi(a) - 1) has for a derivative, with the sign changed: 1 - Phi(a) - a phi(a)."""
+
+
+def _of_size(b: Any, x: Any, series: list[float]) -> Any:
+    """Return the polynomial ``series`` of the size of x."""
+    size = at_most(b, call(b, "fabs", x), _FAR)
+    t = call(b, "fma", size, constant(2 / _FAR), constant(-1))
+    value = constant(series[0])
+    for factor in series[1:]:
+        value = call(b, "fma", value, t, constant(factor))
+    return value
 
 
 def _gelu(b: Any, x: Any) -> Any:
     """Return x Phi(x), which is max(x, 0) - |x| Phi(-|x|)."""
-    size = at_most(b, call(b, "fabs", x), _FAR)
-    t = call(b, "fma", size, constant(2 / _FAR), constant(-1))
-    value = constant(_TAIL[0])
-    for factor in _TAIL[1:]:
-        value = call(b, "fma", value, t, constant(factor))
-    return b.fsub(at_least(b, x, 0), value)
+    return b.fsub(at_least(b, x, 0), _of_size(b, x, _TAIL))
+
+
+def _gelu_slope(b: Any, x: Any) -> Any:
+    """Return Phi(x) + x phi(x): that of a negative number, and 1 less that of the opposite of a positive one."""
+    value = _of_size(b, x, _SLOPE)
+    return b.select(b.fcmp_ordered(">", x, constant(0)), b.fsub(constant(1), value), value)
 
 
 def _relu(b: Any, x: Any) -> Any:
@@ -97,6 +117,18 @@ def _tile(
 
 
 @vectorised
+def times(b: Any, x: Any, width: Any, first: Any, weight: Any, columns: Any, column: Any, out: Any) -> None:
+    """Write the products of TILE tokens with 16 columns to ``out``."""
+    _tile(b, x, width, first, weight, columns, column, out)
+
+
+@vectorised
+def affine(b: Any, x: Any, width: Any, first: Any, weight: Any, columns: Any, column: Any, out: Any) -> None:
+    """Write products and bias."""
+    _tile(b, x, width, first, weight, columns, column, out, bias=True)
+
+
+@vectorised
 def onto(b: Any, x: Any, width: Any, first: Any, weight: Any, columns: Any, column: Any, out: Any) -> None:
     """Add the products of TILE tokens with 16 columns to ``out``."""
     _tile(b, x, width, first, weight, columns, column, out, onto=True)
@@ -120,6 +152,52 @@ def affine_relu(b: Any, x: Any, width: Any, first: Any, weight: Any, columns: An
     _tile(b, x, width, first, weight, columns, column, out, bias=True, activation=_relu)
 
 
+@vectorised
+def both_gelu(b: Any, x: Any, vectors: Any, out: Any, slope: Any) -> None:
+    """Write the GELU of as many ``vectors`` of ``x``, and its derivative."""
+
+    def body(i: Any, _: list[Any]) -> list[Any]:
+        numbers = load(b, x, lane(b, i))
+        store(b, _gelu(b, numbers), out, lane(b, i))
+        store(b, _gelu_slope(b, numbers), slope, lane(b, i))
+        return []
+
+    loop(b, vectors, [], body)
+
+
+@vectorised
+def both_relu(b: Any, x: Any, vectors: Any, out: Any, slope: Any) -> None:
+    """Write the ReLU of as many ``vectors`` of ``x``, and its derivative: 0 at 0, as torch's."""
+
+    def body(i: Any, _: list[Any]) -> list[Any]:
+        numbers = load(b, x, lane(b, i))
+        store(b, _relu(b, numbers), out, lane(b, i))
+        store(b, b.select(b.fcmp_ordered(">", numbers, constant(0)), constant(1), constant(0)), slope, lane(b, i))
+        return []
+
+    loop(b, vectors, [], body)
+
+
+@vectorised
+def outer_onto(
+    b: Any, x: Any, width: Any, first: Any, grad: Any, columns: Any, column: Any, count: Any, out: Any
+) -> None:
+    """Add to ROWS rows from ``first`` and 16 columns of a matrix's gradient the products of ``count`` tokens.
+
+    Tokens (.., width) met the matrix (width, columns); ``grad`` (.., columns) is the gradient of what came out.
+    """
+    x, grad, out = b.gep(x, [first]), b.gep(grad, [column]), b.gep(out, [column])
+
+    def body(i: Any, sums: list[Any]) -> list[Any]:
+        vector, row = load(b, grad, b.mul(i, columns)), b.gep(x, [b.mul(i, width)])
+        numbers = [splat(b, b.load(b.gep(row, [INT(r)]))) for r in range(ROWS)]
+        return [call(b, "fma", number, vector, total) for number, total in zip(numbers, sums, strict=True)]
+
+    for r, total in enumerate(loop(b, count, [constant(0)] * ROWS, body)):
+        place = b.mul(b.add(first, INT(r)), columns)
+        store(b, b.fadd(load(b, out, place), total), out, place)
+
+
 @fast
 def normalise(x: Floats, count: int, norm: Floats, eps: float, out: Floats) -> None:
     """Write the layer norm of the first ``count`` rows of ``x`` to ``out``, both (.., C)."""
@@ -137,3 +215,38 @@ def normalise(x: Floats, count: int, norm: Floats, eps: float, out: Floats) -> N
         scale = np.float32(1) / np.sqrt(squares * share + np.float32(eps))
         for j in range(width):
             out[i, j] = (x[i, j] - mean) * scale * norm[0, j] + norm[1, j]
+
+
+@fast
+def normalise_back(
+    x: Floats, count: int, norm: Floats, eps: float, grad: Floats, add: bool, out: Floats, sums: Floats
+) -> None:
+    """Write, or ``add``, the gradient of ``x`` to ``out`` by that of its layer norm, ``grad``, all (.., C).
+
+    The gradients of weight and bias are added to ``sums`` (2, C). ``out`` may be ``grad``.
+    """
+    width = x.shape[1]
+    share, own_sums = np.float32(1) / np.float32(width), np.zeros_like(sums)
+    for i in range(count):
+        total = np.float32(0)
+        for j in range(width):
+            total += x[i, j]
+        mean = total * share
+        squares = np.float32(0)
+        for j in range(width):
+            apart = x[i, j] - mean
+            squares += apart * apart
+        scale = np.float32(1) / np.sqrt(squares * share + np.float32(eps))
+        level, along = np.float32(0), np.float32(0)
+        for j in range(width):
+            weighted = grad[i, j] * norm[0, j]
+            level += weighted
+            along += weighted * (x[i, j] - mean)
+        level, along = level * share, along * share * scale * scale
+        for j in range(width):
+            own, apart = grad[i, j], x[i, j] - mean
+            own_sums[0, j] += own * apart * scale
+            own_sums[1, j] += own
+            change = scale * (own * norm[0, j] - level - along * apart)
+            out[i, j] = out[i, j] + change if add else change
+    sums += own_sums  # sums of sums are more exact than one of many tokens

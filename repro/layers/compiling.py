@@ -13,10 +13,13 @@ LANES = 16
 """Loops over vectors take channels (of a head, a hidden layer, a stage) that are a multiple of this."""
 
 
-def serves(x: Tensor) -> bool:
-    """Tell whether compiled loops take tensors like ``x``: float32 on a CPU, no gradient recorded, nothing watching."""
-    fits = x.device.type == "cpu" and x.dtype == torch.float32
-    return fits and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and not watched()
+def serves(x: Tensor, *, recorded: bool = False) -> bool:
+    """Tell whether compiled loops take tensors like ``x``: float32 on a CPU, nothing watching.
+
+    No gradient may be recorded, unless the loops have one (``recorded``).
+    """
+    fits = x.device.type == "cpu" and x.dtype == torch.float32 and (recorded or not torch.is_grad_enabled())
+    return fits and not torch.is_autocast_enabled("cpu") and not watched()
 
 
 def affine(linear: nn.Linear) -> Tensor:

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from repro.runtime import tiny_is_zero
-
 FEW = 36
 """Tokens of a window up to which this is faster."""
 
@@ -36,8 +34,8 @@ class _SmallAttention(torch.autograd.Function):
         if bias is not None:
             by_window = weights.view(*qkv.shape[:2], heads, *weights.shape[1:])
             by_window += bias
-        with tiny_is_zero():  # of what a mask adds -100 to: e^-100 is no normal float32
-            weights = weights.softmax(dim=-1)
+        # Of what a mask adds -100 to, weights are no normal float32: products with them are many times slower.
+        weights = torch.threshold_(weights.softmax(dim=-1), torch.finfo(weights.dtype).tiny, 0)
         ctx.save_for_backward(qkv, weights)
         ctx.heads = heads
         return _joined(weights @ v, qkv.shape, heads)

@@ -5,17 +5,24 @@ Windows, the regions that a shift leaves within them and the branches of DiSa ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from repro.layers.compiling import LANES, affine, array, scales, serves
+from repro.layers.parallel import each, threads
 from repro.layers.tokens import Mlp
 
 if TYPE_CHECKING:
     from repro.layers.compiled_block import Weights
+
+Result = TypeVar("Result")
 
 NEGLIGIBLE = 30.0
 """Scores so far apart that the lower one's weight, e^-30, is less than the rounding of float32 among 10^5 keys."""
@@ -31,6 +38,13 @@ class Lists(NamedTuple):
         """Return lists ``first`` to ``end``, that one not among them."""
         return Lists(self.members, self.starts[first : end + 1])
 
+    def parts(self, count: int) -> list[Lists]:
+        """Return at most ``count`` parts of about as many tokens."""
+        begin, end = self.starts[0], self.starts[-1]
+        wanted = begin + (end - begin) * torch.arange(1, count) // count
+        cuts = [0, *torch.searchsorted(self.starts, wanted).tolist(), len(self.starts) - 1]
+        return [self.part(a, b) for a, b in itertools.pairwise(cuts) if a < b]
+
 
 def lists_of(number: Tensor, count: int) -> Lists:
     """Return the lists of tokens of equal ``number`` (R) below ``count``, in their order; on the CPU."""
@@ -43,58 +57,148 @@ def lists_of(number: Tensor, count: int) -> Lists:
 
 def compiled(x: Tensor, head_width: int, hidden: int) -> bool:
     """Tell whether :func:`run_lists` takes tokens like ``x`` with heads and a hidden layer so wide."""
-    return head_width % LANES == 0 and hidden % LANES == 0 and serves(x)
+    return head_width % LANES == 0 and hidden % LANES == 0 and serves(x, recorded=True)
 
 
-def packed(
-    norm1: nn.LayerNorm, qkv: Tensor, proj: nn.Linear, norm2: nn.LayerNorm, mlp: Mlp, after: bool = False
-) -> Weights:
-    """Return the parameters of a block as its loops take them; ``qkv`` (3 C, C) maps tokens to q, k, v.
+class Block(NamedTuple):
+    """A block's parts; ``qkv`` (3 C, C) maps tokens to q, k, v, the bias of which comes with the guidance.
 
     Norms come ``after`` the residuals or before; the MLP has GELU or ReLU.
     """
-    from repro.layers.compiled_block import Weights
 
-    return Weights(
-        norm1=array(scales(norm1)),
-        qkv=array(qkv.t()),
-        proj=array(affine(proj)),
-        norm2=array(scales(norm2)),
-        fc1=array(affine(mlp.fc1)),
-        fc2=array(affine(mlp.fc2)),
-        eps=norm1.eps,
-        after=after,
-        rectified=mlp.activation is F.relu,
-    )
+    norm1: nn.LayerNorm
+    qkv: Tensor
+    proj: nn.Linear
+    norm2: nn.LayerNorm
+    mlp: Mlp
+    heads: int
+    after: bool = False
+
+    def weights(self) -> Weights:
+        """Return the parameters as the loops take them."""
+        from repro.layers.compiled_block import Weights
+
+        return Weights(
+            norm1=array(scales(self.norm1)),
+            qkv=array(self.qkv.t()),
+            proj=array(affine(self.proj)),
+            norm2=array(scales(self.norm2)),
+            fc1=array(affine(self.mlp.fc1)),
+            fc2=array(affine(self.mlp.fc2)),
+            eps=self.norm1.eps,
+            after=self.after,
+            rectified=self.mlp.activation is F.relu,
+        )
+
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Return the parameters, those of each part together."""
+        rest = (self.proj, self.norm2, self.mlp.fc1, self.mlp.fc2)
+        pairs = ((part.weight, part.bias) for part in rest)
+        return (self.norm1.weight, self.norm1.bias, self.qkv, *(tensor for pair in pairs for tensor in pair))
+
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the matrices, from outputs to inputs."""
+        return self.qkv, self.proj.weight, self.mlp.fc1.weight, self.mlp.fc2.weight
 
 
-def run_lists(
-    x: Tensor,
-    guidance: Tensor,
-    place: Tensor,
-    lists: Lists,
-    weights: Weights,
-    heads: int,
-    leak: float | None,
-    out: Tensor,
-) -> bool:
-    """Write to ``out`` what a block makes of those of the tokens ``x`` (R, C) that are in ``lists``.
+Part = tuple[Lists, Block]
+"""Lists, and the block that their tokens go through."""
+
+
+def run_lists(x: Tensor, guidance: Tensor, place: Tensor, parts: Sequence[Part], leak: float | None) -> Tensor | None:
+    """Return what blocks make of the tokens ``x`` (R, C), each of which is in a list of one of ``parts``: (R, C).
 
     ``place`` (R) names each token's row of ``guidance`` (P, 3 C), which is added to its q, k, v. ``leak`` is what is
-    added to the scores of tokens of other lists, None if they do not take part: the result is False, and what was
-    written has no meaning, where their weights might not be negligible.
+    added to the scores of tokens of other lists, None if they do not take part: the result is None where their
+    weights might not be negligible. First derivatives only.
     """
-    from repro.layers.compiled_block import run_block
+    call = _Call(place, parts)
+    if not call.forward(x, guidance, leak):
+        return None
+    if not torch.is_grad_enabled():
+        return call.out
+    result: Tensor = _Recorded.apply(call, x, guidance, *(p for _, block in parts for p in block.parameters()))
+    return result
 
-    apart = run_block(
-        array(x),
-        array(guidance),
-        place.numpy(),
-        lists.members.numpy(),
-        lists.starts.numpy(),
-        weights,
-        heads,
-        leak is not None,
-        out.numpy(),
-    )
-    return leak is None or apart < -leak - NEGLIGIBLE
+
+class _Call:
+    """Blocks over lists, and what their backward pass needs beside the tensors."""
+
+    out: Tensor
+
+    def __init__(self, place: Tensor, parts: Sequence[Part]) -> None:
+        self.place, self.parts = place.numpy(), parts
+        self.weights = [block.weights() for _, block in parts]
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, guidance: Tensor, leak: float | None) -> bool:
+        """Set ``out``, and tell whether it has a meaning."""
+        from repro.layers.compiled_block import run_block
+
+        self.out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        tokens, table, out = array(x), array(guidance), self.out.numpy()
+
+        def run(number: int, members: Any, starts: Any) -> float:
+            heads, weights = self.parts[number][1].heads, self.weights[number]
+            return run_block(tokens, table, self.place, members, starts, weights, heads, leak is not None, out)
+
+        apart = self._each(run, x.device)
+        return leak is None or all(value < -leak - NEGLIGIBLE for value in apart)
+
+    def backward(self, x: Tensor, guidance: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of ``x``, ``guidance`` and the parameters of each block by that of ``out``."""
+        from repro.layers.compiled_block_back import Gradients, Transposed, run_block_back
+
+        result = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        tokens, table, moved, out = array(x), array(guidance), array(grad), result.numpy()
+        matrices = [Transposed(*(array(m) for m in block.matrices())) for _, block in self.parts]
+
+        def run(number: int, members: Any, starts: Any) -> tuple[int, Gradients, Any]:
+            own = self.weights[number]
+            sums = Gradients(*(np.zeros_like(getattr(own, name)) for name in Gradients._fields))
+            to_table, heads = np.zeros_like(table), self.parts[number][1].heads
+            lists = self.place, members, starts
+            run_block_back(tokens, table, *lists, own, matrices[number], heads, moved, out, to_table, sums)
+            return number, sums, to_table
+
+        found = self._each(run, x.device)
+        to_table = sum((torch.from_numpy(each) for *_, each in found), torch.zeros_like(guidance))
+        own = [[sums for number, sums, _ in found if number == i] for i in range(len(self.parts))]
+        added = [[torch.from_numpy(sum(same)) for same in zip(*sums, strict=True)] for sums in own]
+        return result, to_table, *(tensor for sums in added for tensor in _by_parameter(*sums))
+
+    def _each(self, function: Callable[[int, Any, Any], Result], device: torch.device) -> list[Result]:
+        """Return ``function(block, members, starts)`` of parts of the lists, as many as there are threads."""
+        divided = [(i, part) for i, (lists, _) in enumerate(self.parts) for part in lists.parts(threads(device))]
+        ready = [(i, part.members.numpy(), part.starts.numpy()) for i, part in divided]
+        return each(lambda i: function(*ready[i]), len(ready), device)
+
+
+def _by_parameter(
+    norm1: Tensor, qkv: Tensor, proj: Tensor, norm2: Tensor, fc1: Tensor, fc2: Tensor
+) -> Iterator[Tensor]:
+    """Yield a block's gradients as :meth:`Block.parameters` does what they belong to."""
+    yield from norm1
+    yield qkv.t()
+    for matrix in (proj, fc1, fc2):
+        if matrix is fc1:
+            yield from norm2
+        yield matrix[:-1].t()
+        yield matrix[-1]
+
+
+class _Recorded(torch.autograd.Function):
+    """What a call made, with its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, x: Tensor, guidance: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(x, guidance, *parameters)  # parameters: to notice where one is changed meanwhile
+        ctx.call = call
+        out, call.out = call.out, call.out.new_empty(0)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, guidance, *_ = ctx.saved_tensors
+        return None, *ctx.call.backward(x, guidance, grads[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +11,8 @@ from torch import Tensor, nn
 
 from repro.layers.norms import LayerNorm
 from repro.layers.small_attention import FEW, small_attention
-from repro.layers.token_lists import Lists, compiled, lists_of, packed, run_lists
+from repro.layers.token_lists import Block, Lists, compiled, lists_of, run_lists
 from repro.layers.tokens import GuidedProjection, Mlp, add_, per_class, permute_tokens
-
-if TYPE_CHECKING:
-    from repro.layers.compiled_block import Weights
 
 MASKED = -100.0
 """Added to attention between places that only the cyclic shift made neighbours (official value; not -inf)."""
@@ -108,14 +104,14 @@ class GuidedWindowBlock(nn.Module):
         rows, places = x.reshape(-1, x.shape[3]), x.shape[2]
         row = places * torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) + self.place
         place, lists = row.expand(x.shape[:3]).flatten(), self._lists(x.shape[0] * x.shape[1])
-        out = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        if run_lists(rows, offset.flatten(0, 2), place, lists, self.packed(), self.heads, self.leak, out):
+        out = run_lists(rows, offset.flatten(0, 2), place, [(lists, self.block())], self.leak)
+        if out is not None:
             return out.view(x.shape)
         return self(x[:, :, self.order], offset)[:, :, self.place]
 
-    def packed(self) -> Weights:
-        """Return the parameters as :func:`run_lists` takes them."""
-        return packed(self.norm1, self.attn.token_weight(), self.proj, self.norm2, self.mlp)
+    def block(self) -> Block:
+        """Return the parts as :func:`run_lists` takes them."""
+        return Block(self.norm1, self.attn.token_weight(), self.proj, self.norm2, self.mlp, self.heads)
 
     def compiled(self, x: Tensor) -> bool:
         """Tell whether tokens like ``x`` may come in raster order."""

@@ -85,9 +85,6 @@ def seen(golden: Golden) -> Iterator[dict[str, Tensor]]:
 
         handles.append(module.register_forward_hook(keep))
 
-    def raster(t: Tensor, back: Tensor) -> Tensor:  # without a graph tokens stay where they are
-        return t[:, :, back] if torch.is_grad_enabled() else t
-
     def maps(t: Tensor) -> Tensor:
         return t.unflatten(2, (24, 24)).permute(0, 4, 1, 2, 3)
 
@@ -110,8 +107,7 @@ def seen(golden: Golden) -> Iterator[dict[str, Tensor]]:
         on(golden.model.upsample[index], f"upsample{index + 1}")
         on(network.decoder_guidance[index], f"decoder_guidance_projection.{index}", F.relu)
         layer: Any = network.layers[index]
-        back = layer.swin.into_back
-        on(layer.swin.block_1, f"layers.{index}.swin.block_1", lambda t, back=back: raster(t, back).flatten(0, 1))
+        on(layer.swin.block_1, f"layers.{index}.swin.block_1", lambda t: t.flatten(0, 1))  # tokens stay where they are
         on(layer.swin, f"layers.{index}.swin", maps)
         on(layer.classes, f"layers.{index}.class", maps)
         parts(network.decoder.stages[index], f"decoder{index + 1}")  # type: ignore[index]

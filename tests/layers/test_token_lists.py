@@ -28,7 +28,7 @@ from repro.layers import (
     vectors,
     window_attention,
 )
-from repro.layers.token_lists import compiled, lists_of, packed, run_lists
+from repro.layers.token_lists import Block, compiled, lists_of, run_lists
 from repro.layers.tokens import Mlp
 from repro.layers.window_attention import GuidedSwinPair
 
@@ -42,9 +42,10 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each call of the compiled block gave a result, in order."""
     calls: list[bool] = []
 
-    def watched(*args: Any) -> bool:
-        calls.append(run_lists(*args))
-        return calls[-1]
+    def watched(*args: Any) -> Tensor | None:
+        out = run_lists(*args)
+        calls.append(out is not None)
+        return out
 
     monkeypatch.setattr(window_attention, "run_lists", watched)
     monkeypatch.setattr(pixelwise, "run_lists", watched)
@@ -72,6 +73,9 @@ class Parts(nn.Module):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.3)
 
+    def block(self, heads: int, after: bool = False) -> Block:
+        return Block(self.norm1, self.qkv.weight, self.proj, self.norm2, self.mlp, heads, after)
+
     def run(self, x: Tensor, guidance: Tensor, number: Tensor, heads: int, after: bool) -> Tensor:
         out = torch.empty_like(x)
         qkv = self.qkv(x if after else self.norm1(x)) + guidance
@@ -85,23 +89,97 @@ class Parts(nn.Module):
         return out
 
 
+SIZES = [0, 1, 7, 0, 3, 16, 17, 40, 0, 5, 0, 144, 9, 0, 0, 9, 2]
+
+
+def tokens(dim: int, sharpness: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The list of each token, tokens, guidance and its row for each; lists as long as ``SIZES``."""
+    number = torch.repeat_interleave(torch.arange(len(SIZES)), torch.tensor(SIZES))[torch.randperm(sum(SIZES))]
+    x, guidance = torch.randn(len(number), dim), torch.randn(5, 3 * dim)
+    guidance[:, : 2 * dim] *= sharpness**0.5
+    return number, x, guidance, torch.randint(5, (len(number),))
+
+
 @pytest.mark.parametrize("width", [16, 48])
 @pytest.mark.parametrize("sharpness", [1.0, 40.0])
 @pytest.mark.parametrize("after", [False, True])
 def test_each_token_sees_its_own_list(width: int, sharpness: float, after: bool) -> None:
     """Lists of one token, of less than a vector, a vector, more; norms before with GELU, or after with ReLU."""
     torch.manual_seed(0)
-    heads, sizes = 2, [0, 1, 7, 0, 3, 16, 17, 40, 0, 5, 0, 144, 9, 0, 0, 9, 2]
-    dim = heads * width
-    number = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))[torch.randperm(sum(sizes))]
-    x, guidance, parts = torch.randn(len(number), dim), torch.randn(5, 3 * dim), Parts(dim, 32, after)
-    guidance[:, : 2 * dim] *= sharpness**0.5
-    place, out = torch.randint(5, (len(number),)), torch.empty_like(x)
+    heads = 2
+    number, x, guidance, place = tokens(heads * width, sharpness)
+    parts = Parts(heads * width, 32, after)
     with torch.inference_mode():
-        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp, after=after)
-        assert run_lists(x, guidance, place, lists_of(number, len(sizes)), weights, heads, None, out)
+        out = run_lists(x, guidance, place, [(lists_of(number, len(SIZES)), parts.block(heads, after))], None)
         expected = parts.double().run(x.double(), guidance[place].double(), number, heads, after)
+    assert out is not None
     torch.testing.assert_close(out.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [16, 48])
+@pytest.mark.parametrize("sharpness", [1.0, 40.0])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_gradients_equal_those_of_float64(width: int, sharpness: float, after: bool, threads: int) -> None:
+    """Of tokens, guidance and every parameter, each to the rounding of its largest number."""
+    torch.manual_seed(0)
+    heads = 2
+    number, x, guidance, place = tokens(heads * width, sharpness)
+    parts, toward = Parts(heads * width, 32, after), torch.randn_like(x)
+    exact = copy.deepcopy(parts).double()
+    leaves = [t.requires_grad_() for t in (x, guidance)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        out = run_lists(x, guidance, place, [(lists_of(number, len(SIZES)), parts.block(heads, after))], None)
+        assert out is not None
+        out.backward(toward)
+    finally:
+        torch.set_num_threads(before)
+    wide = [t.detach().double().requires_grad_() for t in leaves]
+    exact.run(wide[0], wide[1][place], number, heads, after).backward(toward.double())
+    names = ["tokens", "guidance", *dict(parts.named_parameters())]
+    for name, own, other in zip(names, [*leaves, *parts.parameters()], [*wide, *exact.parameters()], strict=True):
+        assert own.grad is not None
+        assert other.grad is not None
+        error = (own.grad - other.grad).abs().max() / other.grad.abs().max()
+        assert error < 2e-5, (name, float(error))
+
+
+def test_each_part_has_the_gradients_of_its_own_block() -> None:
+    torch.manual_seed(0)
+    number, first, second = torch.tensor([0, 1, 0, 2, 1, 2]), Parts(32, 32, relu=False), Parts(32, 16, relu=False)
+    x, guidance, place = torch.randn(6, 32), torch.randn(1, 96), torch.zeros(6, dtype=torch.long)
+    exact = [copy.deepcopy(parts).double() for parts in (first, second)]
+    lists = lists_of(number, 3)
+    out = run_lists(x, guidance, place, [(lists.part(0, 2), first.block(2)), (lists.part(2, 3), second.block(2))], None)
+    assert out is not None
+    out.square().sum().backward()
+    rows = [number < 2, number == 2]
+    for i in range(2):
+        exact[i].run(x[rows[i]].double(), guidance.double(), number[rows[i]], 2, False).square().sum().backward()
+        for own, other in zip((first, second)[i].parameters(), exact[i].parameters(), strict=True):
+            torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-4, check_dtype=False)
+
+
+def test_a_parameter_changed_between_forward_and_backward_pass_is_noticed() -> None:
+    parts, x = Parts(16, 16, relu=False), torch.randn(4, 16)
+    lists, place = lists_of(torch.zeros(4, dtype=torch.long), 1), torch.zeros(4, dtype=torch.long)
+    out = run_lists(x, torch.zeros(1, 48), place, [(lists, parts.block(1))], None)
+    assert out is not None
+    with torch.no_grad():
+        parts.proj.weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+def test_parts_of_lists_have_about_as_many_tokens() -> None:
+    lists = lists_of(torch.repeat_interleave(torch.arange(9), torch.tensor([0, 5, 1, 30, 0, 2, 2, 20, 0])), 9)
+    sizes = [int(part.starts[-1] - part.starts[0]) for part in lists.parts(3)]
+    assert sum(sizes) == 60
+    assert max(sizes) <= 36
+    assert [len(part.starts) for part in lists.part(3, 3).parts(2)] == []
+    assert int(lists.part(3, 9).parts(4)[0].starts[0]) == 6
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -111,29 +189,17 @@ def test_what_is_no_number_is_not_hidden(after: bool) -> None:
     torch.manual_seed(0)
     x, lists, place = torch.randn(20, 16), lists_of(torch.arange(20) // 10, 2), torch.zeros(20, dtype=torch.long)
     for spoiled in dict(Parts(16, 16, after).named_parameters()):
-        parts, out = Parts(16, 16, after), torch.empty_like(x)
+        parts = Parts(16, 16, after)
         parts.get_parameter(spoiled).fill_(torch.nan)
-        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp, after=after)
-        run_lists(x, torch.zeros(1, 48), place, lists, weights, 1, None, out)
+        out = run_lists(x, torch.zeros(1, 48), place, [(lists, parts.block(1, after))], None)
+        assert out is not None
         assert out.isnan().all(), spoiled
     for part in range(3):
         parts = Parts(16, 16, after)
         parts.qkv.weight[16 * part] = torch.nan  # one channel of the queries, of the keys, of the values
-        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp, after=after)
-        run_lists(x, torch.zeros(1, 48), place, lists, weights, 1, None, out)
+        out = run_lists(x, torch.zeros(1, 48), place, [(lists, parts.block(1, after))], None)
+        assert out is not None
         assert out.isnan().all(), part
-
-
-def test_tokens_of_no_list_are_left_as_they_are() -> None:
-    torch.manual_seed(0)
-    number, parts = torch.tensor([0, 1, 0, 2, 1]), Parts(32, 32, relu=False)
-    x, out = torch.randn(5, 32), torch.full((5, 32), 7.0)
-    with torch.inference_mode():
-        weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp)
-        lists = lists_of(number, 3).part(1, 3)
-        run_lists(x, torch.zeros(1, 96), torch.zeros_like(number), lists, weights, 2, None, out)
-    assert (out[[0, 2]] == 7).all()
-    assert (out[[1, 3, 4]] != 7).any(dim=1).all()
 
 
 def test_the_compiled_gelu_is_as_exact_as_torchs() -> None:
@@ -171,6 +237,70 @@ def test_a_pair_of_blocks_by_lists_equals_float64_by_windows(
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def assert_same_gradients(own: nn.Module, exact: nn.Module, limit: float) -> None:
+    """Each to the rounding of its largest number; keys' biases have none: what they add is the same for all keys."""
+    for (name, a), b in zip(own.named_parameters(), exact.parameters(), strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        scale = b.grad.abs().max() if not name.endswith("k.bias") else torch.tensor(1e3)
+        assert ((a.grad - b.grad).abs().max() / scale) < limit, name
+
+
+@pytest.mark.parametrize("sharp", [False, True])
+@pytest.mark.parametrize("grid", [8, 4])
+def test_gradients_of_a_pair_of_blocks_equal_those_of_float64_by_windows(
+    grid: int, sharp: bool, taken: list[bool]
+) -> None:
+    torch.manual_seed(0)
+    module = pair(grid, 4)
+    with torch.no_grad():
+        module.block_2.attn.q.weight.mul_(600 if sharp else 1)
+    exact = copy.deepcopy(module).double()
+    x, guidance, toward = torch.randn(2, 3, grid**2, 32), torch.randn(2, grid**2, 6), torch.randn(2, 3, grid**2, 32)
+    leaves = [t.requires_grad_() for t in (x, guidance)]
+    wide = [t.detach().double().requires_grad_() for t in leaves]
+    module(*leaves).backward(toward)
+    assert taken == [True, grid == 4 or not sharp]  # a single window is not shifted: nothing leaks
+    exact(*wide).backward(toward.double())
+    limit = 1e-3 if sharp else 2e-5  # scores of hundreds, in float32
+    for a, b in zip(leaves, wide, strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        assert ((a.grad - b.grad).abs().max() / b.grad.abs().max()) < limit
+    assert_same_gradients(module, exact, limit)
+
+
+@pytest.mark.parametrize("sharp", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_gradients_of_branches_equal_those_of_float64_by_windows(share: float, sharp: bool, taken: list[bool]) -> None:
+    torch.manual_seed(0)
+    both = nn.ModuleList([pair(8, 4), pair(8, 4)])
+    with torch.no_grad():
+        for block in (both[0].block_2, both[1].block_2):
+            block.attn.q.weight.mul_(600 if sharp else 1)  # type: ignore[operator, union-attr]
+    exact = copy.deepcopy(both).double()
+    k = round(share * 64)
+    mask = most_salient(torch.rand(2, 3, 64), k)
+    x, guidance, toward = torch.randn(2, 3, 64, 32), torch.randn(2, 64, 6), torch.randn(2, 3, 64, 32)
+
+    def run(both: nn.Module, x: Tensor, guidance: Tensor, toward: Tensor) -> Tensor:
+        front, back = both.children()
+        guided = front.guide(guidance), back.guide(guidance)  # type: ignore[operator]
+        x = x.requires_grad_()
+        refine_branches(front, back, x, mask, k, *guided).joined().backward(toward)  # type: ignore[arg-type]
+        assert x.grad is not None
+        return x.grad
+
+    found = run(both, x, guidance, toward)
+    assert all(taken) != sharp
+    expected = run(exact, x.detach().double(), guidance.double(), toward.double())
+    limit = 1e-3 if sharp else 2e-5
+    assert ((found - expected).abs().max() / expected.abs().max()) < limit
+    for own, other in zip(both.children(), exact.children(), strict=True):
+        if all(p.grad is not None and p.grad.any() for p in other.block_1.mlp.parameters()):  # type: ignore[union-attr]
+            assert_same_gradients(own, other, limit)
+
+
 @pytest.mark.parametrize("sharp", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 @torch.no_grad()
@@ -189,7 +319,7 @@ def test_branches_by_lists_equal_float64_by_windows(share: float, sharp: bool, t
         return refine_branches(front, back, x, mask, k, front.guide(guidance), back.guide(guidance))
 
     found = run(front, back, x, guidance).joined()
-    assert all(taken[:2])
+    assert taken[0]
     assert all(taken) != sharp
     expected = run(copy.deepcopy(front).double(), copy.deepcopy(back).double(), x.double(), guidance.double()).joined()
     torch.testing.assert_close(found.double(), expected, rtol=1e-3 if sharp else 1e-5, atol=1e-3 if sharp else 1e-5)
@@ -204,18 +334,19 @@ def test_a_leak_is_taken_for_nothing_only_where_it_is_negligible() -> None:
         guidance = torch.zeros(1, 48)
         guidance[:, 0] = guidance[:, 16] = length
         with torch.inference_mode():
-            weights = packed(parts.norm1, parts.qkv.weight, parts.proj, parts.norm2, parts.mlp)
-            assert run_lists(x, guidance, place, lists, weights, 1, -100.0, torch.empty_like(x)) == hidden
+            assert (run_lists(x, guidance, place, [(lists, parts.block(1))], -100.0) is not None) == hidden
     assert token_lists.NEGLIGIBLE == 30
 
 
-def test_what_is_watched_recorded_or_in_another_type_is_not_compiled() -> None:
+def test_what_is_watched_or_in_another_type_is_not_compiled() -> None:
     class Watch(TorchDispatchMode):
         pass
 
     x = torch.zeros(2, 32)
-    assert not compiled(x, 16, 64)
+    assert not compiling.serves(x)
+    assert compiled(x, 16, 64)  # these loops have a gradient
     with torch.no_grad():
+        assert compiling.serves(x)
         assert compiled(x, 16, 64)
         assert not compiled(x, 8, 64)
         assert not compiled(x, 16, 40)

@@ -1,0 +1,205 @@
+"""The gradient of a block over lists of tokens in one pass, compiled: nothing is kept of the way forward.
+
+A group of lists goes forward once more and then back before the next is taken: what would be kept is larger than the
+cache, so that to compute it again is faster than to read it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from repro.layers.compiled_attention import attend_pack, longest_of, rooms, zeros
+from repro.layers.compiled_attention_back import attend_pack_back, rooms_back
+from repro.layers.compiled_block import GROUP, Weights, gather, next_pack, scatter
+from repro.layers.compiled_products import (
+    TILE,
+    affine,
+    affine_onto,
+    both_gelu,
+    both_relu,
+    normalise,
+    normalise_back,
+    onto,
+    outer_onto,
+    times,
+)
+from repro.layers.loops import Floats, Ints, compiled, fast
+from repro.layers.vectors import LANES, ROWS
+
+
+class Transposed(NamedTuple):
+    """Matrices of a block from outputs (rows) to inputs (columns), as torch's linear maps hold them."""
+
+    qkv: Floats
+    proj: Floats
+    fc1: Floats
+    fc2: Floats
+
+
+class Gradients(NamedTuple):
+    """Gradients are added to these: a block's parameters, as :class:`~repro.layers.compiled_block.Weights`."""
+
+    norm1: Floats
+    qkv: Floats
+    proj: Floats
+    norm2: Floats
+    fc1: Floats
+    fc2: Floats
+
+
+@fast
+def _bias(grad: Floats, count: int, out: Floats) -> None:
+    """Add the sums over tokens to the last row of a matrix's gradient."""
+    sums = np.zeros_like(out[0])
+    for t in range(count):
+        for j in range(len(sums)):
+            sums[j] += grad[t, j]
+    out[-1] += sums
+
+
+@fast
+def _masked(x: Floats, count: int, slope: Floats) -> None:
+    for t in range(count):
+        for j in range(x.shape[1]):
+            x[t, j] *= slope[t, j]
+
+
+@fast
+def _add(x: Floats, count: int, out: Floats) -> None:
+    for t in range(count):
+        for j in range(x.shape[1]):
+            out[t, j] += x[t, j]
+
+
+@fast
+def _to_guidance(grad: Floats, place: Ints, members: Ints, first: int, count: int, table: Floats) -> None:
+    """Add the gradient of q, k, v to the rows of the guidance that were added to them."""
+    for t in range(count):
+        row = place[members[first + t]]
+        for j in range(table.shape[1]):
+            table[row, j] += grad[t, j]
+
+
+@compiled
+def _matrix(x: Floats, grad: Floats, count: int, out: Floats) -> None:
+    """Add to the gradient ``out`` of the matrix that ``count`` tokens ``x`` met that of what came out, ``grad``."""
+    for column in range(0, grad.shape[1], LANES):
+        for row in range(0, x.shape[1], ROWS):
+            outer_onto(x, x.shape[1], row, grad, grad.shape[1], column, count, out)
+
+
+@compiled
+def _back(grad: Floats, count: int, matrix: Floats, out: Floats) -> None:
+    """Write the products of ``count`` gradients with a matrix from outputs to inputs."""
+    for column in range(0, matrix.shape[1], LANES):
+        for t in range(0, count, TILE):
+            times(grad, matrix.shape[0], t, matrix, matrix.shape[1], column, out)
+
+
+@compiled
+def run_block_back(
+    x: Floats,
+    table: Floats,
+    place: Ints,
+    members: Ints,
+    starts: Ints,
+    weights: Weights,
+    transposed: Transposed,
+    heads: int,
+    grad: Floats,
+    out: Floats,
+    to_table: Floats,
+    sums: Gradients,
+) -> None:
+    """Write the gradient of tokens ``x`` (R, C) by that of what the block made of them, ``grad`` (R, C), to ``out``.
+
+    That of the guidance is added to ``to_table`` (P, 3 C), those of the parameters to ``sums``. The lists are those
+    of :func:`~repro.layers.compiled_block.run_block`.
+    """
+    dim, hidden = x.shape[1], weights.fc1.shape[1]
+    longest = max(GROUP, longest_of(starts))
+    most = (longest + TILE - 1) // TILE * TILE + ROWS  # keys are taken ROWS at a time
+    room, room_back = rooms(dim // heads, most), rooms_back(dim // heads, most)
+    tokens, normed, mixed, middle = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
+    second, last, moved, change = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
+    qkv, inner, slope, active = zeros(most, 3 * dim), zeros(most, hidden), zeros(most, hidden), zeros(most, hidden)
+    by_qkv = zeros(most, 3 * dim)
+    own, labels = np.arange(most), zeros(1, LANES)[0]
+    at, lists = 0, starts.shape[0] - 1
+    while at < lists:
+        end = at + 1
+        while end < lists and starts[end + 1] - starts[at] <= GROUP:
+            end += 1
+        first, count = starts[at], starts[end] - starts[at]
+        # Forward, as run_block
+        gather(x, table, place, members, first, count, tokens, qkv)
+        if weights.after:
+            source = tokens
+        else:
+            source = normed
+            normalise(tokens, count, weights.norm1, weights.eps, normed)
+        for column in range(0, 3 * dim, LANES):
+            for t in range(0, count, TILE):
+                onto(source, dim, t, weights.qkv, 3 * dim, column, qkv)
+        i = at
+        while i < end:
+            begin, i, several = next_pack(starts, i, end, labels)
+            if starts[i] > starts[begin]:
+                size = starts[i] - starts[begin]
+                attend_pack(qkv, own, starts[begin] - first, size, labels, several, heads, room, mixed)
+        middle[:count] = tokens[:count]
+        for column in range(0, dim, LANES):
+            for t in range(0, count, TILE):
+                affine_onto(mixed, dim, t, weights.proj, dim, column, middle)
+        normalise(middle, count, weights.norm1 if weights.after else weights.norm2, weights.eps, second)
+        for column in range(0, hidden, LANES):
+            for t in range(0, count, TILE):
+                affine(second, dim, t, weights.fc1, hidden, column, inner)
+        if weights.rectified:
+            both_relu(inner, count * hidden // LANES, active, slope)
+        else:
+            both_gelu(inner, count * hidden // LANES, active, slope)
+        # Back
+        for t in range(count):
+            moved[t] = grad[members[first + t]]
+        if weights.after:
+            last[:count] = second[:count]
+            for column in range(0, dim, LANES):
+                for t in range(0, count, TILE):
+                    affine_onto(active, hidden, t, weights.fc2, dim, column, last)
+            normalise_back(last, count, weights.norm2, weights.eps, moved, False, moved, sums.norm2)
+        _matrix(active, moved, count, sums.fc2)
+        _bias(moved, count, sums.fc2)
+        _back(moved, count, transposed.fc2, inner)
+        _masked(inner, count, slope)
+        _matrix(second, inner, count, sums.fc1)
+        _bias(inner, count, sums.fc1)
+        _back(inner, count, transposed.fc1, change)
+        if weights.after:
+            _add(change, count, moved)
+            normalise_back(middle, count, weights.norm1, weights.eps, moved, False, moved, sums.norm1)
+        else:
+            normalise_back(middle, count, weights.norm2, weights.eps, change, True, moved, sums.norm2)
+        _matrix(mixed, moved, count, sums.proj)
+        _bias(moved, count, sums.proj)
+        _back(moved, count, transposed.proj, change)
+        by_qkv[:count] = 0
+        i = at
+        while i < end:
+            begin, i, several = next_pack(starts, i, end, labels)
+            if starts[i] > starts[begin]:
+                size = starts[i] - starts[begin]
+                attend_pack_back(
+                    qkv, own, starts[begin] - first, size, labels, several, heads, room_back, change, by_qkv
+                )
+        _matrix(source, by_qkv, count, sums.qkv)
+        _to_guidance(by_qkv, place, members, first, count, to_table)
+        _back(by_qkv, count, transposed.qkv, change)
+        if weights.after:
+            _add(change, count, moved)
+        else:
+            normalise_back(tokens, count, weights.norm1, weights.eps, change, True, moved, sums.norm1)
+        scatter(moved, members, first, count, out)
+        at = end
