@@ -39,24 +39,29 @@ class Transposed(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients are added to these: a block's parameters, as :class:`~repro.layers.compiled_block.Weights`."""
+    """Gradients are added to these: a block's parameters, matrices as in :class:`Transposed`."""
 
     norm1: Floats
+    norm1_bias: Floats
     qkv: Floats
     proj: Floats
+    proj_bias: Floats
     norm2: Floats
+    norm2_bias: Floats
     fc1: Floats
+    fc1_bias: Floats
     fc2: Floats
+    fc2_bias: Floats
 
 
 @fast
 def _bias(grad: Floats, count: int, out: Floats) -> None:
-    """Add the sums over tokens to the last row of a matrix's gradient."""
-    sums = np.zeros_like(out[0])
+    """Add the sums over tokens to a bias's gradient."""
+    sums = np.zeros_like(out)
     for t in range(count):
         for j in range(len(sums)):
             sums[j] += grad[t, j]
-    out[-1] += sums
+    out += sums
 
 
 @fast
@@ -84,10 +89,10 @@ def _to_guidance(grad: Floats, place: Ints, members: Ints, first: int, count: in
 
 @compiled
 def _matrix(x: Floats, grad: Floats, count: int, out: Floats) -> None:
-    """Add to the gradient ``out`` of the matrix that ``count`` tokens ``x`` met that of what came out, ``grad``."""
-    for column in range(0, grad.shape[1], LANES):
-        for row in range(0, x.shape[1], ROWS):
-            outer_onto(x, x.shape[1], row, grad, grad.shape[1], column, count, out)
+    """Add to the gradient ``out`` of the matrix that ``count`` tokens ``x`` met by that of what came out, ``grad``."""
+    for column in range(0, x.shape[1], LANES):
+        for row in range(0, grad.shape[1], ROWS):
+            outer_onto(grad, grad.shape[1], row, x, x.shape[1], column, count, out)
 
 
 @compiled
@@ -169,21 +174,21 @@ def run_block_back(
             for column in range(0, dim, LANES):
                 for t in range(0, count, TILE):
                     affine_onto(active, hidden, t, weights.fc2, dim, column, last)
-            normalise_back(last, count, weights.norm2, weights.eps, moved, False, moved, sums.norm2)
+            normalise_back(last, count, weights.norm2, weights.eps, moved, False, moved, sums.norm2, sums.norm2_bias)
         _matrix(active, moved, count, sums.fc2)
-        _bias(moved, count, sums.fc2)
+        _bias(moved, count, sums.fc2_bias)
         _back(moved, count, transposed.fc2, inner)
         _masked(inner, count, slope)
         _matrix(second, inner, count, sums.fc1)
-        _bias(inner, count, sums.fc1)
+        _bias(inner, count, sums.fc1_bias)
         _back(inner, count, transposed.fc1, change)
         if weights.after:
             _add(change, count, moved)
-            normalise_back(middle, count, weights.norm1, weights.eps, moved, False, moved, sums.norm1)
+            normalise_back(middle, count, weights.norm1, weights.eps, moved, False, moved, sums.norm1, sums.norm1_bias)
         else:
-            normalise_back(middle, count, weights.norm2, weights.eps, change, True, moved, sums.norm2)
+            normalise_back(middle, count, weights.norm2, weights.eps, change, True, moved, sums.norm2, sums.norm2_bias)
         _matrix(mixed, moved, count, sums.proj)
-        _bias(moved, count, sums.proj)
+        _bias(moved, count, sums.proj_bias)
         _back(moved, count, transposed.proj, change)
         by_qkv[:count] = 0
         i = at
@@ -200,6 +205,6 @@ def run_block_back(
         if weights.after:
             _add(change, count, moved)
         else:
-            normalise_back(tokens, count, weights.norm1, weights.eps, change, True, moved, sums.norm1)
+            normalise_back(tokens, count, weights.norm1, weights.eps, change, True, moved, sums.norm1, sums.norm1_bias)
         scatter(moved, members, first, count, out)
         at = end

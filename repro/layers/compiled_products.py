@@ -182,9 +182,9 @@ def both_relu(b: Any, x: Any, vectors: Any, out: Any, slope: Any) -> None:
 def outer_onto(
     b: Any, x: Any, width: Any, first: Any, grad: Any, columns: Any, column: Any, count: Any, out: Any
 ) -> None:
-    """Add to ROWS rows from ``first`` and 16 columns of a matrix's gradient the products of ``count`` tokens.
+    """Add to ROWS rows from ``first`` and 16 columns of ``out`` (width, columns) the products of ``count`` tokens.
 
-    Tokens (.., width) met the matrix (width, columns); ``grad`` (.., columns) is the gradient of what came out.
+    Those of numbers ``x`` (.., width) and ``grad`` (.., columns) of the same token, as in the gradient of a matrix.
     """
     x, grad, out = b.gep(x, [first]), b.gep(grad, [column]), b.gep(out, [column])
 
@@ -219,14 +219,14 @@ def normalise(x: Floats, count: int, norm: Floats, eps: float, out: Floats) -> N
 
 @fast
 def normalise_back(
-    x: Floats, count: int, norm: Floats, eps: float, grad: Floats, add: bool, out: Floats, sums: Floats
+    x: Floats, count: int, norm: Floats, eps: float, grad: Floats, add: bool, out: Floats, weight: Floats, bias: Floats
 ) -> None:
     """Write, or ``add``, the gradient of ``x`` to ``out`` by that of its layer norm, ``grad``, all (.., C).
 
-    The gradients of weight and bias are added to ``sums`` (2, C). ``out`` may be ``grad``.
+    The gradients of the norm's weight and bias are added to those (C). ``out`` may be ``grad``.
     """
     width = x.shape[1]
-    share, own_sums = np.float32(1) / np.float32(width), np.zeros_like(sums)
+    share, sums = np.float32(1) / np.float32(width), np.zeros((2, width), np.float32)
     for i in range(count):
         total = np.float32(0)
         for j in range(width):
@@ -245,8 +245,9 @@ def normalise_back(
         level, along = level * share, along * share * scale * scale
         for j in range(width):
             own, apart = grad[i, j], x[i, j] - mean
-            own_sums[0, j] += own * apart * scale
-            own_sums[1, j] += own
+            sums[0, j] += own * apart * scale
+            sums[1, j] += own
             change = scale * (own * norm[0, j] - level - along * apart)
             out[i, j] = out[i, j] + change if add else change
-    sums += own_sums  # sums of sums are more exact than one of many tokens
+    weight += sums[0]
+    bias += sums[1]  # sums of sums are more exact than one of many tokens

@@ -6,10 +6,9 @@ Windows, the regions that a shift leaves within them and the branches of DiSa ar
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +39,8 @@ class Lists(NamedTuple):
 
     def parts(self, count: int) -> list[Lists]:
         """Return at most ``count`` parts of about as many tokens."""
+        if count == 1:
+            return [self]
         begin, end = self.starts[0], self.starts[-1]
         wanted = begin + (end - begin) * torch.arange(1, count) // count
         cuts = [0, *torch.searchsorted(self.starts, wanted).tolist(), len(self.starts) - 1]
@@ -149,42 +150,30 @@ class _Call:
         """Return the gradients of ``x``, ``guidance`` and the parameters of each block by that of ``out``."""
         from repro.layers.compiled_block_back import Gradients, Transposed, run_block_back
 
-        result = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        result = torch.empty_like(x, memory_format=torch.contiguous_format)
         tokens, table, moved, out = array(x), array(guidance), array(grad), result.numpy()
         matrices = [Transposed(*(array(m) for m in block.matrices())) for _, block in self.parts]
 
-        def run(number: int, members: Any, starts: Any) -> tuple[int, Gradients, Any]:
-            own = self.weights[number]
-            sums = Gradients(*(np.zeros_like(getattr(own, name)) for name in Gradients._fields))
-            to_table, heads = np.zeros_like(table), self.parts[number][1].heads
-            lists = self.place, members, starts
-            run_block_back(tokens, table, *lists, own, matrices[number], heads, moved, out, to_table, sums)
-            return number, sums, to_table
+        def run(number: int, members: Any, starts: Any) -> tuple[int, Tensor, list[Tensor]]:
+            block, weights = self.parts[number][1], self.weights[number]
+            made = [torch.zeros_like(p, memory_format=torch.contiguous_format) for p in block.parameters()]
+            to_table, sums = torch.zeros_like(guidance), Gradients(*(tensor.numpy() for tensor in made))
+            lists, to_both = (self.place, members, starts), (to_table.numpy(), sums)
+            run_block_back(tokens, table, *lists, weights, matrices[number], block.heads, moved, out, *to_both)
+            return number, to_table, made
 
         found = self._each(run, x.device)
-        to_table = sum((torch.from_numpy(each) for *_, each in found), torch.zeros_like(guidance))
-        own = [[sums for number, sums, _ in found if number == i] for i in range(len(self.parts))]
-        added = [[torch.from_numpy(sum(same)) for same in zip(*sums, strict=True)] for sums in own]
-        return result, to_table, *(tensor for sums in added for tensor in _by_parameter(*sums))
+        to_table = sum((own for _, own, _ in found), torch.zeros_like(guidance))
+        added: list[list[Tensor]] = [[] for _ in self.parts]
+        for number, _, made in found:
+            added[number] = [a.add_(b) for a, b in zip(added[number], made, strict=True)] if added[number] else made
+        return result, to_table, *(tensor for made in added for tensor in made)
 
     def _each(self, function: Callable[[int, Any, Any], Result], device: torch.device) -> list[Result]:
         """Return ``function(block, members, starts)`` of parts of the lists, as many as there are threads."""
         divided = [(i, part) for i, (lists, _) in enumerate(self.parts) for part in lists.parts(threads(device))]
         ready = [(i, part.members.numpy(), part.starts.numpy()) for i, part in divided]
         return each(lambda i: function(*ready[i]), len(ready), device)
-
-
-def _by_parameter(
-    norm1: Tensor, qkv: Tensor, proj: Tensor, norm2: Tensor, fc1: Tensor, fc2: Tensor
-) -> Iterator[Tensor]:
-    """Yield a block's gradients as :meth:`Block.parameters` does what they belong to."""
-    yield from norm1
-    yield qkv.t()
-    for matrix in (proj, fc1, fc2):
-        if matrix is fc1:
-            yield from norm2
-        yield matrix[:-1].t()
-        yield matrix[-1]
 
 
 class _Recorded(torch.autograd.Function):

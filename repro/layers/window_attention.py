@@ -88,6 +88,7 @@ class GuidedWindowBlock(nn.Module):
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("region", own.flatten()[place] + 9 * (place // window**2), persistent=False)
         self.leak = masked if shift and math.isfinite(masked) else None
+        self._made: tuple[tuple[int, int], Tensor, Lists] | None = None
 
     def forward(self, x: Tensor, offset: Tensor, keep: Tensor | None = None, *, raster: bool = False) -> Tensor:
         """Map tokens (B, T, L, C) in this block's order and ``offset`` (B, 1, L, 3 C) of the guidance to (B, T, L, C).
@@ -101,9 +102,7 @@ class GuidedWindowBlock(nn.Module):
         return self.finish(x, self.attend(self.attn(self.norm1(x), offset), bias))
 
     def _in_raster(self, x: Tensor, offset: Tensor) -> Tensor:
-        rows, places = x.reshape(-1, x.shape[3]), x.shape[2]
-        row = places * torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) + self.place
-        place, lists = row.expand(x.shape[:3]).flatten(), self._lists(x.shape[0] * x.shape[1])
+        rows, (place, lists) = x.reshape(-1, x.shape[3]), self._lists(x.shape[0], x.shape[1])
         out = run_lists(rows, offset.flatten(0, 2), place, [(lists, self.block())], self.leak)
         if out is not None:
             return out.view(x.shape)
@@ -117,10 +116,15 @@ class GuidedWindowBlock(nn.Module):
         """Tell whether tokens like ``x`` may come in raster order."""
         return compiled(x, self.attn.dim // self.heads, self.mlp.fc1.out_features)
 
-    def _lists(self, maps: int) -> Lists:
-        """Return which tokens of ``maps`` maps (R) attend to one another."""
-        first = self.regions * torch.arange(maps, device=self.region.device)
-        return lists_of((first.unsqueeze(1) + self.region).flatten(), maps * self.regions)
+    def _lists(self, images: int, classes: int) -> tuple[Tensor, Lists]:
+        """Return the row of the guidance of each token (R), and which tokens attend to one another."""
+        made = self._made
+        if made is None or made[0] != (images, classes):  # the same in every step, and in all chunks but the last
+            row = len(self.place) * torch.arange(images).view(-1, 1, 1) + self.place
+            first = self.regions * torch.arange(images * classes)
+            lists = lists_of((first.unsqueeze(1) + self.region).flatten(), images * classes * self.regions)
+            made = self._made = (images, classes), row.expand(-1, classes, -1).flatten(), lists
+        return made[1], made[2]
 
     def apart(self, mask: Tensor) -> Tensor:
         """Return a bias for :meth:`attend` that keeps tokens of other values in ``mask`` (B, T, L), raster, apart."""
