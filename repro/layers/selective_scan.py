@@ -2,7 +2,8 @@
 
 A recurrence over L places is cut into chunks. All chunks advance together from a state of zero; the states at their
 ends obey a shorter recurrence of the same kind, solved in the same way; what each chunk begins with is then added. The
-number of steps grows with log L; without a division nothing overflows, as cumulative products would.
+number of steps grows with log L; without a division nothing overflows, as cumulative products would. On a CPU a
+compiled loop goes from place to place instead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from repro.layers.compiling import array, serves
+
 CHUNK = 8
 """Places of a chunk: the recurrence over the ends of the chunks is cut again, so that 576 places take 3 x 8 steps."""
 
@@ -27,9 +30,17 @@ def linear_recurrence(a: Tensor, b: Tensor, reverse: bool = False) -> Tensor:
     ``reverse`` runs from the last place to the first, whose factor is then unused. Records no gradient.
     """
     shape = b.shape
-    return _recur(
-        a.reshape(-1, shape[2], shape[3] * shape[4]), b.reshape(-1, shape[2], shape[3] * shape[4]), reverse
-    ).view(shape)
+    a, b = (t.reshape(-1, shape[2], shape[3] * shape[4]) for t in (a, b))
+    return (_by_places if serves(b) and b.numel() else _recur)(a, b, reverse).view(shape)
+
+
+def _by_places(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
+    """Compute ``linear_recurrence`` of (R, L, F) by a compiled loop."""
+    from repro.layers.compiled_scan import recur
+
+    h = torch.empty_like(b, memory_format=torch.contiguous_format)
+    recur(array(a), array(b), reverse, h.numpy())
+    return h
 
 
 def _recur(a: Tensor, b: Tensor, reverse: bool) -> Tensor:

@@ -4,8 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from repro.layers.selective_scan import _kernel_scan, cuda_kernel, linear_recurrence, parallel_scan, selective_scan
+from repro.layers.selective_scan import (
+    _kernel_scan,
+    _recur,
+    cuda_kernel,
+    linear_recurrence,
+    parallel_scan,
+    selective_scan,
+)
 
 LENGTHS = [1, 2, 3, 7, 24, 60, 64, 577]
 
@@ -124,3 +132,18 @@ def test_the_cuda_kernel_equals_the_parallel_scan() -> None:
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("reverse", [False, True])
+@torch.no_grad()
+def test_the_compiled_loop_and_the_chunks_of_torch_are_the_same_recurrence(length: int, reverse: bool) -> None:
+    """Float32 goes through the loop, float64 does not; also where numbers do not lie one after another."""
+    torch.manual_seed(length)
+    a, b = torch.rand(2, 3, 2, length, 5).transpose(2, 3), torch.randn(2, 3, 2, length, 5).transpose(2, 3)
+    found, expected = linear_recurrence(a, b, reverse), linear_recurrence(a.double(), b.double(), reverse)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    chunks = _recur(a.reshape(-1, length, 10), b.reshape(-1, length, 10), reverse).view_as(found)
+    torch.testing.assert_close(found, chunks, rtol=1e-5, atol=1e-5)
+    with FlopCounterMode(display=False):  # what is watched takes operators
+        torch.testing.assert_close(linear_recurrence(a, b, reverse), chunks, rtol=0, atol=0)

@@ -100,17 +100,17 @@ def compare_gradients(
 
 @pytest.mark.parametrize(
     ("classes", "grid", "dim", "heads", "ratio", "at_least"),
-    [(160, 8, 32, 1, 2.0, 1.15), (12, 24, 128, 4, 4.0, 1.05)],
+    [(160, 8, 32, 1, 2.0, 1.2), (12, 24, 128, 4, 4.0, 1.1)],
     ids=["miniature", "published"],
 )
 def test_windows_with_their_gradient(
     benchmark: BenchmarkFixture, classes: int, grid: int, dim: int, heads: int, ratio: float, at_least: float
 ) -> None:
-    """1.4 and 1.2 times."""
+    """1.4 and 1.3 times."""
     swin = window_attention.GuidedSwinPair(dim, 8, heads, grid, grid // 2, ratio)
     compare_gradients(benchmark, swin, (torch.randn(1, classes, grid**2, dim), torch.randn(1, grid**2, 8)), at_least)
 
 
 def test_layer_of_synseg_with_its_gradient(benchmark: BenchmarkFixture) -> None:
-    """1.2 times."""
-    compare_gradients(benchmark, synseg.DecoderLayer(32, 2, 64), (torch.randn(256, 64, 32),), 1.05)
+    """1.5 times."""
+    compare_gradients(benchmark, synseg.DecoderLayer(32, 2, 64), (torch.randn(256, 64, 32),), 1.2)
