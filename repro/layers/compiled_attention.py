@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.layers.loops import Floats, Ints, compiled, fast
+from repro.layers.loops import Floats, Ints, compiled
 from repro.layers.vectors import (
     INT,
     LANES,
@@ -20,6 +20,7 @@ from repro.layers.vectors import (
     call,
     constant,
     lane,
+    lane_sum,
     load,
     loop,
     power_of_two,
@@ -143,15 +144,39 @@ def group(number: Ints, members: Ints, starts: Ints) -> None:
         next_place[number[token]] += 1
 
 
-@fast
-def raise_norms(qkv: Floats, token: int, heads: int, largest: Floats) -> None:
-    """Raise the ``largest`` squared norms of a query and a key (2, heads) to those of ``token``."""
+@vectorised
+def _raise_norm(b: Any, x: Any, column: Any, count: Any, stride: Any, vectors: Any, largest: Any, place: Any) -> None:
+    """Raise a number of ``largest`` to the largest squared norm of ``count`` rows' ``vectors`` from ``column`` on.
+
+    Four rows at a time, at the end the last one again.
+    """
+    x, largest, last = b.gep(x, [column]), b.gep(largest, [place]), b.sub(count, INT(1))
+
+    def row(index: Any) -> Any:
+        return b.gep(x, [b.mul(b.select(b.icmp_signed("<", index, last), index, last), stride)])
+
+    def rows(i: Any, most: list[Any]) -> list[Any]:
+        own = [row(b.add(b.mul(i, INT(4)), INT(r))) for r in range(4)]
+
+        def part(j: Any, now: list[Any]) -> list[Any]:
+            loaded = [load(b, row, lane(b, j)) for row in own]
+            return [call(b, "fma", vector, vector, squares) for vector, squares in zip(loaded, now, strict=True)]
+
+        norms = [lane_sum(b, vector) for vector in loop(b, vectors, [constant(0)] * 4, part)]
+        return [b.select(b.fcmp_ordered(">", norm, n), norm, n) for norm, n in zip(norms, most, strict=True)]
+
+    first = b.load(largest)
+    for norm in loop(b, b.sdiv(b.add(count, INT(3)), INT(4)), [first] * 4, rows):
+        first = b.select(b.fcmp_ordered(">", norm, first), norm, first)
+    b.store(first, largest)
+
+
+@compiled
+def raise_norms(qkv: Floats, count: int, heads: int, largest: Floats) -> None:
+    """Raise the ``largest`` squared norms of a query and a key (2 heads) to those of the first ``count`` tokens."""
     width = qkv.shape[1] // 3 // heads
     for part in range(2 * heads):
-        norm = np.float32(0)
-        for i in range(part * width, (part + 1) * width):
-            norm += qkv[token, i] * qkv[token, i]
-        largest[part] = max(largest[part], norm)
+        _raise_norm(qkv, part * width, count, qkv.shape[1], width // LANES, largest, part)
 
 
 @compiled

@@ -118,8 +118,7 @@ def run_block(
             for t in range(0, count, TILE):
                 onto(source, dim, t, weights.qkv, 3 * dim, column, qkv)
         if bounded:
-            for t in range(count):
-                raise_norms(qkv, t, heads, largest)
+            raise_norms(qkv, count, heads, largest)
         i = at
         while i < end:
             begin, i, several = next_pack(starts, i, end, labels)

@@ -12,7 +12,7 @@ import numpy as np
 
 from repro.layers.compiled_attention import zeros
 from repro.layers.loops import Floats, Ints, compiled, fast
-from repro.layers.vectors import INT, LANES, call, constant, lane, load, loop, splat, store, total, vectorised
+from repro.layers.vectors import INT, LANES, call, constant, lane, lane_sum, load, loop, splat, store, vectorised
 
 TILE = 4
 """Places of a row whose sums are in registers."""
@@ -170,7 +170,7 @@ def _point(b: Any, x: Any, width: Any, first: Any, taps: Any, weight: Any, bias:
         return loop(b, b.sdiv(width, INT(LANES)), sums, part)
 
     for r, vector in enumerate(loop(b, INT(9), [constant(0)] * TILE, tap)):
-        b.store(b.fadd(total(b, vector), bias), b.gep(out, [INT(r)]))
+        b.store(b.fadd(lane_sum(b, vector), bias), b.gep(out, [INT(r)]))
 
 
 @compiled

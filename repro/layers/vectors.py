@@ -140,7 +140,7 @@ def vectorised(emit: Callable[..., None]) -> Any:
     return intrinsic(typed)
 
 
-def total(b: ir.IRBuilder, vector: Any) -> Any:
+def lane_sum(b: ir.IRBuilder, vector: Any) -> Any:
     """Return the sum of a vector's numbers: halves are added until one is left."""
     size = LANES // 2
     while size:
