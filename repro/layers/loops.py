@@ -41,5 +41,6 @@ def _kept(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 compiled = _kept()
 """Sums in their order."""
-fast = _kept(fastmath={"nsz", "contract", "reassoc"})
-"""Sums in any order."""
+fast = _kept(fastmath={"nsz", "contract", "reassoc"}, forceinline=True)
+"""Sums in any order, the same one in every process, as it becomes part of what calls it. Otherwise the process that
+compiles would call the function's own copy, those that read what was kept the caller's, which may sum differently."""

@@ -43,7 +43,7 @@ class Lists(NamedTuple):
             return [self]
         begin, end = self.starts[0], self.starts[-1]
         wanted = begin + (end - begin) * torch.arange(1, count) // count
-        cuts = [0, *torch.searchsorted(self.starts, wanted).tolist(), len(self.starts) - 1]
+        cuts = [0, *torch.searchsorted(self.starts.contiguous(), wanted).tolist(), len(self.starts) - 1]
         return [self.part(a, b) for a, b in itertools.pairwise(cuts) if a < b]
 
 

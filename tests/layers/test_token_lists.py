@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -371,3 +374,28 @@ def test_loops_are_compiled_anew_when_any_of_their_files_changes(tmp_path: Path)
     (tmp_path / "compiled_products.py").write_text("TILE = 4")
     assert loops.sources(tmp_path) != whole
     assert compiled_attention.group._cache._cache_file._source_stamp[1] == whole
+
+
+_GRADIENTS = """
+import hashlib, torch
+from repro.layers.window_attention import GuidedSwinPair
+torch.manual_seed(0)
+pair, x = GuidedSwinPair(96, 6, 2, 6, 3), torch.randn(2, 3, 36, 96).requires_grad_()
+out = pair(x, torch.randn(2, 36, 6))
+out.backward(torch.randn_like(out))
+numbers = [out, x.grad, *(p.grad for p in pair.parameters())]
+print(hashlib.sha256(b"".join(t.detach().contiguous().numpy().tobytes() for t in numbers)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_and_those_that_read_what_was_kept_find_the_same_bits(tmp_path: Path) -> None:
+    def run() -> str:
+        own = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [sys.executable, "-c", _GRADIENTS], env=own, check=True, capture_output=True
+        ).stdout.decode()
+
+    first = run()
+    assert list(tmp_path.rglob("*.nbc"))
+    assert run() == first
