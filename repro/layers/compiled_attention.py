@@ -196,6 +196,35 @@ def rooms(width: int, longest: int) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 @compiled
+def weigh_keys(
+    qkv: Floats,
+    rows: Ints,
+    start: int,
+    count: int,
+    at: int,
+    labels: Floats,
+    several: bool,
+    own: int,
+    scale: float,
+    query: Floats,
+    weights: Floats,
+    inverse: Floats,
+) -> None:
+    """Write the weights of a list's keys for the 16 queries from ``at``, and the inverse of their sums.
+
+    ``own`` is the first column of the head, ``scale`` what queries are multiplied by: scores are powers of two.
+    """
+    stride, width = qkv.shape[1], query.shape[0]
+    for c in range(0, width, LANES):
+        take(qkv, own, c, stride, rows, at, min(LANES, start + count - at), scale, query)
+    for key in range(0, count, ROWS):
+        score(qkv, stride // 3 + own, key, stride, rows, start, count, query, width, weights)
+    if several:
+        hide(weights, count, labels)
+    weigh(weights, count, inverse)
+
+
+@compiled
 def attend_pack(
     qkv: Floats,
     rows: Ints,
@@ -221,13 +250,7 @@ def attend_pack(
         own = head * width
         for at in range(start, start + count, LANES):
             some = min(LANES, start + count - at)
-            for c in range(0, width, LANES):
-                take(qkv, own, c, stride, rows, at, some, scale, query)
-            for key in range(0, count, ROWS):
-                score(qkv, dim + own, key, stride, rows, start, count, query, width, weights)
-            if several:
-                hide(weights, count, labels)
-            weigh(weights, count, inverse)
+            weigh_keys(qkv, rows, start, count, at, labels, several, own, scale, query, weights, inverse)
             for c in range(0, width, ROWS):
                 mix(qkv, 2 * dim + own, c, stride, rows, start, count, weights, mixed)
             for c in range(0, width, LANES):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.layers.compiled_attention import hide, mix, score, spread, take, weigh, zeros
+from repro.layers.compiled_attention import mix, score, spread, take, weigh_keys, zeros
 from repro.layers.loops import Floats, Ints, compiled
 from repro.layers.vectors import INT, LANES, ROWS, call, constant, lane, load, loop, splat, store, vectorised
 
@@ -96,21 +96,18 @@ def attend_pack_back(
     width = dim // heads
     whole = np.float32(1)
     scale = whole / np.float32(math.sqrt(width))
+    power = np.float32(math.log2(math.e)) * scale
     sums[1, :] = whole
     padded = (count + ROWS - 1) // ROWS * ROWS
     for head in range(heads):
         own = head * width
         for at in range(start, start + count, LANES):
             some = min(LANES, start + count - at)
+            weigh_keys(qkv, rows, start, count, at, labels, several, own, power, query, weights, sums)
             for c in range(0, width, LANES):
-                take(qkv, own, c, stride, rows, at, some, np.float32(math.log2(math.e)) * scale, query)
                 take(grad, own, c, dim, rows, at, some, whole, back)
             for key in range(0, count, ROWS):
-                score(qkv, dim + own, key, stride, rows, start, count, query, width, weights)
                 score(qkv, 2 * dim + own, key, stride, rows, start, count, back, width, grads)
-            if several:
-                hide(weights, count, labels)
-            weigh(weights, count, sums)
             _soften(weights, grads, count, sums, scale)
             weights[count:padded] = 0
             grads[count:padded] = 0

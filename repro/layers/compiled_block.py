@@ -79,6 +79,57 @@ def next_pack(starts: Ints, i: int, lists: int, labels: Floats) -> tuple[int, in
 
 
 @compiled
+def next_group(starts: Ints, at: int) -> int:
+    """Return the list after the last one of the group that begins with list ``at``."""
+    end, lists = at + 1, starts.shape[0] - 1
+    while end < lists and starts[end + 1] - starts[at] <= GROUP:
+        end += 1
+    return end
+
+
+@compiled
+def project(source: Floats, count: int, weights: Weights, normed: Floats, qkv: Floats) -> Floats:
+    """Add the q, k, v of ``count`` tokens to what the guidance gave; return what they were made of."""
+    dim = source.shape[1]
+    if not weights.after:
+        normalise(source, count, weights.norm1, weights.eps, normed)
+        source = normed
+    for column in range(0, 3 * dim, LANES):
+        for t in range(0, count, TILE):
+            onto(source, dim, t, weights.qkv, 3 * dim, column, qkv)
+    return source
+
+
+@compiled
+def attend_group(
+    qkv: Floats,
+    own: Ints,
+    starts: Ints,
+    at: int,
+    end: int,
+    labels: Floats,
+    heads: int,
+    room: tuple[Floats, Floats, Floats, Floats],
+    out: Floats,
+) -> None:
+    """Write the attention of lists ``at`` to ``end``, that one not among them, each over its own tokens, to ``out``."""
+    i = at
+    while i < end:
+        begin, i, several = next_pack(starts, i, end, labels)
+        if starts[i] > starts[begin]:
+            size = starts[i] - starts[begin]
+            attend_pack(qkv, own, starts[begin] - starts[at], size, labels, several, heads, room, out)
+
+
+@compiled
+def add_affine(x: Floats, count: int, matrix: Floats, out: Floats) -> None:
+    """Add what a linear map with a bias makes of ``count`` tokens to ``out``."""
+    for column in range(0, out.shape[1], LANES):
+        for t in range(0, count, TILE):
+            affine_onto(x, x.shape[1], t, matrix, out.shape[1], column, out)
+
+
+@compiled
 def run_block(
     x: Floats,
     table: Floats,
@@ -104,30 +155,14 @@ def run_block(
     own, labels = np.arange(most), zeros(1, LANES)[0]
     at, lists = 0, starts.shape[0] - 1
     while at < lists:
-        end = at + 1
-        while end < lists and starts[end + 1] - starts[at] <= GROUP:
-            end += 1
+        end = next_group(starts, at)
         first, count = starts[at], starts[end] - starts[at]
         gather(x, table, place, members, first, count, tokens, qkv)
-        if weights.after:
-            source = tokens
-        else:
-            source = normed
-            normalise(tokens, count, weights.norm1, weights.eps, normed)
-        for column in range(0, 3 * dim, LANES):
-            for t in range(0, count, TILE):
-                onto(source, dim, t, weights.qkv, 3 * dim, column, qkv)
+        source = project(tokens, count, weights, normed, qkv)
         if bounded:
             raise_norms(qkv, count, heads, largest)
-        i = at
-        while i < end:
-            begin, i, several = next_pack(starts, i, end, labels)
-            if starts[i] > starts[begin]:
-                size = starts[i] - starts[begin]
-                attend_pack(qkv, own, starts[begin] - first, size, labels, several, heads, room, mixed)
-        for column in range(0, dim, LANES):
-            for t in range(0, count, TILE):
-                affine_onto(mixed, dim, t, weights.proj, dim, column, tokens)
+        attend_group(qkv, own, starts, at, end, labels, heads, room, mixed)
+        add_affine(mixed, count, weights.proj, tokens)
         normalise(tokens, count, weights.norm1 if weights.after else weights.norm2, weights.eps, source)
         for column in range(0, hidden, LANES):
             for t in range(0, count, TILE):
@@ -135,9 +170,7 @@ def run_block(
                     affine_relu(source, dim, t, weights.fc1, hidden, column, inner)
                 else:
                     affine_gelu(source, dim, t, weights.fc1, hidden, column, inner)
-        for column in range(0, dim, LANES):
-            for t in range(0, count, TILE):
-                affine_onto(inner, hidden, t, weights.fc2, dim, column, tokens)
+        add_affine(inner, count, weights.fc2, tokens)
         if weights.after:
             normalise(tokens, count, weights.norm2, weights.eps, tokens)
         scatter(tokens, members, first, count, out)

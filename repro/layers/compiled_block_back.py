@@ -10,18 +10,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from repro.layers.compiled_attention import attend_pack, longest_of, rooms, zeros
+from repro.layers.compiled_attention import longest_of, rooms, zeros
 from repro.layers.compiled_attention_back import attend_pack_back, rooms_back
-from repro.layers.compiled_block import GROUP, Weights, gather, next_pack, scatter
+from repro.layers.compiled_block import (
+    GROUP,
+    Weights,
+    add_affine,
+    attend_group,
+    gather,
+    next_group,
+    next_pack,
+    project,
+    scatter,
+)
 from repro.layers.compiled_products import (
     TILE,
     affine,
-    affine_onto,
     both_gelu,
     both_relu,
     normalise,
     normalise_back,
-    onto,
     outer_onto,
     times,
 )
@@ -134,30 +142,14 @@ def run_block_back(
     own, labels = np.arange(most), zeros(1, LANES)[0]
     at, lists = 0, starts.shape[0] - 1
     while at < lists:
-        end = at + 1
-        while end < lists and starts[end + 1] - starts[at] <= GROUP:
-            end += 1
+        end = next_group(starts, at)
         first, count = starts[at], starts[end] - starts[at]
         # Forward, as run_block
         gather(x, table, place, members, first, count, tokens, qkv)
-        if weights.after:
-            source = tokens
-        else:
-            source = normed
-            normalise(tokens, count, weights.norm1, weights.eps, normed)
-        for column in range(0, 3 * dim, LANES):
-            for t in range(0, count, TILE):
-                onto(source, dim, t, weights.qkv, 3 * dim, column, qkv)
-        i = at
-        while i < end:
-            begin, i, several = next_pack(starts, i, end, labels)
-            if starts[i] > starts[begin]:
-                size = starts[i] - starts[begin]
-                attend_pack(qkv, own, starts[begin] - first, size, labels, several, heads, room, mixed)
+        source = project(tokens, count, weights, normed, qkv)
+        attend_group(qkv, own, starts, at, end, labels, heads, room, mixed)
         middle[:count] = tokens[:count]
-        for column in range(0, dim, LANES):
-            for t in range(0, count, TILE):
-                affine_onto(mixed, dim, t, weights.proj, dim, column, middle)
+        add_affine(mixed, count, weights.proj, middle)
         normalise(middle, count, weights.norm1 if weights.after else weights.norm2, weights.eps, second)
         for column in range(0, hidden, LANES):
             for t in range(0, count, TILE):
@@ -171,9 +163,7 @@ def run_block_back(
             moved[t] = grad[members[first + t]]
         if weights.after:
             last[:count] = second[:count]
-            for column in range(0, dim, LANES):
-                for t in range(0, count, TILE):
-                    affine_onto(active, hidden, t, weights.fc2, dim, column, last)
+            add_affine(active, count, weights.fc2, last)
             normalise_back(last, count, weights.norm2, weights.eps, moved, False, moved, sums.norm2, sums.norm2_bias)
         _matrix(active, moved, count, sums.fc2)
         _bias(moved, count, sums.fc2_bias)

@@ -30,6 +30,8 @@ from repro.layers.vectors import (
     vectorised,
 )
 
+Activation = Callable[[Any, Any], Any]
+
 TILE = 8 if WIDE else 6
 """Tokens of a product whose sums are in registers."""
 _FAR = 5.25
@@ -81,6 +83,11 @@ def _relu(b: Any, x: Any) -> Any:
     return at_least(b, x, 0)
 
 
+def _relu_slope(b: Any, x: Any) -> Any:
+    """Return 1 or, as torch at 0, 0."""
+    return b.select(b.fcmp_ordered(">", x, constant(0)), constant(1), constant(0))
+
+
 def _tile(
     b: Any,
     x: Any,
@@ -93,7 +100,7 @@ def _tile(
     *,
     onto: bool = False,
     bias: bool = False,
-    activation: Callable[[Any, Any], Any] | None = None,
+    activation: Activation | None = None,
 ) -> None:
     """Write 16 columns of the products of TILE tokens (.., width) from ``first`` with ``weight`` (width, columns).
 
@@ -152,30 +159,26 @@ def affine_relu(b: Any, x: Any, width: Any, first: Any, weight: Any, columns: An
     _tile(b, x, width, first, weight, columns, column, out, bias=True, activation=_relu)
 
 
-@vectorised
-def both_gelu(b: Any, x: Any, vectors: Any, out: Any, slope: Any) -> None:
-    """Write the GELU of as many ``vectors`` of ``x``, and its derivative."""
-
+def _both(b: Any, x: Any, vectors: Any, out: Any, slope: Any, value: Activation, derivative: Activation) -> None:
     def body(i: Any, _: list[Any]) -> list[Any]:
         numbers = load(b, x, lane(b, i))
-        store(b, _gelu(b, numbers), out, lane(b, i))
-        store(b, _gelu_slope(b, numbers), slope, lane(b, i))
+        store(b, value(b, numbers), out, lane(b, i))
+        store(b, derivative(b, numbers), slope, lane(b, i))
         return []
 
     loop(b, vectors, [], body)
+
+
+@vectorised
+def both_gelu(b: Any, x: Any, vectors: Any, out: Any, slope: Any) -> None:
+    """Write the GELU of as many ``vectors`` of ``x``, and its derivative."""
+    _both(b, x, vectors, out, slope, _gelu, _gelu_slope)
 
 
 @vectorised
 def both_relu(b: Any, x: Any, vectors: Any, out: Any, slope: Any) -> None:
-    """Write the ReLU of as many ``vectors`` of ``x``, and its derivative: 0 at 0, as torch's."""
-
-    def body(i: Any, _: list[Any]) -> list[Any]:
-        numbers = load(b, x, lane(b, i))
-        store(b, _relu(b, numbers), out, lane(b, i))
-        store(b, b.select(b.fcmp_ordered(">", numbers, constant(0)), constant(1), constant(0)), slope, lane(b, i))
-        return []
-
-    loop(b, vectors, [], body)
+    """Write the ReLU of as many ``vectors`` of ``x``, and its derivative."""
+    _both(b, x, vectors, out, slope, _relu, _relu_slope)
 
 
 @vectorised
@@ -199,20 +202,25 @@ def outer_onto(
 
 
 @fast
+def _moments(x: Floats, row: int, eps: float) -> tuple[np.floating, np.floating]:
+    """Return mean and inverse deviation of a row."""
+    width = x.shape[1]
+    share, total, squares = np.float32(1) / np.float32(width), np.float32(0), np.float32(0)
+    for j in range(width):
+        total += x[row, j]
+    mean = total * share
+    for j in range(width):
+        apart = x[row, j] - mean
+        squares += apart * apart
+    return mean, np.float32(1) / np.sqrt(squares * share + np.float32(eps))
+
+
+@fast
 def normalise(x: Floats, count: int, norm: Floats, eps: float, out: Floats) -> None:
     """Write the layer norm of the first ``count`` rows of ``x`` to ``out``, both (.., C)."""
     width = x.shape[1]
-    share = np.float32(1) / np.float32(width)
     for i in range(count):
-        total = np.float32(0)
-        for j in range(width):
-            total += x[i, j]
-        mean = total * share
-        squares = np.float32(0)
-        for j in range(width):
-            apart = x[i, j] - mean
-            squares += apart * apart
-        scale = np.float32(1) / np.sqrt(squares * share + np.float32(eps))
+        mean, scale = _moments(x, i, eps)
         for j in range(width):
             out[i, j] = (x[i, j] - mean) * scale * norm[0, j] + norm[1, j]
 
@@ -228,15 +236,7 @@ def normalise_back(
     width = x.shape[1]
     share, sums = np.float32(1) / np.float32(width), np.zeros((2, width), np.float32)
     for i in range(count):
-        total = np.float32(0)
-        for j in range(width):
-            total += x[i, j]
-        mean = total * share
-        squares = np.float32(0)
-        for j in range(width):
-            apart = x[i, j] - mean
-            squares += apart * apart
-        scale = np.float32(1) / np.sqrt(squares * share + np.float32(eps))
+        mean, scale = _moments(x, i, eps)
         level, along = np.float32(0), np.float32(0)
         for j in range(width):
             weighted = grad[i, j] * norm[0, j]

@@ -113,38 +113,33 @@ def run_lists(x: Tensor, guidance: Tensor, place: Tensor, parts: Sequence[Part],
     added to the scores of tokens of other lists, None if they do not take part: the result is None where their
     weights might not be negligible. First derivatives only.
     """
-    call = _Call(place, parts)
-    if not call.forward(x, guidance, leak):
-        return None
     if not torch.is_grad_enabled():
-        return call.out
-    result: Tensor = _Recorded.apply(call, x, guidance, *(p for _, block in parts for p in block.parameters()))
+        return _Call(place, parts).forward(x, guidance, leak)
+    parameters = (p for _, block in parts for p in block.parameters())
+    result: Tensor | None = _Recorded.apply(place, parts, leak, x, guidance, *parameters)
     return result
 
 
 class _Call:
     """Blocks over lists, and what their backward pass needs beside the tensors."""
 
-    out: Tensor
-
     def __init__(self, place: Tensor, parts: Sequence[Part]) -> None:
         self.place, self.parts = place.numpy(), parts
         self.weights = [block.weights() for _, block in parts]
 
-    @torch.no_grad()
-    def forward(self, x: Tensor, guidance: Tensor, leak: float | None) -> bool:
-        """Set ``out``, and tell whether it has a meaning."""
+    def forward(self, x: Tensor, guidance: Tensor, leak: float | None) -> Tensor | None:
+        """Return what :func:`run_lists` does."""
         from repro.layers.compiled_block import run_block
 
-        self.out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        tokens, table, out = array(x), array(guidance), self.out.numpy()
+        result = torch.empty_like(x, memory_format=torch.contiguous_format)
+        tokens, table, out = array(x), array(guidance), result.numpy()
 
         def run(number: int, members: Any, starts: Any) -> float:
             heads, weights = self.parts[number][1].heads, self.weights[number]
             return run_block(tokens, table, self.place, members, starts, weights, heads, leak is not None, out)
 
         apart = self._each(run, x.device)
-        return leak is None or all(value < -leak - NEGLIGIBLE for value in apart)
+        return result if leak is None or all(value < -leak - NEGLIGIBLE for value in apart) else None
 
     def backward(self, x: Tensor, guidance: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of ``x``, ``guidance`` and the parameters of each block by that of ``out``."""
@@ -177,17 +172,25 @@ class _Call:
 
 
 class _Recorded(torch.autograd.Function):
-    """What a call made, with its backward pass."""
+    """A call with its backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, x: Tensor, guidance: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        place: Tensor,
+        parts: Sequence[Part],
+        leak: float | None,
+        x: Tensor,
+        guidance: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor | None:
+        ctx.call = _Call(place, parts)
         ctx.save_for_backward(x, guidance, *parameters)  # parameters: to notice where one is changed meanwhile
-        ctx.call = call
-        out, call.out = call.out, call.out.new_empty(0)
+        out: Tensor | None = ctx.call.forward(x, guidance, leak)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, guidance, *_ = ctx.saved_tensors
-        return None, *ctx.call.backward(x, guidance, grads[0])
+        return None, None, None, *ctx.call.backward(x, guidance, grads[0])
