@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.layers.parallel import watched
 from repro.layers.token_lists import lists_of, run_lists
 from repro.layers.tokens import permute_tokens
 from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
@@ -38,8 +39,7 @@ class Divided(NamedTuple):
     @classmethod
     def of(cls, x: Tensor, mask: Tensor, k: int) -> Divided:
         """Divide tokens (B, N, L, D) by ``mask`` (B, N, L) with ``k`` foreground tokens per class."""
-        order = branch_order(mask, k)
-        place = inverse(order)
+        order, place = sort_branches(mask, k)
         tokens = permute_tokens(x.reshape(-1, x.shape[3]), order, place)
         return cls(tokens, order, place, (x.shape[0], x.shape[1], x.shape[2]), k)
 
@@ -89,7 +89,7 @@ def refine_branches(
     for first, second, first_guided, second_guided in pairs:
         both = (first, second)
         table = torch.cat([first_guided, second_guided], dim=1).flatten(0, 2)
-        tokens = _by_lists(both, divided, table) if first.compiled(x) else None
+        tokens = _by_lists(both, divided, mask, table) if first.compiled(x) else None
         if tokens is None:
             mixed = _mix_windows(both, divided, mask, table)
             tokens = _each(
@@ -123,28 +123,37 @@ def _windows(block: GuidedWindowBlock, divided: Divided) -> tuple[Tensor, Tensor
     return into, inverse(into)
 
 
-def _by_lists(blocks: Blocks, divided: Divided, table: Tensor) -> Tensor | None:
+def _by_lists(blocks: Blocks, divided: Divided, mask: Tensor, table: Tensor) -> Tensor | None:
     """Return the tokens (R, D) after the block without moving one: a branch's tokens in a window are a list.
 
     None where the attention between windows' regions is not negligible.
     """
-    batch, classes, places = divided.shape
-    block, tokens, order = blocks[0], divided.tokens, divided.order
-    maps, at = order // places, order % places
-    back = (torch.arange(len(order)) >= divided.sizes[0]).long()
-    row = places * (2 * (maps // classes) + back) + block.place[at]
-    count = batch * classes * block.regions
-    lists = lists_of(count * back + block.regions * maps + block.region[at], 2 * count)
+    from repro.layers.compiled_lists import number_branches
+
+    block, place = blocks[0], divided.place
+    number, row = torch.empty_like(place), torch.empty_like(place)
+    by_map = mask.flatten(0, 1).numpy()
+    fixed = block.region.numpy(), block.place.numpy(), block.regions, divided.shape[1]
+    number_branches(by_map, place.numpy(), *fixed, number.numpy(), row.numpy())
+    count = len(by_map) * block.regions
+    lists = lists_of(number, 2 * count)
     parts = [(lists.part(i * count, (i + 1) * count), own.block()) for i, own in enumerate(blocks)]
-    return run_lists(tokens, table, row, parts, block.leak)
+    return run_lists(divided.tokens, table, row, parts, block.leak)
 
 
-def branch_order(mask: Tensor, k: int) -> Tensor:
-    """Return flat indices (B N L) into ``mask`` (B, N, L): the ``k`` True of every class, then all the others."""
+def sort_branches(mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return flat indices (B N L) into ``mask`` (B, N, L), the ``k`` True of every class, then the others; inverse."""
     rows = mask.flatten(0, 1)
+    if rows.is_cpu and not watched():
+        from repro.layers.compiled_lists import divide
+
+        order, place = (torch.empty(rows.numel(), dtype=torch.int64) for _ in range(2))
+        divide(rows.numpy(), k, order.numpy(), place.numpy())
+        return order, place
     rank = (~rows).to(torch.uint8).argsort(dim=1, stable=True)
     rank = rank + rows.shape[1] * torch.arange(len(rows), device=mask.device).unsqueeze(1)
-    return torch.cat([rank[:, :k].flatten(), rank[:, k:].flatten()])
+    order = torch.cat([rank[:, :k].flatten(), rank[:, k:].flatten()])
+    return order, inverse(order)
 
 
 def inverse(order: Tensor) -> Tensor:

@@ -131,19 +131,6 @@ def spread(
         store(b, vector, row_of(b, x, members, INT(r), count, stride), INT(0))
 
 
-@compiled
-def group(number: Ints, members: Ints, starts: Ints) -> None:
-    """Write the tokens by ``number``, equal ones in their order, and where each number's begin (``starts`` is 0)."""
-    for own in number:
-        starts[own + 1] += 1
-    for i in range(1, len(starts)):
-        starts[i] += starts[i - 1]
-    next_place = starts.copy()
-    for token in range(len(number)):
-        members[next_place[number[token]]] = token
-        next_place[number[token]] += 1
-
-
 @vectorised
 def _raise_norm(b: Any, x: Any, column: Any, count: Any, stride: Any, vectors: Any, largest: Any, place: Any) -> None:
     """Raise a number of ``largest`` to the largest squared norm of ``count`` rows' ``vectors`` from ``column`` on.

@@ -49,7 +49,7 @@ class Lists(NamedTuple):
 
 def lists_of(number: Tensor, count: int) -> Lists:
     """Return the lists of tokens of equal ``number`` (R) below ``count``, in their order; on the CPU."""
-    from repro.layers.compiled_attention import group
+    from repro.layers.compiled_lists import group
 
     lists = Lists(torch.empty_like(number), number.new_zeros(count + 1))
     group(number.numpy(), lists.members.numpy(), lists.starts.numpy())

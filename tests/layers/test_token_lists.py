@@ -21,7 +21,7 @@ from disa import pixelwise
 from disa.pixelwise import Divided, refine_branches
 from disa.selection import most_salient
 from repro.layers import (
-    compiled_attention,
+    compiled_lists,
     compiled_decoder,
     compiled_products,
     compiling,
@@ -373,7 +373,7 @@ def test_loops_are_compiled_anew_when_any_of_their_files_changes(tmp_path: Path)
     assert whole == loops.sources(Path(loops.__file__).parent)
     (tmp_path / "compiled_products.py").write_text("TILE = 4")
     assert loops.sources(tmp_path) != whole
-    assert compiled_attention.group._cache._cache_file._source_stamp[1] == whole
+    assert compiled_lists.group._cache._cache_file._source_stamp[1] == whole
 
 
 _GRADIENTS = """

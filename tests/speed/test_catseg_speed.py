@@ -192,7 +192,7 @@ def test_many_classes_take_little_more_memory_than_150(benchmark: BenchmarkFixtu
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_disa_takes_as_long_as_catseg(benchmark: BenchmarkFixture) -> None:
+def test_disa_takes_little_longer_than_catseg(benchmark: BenchmarkFixture) -> None:
     """Its six Swin blocks against four and two of class attention, saliency included."""
     classes = names(CLASSES)
     disa = DiSa(catseg_pair.tower("tower")).eval()
@@ -200,8 +200,8 @@ def test_disa_takes_as_long_as_catseg(benchmark: BenchmarkFixture) -> None:
         "disa": catseg_pair.ours(disa, classes, 1),
         "catseg": catseg_pair.ours(catseg_pair.catseg("tower", SLOTS), classes, 1),
     }
-    # 0.99; 1.1 to 1.15 while its branches' attention was masked
-    times_faster(benchmark, works["disa"], works["catseg"], at_least=1 / 1.1)
+    # 1.07 to 1.10; 1.20 where its branches' attention is masked
+    times_faster(benchmark, works["disa"], works["catseg"], at_least=1 / 1.14)
 
 
 def test_argmax_and_counting_are_a_twentieth_of_the_forward_pass(
