@@ -21,8 +21,8 @@ from disa import pixelwise
 from disa.pixelwise import Divided, refine_branches
 from disa.selection import most_salient
 from repro.layers import (
-    compiled_lists,
     compiled_decoder,
+    compiled_lists,
     compiled_products,
     compiling,
     loops,
