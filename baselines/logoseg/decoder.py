@@ -12,6 +12,7 @@ from repro.layers.cost_volume import CostEmbedding
 from repro.layers.decoder import UpStage
 from repro.layers.map_loops import decode_images, takes
 from repro.layers.norms import LayerNorm
+from repro.layers.points import to_points
 from repro.layers.tokens import per_class
 
 
@@ -93,5 +94,5 @@ class QueryDecoder(nn.Module):
         maps = volume.flatten(0, 1).permute(0, 3, 1, 2)
         for stage, share in zip(self.stages, shared.guided, strict=True):
             maps = stage(maps, share)
-        logits: Tensor = self.head(maps)
+        logits = to_points(maps, self.head)
         return logits.view(*volume.shape[:2], *logits.shape[2:])

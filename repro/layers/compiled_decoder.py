@@ -33,7 +33,7 @@ class Stage(NamedTuple):
 
 
 @vectorised
-def _taps(
+def sum_taps(
     b: Any,
     x: Any,
     width: Any,
@@ -138,7 +138,7 @@ def _normalise(x: Floats, norm: Floats, groups: int, eps: float, side: int, room
 
 
 @fast
-def _bordered(x: Floats, first: int, side: int, out: Floats) -> None:
+def bordered(x: Floats, first: int, side: int, out: Floats) -> None:
     """Copy a map of rows from ``first`` of ``x`` (.., C) to the inside of ``out``, a map with a border."""
     for y in range(side):
         for i in range(side):
@@ -174,7 +174,7 @@ def _point(b: Any, x: Any, width: Any, first: Any, taps: Any, weight: Any, bias:
 
 
 @compiled
-def _shifts(side: int, rows: int, columns: int, up: int, left: int) -> Ints:
+def shifts(side: int, rows: int, columns: int, up: int, left: int) -> Ints:
     """Return by how many places of a map with a border (side + 2) each tap lies from the first place inside."""
     taps = np.empty(rows * columns, np.int64)
     for t in range(rows * columns):
@@ -189,22 +189,31 @@ def _stage(x: Floats, side: int, stage: Stage, shared: Floats) -> Floats:
     whole, room, out = zeros(twice**2, columns), zeros(4, columns), zeros((twice + 2) ** 2, columns)
     for parity in range(4):
         down, right = parity // 2, parity % 2
-        taps, weight = _shifts(side, 2, 2, 1 - down, 1 - right), stage.up[parity]
+        taps, weight = shifts(side, 2, 2, 1 - down, 1 - right), stage.up[parity]
         for y in range(side):
             for i in range(0, side, TILE):
                 first, place = (y + 1) * (side + 2) + i + 1, (2 * y + down) * twice + 2 * i + right
                 for column in range(0, columns, LANES):
-                    _taps(x, width, first, taps, 4, weight, columns, column, whole, place, 2)
+                    sum_taps(x, width, first, taps, 4, weight, columns, column, whole, place, 2)
     _add(whole, shared)
     _normalise(whole, stage.norm1, stage.groups, stage.eps, twice, room, out)
-    taps = _shifts(twice, 3, 3, 1, 1)
+    taps = shifts(twice, 3, 3, 1, 1)
     for y in range(twice):
         for i in range(0, twice, TILE):
             first, place = (y + 1) * (twice + 2) + i + 1, y * twice + i
             for column in range(0, columns, LANES):
-                _taps(out, columns, first, taps, 9, stage.conv, columns, column, whole, place, 1)
+                sum_taps(out, columns, first, taps, 9, stage.conv, columns, column, whole, place, 1)
     _normalise(whole, stage.norm2, stage.groups, stage.eps, twice, room, out)
     return out
+
+
+@compiled
+def point_map(x: Floats, side: int, head: Floats, bias: float, out: Floats) -> None:
+    """Write one number for each place inside ``x``, a map with a border: a 3x3 convolution ``head`` (9, D)."""
+    taps, width = shifts(side, 3, 3, 1, 1), x.shape[1]
+    for y in range(side):
+        for i in range(0, side, TILE):
+            _point(x, width, (y + 1) * (side + 2) + i + 1, taps, head, bias, out, y * side + i)
 
 
 @compiled
@@ -219,12 +228,8 @@ def decode_maps(
     for n in range(out.shape[0]):
         size = side
         maps = zeros((size + 2) ** 2, x.shape[1])
-        _bordered(x, n * side**2, side, maps)
+        bordered(x, n * side**2, side, maps)
         for i in range(len(stages)):
             maps = _stage(maps, size, stages[i], shared[i])
             size *= 2
-        taps, width = _shifts(size, 3, 3, 1, 1), maps.shape[1]
-        for y in range(size):
-            for i in range(0, size, TILE):
-                first = (y + 1) * (size + 2) + i + 1
-                _point(maps, width, first, taps, head, number, out[n], y * size + i)
+        point_map(maps, size, head, number, out[n])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from repro.layers.decoder_sizes import groups
 from repro.layers.map_loops import decode_images, takes
+from repro.layers.points import to_points
 from repro.layers.tokens import add_, per_class
 
 PLACES = 16 * 96**2
@@ -114,4 +115,4 @@ class CostDecoder(nn.Module):
         maps = x.reshape(batch * classes, self.grid, self.grid, -1).permute(0, 3, 1, 2)
         for stage, share, kernel in zip(self.stages, guided, merged, strict=True):
             maps = stage(maps, share, kernel)
-        return self.head(maps).view(batch, classes, *maps.shape[2:])
+        return to_points(maps, self.head).view(batch, classes, *maps.shape[2:])

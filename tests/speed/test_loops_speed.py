@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
 from baselines.synseg import decoder as synseg
-from repro.layers import class_attention, decoder, window_attention
+from repro.layers import class_attention, decoder, points, window_attention
 
 SIZES = pytest.mark.parametrize(
     ("classes", "grid", "dim", "heads", "ratio", "at_least"),
@@ -30,6 +30,7 @@ def by_torch(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
             patch.object(synseg, "compiled", return_value=False),
             patch.object(decoder, "takes", return_value=False),
             patch.object(class_attention, "serves", return_value=False),
+            patch.object(points, "serves", return_value=False),
         ):
             return work()
 
@@ -114,3 +115,19 @@ def test_windows_with_their_gradient(
 def test_layer_of_synseg_with_its_gradient(benchmark: BenchmarkFixture) -> None:
     """1.5 times."""
     compare_gradients(benchmark, synseg.DecoderLayer(32, 2, 64), (torch.randn(256, 64, 32),), 1.2)
+
+
+@pytest.mark.parametrize(("count", "channels", "side"), [(160, 16, 16), (16, 32, 96)], ids=["miniature", "published"])
+def test_the_last_convolution_with_its_gradient(
+    benchmark: BenchmarkFixture, count: int, channels: int, side: int
+) -> None:
+    """4 and 5 times."""
+    head, grad = nn.Conv2d(channels, 1, 3, padding=1), torch.randn(count, 1, side, side)
+    x = torch.randn(count, channels, side, side).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def work() -> Tensor:
+        found = points.to_points(x, head)
+        found.backward(grad)
+        return found
+
+    times_faster(benchmark, work, by_torch(work), at_least=1.5)
