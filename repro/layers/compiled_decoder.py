@@ -183,6 +183,17 @@ def shifts(side: int, rows: int, columns: int, up: int, left: int) -> Ints:
 
 
 @compiled
+def convolve(x: Floats, taps: Ints, side: int, weight: Floats, out: Floats) -> None:
+    """Write to places ``out`` (side ** 2, D) what ``weight`` (taps C, D) makes of ``x`` (.., C), with a border."""
+    width, columns = x.shape[1], out.shape[1]
+    for y in range(side):
+        for i in range(0, side, TILE):
+            first, place = (y + 1) * (side + 2) + i + 1, y * side + i
+            for column in range(0, columns, LANES):
+                sum_taps(x, width, first, taps, len(taps), weight, columns, column, out, place, 1)
+
+
+@compiled
 def _stage(x: Floats, side: int, stage: Stage, shared: Floats) -> Floats:
     """Return a map of twice the ``side`` of one with a border, ``x``; ``shared`` (4 side ** 2, D) is added first."""
     width, columns, twice = x.shape[1], stage.up.shape[2], 2 * side
@@ -197,12 +208,7 @@ def _stage(x: Floats, side: int, stage: Stage, shared: Floats) -> Floats:
                     sum_taps(x, width, first, taps, 4, weight, columns, column, whole, place, 2)
     _add(whole, shared)
     _normalise(whole, stage.norm1, stage.groups, stage.eps, twice, room, out)
-    taps = shifts(twice, 3, 3, 1, 1)
-    for y in range(twice):
-        for i in range(0, twice, TILE):
-            first, place = (y + 1) * (twice + 2) + i + 1, y * twice + i
-            for column in range(0, columns, LANES):
-                sum_taps(out, columns, first, taps, 9, stage.conv, columns, column, whole, place, 1)
+    convolve(out, shifts(twice, 3, 3, 1, 1), twice, stage.conv, whole)
     _normalise(whole, stage.norm2, stage.groups, stage.eps, twice, room, out)
     return out
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from repro.layers.compiled_attention import zeros
-from repro.layers.compiled_decoder import TILE, bordered, point_map, shifts, sum_taps
-from repro.layers.loops import Floats, Ints, compiled
+from repro.layers.compiled_decoder import bordered, convolve, point_map, shifts
+from repro.layers.loops import Floats, compiled
 from repro.layers.vectors import INT, LANES, call, constant, load, loop, splat, store, vectorised
 
 
@@ -45,17 +45,6 @@ def _head_onto(
 
 
 @compiled
-def _spread(grad: Floats, back: Ints, side: int, head: Floats, out: Floats) -> None:
-    """Write what reaches each place (side ** 2, D) of gradients with a border ((side + 2) ** 2, 1)."""
-    columns = out.shape[1]
-    for y in range(side):
-        for i in range(0, side, TILE):
-            first = (y + 1) * (side + 2) + i + 1
-            for column in range(0, columns, LANES):
-                sum_taps(grad, 1, first, back, 9, head, columns, column, out, y * side + i, 1)
-
-
-@compiled
 def points_back(x: Floats, side: int, head: Floats, grad: Floats, out: Floats, to_head: Floats) -> None:
     """Write the gradient of maps ``x`` (N, side ** 2, D) by that of :func:`points`, ``grad`` (N, side ** 2, 1).
 
@@ -66,7 +55,7 @@ def points_back(x: Floats, side: int, head: Floats, grad: Floats, out: Floats, t
     for n in range(x.shape[0]):
         bordered(x[n], 0, side, maps)
         bordered(grad[n], 0, side, around)
-        _spread(around, back, side, head, out[n])
+        convolve(around, back, side, head, out[n])
         sums[:] = 0
         for y in range(side):
             first = (y + 1) * (side + 2) + 1

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from disa.hrm import Refinement
 from disa.options import DisaOptions
-from disa.pixelwise import refine_branches
+from disa.pixelwise import refine_branches, sort_branches
 from disa.selection import most_salient
 from repro.layers.window_attention import GuidedSwinPair, GuidedWindowBlock
 
@@ -190,3 +191,17 @@ def test_switched_off_parts_have_no_weights() -> None:
         "category",
         "mix",
     }
+
+
+@pytest.mark.parametrize("k", [0, 1, 9, 16])
+def test_tokens_are_sorted_by_branch_alike_in_a_loop_and_by_torch(k: int) -> None:
+    """Of each class first the foreground's, then the background's, both in the order of places."""
+    torch.manual_seed(0)
+    mask = most_salient(torch.rand(2, 3, 16), k)
+    order, place = sort_branches(mask, k)
+    rows = mask.flatten().nonzero().flatten(), (~mask).flatten().nonzero().flatten()
+    assert order.equal(torch.cat(rows))
+    assert order[place].equal(torch.arange(96))
+    with FlopCounterMode(display=False):  # what is watched goes through torch
+        for own, same in zip((order, place), sort_branches(mask, k), strict=True):
+            assert own.equal(same)
