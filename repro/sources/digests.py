@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import importlib.util
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from repro.errors import ReproError
 from repro.files import write_json
@@ -46,6 +48,7 @@ class Sources:
     """The source digests of one state of the project's files.
 
     ``memory`` is a folder in which digests are kept; without it they are taken anew in each process (two seconds).
+    ``traces`` is for whoever takes traces: by a key that includes the digest, what this process has taken.
     """
 
     def __init__(self, packages: dict[str, Path] | None = None, memory: Path | None = None) -> None:
@@ -54,6 +57,13 @@ class Sources:
         self._known: dict[str, Normal] = {}
         self._own: dict[str, str] = {}
         self._found: dict[tuple[str, ...], Source] = {}
+        self.traces: dict[str, tuple[Any, str]] = {}
+
+    def kept_in(self, memory: Path) -> Sources:
+        """Return the same with another memory: neither takes again what the other has taken."""
+        other = copy.copy(self)
+        other.memory = memory
+        return other
 
     def source(self, roots: Sequence[str]) -> Source:
         """Return what lies on the way from ``roots`` (``"module:name"``); ModuleNotFoundError, KeyError for unknown."""
@@ -138,5 +148,8 @@ def _bytes_of(packages: tuple[tuple[str, Path], ...]) -> str:
 
 @cache
 def sources(memory: Path | None = None) -> Sources:
-    """Return the source digests of the installed project, as its files were when they were first asked for."""
-    return Sources(memory=memory)
+    """Return the source digests of the installed project, as its files were when they were first asked for.
+
+    Those of all folders are one: a process that opens several run stores takes digests and traces once.
+    """
+    return Sources() if memory is None else sources().kept_in(memory)

@@ -157,3 +157,14 @@ def test_digests_are_kept_by_the_bytes_of_all_files(tmp_path: Path) -> None:
     assert Sources(package, memory).source(["pkg.core:Model"]).digest == "f" * 16
     kept.write_text("{")  # damaged: taken again
     assert Sources(package, memory).source(["pkg.core:Model"]) == first
+
+
+def test_sources_of_several_folders_are_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest(tmp_path / "a")
+    one = Sources({"pkg": tmp_path / "a" / "pkg"})
+    found = one.source(["pkg.core:Model"])
+    monkeypatch.setattr(Sources, "_taken", None)
+    other = one.kept_in(tmp_path / "memory")
+    assert other.source(["pkg.core:Model"]) is found
+    other.keep()
+    assert len(list((tmp_path / "memory").iterdir())) == 1

@@ -66,12 +66,16 @@ class Code:
         from repro.runs.provenance import package_versions
 
         key = digest([self.source(subject).digest, self._tracing(), subject.asked, package_versions()], 20)
-        if key not in self._traces and (kept := self._remembered(key)):
-            self._traces[key] = kept
-        if key not in self._traces and _joined():
-            return None, "it is not taken by processes that work together"  # each would wait for the others
         if key not in self._traces:
-            self._traces[key] = self._taken(key, subject)
+            if (found := self._remembered(key)) is None:
+                found = self._sources.traces.get(key)
+                if found is None and _joined():
+                    return None, "it is not taken by processes that work together"  # each would wait for the others
+                found = found or self._taken(subject)
+                if found[0] is not None:
+                    self._keep("traces", key, {"what": subject.what, "trace": found[0], "why": ""})
+                    self._sources.traces[key] = found
+            self._traces[key] = found
         return self._traces[key]
 
     def _tracing(self) -> str:
@@ -106,14 +110,12 @@ class Code:
             with contextlib.suppress(OSError, ReproError):
                 write_json(self.memory / kind / f"{name}.json", value)
 
-    def _taken(self, key: str, subject: Subject) -> tuple[Trace | None, str]:
+    def _taken(self, subject: Subject) -> tuple[Trace | None, str]:
         assert subject.take is not None
         try:
-            trace = joined(subject.take())
+            return joined(subject.take()), ""
         except Exception as error:  # noqa: BLE001  whatever a method does on a small tower: its source then decides
             return None, f"{type(error).__name__}: {error}".splitlines()[0]
-        self._keep("traces", key, {"what": subject.what, "trace": trace, "why": ""})
-        return trace, ""
 
     def record(self, subject: Subject, inputs: Mapping[str, str]) -> dict[str, Any]:
         """Return what ``code.json`` says of a thing that the current code makes from the made things ``inputs``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,27 @@ def test_another_source_that_computes_the_same_agrees_and_is_remembered(world: W
     world.write("def work():\n    return 2 - 1\n")
     assert world.code.judge(path, world.subject, {}).state == "same"
     assert world.taken == taken
+
+
+def test_a_process_with_two_stores_takes_a_trace_once_and_keeps_it_in_both(world: World) -> None:
+    other = world.folder / "other"
+    (other / "cache").mkdir(parents=True)
+    first = world.code
+    second = Code(other / "cache" / "code", first._sources.kept_in(other / "cache" / "code" / "sources"))
+    found = [code.record(world.subject, {})["made"] for code in (first, second)]
+    assert world.taken == 1
+    assert found[0]["trace"] == found[1]["trace"] == {"numbers": [1.0, 2.0]}
+    for store in (world.folder, other):  # for the processes to come
+        assert len(list((store / "cache" / "code" / "traces").iterdir())) == 1
+    assert len(list((other / "cache" / "code" / "sources").iterdir())) == 1
+
+
+def test_what_failed_once_is_tried_again_by_another_store(world: World) -> None:
+    world.value = math.nan
+    assert world.code.trace(world.subject) == (None, "RuntimeError: broken")
+    world.value = 1.0
+    other = Code(None, world.code._sources)
+    assert other.trace(world.subject)[0] == {"numbers": [1.0, 2.0]}
 
 
 def test_another_number_is_stale_and_says_which_part_and_which_definition(world: World) -> None:
