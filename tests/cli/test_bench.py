@@ -23,9 +23,6 @@ def words(folder: Path, *more: str) -> list[str]:
     return ["bench", "--runs", str(folder / "runs"), "--results", str(folder / "results"), *more]
 
 
-pytestmark = pytest.mark.xdist_group("bench")  # its fixture is made once
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")

@@ -19,9 +19,6 @@ BENCHMARKS = ["A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b"]
 METHODS = ["clip", "catseg"]  # one that trains and one that does not: what a table costs grows with its rows
 
 
-pytestmark = pytest.mark.xdist_group("run_table1")  # its fixture is made once
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs/ and results/ of a finished `repro run table1 --profile smoke`."""

@@ -62,14 +62,9 @@ def context_root(photographs: Path, tmp_path: Path) -> Path:
         # Below all others: it may show only where nothing is painted later.
         annotations.append({"image_id": number, "category_id": 431, "segmentation": everything})
         for value in np.unique(ids[ids > 0]):
-            counts: list[int] = []
-            last, run = False, 0
-            for pixel in (ids == value).ravel(order="F").tolist():
-                if pixel != last:
-                    counts.append(run)
-                    run, last = 0, pixel
-                run += 1
-            counts.append(run)
+            inside = (ids == value).ravel(order="F")
+            changes = np.flatnonzero(np.diff(inside, prepend=False))
+            counts = np.diff([0, *changes, inside.size]).tolist()
             segmentation = {"size": [height, width], "counts": counts}
             annotations.append({"image_id": number, "category_id": int(value), "segmentation": segmentation})
         savemat(folder / "trainval" / f"{path.stem}.mat", {"LabelMap": ids.astype(np.uint16)})

@@ -124,7 +124,6 @@ def test_every_block_says_what_it_needs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("pages")  # Table 1 is made for them once
 @pytest.mark.parametrize("file", PAGES)
 def test_a_page_can_be_followed(file: str, page: Page, miniature: Miniature) -> None:
     follow(page, file, miniature, long=False)

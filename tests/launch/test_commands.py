@@ -21,9 +21,6 @@ def words(folder: Path, *more: str) -> list[str]:
     return [*chosen, "--runs", str(folder / "runs"), "--results", str(folder / "results"), "--device", "cpu", *more]
 
 
-pytestmark = pytest.mark.xdist_group("commands")  # its fixture is made once
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both runs made side by side; the first job to need the data and the tower makes them, the other waits."""

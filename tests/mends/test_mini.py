@@ -40,7 +40,7 @@ def test_premises_are_those_of_a_drawn_world(talk: Talk, monkeypatch: pytest.Mon
     def begin(*_: object) -> None:
         raise Begun
 
-    monkeypatch.setattr("repro.measuring.premises._scores", begin)
+    monkeypatch.setattr("repro.measuring.premises._regions", begin)
     mend = talk.refused("mini", "premises", "--profile", "smoke", "--device", "cpu")
     words = shlex.split(mend.removeprefix("choose "))
     with pytest.raises(Begun):

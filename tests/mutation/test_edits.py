@@ -41,14 +41,12 @@ def test_there_are_enough_of_each() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("mutation")
 @pytest.mark.parametrize("name", FEW_CHANGING)
 def test_a_changed_number_is_noticed(trial: Trial, name: str) -> None:
     assert trial.of(CHANGING[name])
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("mutation")
 def test_neutral_edits_change_nothing(trial: Trial) -> None:
     assert trial.of_all(NEUTRAL[name] for name in FEW_NEUTRAL) == []
 

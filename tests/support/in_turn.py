@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from pytest_benchmark.fixture import BenchmarkFixture
 
-ROUNDS, AT_MOST = 3, 15
+ROUNDS, AT_MOST = 2, 15
 PATIENCE_S = 10
 """Works of milliseconds get as many turns as go into this time: all of fifteen may fall into one busy moment."""
 
@@ -41,19 +41,18 @@ def least_seconds(
     holds: Callable[[Seconds], bool],
     rounds: int = ROUNDS,
     at_most: int = AT_MOST,
-    warmup: int = 1,
 ) -> Seconds:
     """The least seconds of each part of ``turn``; asserts that the claim ``holds`` of them.
 
-    The fixture times ``rounds`` whole turns after ``warmup`` that do not count; the parts' seconds are stored beside.
+    The fixture times ``rounds`` whole turns; the parts' seconds are stored beside. None is a warm-up: of one that takes
+    longer than the others nothing is left in the least.
     """
     taken: list[Seconds] = []
 
     def once() -> None:
         taken.append(turn())
 
-    benchmark.pedantic(once, rounds=rounds, warmup_rounds=warmup)
-    del taken[:warmup]
+    benchmark.pedantic(once, rounds=rounds)
     begun = time.monotonic()
     while True:
         least = {name: float(np.min([seconds[name] for seconds in taken])) for name in taken[0]}

@@ -12,8 +12,6 @@ from repro.reports.tables.evidence import Evidence
 
 pytest.importorskip("matplotlib")
 
-pytestmark = pytest.mark.xdist_group("plots")
-
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:

@@ -20,9 +20,6 @@ from repro.reports.tables.evidence import Evidence, read_losses
 pytest.importorskip("matplotlib")
 
 
-pytestmark = pytest.mark.xdist_group("plots")  # its fixture is made once
-
-
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return finished_table(tmp_path_factory.mktemp("runs"))

@@ -16,8 +16,6 @@ from repro.reports.tables.evidence import Evidence
 from repro.reports.tables.tex_numbers import MISSING, macro_name, table_numbers, write_numbers
 from repro.reports.tables.writers import table_text
 
-pytestmark = pytest.mark.xdist_group("numbers")  # its fixture is made once
-
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:

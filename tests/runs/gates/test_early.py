@@ -38,9 +38,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Plan, 
     return made
 
 
-pytestmark = pytest.mark.xdist_group("early")  # its fixture is made once
-
-
 def test_the_weights_are_those_of_a_training_nobody_looked_at(trained: Any):
     looked, plain = trained[True][1], trained[False][1]
     assert looked.keys() == plain.keys()

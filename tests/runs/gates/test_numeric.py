@@ -56,7 +56,7 @@ def test_the_code_computes_what_is_committed():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("threads", "methods"), [("1", "synseg"), ("2", "synseg"), pytest.param("4", "", marks=pytest.mark.long)]
+    ("threads", "methods"), [("2", "synseg"), *(pytest.param(n, "", marks=pytest.mark.long) for n in "14")]
 )
 def test_other_kernels_and_any_number_of_threads_compute_the_same(threads: str, methods: str):
     only = ("--methods", methods) if methods else ()
