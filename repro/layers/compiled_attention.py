@@ -176,10 +176,9 @@ def zeros(rows: int, columns: int) -> Floats:
 
 
 @compiled
-def rooms(width: int, longest: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return room for queries, mixed values, weights and their sums of a list of up to ``longest`` tokens."""
-    keys = (longest + ROWS - 1) // ROWS * ROWS
-    return zeros(width, LANES), zeros(width, LANES), zeros(keys, LANES), zeros(1, LANES)
+def weight_rows(count: int) -> int:
+    """Return how many rows the weights of a list's ``count`` keys take, for 16 queries of a head, and their sums."""
+    return 1 + (count + ROWS - 1) // ROWS * ROWS
 
 
 @compiled
@@ -220,28 +219,37 @@ def attend_pack(
     labels: Floats,
     several: bool,
     heads: int,
-    room: tuple[Floats, Floats, Floats, Floats],
+    room: Floats,
+    kept: Floats,
+    place: int,
+    keep: bool,
     out: Floats,
-) -> None:
+) -> int:
     """Write the attention of tokens ``start`` to ``start + count`` over one another to ``out`` (.., C).
 
     ``rows`` says where each token's q, k, v are in ``qkv`` (.., 3 C) and its result in ``out``. ``several`` lists, of
     16 tokens in all at most, share the vectors: then tokens see those of their own of the 16 ``labels``, the last of
-    which goes on to the end.
+    which goes on to the end. Of each head and 16 queries, the inverse of the sums of weights and the weights are
+    written to :func:`weight_rows` of ``kept`` from ``place`` on; returns the row after them, or the same where they
+    need not be kept. ``room`` (2 C / heads, 16) is for what is between.
     """
-    query, mixed, weights, inverse = room
-    dim, stride = out.shape[1], qkv.shape[1]
+    dim, stride, taken = out.shape[1], qkv.shape[1], weight_rows(count)
     width = dim // heads
+    query, mixed = room[:width], room[width:]
     scale = np.float32(math.log2(math.e) / math.sqrt(width))
     for head in range(heads):
         own = head * width
         for at in range(start, start + count, LANES):
             some = min(LANES, start + count - at)
+            inverse, weights = kept[place : place + 1], kept[place + 1 : place + taken]
             weigh_keys(qkv, rows, start, count, at, labels, several, own, scale, query, weights, inverse)
             for c in range(0, width, ROWS):
                 mix(qkv, 2 * dim + own, c, stride, rows, start, count, weights, mixed)
             for c in range(0, width, LANES):
                 spread(out, own, c, dim, rows, at, some, mixed, inverse)
+            if keep:
+                place += taken
+    return place
 
 
 @compiled

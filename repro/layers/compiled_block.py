@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from repro.layers.compiled_attention import attend_pack, furthest, longest_of, raise_norms, rooms, zeros
+from repro.layers.compiled_attention import attend_pack, furthest, longest_of, raise_norms, weight_rows, zeros
 from repro.layers.compiled_products import TILE, affine_gelu, affine_onto, affine_relu, normalise, onto
 from repro.layers.loops import Floats, Ints, compiled, fast
 from repro.layers.vectors import LANES
@@ -109,16 +109,22 @@ def attend_group(
     end: int,
     labels: Floats,
     heads: int,
-    room: tuple[Floats, Floats, Floats, Floats],
+    room: Floats,
+    kept: Floats,
+    keep: bool,
     out: Floats,
 ) -> None:
-    """Write the attention of lists ``at`` to ``end``, that one not among them, each over its own tokens, to ``out``."""
-    i = at
+    """Write the attention of lists ``at`` to ``end``, that one not among them, each over its own tokens, to ``out``.
+
+    For ``kept`` and ``keep`` see :func:`~repro.layers.compiled_attention.attend_pack`.
+    """
+    i, place = at, 0
     while i < end:
         begin, i, several = next_pack(starts, i, end, labels)
         if starts[i] > starts[begin]:
             size = starts[i] - starts[begin]
-            attend_pack(qkv, own, starts[begin] - starts[at], size, labels, several, heads, room, out)
+            first = starts[begin] - starts[at]
+            place = attend_pack(qkv, own, first, size, labels, several, heads, room, kept, place, keep, out)
 
 
 @compiled
@@ -149,7 +155,8 @@ def run_block(
     """
     dim, hidden = x.shape[1], weights.fc1.shape[1]
     most = (max(GROUP, longest_of(starts)) + TILE - 1) // TILE * TILE
-    room, largest = rooms(dim // heads, most), np.zeros(2 * heads, np.float32)
+    room, weighed = zeros(2 * dim // heads, LANES), zeros(weight_rows(most), LANES)
+    largest = np.zeros(2 * heads, np.float32)
     tokens, normed, mixed = zeros(most, dim), zeros(most, dim), zeros(most, dim)
     qkv, inner = zeros(most, 3 * dim), zeros(most, hidden)
     own, labels = np.arange(most), zeros(1, LANES)[0]
@@ -161,7 +168,7 @@ def run_block(
         source = project(tokens, count, weights, normed, qkv)
         if bounded:
             raise_norms(qkv, count, heads, largest)
-        attend_group(qkv, own, starts, at, end, labels, heads, room, mixed)
+        attend_group(qkv, own, starts, at, end, labels, heads, room, weighed, False, mixed)
         add_affine(mixed, count, weights.proj, tokens)
         normalise(tokens, count, weights.norm1 if weights.after else weights.norm2, weights.eps, source)
         for column in range(0, hidden, LANES):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from repro.layers.compiled_attention import longest_of, rooms, zeros
+from repro.layers.compiled_attention import longest_of, weight_rows, zeros
 from repro.layers.compiled_attention_back import attend_pack_back, rooms_back
 from repro.layers.compiled_block import (
     GROUP,
@@ -112,6 +112,16 @@ def _back(grad: Floats, count: int, matrix: Floats, out: Floats) -> None:
 
 
 @compiled
+def room_for_weights(most: int, heads: int) -> Floats:
+    """Return room for the weights of a group of at most so many tokens.
+
+    Packs that follow one another have more than 16 tokens together, so that at most ``3 most / 16 + 1`` times 16
+    queries are weighed.
+    """
+    return zeros(heads * (3 * most // LANES + 2) * weight_rows(most), LANES)
+
+
+@compiled
 def run_block_back(
     x: Floats,
     table: Floats,
@@ -134,7 +144,11 @@ def run_block_back(
     dim, hidden = x.shape[1], weights.fc1.shape[1]
     longest = max(GROUP, longest_of(starts))
     most = (longest + TILE - 1) // TILE * TILE + ROWS  # keys are taken ROWS at a time
-    room, room_back = rooms(dim // heads, most), rooms_back(dim // heads, most)
+    room, room_back, kept = (
+        zeros(2 * dim // heads, LANES),
+        rooms_back(dim // heads, most),
+        room_for_weights(longest, heads),
+    )
     tokens, normed, mixed, middle = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
     second, last, moved, change = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
     qkv, inner, slope, active = zeros(most, 3 * dim), zeros(most, hidden), zeros(most, hidden), zeros(most, hidden)
@@ -147,7 +161,7 @@ def run_block_back(
         # Forward, as run_block
         gather(x, table, place, members, first, count, tokens, qkv)
         source = project(tokens, count, weights, normed, qkv)
-        attend_group(qkv, own, starts, at, end, labels, heads, room, mixed)
+        attend_group(qkv, own, starts, at, end, labels, heads, room, kept, True, mixed)
         middle[:count] = tokens[:count]
         add_affine(mixed, count, weights.proj, middle)
         normalise(middle, count, weights.norm1 if weights.after else weights.norm2, weights.eps, second)
@@ -181,14 +195,12 @@ def run_block_back(
         _bias(moved, count, sums.proj_bias)
         _back(moved, count, transposed.proj, change)
         by_qkv[:count] = 0
-        i = at
+        i, weighed = at, 0
         while i < end:
-            begin, i, several = next_pack(starts, i, end, labels)
+            begin, i, _ = next_pack(starts, i, end, labels)
             if starts[i] > starts[begin]:
-                size = starts[i] - starts[begin]
-                attend_pack_back(
-                    qkv, own, starts[begin] - first, size, labels, several, heads, room_back, change, by_qkv
-                )
+                start, size = starts[begin] - first, starts[i] - starts[begin]
+                weighed = attend_pack_back(qkv, own, start, size, heads, room_back, kept, weighed, change, by_qkv)
         _matrix(source, by_qkv, count, sums.qkv)
         _to_guidance(by_qkv, place, members, first, count, to_table)
         _back(by_qkv, count, transposed.qkv, change)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,9 @@ from disa import pixelwise
 from disa.pixelwise import Divided, refine_branches
 from disa.selection import most_salient
 from repro.layers import (
+    compiled_attention,
+    compiled_block,
+    compiled_block_back,
     compiled_decoder,
     compiled_lists,
     compiled_products,
@@ -147,6 +151,27 @@ def test_gradients_equal_those_of_float64(width: int, sharpness: float, after: b
         assert other.grad is not None
         error = (own.grad - other.grad).abs().max() / other.grad.abs().max()
         assert error < 2e-5, (name, float(error))
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_the_weights_of_every_group_have_room(heads: int) -> None:
+    """Counted in the order in which they are written, for lists of many sizes."""
+    draw, labels, fullest = np.random.default_rng(0), np.zeros(vectors.LANES, np.float32), 0.0
+    drawn = [draw.integers(0, most, 400) for most in (3, 12, 40, 150, 300) for _ in range(40)]
+    alternating = [np.tile(sizes, 40) for sizes in ([1, 16], [16, 1, 0], [9], [17], [144], [97, 1])]
+    for sizes in [*drawn, *alternating]:
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        longest = max(compiled_block.GROUP, compiled_attention.longest_of(starts))
+        room = len(compiled_block_back.room_for_weights(longest, heads))
+        at = 0
+        while at < len(sizes):
+            end, i, rows = compiled_block.next_group(starts, at), at, 0
+            while i < end:
+                begin, i, _ = compiled_block.next_pack(starts, i, end, labels)
+                count = int(starts[i] - starts[begin])
+                rows += heads * -(-count // vectors.LANES) * compiled_attention.weight_rows(count)
+            fullest, at = max(fullest, rows / room), end
+    assert 0.3 < fullest <= 1
 
 
 def test_each_part_has_the_gradients_of_its_own_block() -> None:
