@@ -1,4 +1,4 @@
-"""The gradient of attention within lists of tokens, compiled, by the weights that were kept, 16 queries at a time."""
+"""The gradient of attention within lists of tokens, compiled, 16 queries at a time; weights are kept or made again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from repro.layers.compiled_attention import mix, score, spread, take, weight_rows, zeros
+from repro.layers.compiled_attention import mix, score, spread, take, weigh_keys, weight_rows, zeros
 from repro.layers.loops import Floats, Ints, compiled
 from repro.layers.vectors import INT, LANES, ROWS, call, constant, lane, load, loop, splat, store, vectorised
 
 _NOTHING = 1e-30
 """Weights below it are 0: products with them would leave the normal numbers, which takes some processors long."""
 
-Room = tuple[Floats, Floats, Floats, Floats]
+Room = tuple[Floats, Floats, Floats, Floats, Floats]
 
 
 @vectorised
@@ -61,10 +61,10 @@ def _share(
 
 @compiled
 def rooms_back(width: int, longest: int) -> Room:
-    """Return room for gradients of queries, mixed keys and gradients of weights, and a vector of ones."""
+    """Return room for queries and their gradients, mixed keys and gradients of weights, and a vector of ones."""
     ones = zeros(1, LANES)
     ones[:] = 1
-    return zeros(width, LANES), zeros(width, LANES), zeros(weight_rows(longest), LANES), ones
+    return zeros(width, LANES), zeros(width, LANES), zeros(width, LANES), zeros(weight_rows(longest), LANES), ones
 
 
 @compiled
@@ -73,10 +73,13 @@ def attend_pack_back(
     rows: Ints,
     start: int,
     count: int,
+    labels: Floats,
+    several: bool,
     heads: int,
     room: Room,
     kept: Floats,
     place: int,
+    keep: bool,
     grad: Floats,
     out: Floats,
 ) -> int:
@@ -84,18 +87,22 @@ def attend_pack_back(
 
     ``grad`` (.., C) is that of what :func:`~repro.layers.compiled_attention.attend_pack` makes of the rest; ``rows``
     must be 0, 1, .. here. Its weights are in ``kept`` from row ``place`` on, and written over; returns the row after
-    them. ROWS rows at most after the list's are written to, with what they hold.
+    them. Where it did not ``keep`` them, they are weighed again there. ROWS rows at most after the list's are written
+    to, with what they hold.
     """
-    back, mixed, grads, ones = room
+    query, back, mixed, grads, ones = room
     dim, stride, taken = grad.shape[1], qkv.shape[1], weight_rows(count)
     width = dim // heads
     whole = np.float32(1)
     scale = whole / np.float32(math.sqrt(width))
+    power = np.float32(math.log2(math.e)) * scale
     for head in range(heads):
         own = head * width
         for at in range(start, start + count, LANES):
             some = min(LANES, start + count - at)
             inverse, weights = kept[place : place + 1], kept[place + 1 : place + taken]
+            if not keep:
+                weigh_keys(qkv, rows, start, count, at, labels, several, own, power, query, weights, inverse)
             for c in range(0, width, LANES):
                 take(grad, own, c, dim, rows, at, some, whole, back)
             for key in range(0, count, ROWS):
@@ -111,5 +118,6 @@ def attend_pack_back(
                     moved = start * stride + own + c
                     _share(grads, key, some, qkv, at * stride + own + c, stride, out, moved + dim, stride)
                     _share(weights, key, some, grad, at * dim + own + c, dim, out, moved + 2 * dim, stride)
-            place += taken
+            if keep:
+                place += taken
     return place

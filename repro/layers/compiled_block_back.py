@@ -111,14 +111,20 @@ def _back(grad: Floats, count: int, matrix: Floats, out: Floats) -> None:
             times(grad, matrix.shape[0], t, matrix, matrix.shape[1], column, out)
 
 
+KEPT = 512
+"""Tokens of a list up to which its weights are kept from the way forward: of more they leave the cache, and take as
+much memory as the square of their number."""
+
+
 @compiled
 def room_for_weights(most: int, heads: int) -> Floats:
-    """Return room for the weights of a group of at most so many tokens.
+    """Return room for the weights of a group of at most so many tokens, or of 16 queries where they are not kept.
 
     Packs that follow one another have more than 16 tokens together, so that at most ``3 most / 16 + 1`` times 16
     queries are weighed.
     """
-    return zeros(heads * (3 * most // LANES + 2) * weight_rows(most), LANES)
+    times = heads * (3 * most // LANES + 2) if most <= KEPT else 1
+    return zeros(times * weight_rows(most), LANES)
 
 
 @compiled
@@ -144,11 +150,8 @@ def run_block_back(
     dim, hidden = x.shape[1], weights.fc1.shape[1]
     longest = max(GROUP, longest_of(starts))
     most = (longest + TILE - 1) // TILE * TILE + ROWS  # keys are taken ROWS at a time
-    room, room_back, kept = (
-        zeros(2 * dim // heads, LANES),
-        rooms_back(dim // heads, most),
-        room_for_weights(longest, heads),
-    )
+    room, room_back = zeros(2 * dim // heads, LANES), rooms_back(dim // heads, most)
+    kept, keep = room_for_weights(longest, heads), longest <= KEPT
     tokens, normed, mixed, middle = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
     second, last, moved, change = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
     qkv, inner, slope, active = zeros(most, 3 * dim), zeros(most, hidden), zeros(most, hidden), zeros(most, hidden)
@@ -161,7 +164,7 @@ def run_block_back(
         # Forward, as run_block
         gather(x, table, place, members, first, count, tokens, qkv)
         source = project(tokens, count, weights, normed, qkv)
-        attend_group(qkv, own, starts, at, end, labels, heads, room, kept, True, mixed)
+        attend_group(qkv, own, starts, at, end, labels, heads, room, kept, keep, mixed)
         middle[:count] = tokens[:count]
         add_affine(mixed, count, weights.proj, middle)
         normalise(middle, count, weights.norm1 if weights.after else weights.norm2, weights.eps, second)
@@ -197,10 +200,11 @@ def run_block_back(
         by_qkv[:count] = 0
         i, weighed = at, 0
         while i < end:
-            begin, i, _ = next_pack(starts, i, end, labels)
+            begin, i, several = next_pack(starts, i, end, labels)
             if starts[i] > starts[begin]:
                 start, size = starts[begin] - first, starts[i] - starts[begin]
-                weighed = attend_pack_back(qkv, own, start, size, heads, room_back, kept, weighed, change, by_qkv)
+                sharing = (labels, several, heads, room_back, kept, weighed, keep)
+                weighed = attend_pack_back(qkv, own, start, size, *sharing, change, by_qkv)
         _matrix(source, by_qkv, count, sums.qkv)
         _to_guidance(by_qkv, place, members, first, count, to_table)
         _back(by_qkv, count, transposed.qkv, change)

@@ -174,6 +174,22 @@ def test_the_weights_of_every_group_have_room(heads: int) -> None:
     assert 0.3 < fullest <= 1
 
 
+def test_gradients_of_lists_too_long_to_keep_their_weights_equal_those_of_float64() -> None:
+    torch.manual_seed(0)
+    sizes = [3, compiled_block_back.KEPT + 9, 16]
+    number = torch.repeat_interleave(torch.arange(3), torch.tensor(sizes))[torch.randperm(sum(sizes))]
+    x, guidance, place = torch.randn(len(number), 32), torch.randn(1, 96), torch.zeros(len(number), dtype=torch.int64)
+    parts, toward, x = Parts(32, 32, False), torch.randn(len(number), 32), x.requires_grad_()
+    out = run_lists(x, guidance, place, [(lists_of(number, 3), parts.block(2))], None)
+    assert out is not None
+    out.backward(toward)
+    wide = x.detach().double().requires_grad_()
+    copy.deepcopy(parts).double().run(wide, guidance[place].double(), number, 2, False).backward(toward.double())
+    assert x.grad is not None
+    assert wide.grad is not None
+    assert (x.grad - wide.grad).abs().max() < 2e-5 * wide.grad.abs().max()
+
+
 def test_each_part_has_the_gradients_of_its_own_block() -> None:
     torch.manual_seed(0)
     number, first, second = torch.tensor([0, 1, 0, 2, 1, 2]), Parts(32, 32, relu=False), Parts(32, 16, relu=False)
