@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from repro.layers.compiled_attention import longest_of, weight_rows, zeros
-from repro.layers.compiled_attention_back import attend_pack_back, rooms_back
+from repro.layers.compiled_attention_back import attend_pack_back, rooms_back, weigh_pack_back
 from repro.layers.compiled_block import (
     GROUP,
     Weights,
@@ -203,8 +203,11 @@ def run_block_back(
             begin, i, several = next_pack(starts, i, end, labels)
             if starts[i] > starts[begin]:
                 start, size = starts[begin] - first, starts[i] - starts[begin]
-                sharing = (labels, several, heads, room_back, kept, weighed, keep)
-                weighed = attend_pack_back(qkv, own, start, size, *sharing, change, by_qkv)
+                if keep:
+                    weighed = attend_pack_back(qkv, own, start, size, heads, room_back, kept, weighed, change, by_qkv)
+                else:
+                    again = (labels, several, heads, room_back, kept)
+                    weigh_pack_back(qkv, own, start, size, *again, change, by_qkv)
         _matrix(source, by_qkv, count, sums.qkv)
         _to_guidance(by_qkv, place, members, first, count, to_table)
         _back(by_qkv, count, transposed.qkv, change)
