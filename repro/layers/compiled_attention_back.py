@@ -68,72 +68,7 @@ def rooms_back(width: int, longest: int) -> Room:
 
 
 @compiled
-def _part_back(
-    qkv: Floats,
-    rows: Ints,
-    start: int,
-    count: int,
-    at: int,
-    heads: int,
-    head: int,
-    room: Room,
-    inverse: Floats,
-    weights: Floats,
-    grad: Floats,
-    out: Floats,
-) -> None:
-    """Do for one head and the 16 queries from ``at`` what :func:`attend_pack_back` does for all."""
-    _, back, mixed, grads, ones = room
-    dim, stride = grad.shape[1], qkv.shape[1]
-    width, some = dim // heads, min(LANES, start + count - at)
-    own, whole = head * width, np.float32(1)
-    for c in range(0, width, LANES):
-        take(grad, own, c, dim, rows, at, some, whole, back)
-    for key in range(0, count, ROWS):
-        score(qkv, 2 * dim + own, key, stride, rows, start, count, back, width, grads)
-    _soften(weights, grads, count, inverse, whole / np.float32(math.sqrt(width)))
-    weights[count:] = 0
-    grads[count : weight_rows(count) - 1] = 0
-    for c in range(0, width, ROWS):
-        mix(qkv, dim + own, c, stride, rows, start, count, grads, mixed)
-    for c in range(0, width, LANES):
-        spread(out, own, c, stride, rows, at, some, mixed, ones)
-        for key in range(0, count, ROWS):
-            moved = start * stride + own + c
-            _share(grads, key, some, qkv, at * stride + own + c, stride, out, moved + dim, stride)
-            _share(weights, key, some, grad, at * dim + own + c, dim, out, moved + 2 * dim, stride)
-
-
-@compiled
 def attend_pack_back(
-    qkv: Floats,
-    rows: Ints,
-    start: int,
-    count: int,
-    heads: int,
-    room: Room,
-    kept: Floats,
-    place: int,
-    grad: Floats,
-    out: Floats,
-) -> int:
-    """Write the gradient of q, k, v of tokens ``start`` to ``start + count`` to ``out`` (.., 3 C), which is 0 before.
-
-    ``grad`` (.., C) is that of what :func:`~repro.layers.compiled_attention.attend_pack` makes of the rest; ``rows``
-    must be 0, 1, .. here. Its weights are in ``kept`` from row ``place`` on, and written over; returns the row after
-    them. ROWS rows at most after the list's are written to, with what they hold.
-    """
-    taken = weight_rows(count)
-    for head in range(heads):
-        for at in range(start, start + count, LANES):
-            inverse, weights = kept[place : place + 1], kept[place + 1 : place + taken]
-            _part_back(qkv, rows, start, count, at, heads, head, room, inverse, weights, grad, out)
-            place += taken
-    return place
-
-
-@compiled
-def weigh_pack_back(
     qkv: Floats,
     rows: Ints,
     start: int,
@@ -142,16 +77,47 @@ def weigh_pack_back(
     several: bool,
     heads: int,
     room: Room,
-    some: Floats,
+    kept: Floats,
+    place: int,
+    keep: bool,
     grad: Floats,
     out: Floats,
-) -> None:
-    """Do the same without weights that were kept: they are made again, in ``some``."""
-    width = grad.shape[1] // heads
-    power = np.float32(math.log2(math.e)) * (np.float32(1) / np.float32(math.sqrt(width)))
-    inverse, weights = some[:1], some[1 : weight_rows(count)]
+) -> int:
+    """Write the gradient of q, k, v of tokens ``start`` to ``start + count`` to ``out`` (.., 3 C), which is 0 before.
+
+    ``grad`` (.., C) is that of what :func:`~repro.layers.compiled_attention.attend_pack` makes of the rest; ``rows``
+    must be 0, 1, .. here. Its weights are in ``kept`` from row ``place`` on, and written over; returns the row after
+    them. Where it did not ``keep`` them, they are weighed again there. ROWS rows at most after the list's are written
+    to, with what they hold.
+    """
+    query, back, mixed, grads, ones = room
+    dim, stride, taken = grad.shape[1], qkv.shape[1], weight_rows(count)
+    width = dim // heads
+    whole = np.float32(1)
+    scale = whole / np.float32(math.sqrt(width))
+    power = np.float32(math.log2(math.e)) * scale
     for head in range(heads):
+        own = head * width
         for at in range(start, start + count, LANES):
-            own = head * width
-            weigh_keys(qkv, rows, start, count, at, labels, several, own, power, room[0], weights, inverse)
-            _part_back(qkv, rows, start, count, at, heads, head, room, inverse, weights, grad, out)
+            some = min(LANES, start + count - at)
+            inverse, weights = kept[place : place + 1], kept[place + 1 : place + taken]
+            if not keep:
+                weigh_keys(qkv, rows, start, count, at, labels, several, own, power, query, weights, inverse)
+            for c in range(0, width, LANES):
+                take(grad, own, c, dim, rows, at, some, whole, back)
+            for key in range(0, count, ROWS):
+                score(qkv, 2 * dim + own, key, stride, rows, start, count, back, width, grads)
+            _soften(weights, grads, count, inverse, scale)
+            weights[count:] = 0
+            grads[count : taken - 1] = 0
+            for c in range(0, width, ROWS):
+                mix(qkv, dim + own, c, stride, rows, start, count, grads, mixed)
+            for c in range(0, width, LANES):
+                spread(out, own, c, stride, rows, at, some, mixed, ones)
+                for key in range(0, count, ROWS):
+                    moved = start * stride + own + c
+                    _share(grads, key, some, qkv, at * stride + own + c, stride, out, moved + dim, stride)
+                    _share(weights, key, some, grad, at * dim + own + c, dim, out, moved + 2 * dim, stride)
+            if keep:
+                place += taken
+    return place

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from repro.layers.compiled_attention import longest_of, weight_rows, zeros
-from repro.layers.compiled_attention_back import attend_pack_back, rooms_back, weigh_pack_back
+from repro.layers.compiled_attention_back import attend_pack_back, rooms_back
 from repro.layers.compiled_block import (
     GROUP,
     Weights,
@@ -117,13 +117,13 @@ much memory as the square of their number."""
 
 
 @compiled
-def room_for_weights(most: int, heads: int) -> Floats:
+def room_for_weights(most: int, heads: int, keep: bool) -> Floats:
     """Return room for the weights of a group of at most so many tokens, or of 16 queries where they are not kept.
 
     Packs that follow one another have more than 16 tokens together, so that at most ``3 most / 16 + 1`` times 16
     queries are weighed.
     """
-    times = heads * (3 * most // LANES + 2) if most <= KEPT else 1
+    times = heads * (3 * most // LANES + 2) if keep else 1
     return zeros(times * weight_rows(most), LANES)
 
 
@@ -151,7 +151,8 @@ def run_block_back(
     longest = max(GROUP, longest_of(starts))
     most = (longest + TILE - 1) // TILE * TILE + ROWS  # keys are taken ROWS at a time
     room, room_back = zeros(2 * dim // heads, LANES), rooms_back(dim // heads, most)
-    kept, keep = room_for_weights(longest, heads), longest <= KEPT
+    keep = longest <= KEPT
+    kept = room_for_weights(longest, heads, keep)
     tokens, normed, mixed, middle = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
     second, last, moved, change = zeros(most, dim), zeros(most, dim), zeros(most, dim), zeros(most, dim)
     qkv, inner, slope, active = zeros(most, 3 * dim), zeros(most, hidden), zeros(most, hidden), zeros(most, hidden)
@@ -203,11 +204,8 @@ def run_block_back(
             begin, i, several = next_pack(starts, i, end, labels)
             if starts[i] > starts[begin]:
                 start, size = starts[begin] - first, starts[i] - starts[begin]
-                if keep:
-                    weighed = attend_pack_back(qkv, own, start, size, heads, room_back, kept, weighed, change, by_qkv)
-                else:
-                    again = (labels, several, heads, room_back, kept)
-                    weigh_pack_back(qkv, own, start, size, *again, change, by_qkv)
+                rooms = (room_back, kept, weighed, keep)
+                weighed = attend_pack_back(qkv, own, start, size, labels, several, heads, *rooms, change, by_qkv)
         _matrix(source, by_qkv, count, sums.qkv)
         _to_guidance(by_qkv, place, members, first, count, to_table)
         _back(by_qkv, count, transposed.qkv, change)

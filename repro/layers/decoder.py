@@ -100,8 +100,7 @@ class CostDecoder(nn.Module):
         if torch.is_grad_enabled() and x.is_cpu:
             places = x.shape[0] * (self.grid << len(guided)) ** 2
             parts = x.split(max(1, PLACES // max(1, places)), dim=1)
-            decoded = [self._decode(part, guided, merged) for part in parts]
-            return decoded[0] if len(decoded) == 1 else torch.cat(decoded, dim=1)
+            return torch.cat([self._decode(part, guided, merged) for part in parts], dim=1)
 
         def part_of(part: Tensor, own: list[Tensor]) -> Tensor:
             return self._decode(part, own, merged)

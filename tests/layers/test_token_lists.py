@@ -162,7 +162,7 @@ def test_the_weights_of_every_group_have_room(heads: int) -> None:
     for sizes in [*drawn, *alternating]:
         starts = np.concatenate([[0], np.cumsum(sizes)])
         longest = max(compiled_block.GROUP, compiled_attention.longest_of(starts))
-        room = len(compiled_block_back.room_for_weights(longest, heads))
+        room = len(compiled_block_back.room_for_weights(longest, heads, True))
         at = 0
         while at < len(sizes):
             end, i, rows = compiled_block.next_group(starts, at), at, 0
