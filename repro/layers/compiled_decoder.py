@@ -183,32 +183,31 @@ def shifts(side: int, rows: int, columns: int, up: int, left: int) -> Ints:
 
 
 @compiled
-def convolve(x: Floats, taps: Ints, side: int, weight: Floats, out: Floats) -> None:
-    """Write to places ``out`` (side ** 2, D) what ``weight`` (taps C, D) makes of ``x`` (.., C), with a border."""
+def convolve(x: Floats, taps: Ints, side: int, weight: Floats, out: Floats, begin: int, row: int, step: int) -> None:
+    """Write what ``weight`` (taps C, D) makes of ``x`` (.., C), a map with a border, to ``out`` (.., D).
+
+    Place i of row y is row ``begin + y row + i step`` there.
+    """
     width, columns = x.shape[1], out.shape[1]
     for y in range(side):
         for i in range(0, side, TILE):
-            first, place = (y + 1) * (side + 2) + i + 1, y * side + i
+            first, place = (y + 1) * (side + 2) + i + 1, begin + y * row + i * step
             for column in range(0, columns, LANES):
-                sum_taps(x, width, first, taps, len(taps), weight, columns, column, out, place, 1)
+                sum_taps(x, width, first, taps, len(taps), weight, columns, column, out, place, step)
 
 
 @compiled
 def _stage(x: Floats, side: int, stage: Stage, shared: Floats) -> Floats:
     """Return a map of twice the ``side`` of one with a border, ``x``; ``shared`` (4 side ** 2, D) is added first."""
-    width, columns, twice = x.shape[1], stage.up.shape[2], 2 * side
+    columns, twice = stage.up.shape[2], 2 * side
     whole, room, out = zeros(twice**2, columns), zeros(4, columns), zeros((twice + 2) ** 2, columns)
     for parity in range(4):
         down, right = parity // 2, parity % 2
-        taps, weight = shifts(side, 2, 2, 1 - down, 1 - right), stage.up[parity]
-        for y in range(side):
-            for i in range(0, side, TILE):
-                first, place = (y + 1) * (side + 2) + i + 1, (2 * y + down) * twice + 2 * i + right
-                for column in range(0, columns, LANES):
-                    sum_taps(x, width, first, taps, 4, weight, columns, column, whole, place, 2)
+        taps = shifts(side, 2, 2, 1 - down, 1 - right)
+        convolve(x, taps, side, stage.up[parity], whole, down * twice + right, 2 * twice, 2)
     _add(whole, shared)
     _normalise(whole, stage.norm1, stage.groups, stage.eps, twice, room, out)
-    convolve(out, shifts(twice, 3, 3, 1, 1), twice, stage.conv, whole)
+    convolve(out, shifts(twice, 3, 3, 1, 1), twice, stage.conv, whole, 0, twice, 1)
     _normalise(whole, stage.norm2, stage.groups, stage.eps, twice, room, out)
     return out
 

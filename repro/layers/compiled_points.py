@@ -55,7 +55,7 @@ def points_back(x: Floats, side: int, head: Floats, grad: Floats, out: Floats, t
     for n in range(x.shape[0]):
         bordered(x[n], 0, side, maps)
         bordered(grad[n], 0, side, around)
-        convolve(around, back, side, head, out[n])
+        convolve(around, back, side, head, out[n], 0, side, 1)
         sums[:] = 0
         for y in range(side):
             first = (y + 1) * (side + 2) + 1

@@ -157,7 +157,6 @@ def test_more_than_twenty_edits_are_tried():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("numbers")
 @pytest.mark.parametrize("edit", SEEN)
 def test_a_changed_constant_is_seen_and_named(numbers: Numbers, edit: str):
     piece, tensor = SEEN[edit]
