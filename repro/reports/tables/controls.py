@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from repro.errors import command
-from repro.measuring.controls import TITLES, ControlStatus, failed_controls
-from repro.reports.tables.sheet import Column, Sheet, plan_remarks, unfinished
+from repro.measuring.controls import OVERFIT, START, TITLES, ControlStatus, failed_controls
+from repro.reports.tables.sheet import Column, Sheet, hardware_remark, plan_remarks, unfinished
 from repro.runs.plan import Plan, Run
 from repro.runs.status import FAILED
 
@@ -33,7 +33,9 @@ def _word(state: ControlStatus) -> str:
 
 def control_notes(plan: Plan, states: Sequence[ControlStatus]) -> list[str]:
     """Return what must stand under the table: profile, the numbers, gaps."""
-    lines = [f"Profile {plan.profile.name}: {plan.profile.title}.", *plan_remarks(plan)]
+    lines = [f"Profile {plan.profile.name}: {plan.profile.title}."]
+    lines += hardware_remark(s.control.file for s in states if s.verdict and s.control.kind in (OVERFIT, START))
+    lines += plan_remarks(plan)
     for state in states:
         run, verdict = state.control.run, state.verdict
         who = f"{run.row.title}, seed {run.seed}, {TITLES[state.control.kind]}"

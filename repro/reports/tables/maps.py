@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from repro.measuring.maps import FIGURES, KINDS, MapStatus
 from repro.reports.tables.controls import control_footnotes
-from repro.reports.tables.sheet import Column, Sheet, over_seeds, plan_remarks, unfinished
+from repro.reports.tables.sheet import Column, Sheet, hardware_remark, over_seeds, plan_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
@@ -69,6 +69,7 @@ def map_notes(plan: Plan, states: Sequence[MapStatus]) -> list[str]:
         "Seen: classes that COCO-Stuff names too (docs/taxonomy.md). Things against stuff: AP of the largest saliency "
         "(cosine where there is none) of the classes of an image as a detector of its things, over images with both.",
     ]
+    lines += hardware_remark(s.cell.folder / "maps.json" for s in states if s.status == DONE)
     for state in states:
         found = state.values().get("saliency_ap")
         if found is not None and state.scores is not None:

@@ -10,7 +10,7 @@ from repro.datasets.panoptic import get_panoptic
 from repro.measuring.region_seeds import RegionEntry, entries, gains
 from repro.measuring.regions import GROUPS, TOP, RegionStatus
 from repro.reports.tables.printed import around, printed_notes, printed_sources, shown_rows
-from repro.reports.tables.sheet import Column, Sheet, number, over_seeds, table_remarks, unfinished
+from repro.reports.tables.sheet import Column, Sheet, hardware_remark, number, over_seeds, table_remarks, unfinished
 from repro.reports.tables.tex_numbers import Number, macro_name, percent
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan
@@ -114,6 +114,7 @@ def region_notes(plan: Plan, states: Sequence[RegionStatus], published: Publishe
                 f"{state.cell.source.title}: {ranks.images} images, {int(ranks.thing.sum())} thing and "
                 f"{int((~ranks.thing).sum())} stuff segments."
             )
+    lines += hardware_remark(s.cell.folder / "region.json" for s in states if s.status == DONE)
     if any(len(entry.done) > 1 for entry in entries(states)):
         lines.append("Several seeds of an alignment: mean and sample standard deviation.")
     lines += [

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from repro.files import write_text
+from repro.files import read_json, write_text
 from repro.runs.plan import Plan
 from repro.runs.status import BLOCKED, DONE
 
@@ -142,6 +142,13 @@ def plan_remarks(plan: Plan) -> list[str]:
     tuned = plan.profile.tuned if any(run.train for run in plan.runs) else ""
     changes = f"Changed for this table (--set): {', '.join(plan.profile.changes)}." if plan.profile.changes else ""
     return [*table_remarks(plan), *filter(None, [tuned and f"Tuning: {tuned}.", changes])]
+
+
+def hardware_remark(records: Iterable[Path]) -> list[str]:
+    """Name the machines that ``records`` were made on, JSON with a process's provenance; none where no file is there."""
+    found = [read_json(path).get("hardware") for path in records if path.is_file()]
+    names = {h.get("gpu") or f"{h['cpu']}, {h['cores']} cores" for h in found if h}
+    return [f"Hardware: {'; '.join(sorted(names))}."] if names else []
 
 
 def unfinished(states: Sequence[str], words: str) -> list[str]:
