@@ -249,24 +249,34 @@ def check_rows(plan: Plan, states: Sequence[RegionStatus], names: Iterable[str |
 
 
 def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[str], None]) -> None:
-    """Compute every ``missing`` cell; one that fails says why and the others continue."""
+    """Compute every ``missing`` cell; one that fails says why and the others continue.
+
+    Tables share cells: one that another process computes is waited for.
+    """
     for state in states:
         if state.status not in (MISSING, STALE):
             continue
         cell = state.cell
         try:
             folder = cell.folder
-            with cell.assets.store.lock(str(folder.relative_to(cell.assets.store.root))):
-                state.ranks = _measure(cell, device, log)
-                state.ranks.save(folder / "ranks.npz")
-                subject = regions_subject(cell.run, cell.settings)
-                made = cell.assets.code.record(subject, cell.assets.inputs(cell.run.row.tower))
-                write_json(folder / CODE, made)
-                state.error = None
-                write_json(folder / "region.json", {**state.to_json(""), "facts": cell.facts, **provenance(device)})
+            with cell.assets.store.lock(str(folder.relative_to(cell.assets.store.root)), wait=True):
+                meanwhile = _status(cell)
+                state.ranks, state.error = meanwhile.ranks, None
+                if meanwhile.status != DONE:
+                    _keep(state, folder, device, log)
             state.status = DONE
         except ReproError as error:
             state.status, state.error = FAILED, str(error)
+
+
+def _keep(state: RegionStatus, folder: Path, device: str, log: Callable[[str], None]) -> None:
+    """Compute the cell of ``state`` and write it to ``folder``."""
+    cell = state.cell
+    state.ranks = _measure(cell, device, log)
+    state.ranks.save(folder / "ranks.npz")
+    subject = regions_subject(cell.run, cell.settings)
+    write_json(folder / CODE, cell.assets.code.record(subject, cell.assets.inputs(cell.run.row.tower)))
+    write_json(folder / "region.json", {**state.to_json(""), "facts": cell.facts, **provenance(device)})
 
 
 def _measure(cell: RegionCell, device: str, log: Callable[[str], None]) -> Ranks:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,10 @@ import pytest
 from repro.cli.main import main
 from repro.configuration.profiles import load_profile
 from repro.configuration.tables import load_table
+from repro.files import write_json
+from repro.locks import folder_lock
 from repro.measuring.region_seeds import entries, gains, pooled, with_seeds
-from repro.measuring.regions import RegionStatus, region_status
+from repro.measuring.regions import RegionStatus, measure_regions, region_status
 from repro.metrics.regions.accuracy import Ranks
 from repro.reports.tables.regions import region_numbers, region_sheet
 from repro.runs.plan import Plan, make_plan
@@ -165,3 +170,32 @@ def test_the_command_takes_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "feature distillation on COCO\n" in said
     assert "feature distillation on COCO, seed 3\n" in said
     assert "seed 3" not in said.split("CLIP on COCO")[1].splitlines()[0]
+
+
+def test_a_cell_that_another_table_computes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan(load_table("densevlm-table2"), PROFILE, tmp_path)
+    (state,) = [s for s in region_status(plan) if s.cell.run.row.id == "clip"]
+    folder, held = state.cell.folder, threading.Event()
+
+    def compute() -> None:
+        with folder_lock(folder):
+            held.set()
+            time.sleep(0.5)
+            START.save(folder / "ranks.npz")
+            write_json(folder / "region.json", {})
+
+    def refused(*_: object) -> Ranks:
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr("repro.measuring.regions._measure", refused)
+    with ThreadPoolExecutor(1) as other:
+        done = other.submit(compute)
+        assert held.wait(10)
+        measure_regions([state], "cpu", lambda _: None)
+        done.result()
+    assert (state.status, state.error) == (DONE, None)
+    assert state.ranks is not None
+    assert state.ranks.accuracy("boxes", 1) == START.accuracy("boxes", 1)
+    assert "wait" in capfd.readouterr().err

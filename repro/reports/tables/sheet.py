@@ -145,7 +145,7 @@ def plan_remarks(plan: Plan) -> list[str]:
 
 
 def hardware_remark(records: Iterable[Path]) -> list[str]:
-    """Name the machines that ``records`` were made on, JSON with a process's provenance; none where no file is there."""
+    """Name the machines that ``records``, JSON with a process's provenance, were made on; files may be absent."""
     found = [read_json(path).get("hardware") for path in records if path.is_file()]
     names = {h.get("gpu") or f"{h['cpu']}, {h['cores']} cores" for h in found if h}
     return [f"Hardware: {'; '.join(sorted(names))}."] if names else []
