@@ -258,20 +258,19 @@ def measure_regions(states: Sequence[RegionStatus], device: str, log: Callable[[
             continue
         cell = state.cell
         try:
-            folder = cell.folder
-            with cell.assets.store.lock(str(folder.relative_to(cell.assets.store.root)), wait=True):
+            with cell.assets.store.lock(str(cell.folder.relative_to(cell.assets.store.root)), wait=True):
                 meanwhile = _status(cell)
                 state.ranks, state.error = meanwhile.ranks, None
                 if meanwhile.status != DONE:
-                    _keep(state, folder, device, log)
+                    _compute(state, device, log)
             state.status = DONE
         except ReproError as error:
             state.status, state.error = FAILED, str(error)
 
 
-def _keep(state: RegionStatus, folder: Path, device: str, log: Callable[[str], None]) -> None:
-    """Compute the cell of ``state`` and write it to ``folder``."""
-    cell = state.cell
+def _compute(state: RegionStatus, device: str, log: Callable[[str], None]) -> None:
+    """Compute the cell of ``state`` and write it to its folder."""
+    cell, folder = state.cell, state.cell.folder
     state.ranks = _measure(cell, device, log)
     state.ranks.save(folder / "ranks.npz")
     subject = regions_subject(cell.run, cell.settings)

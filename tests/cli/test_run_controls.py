@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from repro.cli.main import main
+from repro.hardware import cpu_count, cpu_name
 from repro.measuring.controls import OVERFIT, START, TEACHER, TITLES, TRAINED
 
 WORDS = ["--profile", "smoke", "--methods", "disa,clip", "--benchmarks", "PAS-20"]
@@ -53,6 +54,7 @@ def test_what_was_taken_is_not_taken_again(
     code, out = call(store, capsys, "report", "controls", *WORDS, "--html")
     assert code == 0
     assert all(title in out for title in TITLES.values())
+    assert f"- Hardware: {cpu_name()}, {cpu_count()} cores." in (store / "results" / "controls.md").read_text()
     assert (store / "results" / "controls.html").is_file()
     assert {p: p.stat().st_mtime_ns for p in files} == files
 

@@ -13,6 +13,7 @@ from repro.cli.main import main
 from repro.datasets.protocol import Protocol
 from repro.errors import UsageError
 from repro.evaluation.maps import whole_view
+from repro.hardware import cpu_count, cpu_name
 from repro.runs.evaluations import Where, find_side
 
 ROWS = ("run", "reviewers_saliency", "--methods", "clip,disa", "--benchmarks", "PAS-20", "--iterations", "1")
@@ -50,6 +51,7 @@ def test_every_run_has_the_figures_of_the_maps_it_offers(made: Path) -> None:
     assert frame[["correlation_ap_unseen", "foreground_ap", "foreground_chance_ap"]].isna().all(axis=None)
     text = (made / "results" / "reviewers_saliency.md").read_text()
     assert "DiSa, saliency: attention only" in text
+    assert f"- Hardware: {cpu_name()}, {cpu_count()} cores." in text
     assert "95 % over" in text
 
 

@@ -14,6 +14,7 @@ from repro.configuration.profiles import load_profile, with_variants
 from repro.configuration.published import find_published
 from repro.configuration.tables import Row, load_table
 from repro.errors import UsageError
+from repro.hardware import cpu_count, cpu_name
 from repro.methods.alignments import FACTS, WEIGHTS
 from repro.runs.plan import make_plan
 from repro.runs.status import plan_steps
@@ -39,6 +40,7 @@ def test_table_holds_every_row_with_intervals_of_what_alignment_is_worth(made: P
     assert frame[["boxes_top1", "masks_thing_top5", "masks_stuff_top5"]].notna().all(axis=None)
     text = (made / "results" / "densevlm-table1.md").read_text()
     assert "DenseVLM over CLIP, COCO Masks-S top-1" in text
+    assert f"- Hardware: {cpu_name()}, {cpu_count()} cores." in text
     assert "| DenseVLM (published) | ViT-B/16 | 72.3 | 70.1 | 44.9 | 89.9 | 84.4 | 76.4 | 51.0 | 49.3 | 57.0 |" in text
 
 

@@ -21,7 +21,7 @@ from repro.reports.tables.printed import (
     rows_on,
     source_text,
 )
-from repro.reports.tables.sheet import plan_remarks
+from repro.reports.tables.sheet import hardware_line, plan_remarks
 from repro.reports.tables.without_effect import without_effect
 from repro.runs.addresses.places import adopted_note
 from repro.runs.plan import Plan, train_set
@@ -214,7 +214,6 @@ def notes(plan: Plan, cells: Sequence[CellStatus], published: PublishedRows = "o
     done = [c for c in cells if c.status == DONE and c.metrics]
     beside = "published ones" if published == "none" else "the published ones printed beside them"
     counts = {c.cell.benchmark.id: c.metrics["num_images"] for c in done if c.metrics}
-    hardware_labels = sorted({str(c.metrics.get("hardware")) for c in done if c.metrics})
     lines = [
         f"Profile {profile.name}: {profile.title}."
         + ("" if profile.comparable else f" Its numbers are not comparable with {beside}."),
@@ -224,7 +223,7 @@ def notes(plan: Plan, cells: Sequence[CellStatus], published: PublishedRows = "o
         f"Protocol: shorter side {p.short_side}, canvas {p.canvas}, windows of {p.window} at stride {p.stride}"
         f"{' and the whole image' if p.whole_image else ''} (version {p.version}).",
         "Images: " + (", ".join(f"{b} {n}" for b, n in counts.items()) or "none evaluated yet") + ".",
-        "Hardware: " + ("; ".join(hardware_labels) or "none yet") + ".",
+        hardware_line({str(c.metrics.get("hardware")) for c in done if c.metrics}),
     ]
     lines[1] += " (`miou_union` and others are in the CSV of cells)."
     origin = sources([run.row for run in plan.runs], [b.id for b in plan.benchmarks]) if published != "none" else []

@@ -148,7 +148,12 @@ def hardware_remark(records: Iterable[Path]) -> list[str]:
     """Name the machines that ``records``, JSON with a process's provenance, were made on; files may be absent."""
     found = [read_json(path).get("hardware") for path in records if path.is_file()]
     names = {h.get("gpu") or f"{h['cpu']}, {h['cores']} cores" for h in found if h}
-    return [f"Hardware: {'; '.join(sorted(names))}."] if names else []
+    return [hardware_line(names)] if names else []
+
+
+def hardware_line(names: Iterable[str]) -> str:
+    """Return the line under a table that names machines."""
+    return f"Hardware: {'; '.join(sorted(names)) or 'none yet'}."
 
 
 def unfinished(states: Sequence[str], words: str) -> list[str]:
